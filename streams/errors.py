@@ -1,0 +1,81 @@
+"""Every error of the product, in one tree; the class says what a runner must do with it.
+
+::
+
+    VeilstreamError
+    ├── RecordError          this record is bad: dead-letter it (carries a Reason), go on
+    ├── TransientError       the world is bad: keep the record, try again
+    └── FatalError           stop and tell the operator
+        ├── ConfigurationError     a setting, a key file, a model, a topic: names the fix (exit code 1)
+        ├── BrokerUnavailable      no broker at the address
+        └── TooManyRejects         the share of refused records passed its bound
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """Machine-readable reason of a dead letter. Add members; never rename one."""
+
+    # framing and schema
+    EMPTY = "empty"
+    TOO_LARGE = "too_large"
+    BAD_FRAMING = "bad_framing"
+    UNKNOWN_SCHEMA = "unknown_schema"
+    WRONG_SCHEMA = "wrong_schema"
+    UNDECODABLE = "undecodable"
+    # event rules
+    MISSING_USER = "missing_user"
+    BAD_USER = "bad_user"
+    UNKNOWN_EVENT_TYPE = "unknown_event_type"
+    MISSING_ITEM = "missing_item"
+    BAD_ITEM = "bad_item"
+    MISSING_QUERY = "missing_query"
+    BAD_QUERY = "bad_query"
+    BAD_TIME = "bad_time"
+    TIME_IN_FUTURE = "time_in_future"
+    TIME_TOO_OLD = "time_too_old"
+    BAD_PRICE = "bad_price"
+    BAD_CURRENCY = "bad_currency"
+    BAD_QUANTITY = "bad_quantity"
+    AUTOMATED = "automated"
+    # item rules
+    BAD_TITLE = "bad_title"
+    KEY_MISMATCH = "key_mismatch"
+    # anything a stage raised on this record alone
+    POISON = "poison"
+
+
+class VeilstreamError(Exception):
+    """Base of all errors of the product."""
+
+
+class RecordError(VeilstreamError):
+    """One record is bad. ``detail`` says what and how to mend it and holds no raw value of it."""
+
+    def __init__(self, reason: Reason, detail: str = "") -> None:
+        super().__init__(f"{reason.value}: {detail}" if detail else reason.value)
+        self.reason = reason
+        self.detail = detail
+
+
+class TransientError(VeilstreamError):
+    """Something outside failed; the same call may succeed later."""
+
+
+class FatalError(VeilstreamError):
+    """The process must stop; the message names the fix."""
+
+
+class ConfigurationError(FatalError):
+    """A setting, key file, model or topic is missing or wrong."""
+
+
+class BrokerUnavailable(FatalError):
+    """No Kafka broker answers at the configured address."""
+
+
+class TooManyRejects(FatalError):
+    """More than the set share of recent records was refused."""

@@ -1,0 +1,112 @@
+"""All settings, as environment variables ``VEILSTREAM_<NAME>`` (Kafka's own ones as ``KAFKA_<NAME>``).
+
+``veilstream settings`` prints this list with defaults and meanings. Secrets are never settings: a setting names the
+file that holds one.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from streams.errors import ConfigurationError
+
+
+class KafkaSettings(BaseSettings):
+    """How to reach the broker (environment prefix ``KAFKA_``)."""
+
+    model_config = SettingsConfigDict(env_prefix="KAFKA_", extra="ignore", frozen=True)
+
+    bootstrap_servers: str = Field("localhost:9092", description="Comma-separated host:port list.")
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field("PLAINTEXT", description="How to talk to the broker.")
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field("SCRAM-SHA-512", description="For the SASL protocols.")
+    sasl_username: str | None = Field(None, description="For the SASL protocols.")
+    sasl_password_file: Path | None = Field(None, description="File with the SASL password.")
+    ssl_cafile: Path | None = Field(None, description="CA certificates (PEM) that vouch for the broker.")
+    ssl_certfile: Path | None = Field(None, description="Client certificate (PEM).")
+    ssl_keyfile: Path | None = Field(None, description="Client key (PEM).")
+
+
+class Settings(BaseSettings):
+    """The product's settings (environment prefix ``VEILSTREAM_``)."""
+
+    model_config = SettingsConfigDict(env_prefix="VEILSTREAM_", extra="ignore", frozen=True, protected_namespaces=())
+
+    # deployment
+    app_prefix: str = Field("veilstream", description="Prefix of consumer groups and changelog topics: <prefix>-<stage>.")
+    topic_prefix: str = Field("", description="Prefix of every topic name, where one cluster holds several shops.")
+    partitions: int = Field(4, ge=1, le=1024, description="Partitions of topics that `topics create` makes.")
+    replication: int = Field(1, ge=1, description="Replication factor of topics that are made.")
+    state_dir: Path = Field(Path("var/state"), description="Where RocksDB keeps each stage's tables.")
+    state_store: Literal["rocksdb", "memory"] = Field("rocksdb", description="Table store; both are backed by changelog topics.")
+    keys_dir: Path = Field(Path("var/keys"), description="Folder with the key files that `keys generate` makes.")
+    registry_url: str | None = Field(None, description="Confluent-compatible schema registry; unset: the local one made from the schema files.")
+    idempotent_producer: bool = Field(True, description="Kafka's idempotent producer; turn off for brokers without InitProducerId.")
+    session_timeout_s: float = Field(30.0, gt=0, description="Consumer group session timeout, seconds.")
+    fetch_max_records: int = Field(2000, ge=1, description="Most records in a batch handed to a stage.")
+    fetch_wait_ms: int = Field(20, ge=0, description="How long the broker may wait to fill a fetch, milliseconds.")
+    commit_interval_s: float = Field(1.0, gt=0, description="How often source offsets are committed, seconds.")
+    metrics_host: str = Field("0.0.0.0", description="Address of /metrics, /healthz and /readyz.")
+    metrics_port: int = Field(9464, ge=0, le=65535, description="Port of /metrics; `--stage all` uses this and the following three; 0 takes a free one.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Log level; client libraries stay at WARNING or above.")
+
+    # ingest
+    time_bucket_s: int = Field(60, ge=1, le=86_400, description="Event times are rounded down to this many seconds.")
+    max_future_s: int = Field(300, ge=0, description="Events further ahead of the clock are refused, seconds.")
+    max_age_days: float = Field(3650.0, gt=0, description="Events older than this are refused, days.")
+    default_currency: str = Field("EUR", min_length=3, max_length=3, description="Currency of prices that carry none.")
+    default_region: str | None = Field(None, description="Country (ISO 3166 alpha-2) of events that carry none.")
+    max_record_bytes: int = Field(262_144, ge=1024, description="Larger records are refused.")
+    throttle_per_minute: int = Field(600, ge=1, description="Events per user and minute of event time above which the user counts as automated.")
+    dedup_window: int = Field(100_000, ge=0, description="Recent event ids that an ingest worker remembers.")
+    reject_share_max: float = Field(0.5, gt=0, le=1, description="Share of refused records, over the recent ones, at which a stage stops.")
+    reject_window: int = Field(2000, ge=100, description="How many recent records that share is taken over.")
+
+    # encoder
+    model: str = Field("bundled", description="Encoder: `bundled`, a Hugging Face id, or a local folder.")
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:0 ...")
+    precision: str = Field("auto", description="auto, fp32, bf16, fp16.")
+    encoder_token_budget: int = Field(2048, ge=64, description="Padded tokens in one encoder batch.")
+
+    # profile
+    half_life_days: float = Field(60.0, gt=0, description="Age at which an event's weight has halved, days.")
+    history_size: int = Field(50, ge=1, le=1000, description="Most history entries kept for a shopper.")
+    popularity_half_life_days: float = Field(14.0, gt=0, description="Age at which an event counts half for an item's popularity, days.")
+    popularity_weight: float = Field(0.2, ge=0, description="Weight of the popularity prior in the score.")
+    threshold: float = Field(0.3, description="Scores must pass this to be recommended.")
+    top_k: int = Field(10, ge=1, le=1000, description="Most items in one recommendation.")
+    debounce_s: float = Field(60.0, ge=0, description="Least event time between two behaviour recommendations for a shopper, seconds.")
+    recommended_cooldown_s: float = Field(3600.0, ge=0, description="An item is not recommended again to a shopper within this event time, seconds.")
+    bought_cooldown_days: float = Field(90.0, ge=0, description="An item bought is not recommended to the buyer within this event time, days.")
+    search_blend: float = Field(0.7, ge=0, le=1, description="Weight of the query against the profile in search recommendations.")
+    reasons_max: int = Field(3, ge=0, description="Most reasons given for an item.")
+
+    # feedback
+    attribution_window_s: float = Field(1800.0, gt=0, description="Event time in which a reaction counts for a recommendation, seconds.")
+    idle_close_s: float = Field(300.0, gt=0, description="Real time without events after which a partition's due windows close by the wall clock, seconds.")
+    training_history_size: int = Field(20, ge=1, description="Most history elements in a training pair.")
+
+
+S = TypeVar("S", bound=BaseSettings)
+
+
+def load_settings() -> Settings:
+    """Settings from the environment; raises ConfigurationError that names the variable at fault."""
+    return _load(Settings)
+
+
+def load_kafka_settings() -> KafkaSettings:
+    """Kafka settings from the environment; raises ConfigurationError that names the variable at fault."""
+    return _load(KafkaSettings)
+
+
+def _load(cls: type[S]) -> S:
+    try:
+        return cls()
+    except ValidationError as error:
+        prefix = str(cls.model_config.get("env_prefix", ""))
+        problems = "; ".join(f"{prefix}{'_'.join(str(part) for part in e['loc'])}".upper() + f": {e['msg']}" for e in error.errors())
+        raise ConfigurationError(f"wrong setting: {problems} (see `veilstream settings`)") from None

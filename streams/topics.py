@@ -1,0 +1,60 @@
+"""The one table of topics: name, key, value schema, retention, cleanup, who may write and who may read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+DAY_MS = 86_400_000
+
+BEHAVIOUR_RAW = "behaviour.raw"
+CATALOGUE_ITEMS = "catalogue.items"
+CONSENT_UPDATES = "consent.updates"
+PRIVACY_ERASURE = "privacy.erasure"
+BEHAVIOUR_CLEAN = "behaviour.clean"
+DEAD_LETTER = "behaviour.dead-letter"
+ITEMS_VECTORS = "items.vectors"
+ITEMS_POPULARITY = "items.popularity"
+RECOMMENDATIONS = "recommendations"
+FEEDBACK = "feedback"
+TRAINING_PAIRS = "training.pairs"
+MODELS = "models"
+PRIVACY_AUDIT = "privacy.audit"
+
+Cleanup = Literal["delete", "compact"]
+
+
+@dataclass(frozen=True, slots=True)
+class TopicSpec:
+    """One topic. ``retention_ms`` is None where cleanup is compaction; the schema file is ``schemas/avro/<name>.avsc``."""
+
+    name: str
+    key: str
+    cleanup: Cleanup
+    retention_ms: int | None
+    writers: tuple[str, ...]
+    readers: tuple[str, ...]
+    raw_identity: bool = False
+    """True for the only three topics whose values name a person."""
+    co_partitioned: bool = False
+    """True where the partition count must equal that of behaviour.clean."""
+    single_partition: bool = False
+
+
+TOPICS: tuple[TopicSpec, ...] = (
+    TopicSpec(BEHAVIOUR_RAW, "anything", "delete", DAY_MS, ("producers",), ("ingest",), raw_identity=True),
+    TopicSpec(CATALOGUE_ITEMS, "item_id", "compact", None, ("producers",), ("catalogue",)),
+    TopicSpec(CONSENT_UPDATES, "user_id", "delete", DAY_MS, ("producers",), ("ingest",), raw_identity=True),
+    TopicSpec(PRIVACY_ERASURE, "user_id", "delete", DAY_MS, ("producers",), ("ingest",), raw_identity=True),
+    TopicSpec(BEHAVIOUR_CLEAN, "pseudonym", "delete", 7 * DAY_MS, ("ingest",), ("profile", "feedback"), co_partitioned=True),
+    TopicSpec(DEAD_LETTER, "source position", "delete", 30 * DAY_MS, ("ingest", "catalogue", "profile", "feedback"), ("operators",)),
+    TopicSpec(ITEMS_VECTORS, "model version/item_id", "compact", None, ("catalogue",), ("catalogue", "profile")),
+    TopicSpec(ITEMS_POPULARITY, "item_id", "compact", None, ("profile",), ("profile",), co_partitioned=True),
+    TopicSpec(RECOMMENDATIONS, "pseudonym", "delete", 7 * DAY_MS, ("profile",), ("feedback", "subscribers"), co_partitioned=True),
+    TopicSpec(FEEDBACK, "pseudonym", "delete", 30 * DAY_MS, ("feedback",), ("analysts",), co_partitioned=True),
+    TopicSpec(TRAINING_PAIRS, "pseudonym", "delete", 30 * DAY_MS, ("feedback",), ("trainer",), co_partitioned=True),
+    TopicSpec(MODELS, "channel", "compact", None, ("trainer", "operators"), ("catalogue", "profile"), single_partition=True),
+    TopicSpec(PRIVACY_AUDIT, "stage", "delete", -1, ("ingest", "catalogue", "profile", "feedback", "trainer"), ("operators",)),
+)
+
+BY_NAME: dict[str, TopicSpec] = {spec.name: spec for spec in TOPICS}
