@@ -1,0 +1,46 @@
+"""Every metric of a worker, once, in one place. Labels never hold anything of a record."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+class StageMetrics:
+    """The metrics of one stage in one process."""
+
+    def __init__(self, registry: CollectorRegistry, stage: str) -> None:
+        def counter(name: str, text: str) -> Counter:
+            return Counter(f"veilstream_{name}", text, ["stage"], registry=registry).labels(stage)
+
+        def histogram(name: str, text: str) -> Histogram:
+            return Histogram(f"veilstream_{name}", text, ["stage"], registry=registry, buckets=_SECONDS).labels(stage)
+
+        self.records = counter("records_total", "Source records whose effects are acknowledged.")
+        self.rejected = counter("records_rejected_total", "Source records dead-lettered.")
+        self.outputs = counter("outputs_total", "Output records acknowledged by the broker.")
+        self.suppressed = counter("outputs_suppressed_total", "Outputs not written again since they were there already.")
+        self.handler_errors = counter("handler_errors_total", "Batches that raised and were halved or dead-lettered.")
+        self.retries = counter("retries_total", "Attempts repeated after a transient failure.")
+        self.handler_seconds = histogram("handler_seconds", "Time of the stage's handler for one batch.")
+        self.write_seconds = histogram("write_seconds", "Time until a batch's outputs were acknowledged.")
+        self._reasons = Counter("veilstream_dead_letters_total", "Dead letters by reason.", ["stage", "reason"], registry=registry)
+        self._dropped = Counter("veilstream_dropped_total", "Records dropped by rule, by reason.", ["stage", "reason"], registry=registry)
+        self._lag = Gauge("veilstream_lag_records", "Source records not yet applied.", ["stage", "topic", "partition"], registry=registry)
+        self._read_model = Gauge("veilstream_read_model_rows", "Entries of a read model.", ["stage", "model"], registry=registry)
+        self.ready = Gauge("veilstream_ready", "1 while the stage processes.", ["stage"], registry=registry).labels(stage)
+        self._stage = stage
+
+    def dead_letter(self, reason: str) -> None:
+        self._reasons.labels(self._stage, reason).inc()
+
+    def on_dropped(self, reason: str, count: int = 1) -> None:
+        """Records that a rule drops without a dead letter, such as duplicates."""
+        self._dropped.labels(self._stage, reason).inc(count)
+
+    def lag(self, topic: str, partition: int, records: int) -> None:
+        self._lag.labels(self._stage, topic, str(partition)).set(records)
+
+    def read_model(self, model: str, rows: int) -> None:
+        self._read_model.labels(self._stage, model).set(rows)

@@ -1,0 +1,102 @@
+"""Follows a compacted topic whole, outside any consumer group, and feeds a read model in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import KafkaError
+from aiokafka.structs import TopicPartition
+
+from streams.errors import TransientError
+from streams.runtime.records import SourceRecord
+
+log = logging.getLogger(__name__)
+
+_MAX_RECORDS = 5000
+
+
+class TopicFollower:
+    """Reads every partition of a topic from its beginning and goes on; ``apply`` gets the records of one fetch."""
+
+    def __init__(self, client_config: Mapping[str, Any], topic: str, apply: Callable[[Sequence[SourceRecord]], object]) -> None:
+        self._config = dict(client_config)
+        self.topic = topic
+        self._apply = apply
+        self._consumer: AIOKafkaConsumer | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._applied: dict[int, int] = {}
+        self._progress = asyncio.Condition()
+        self._failure: BaseException | None = None
+
+    async def start(self) -> None:
+        """Connect and begin to read. Raises TransientError where the topic is missing."""
+        consumer = AIOKafkaConsumer(
+            **self._config, group_id=None, enable_auto_commit=False, auto_offset_reset="earliest", fetch_max_wait_ms=200
+        )
+        await consumer.start()
+        self._consumer = consumer
+        partitions = consumer.partitions_for_topic(self.topic) or await self._wait_for_topic(consumer)
+        tps = [TopicPartition(self.topic, p) for p in sorted(partitions)]
+        consumer.assign(tps)
+        await consumer.seek_to_beginning(*tps)
+        for tp in tps:
+            self._applied[tp.partition] = await consumer.position(tp)
+        self._task = asyncio.create_task(self._follow(), name=f"follow {self.topic}")
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        if self._consumer is not None:
+            await self._consumer.stop()
+
+    async def caught_up(self, partition: int | None = None) -> None:
+        """Wait until everything that is in the topic now (or in one partition of it) is applied. Raises what stopped the follower."""
+        if self._consumer is None:
+            raise TransientError(f"the follower of {self.topic} is not started")
+        tps = [TopicPartition(self.topic, p) for p in self._applied if partition is None or p == partition]
+        try:
+            ends = await self._consumer.end_offsets(tps)
+        except KafkaError as error:
+            raise TransientError(f"reading the end of {self.topic} failed: {type(error).__name__}") from error
+
+        def reached() -> bool:
+            return self._failure is not None or all(self._applied[tp.partition] >= end for tp, end in ends.items())
+
+        async with self._progress:
+            await self._progress.wait_for(reached)
+        if self._failure is not None:
+            raise self._failure
+
+    async def _wait_for_topic(self, consumer: AIOKafkaConsumer) -> set[int]:
+        topics: set[str] = await consumer.topics()
+        if self.topic not in topics:
+            raise TransientError(f"topic {self.topic} is missing; run `veilstream topics create`")
+        return set(consumer.partitions_for_topic(self.topic) or ())
+
+    async def _follow(self) -> None:
+        consumer = self._consumer
+        if consumer is None:
+            return
+        try:
+            while True:
+                fetched = await consumer.getmany(timeout_ms=500, max_records=_MAX_RECORDS)
+                for records in fetched.values():
+                    self._apply(records)
+                    await asyncio.sleep(0)
+                async with self._progress:
+                    for tp in consumer.assignment():
+                        # The position also passes what compaction removed at the end.
+                        self._applied[tp.partition] = await consumer.position(tp)
+                    self._progress.notify_all()
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            log.error("the follower of %s stopped: %s", self.topic, type(error).__name__)
+            self._failure = error
+            async with self._progress:
+                self._progress.notify_all()

@@ -1,0 +1,274 @@
+"""Runs a stage's handler over fetched batches: outputs, then state, then the ledger; halves a batch that raises."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Sequence, Set
+from dataclasses import dataclass, field
+from typing import Protocol, cast, runtime_checkable
+
+from streams.errors import FatalError, Reason, RecordError, TransientError
+from streams.runtime.metrics import StageMetrics
+from streams.runtime.output import OutputWriter, source_tag
+from streams.runtime.positions import Positions, decode_positions, encode_positions
+from streams.runtime.records import BatchHandler, BatchResult, OutputRecord, SourceRecord
+from streams.runtime.rejects import RejectGuard
+from streams.runtime.state_table import NoState, StateTable
+from streams.runtime.tail import TailReader
+from streams.transport.batch import FetchedBatch
+from streams.transport.ledger import Commit, CommitLedger
+
+log = logging.getLogger(__name__)
+
+MAX_BACKOFF_S = 10.0
+RENEW_AFTER_RECORDS = 10_000
+"""An idle partition's committed output positions are renewed when the outputs have moved on by this much, so that a
+later take-over reads a short tail."""
+
+
+class DeadLetters(Protocol):
+    def build(self, record: SourceRecord, error: RecordError, *, attempt: int = 1) -> OutputRecord: ...
+
+
+@runtime_checkable
+class PartitionOwner(Protocol):
+    """What a handler may implement besides being called: it follows the partitions it works for."""
+
+    async def on_assigned(self, partition: int, items: Iterable[tuple[bytes, bytes]]) -> None: ...
+    async def on_timer(self, partition: int, items: Iterable[tuple[bytes, bytes]]) -> BatchResult: ...
+
+
+@dataclass(slots=True)
+class _Lane:
+    """What the sources of one partition number share: a stage that joins co-partitioned topics may cause the same output
+    from either of them."""
+
+    tag: bytes
+    written: set[tuple[str, bytes]] = field(default_factory=set)
+    """Outputs that are at the broker while the state that goes with them may not be."""
+
+
+@dataclass(slots=True)
+class _Source:
+    """One source partition as this worker knows it."""
+
+    lane: _Lane
+    outputs: frozenset[tuple[str, int]] = frozenset()
+    generation: int | None = None
+    """The group generation in which it was taken over; None: take it over (again) before the next write."""
+    next_offset: int = -1
+    settled_at: int = 0
+    """Source offset from which on nothing can have been written before the take-over."""
+    committed_positions: Positions = field(default_factory=dict)
+
+
+class BatchRunner:
+    """One a stage and process. Batches of a partition are run strictly one after the other."""
+
+    def __init__(
+        self,
+        *,
+        stage: str,
+        handler: BatchHandler,
+        output_topics: Sequence[str],
+        table: StateTable | NoState,
+        writer: OutputWriter,
+        tail: TailReader,
+        ledger: CommitLedger,
+        dead_letters: DeadLetters,
+        rejects: RejectGuard,
+        metrics: StageMetrics,
+        commit_now: Callable[[], Awaitable[None]],
+        timer_topic: str | None = None,
+        before_partition: Callable[[int], Awaitable[None]] | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._stage = stage
+        self._handler = handler
+        self._output_topics = tuple(output_topics)
+        self._table = table
+        self._writer = writer
+        self._tail = tail
+        self._ledger = ledger
+        self._dead_letters = dead_letters
+        self._rejects = rejects
+        self._metrics = metrics
+        self._timer_topic = timer_topic
+        self._before_partition = before_partition
+        self._sleep = sleep
+        self._commit_now = commit_now
+        self._sources: dict[tuple[str, int], _Source] = {}
+        self._lanes: dict[int, _Lane] = {}
+        self._lock = asyncio.Lock()
+
+    async def run(self, batch: FetchedBatch) -> None:
+        """Apply a batch completely. Returns when all its effects are acknowledged; raises FatalError only."""
+        async with self._lock:
+            await self._insist((batch.topic, batch.partition), lambda: self._run_once(batch))
+
+    async def close_due(self) -> None:
+        """Let a handler that follows time do what is due, for every partition of its first source. Raises FatalError only."""
+        if not isinstance(self._handler, PartitionOwner):
+            return
+        async with self._lock:
+            for key, source in list(self._sources.items()):
+                if source.generation is not None and key[0] == self._timer_topic:
+                    await self._insist(key, functools.partial(self._close_due, key, source.generation))
+
+    def keep_only(self, owned: Set[tuple[str, int]]) -> None:
+        """Partitions that are no longer owned will be taken over anew should they come back."""
+        for key in [key for key in self._sources if key not in owned]:
+            del self._sources[key]
+        for partition in [p for p in self._lanes if not any(key[1] == p for key in self._sources)]:
+            del self._lanes[partition]
+
+    def renew_idle(self) -> None:
+        """Refresh the committed output positions of partitions at rest (their offsets stay as they are)."""
+        for key, source in self._sources.items():
+            if source.generation is None or source.next_offset < 0 or not self._ledger.is_idle(key):
+                continue
+            now = self._positions(source)
+            moved = max((now[k] - source.committed_positions.get(k, 0) for k in now), default=0)
+            if moved >= RENEW_AFTER_RECORDS and self._ledger.committable(key) is None:
+                source.committed_positions = now
+                self._ledger.renew(key, Commit(source.next_offset, encode_positions(now)))
+
+    async def _insist(self, key: tuple[str, int], attempt: Callable[[], Awaitable[None]]) -> None:
+        delay = 0.1
+        while True:
+            try:
+                await attempt()
+                return
+            except TransientError as error:
+                self._metrics.retries.inc()
+                log.warning("%s: %s; trying again in %.1f s", self._stage, error, delay)
+                for (_, partition), source in self._sources.items():
+                    if partition == key[1]:
+                        # The broker may have written what it did not acknowledge: look before writing again.
+                        source.generation = None
+                await self._sleep(delay)
+                delay = min(delay * 2, MAX_BACKOFF_S)
+
+    async def _close_due(self, key: tuple[str, int], generation: int) -> None:
+        source = await self._take_over(key, generation, first=None)
+        owner = cast(PartitionOwner, self._handler)
+        result = await owner.on_timer(key[1], self._table.items(key[1]))
+        await self._write(source, key[1], result)
+
+    async def _run_once(self, batch: FetchedBatch) -> None:
+        key = (batch.topic, batch.partition)
+        first = batch.records[0].offset
+        source = await self._take_over(key, batch.generation, first)
+        records = batch.records
+        if first < source.next_offset:
+            records = [record for record in records if record.offset >= source.next_offset]
+        if records:
+            await self._run_parts(source, batch.partition, records)
+        source.next_offset = max(source.next_offset, batch.records[-1].offset + 1)
+        self._settle(source.lane, batch.partition)
+        positions = self._positions(source)
+        if self._ledger.done(key, first, encode_positions(positions)):
+            source.committed_positions = positions
+
+    async def _run_parts(self, source: _Source, partition: int, records: Sequence[SourceRecord]) -> None:
+        """A stack instead of recursion: the first half is written before the second is handled, since it changes the state."""
+        stack: list[Sequence[SourceRecord]] = [records]
+        while stack:
+            part = stack.pop()
+            try:
+                with self._metrics.handler_seconds.time():
+                    result = await self._handler(part, self._table.view(partition))
+                self._rejects.observe(result.rejected, len(part))
+                await self._write(source, partition, result)
+            except (FatalError, TransientError):
+                raise
+            except Exception as error:
+                self._metrics.handler_errors.inc()
+                if len(part) > 1:
+                    middle = len(part) // 2
+                    stack += [part[middle:], part[:middle]]
+                    continue
+                result = self._bury(part[0], error)
+                self._rejects.observe(1, 1)
+                await self._write(source, partition, result)
+            self._metrics.records.inc(len(part))
+            self._metrics.rejected.inc(result.rejected)
+
+    def _bury(self, record: SourceRecord, error: Exception) -> BatchResult:
+        # The exception's text may quote the record: only its class is told.
+        name = type(error).__name__
+        log.warning("%s: dead-lettering %s/%d/%d after %s", self._stage, record.topic, record.partition, record.offset, name)
+        poison = error if isinstance(error, RecordError) else RecordError(Reason.POISON, f"{name} in stage {self._stage}")
+        return BatchResult([self._dead_letters.build(record, poison, attempt=2)], {}, rejected=1)
+
+    async def _write(self, source: _Source, partition: int, result: BatchResult) -> None:
+        written = source.lane.written
+        outputs = result.outputs
+        if written:
+            outputs = [o for o in outputs if (o.topic, o.record_id) not in written]
+            self._metrics.suppressed.inc(len(result.outputs) - len(outputs))
+        if outputs:
+            with self._metrics.write_seconds.time():
+                await self._writer.write(outputs, source.lane.tag)
+            self._metrics.outputs.inc(len(outputs))
+        if result.state:
+            await self._table.apply(partition, result.state)
+        if written:
+            written.difference_update((o.topic, o.record_id) for o in result.outputs)
+
+    async def _take_over(self, key: tuple[str, int], generation: int, first: int | None) -> _Source:
+        source = self._sources.get(key)
+        if source is not None and source.generation == generation:
+            return source
+        topic, partition = key
+        if source is None:
+            lane = self._lanes.setdefault(partition, _Lane(source_tag(self._stage, partition)))
+            source = self._sources[key] = _Source(lane)
+        counts = {t: await self._writer.partition_count(t) for t in self._output_topics}
+        source.outputs = frozenset((t, p) for t, count in counts.items() for p in range(count))
+        if self._before_partition is not None:
+            await self._before_partition(partition)
+        committed = await self._tail.committed(topic, partition)
+        positions = decode_positions(committed.metadata) if committed is not None else None
+        if positions is None:
+            positions = await self._begin(key, source, committed, first)
+        else:
+            found, _ = await self._tail.ids_since({where: positions.get(where, 0) for where in source.outputs}, source.lane.tag)
+            source.lane.written |= found
+            source.settled_at = await self._tail.end(topic, partition)
+            if found:
+                log.info("%s: took over %s/%d; %d outputs are already written", self._stage, topic, partition, len(found))
+        source.committed_positions = positions
+        for where, offset in positions.items():
+            self._writer.positions[where] = max(self._writer.positions.get(where, 0), offset)
+        if isinstance(self._handler, PartitionOwner):
+            await self._handler.on_assigned(partition, self._table.items(partition))
+        source.generation = generation
+        source.next_offset = -1
+        return source
+
+    async def _begin(self, key: tuple[str, int], source: _Source, committed: Commit | None, first: int | None) -> Positions:
+        """Never committed by this product: nothing of this partition is in the outputs yet. That is committed before anything
+        is written, so that a crash within the very first batch finds a beginning."""
+        positions = await self._tail.ends(source.outputs)
+        offset = committed.offset if committed is not None else first
+        if offset is not None:
+            commit = Commit(offset, encode_positions(positions))
+            self._ledger.renew(key, commit)
+            await self._commit_now()
+            if self._ledger.committable(key) == commit:
+                raise TransientError(f"the group would not take the first commit of {key[0]}/{key[1]}")
+        return positions
+
+    def _settle(self, lane: _Lane, partition: int) -> None:
+        if lane.written and all(s.next_offset >= s.settled_at for (_, p), s in self._sources.items() if p == partition):
+            lane.written.clear()
+
+    def _positions(self, source: _Source) -> Positions:
+        if source.lane.written:
+            # Outputs of source records still to come may lie before what this worker wrote last.
+            return source.committed_positions
+        known = self._writer.positions
+        return {where: known.get(where, 0) for where in source.outputs}

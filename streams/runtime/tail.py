@@ -1,0 +1,107 @@
+"""Reads what a source partition's uncommitted records have already caused, from the committed output positions on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+from aiokafka.structs import TopicPartition
+
+from streams.errors import TransientError
+from streams.runtime.output import ID_HEADER
+from streams.runtime.positions import Positions
+from streams.transport.ledger import Commit
+
+
+class TailReader:
+    """A consumer outside any group that reads the ends of output partitions, and the group's own commits."""
+
+    def __init__(self, client_config: Mapping[str, Any], *, group_id: str, topic_prefix: str = "") -> None:
+        self._config = dict(client_config)
+        self._group_id = group_id
+        self._prefix = topic_prefix
+        self._consumer: AIOKafkaConsumer | None = None
+        self._admin: AIOKafkaAdminClient | None = None
+
+    async def start(self) -> None:
+        self._consumer = AIOKafkaConsumer(
+            **self._config, group_id=None, enable_auto_commit=False, auto_offset_reset="earliest", fetch_max_wait_ms=50
+        )
+        await self._consumer.start()
+        self._admin = AIOKafkaAdminClient(**self._config)
+        await self._admin.start()
+
+    async def stop(self) -> None:
+        if self._consumer is not None:
+            await self._consumer.stop()
+        if self._admin is not None:
+            await self._admin.close()
+
+    async def committed(self, topic: str, partition: int) -> Commit | None:
+        """The group's commit of a source partition (full topic name), None where there is none yet."""
+        if self._admin is None:
+            raise TransientError("the tail reader is not started")
+        tp = TopicPartition(topic, partition)
+        try:
+            offsets = await self._admin.list_consumer_group_offsets(self._group_id, partitions=[tp])
+        except KafkaError as error:
+            raise TransientError(f"reading the committed offsets failed: {type(error).__name__}") from error
+        found = offsets.get(tp)
+        return None if found is None or found.offset < 0 else Commit(found.offset, found.metadata or "")
+
+    async def ends(self, partitions: Iterable[tuple[str, int]]) -> Positions:
+        """The current end offsets of output partitions (topic names without prefix)."""
+        wanted = {TopicPartition(self._prefix + topic, p): (topic, p) for topic, p in partitions}
+        try:
+            found = await self._kafka.end_offsets(list(wanted)) if wanted else {}
+        except KafkaError as error:
+            raise TransientError(f"reading end offsets failed: {type(error).__name__}") from error
+        return {wanted[tp]: offset for tp, offset in found.items()}
+
+    async def end(self, topic: str, partition: int) -> int:
+        """The current end offset of a source partition (full topic name)."""
+        tp = TopicPartition(topic, partition)
+        try:
+            return int((await self._kafka.end_offsets([tp]))[tp])
+        except KafkaError as error:
+            raise TransientError(f"reading end offsets failed: {type(error).__name__}") from error
+
+    async def ids_since(self, positions: Positions, tag: bytes) -> tuple[set[tuple[str, bytes]], Positions]:
+        """(topic, record id) of everything that the tagged source partition wrote at or after the positions, and the ends
+        up to which was read."""
+        ends = await self.ends(positions)
+        begins = {key: positions[key] for key in ends if positions[key] < ends[key]}
+        found: set[tuple[str, bytes]] = set()
+        if not begins:
+            return found, ends
+        kafka = self._kafka
+        waiting = {TopicPartition(self._prefix + topic, p): ends[(topic, p)] for topic, p in begins}
+        try:
+            kafka.assign(list(waiting))
+            for topic, p in begins:
+                kafka.seek(TopicPartition(self._prefix + topic, p), begins[(topic, p)])
+            while waiting:
+                fetched = await kafka.getmany(timeout_ms=200)
+                for tp, records in fetched.items():
+                    topic = tp.topic.removeprefix(self._prefix)
+                    for record in records:
+                        for name, value in record.headers:
+                            if name == ID_HEADER and value[16:] == tag:
+                                found.add((topic, bytes(value[:16])))
+                for tp in list(waiting):
+                    if await kafka.position(tp) >= waiting[tp]:
+                        del waiting[tp]
+        except KafkaError as error:
+            raise TransientError(f"reading the outputs' tail failed: {type(error).__name__}") from error
+        finally:
+            kafka.assign([])
+        return found, ends
+
+    @property
+    def _kafka(self) -> AIOKafkaConsumer:
+        if self._consumer is None:
+            raise TransientError("the tail reader is not started")
+        return self._consumer
