@@ -25,7 +25,6 @@ import faust
 from faust.types import StreamT
 
 from streams import topics
-from streams.errors import FatalError
 from streams.settings import KafkaSettings, Settings
 from streams.transport.batch import FetchedBatch
 from streams.transport.driver import BatchApp
@@ -51,9 +50,7 @@ class StageSpec:
 
 
 INGEST = StageSpec("ingest", (topics.BEHAVIOUR_RAW,), (topics.BEHAVIOUR_CLEAN, topics.DEAD_LETTER))
-CATALOGUE = StageSpec(
-    "catalogue", (topics.CATALOGUE_ITEMS,), (topics.ITEMS_VECTORS, topics.DEAD_LETTER), table="items", uses_encoder=True
-)
+CATALOGUE = StageSpec("catalogue", (topics.CATALOGUE_ITEMS,), (topics.ITEMS_VECTORS, topics.DEAD_LETTER), table="items", uses_encoder=True)
 PROFILE = StageSpec(
     "profile",
     (topics.BEHAVIOUR_CLEAN,),
@@ -119,7 +116,7 @@ def declare_table(app: BatchApp, spec: StageSpec) -> Any:
     """The stage's table, bytes to bytes; None where it keeps none."""
     if spec.table is None:
         return None
-    return app.Table(spec.table, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
+    return app.Table(spec.table, schema=faust.Schema(key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"))
 
 
 def add_agent(app: BatchApp, spec: StageSpec, settings: Settings, runner: Runs, fail: Callable[[BaseException], None]) -> None:
@@ -133,12 +130,9 @@ async def apply_batches(runner: Runs, fail: Callable[[BaseException], None], str
     async for batch in stream:
         try:
             await runner.run(batch)
-        except FatalError as error:
-            fail(error)
-            return
         except Exception as error:
             fail(error)
-            raise
+            return
 
 
 def add_timer(app: BatchApp, interval_s: float, action: Callable[[], Awaitable[None]], name: str) -> None:

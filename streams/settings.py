@@ -21,7 +21,9 @@ class KafkaSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="KAFKA_", extra="ignore", frozen=True)
 
     bootstrap_servers: str = Field("localhost:9092", description="Comma-separated host:port list.")
-    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field("PLAINTEXT", description="How to talk to the broker.")
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="How to talk to the broker."
+    )
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field("SCRAM-SHA-512", description="For the SASL protocols.")
     sasl_username: str | None = Field(None, description="For the SASL protocols.")
     sasl_password_file: Path | None = Field(None, description="File with the SASL password.")
@@ -43,15 +45,21 @@ class Settings(BaseSettings):
     state_dir: Path = Field(Path("var/state"), description="Where RocksDB keeps each stage's tables.")
     state_store: Literal["rocksdb", "memory"] = Field("rocksdb", description="Table store; both are backed by changelog topics.")
     keys_dir: Path = Field(Path("var/keys"), description="Folder with the key files that `keys generate` makes.")
-    registry_url: str | None = Field(None, description="Confluent-compatible schema registry; unset: the local one made from the schema files.")
+    registry_url: str | None = Field(
+        None, description="Confluent-compatible schema registry; unset: the local one made from the schema files."
+    )
     idempotent_producer: bool = Field(True, description="Kafka's idempotent producer; turn off for brokers without InitProducerId.")
     session_timeout_s: float = Field(30.0, gt=0, description="Consumer group session timeout, seconds.")
     fetch_max_records: int = Field(2000, ge=1, description="Most records in a batch handed to a stage.")
     fetch_wait_ms: int = Field(20, ge=0, description="How long the broker may wait to fill a fetch, milliseconds.")
     commit_interval_s: float = Field(1.0, gt=0, description="How often source offsets are committed, seconds.")
     metrics_host: str = Field("0.0.0.0", description="Address of /metrics, /healthz and /readyz.")
-    metrics_port: int = Field(9464, ge=0, le=65535, description="Port of /metrics; `--stage all` uses this and the following three; 0 takes a free one.")
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Log level; client libraries stay at WARNING or above.")
+    metrics_port: int = Field(
+        9464, ge=0, le=65535, description="Port of /metrics; `--stage all` uses this and the following three; 0 takes a free one."
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="Log level; client libraries stay at WARNING or above."
+    )
 
     # ingest
     time_bucket_s: int = Field(60, ge=1, le=86_400, description="Event times are rounded down to this many seconds.")
@@ -60,7 +68,9 @@ class Settings(BaseSettings):
     default_currency: str = Field("EUR", min_length=3, max_length=3, description="Currency of prices that carry none.")
     default_region: str | None = Field(None, description="Country (ISO 3166 alpha-2) of events that carry none.")
     max_record_bytes: int = Field(262_144, ge=1024, description="Larger records are refused.")
-    throttle_per_minute: int = Field(600, ge=1, description="Events per user and minute of event time above which the user counts as automated.")
+    throttle_per_minute: int = Field(
+        600, ge=1, description="Events per user and minute of event time above which the user counts as automated."
+    )
     dedup_window: int = Field(100_000, ge=0, description="Recent event ids that an ingest worker remembers.")
     reject_share_max: float = Field(0.5, gt=0, le=1, description="Share of refused records, over the recent ones, at which a stage stops.")
     reject_window: int = Field(2000, ge=100, description="How many recent records that share is taken over.")
@@ -79,14 +89,20 @@ class Settings(BaseSettings):
     threshold: float = Field(0.3, description="Scores must pass this to be recommended.")
     top_k: int = Field(10, ge=1, le=1000, description="Most items in one recommendation.")
     debounce_s: float = Field(60.0, ge=0, description="Least event time between two behaviour recommendations for a shopper, seconds.")
-    recommended_cooldown_s: float = Field(3600.0, ge=0, description="An item is not recommended again to a shopper within this event time, seconds.")
-    bought_cooldown_days: float = Field(90.0, ge=0, description="An item bought is not recommended to the buyer within this event time, days.")
+    recommended_cooldown_s: float = Field(
+        3600.0, ge=0, description="An item is not recommended again to a shopper within this event time, seconds."
+    )
+    bought_cooldown_days: float = Field(
+        90.0, ge=0, description="An item bought is not recommended to the buyer within this event time, days."
+    )
     search_blend: float = Field(0.7, ge=0, le=1, description="Weight of the query against the profile in search recommendations.")
     reasons_max: int = Field(3, ge=0, description="Most reasons given for an item.")
 
     # feedback
     attribution_window_s: float = Field(1800.0, gt=0, description="Event time in which a reaction counts for a recommendation, seconds.")
-    idle_close_s: float = Field(300.0, gt=0, description="Real time without events after which a partition's due windows close by the wall clock, seconds.")
+    idle_close_s: float = Field(
+        300.0, gt=0, description="Real time without events after which a partition's due windows close by the wall clock, seconds."
+    )
     training_history_size: int = Field(20, ge=1, description="Most history elements in a training pair.")
 
 

@@ -23,7 +23,7 @@ ID_HEADER = "veilstream-id"
 _MAX_BATCH_BYTES = 900_000
 _KEY_CACHE = 200_000
 
-Rows = list[tuple[bytes | None, bytes | None, tuple[tuple[str, bytes], ...]]]
+Rows = list[tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]]
 
 
 def source_tag(topic: str, partition: int) -> bytes:
@@ -89,7 +89,7 @@ class OutputWriter:
         groups: defaultdict[tuple[str, int], Rows] = defaultdict(list)
         for output in outputs:
             partition = output.partition if output.partition is not None else await self._partition_of(output)
-            groups[(output.topic, partition)].append((output.key, output.value, ((ID_HEADER, output.record_id + tag), *output.headers)))
+            groups[(output.topic, partition)].append((output.key, output.value, [(ID_HEADER, output.record_id + tag), *output.headers]))
         acknowledged = await self._send_all({(self._prefix + topic, p): rows for (topic, p), rows in groups.items()})
         for (topic, partition), next_offset in acknowledged.items():
             known = (topic.removeprefix(self._prefix), partition)
@@ -97,7 +97,7 @@ class OutputWriter:
 
     async def write_changelog(self, topic: str, partition: int, changes: Iterable[tuple[bytes, bytes | None]]) -> int | None:
         """Write to one partition of a changelog topic (full name); returns the last offset, None if the broker did not tell."""
-        acknowledged = await self._send_all({(topic, partition): [(key, value, ()) for key, value in changes]})
+        acknowledged = await self._send_all({(topic, partition): [(key, value, []) for key, value in changes]})
         next_offset = acknowledged.get((topic, partition))
         return None if next_offset is None else next_offset - 1
 

@@ -27,7 +27,10 @@ def encode_positions(positions: Mapping[tuple[str, int], int]) -> str:
     >>> decode_positions(encode_positions({("a", 0): 7, ("a", 2): 1}))
     {('a', 0): 7, ('a', 2): 1}
     """
-    lines = [f"{topic} {' '.join(f'{p}={offset:x}' for p, offset in sorted(parts.items()))}" for topic, parts in sorted(_by_topic(positions).items())]
+    lines = [
+        f"{topic} {' '.join(f'{p}={offset:x}' for p, offset in sorted(parts.items()))}"
+        for topic, parts in sorted(_by_topic(positions).items())
+    ]
     text = "\n".join(lines)
     encoded = _VERSION + base64.b85encode(zlib.compress(text.encode(), 6)).decode()
     if len(encoded) > MAX_METADATA_BYTES:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence, Set
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Protocol, cast, runtime_checkable
 
@@ -65,14 +65,17 @@ class _Source:
 
 
 class BatchRunner:
-    """One a stage and process. Batches of a partition are run strictly one after the other."""
+    """One a stage and process. Batches of a partition are run strictly one after the other.
+
+    ``outputs`` maps each output topic to whether it is written only to the source's own partition number.
+    """
 
     def __init__(
         self,
         *,
         stage: str,
         handler: BatchHandler,
-        output_topics: Sequence[str],
+        outputs: Mapping[str, bool],
         table: StateTable | NoState,
         writer: OutputWriter,
         tail: TailReader,
@@ -87,7 +90,7 @@ class BatchRunner:
     ) -> None:
         self._stage = stage
         self._handler = handler
-        self._output_topics = tuple(output_topics)
+        self._outputs = dict(outputs)
         self._table = table
         self._writer = writer
         self._tail = tail
@@ -123,6 +126,11 @@ class BatchRunner:
             del self._sources[key]
         for partition in [p for p in self._lanes if not any(key[1] == p for key in self._sources)]:
             del self._lanes[partition]
+
+    def applied(self, key: tuple[str, int]) -> int | None:
+        """The next source offset to apply; None before the first batch."""
+        source = self._sources.get(key)
+        return None if source is None or source.next_offset < 0 else source.next_offset
 
     def renew_idle(self) -> None:
         """Refresh the committed output positions of partitions at rest (their offsets stay as they are)."""
@@ -178,30 +186,35 @@ class BatchRunner:
         while stack:
             part = stack.pop()
             try:
-                with self._metrics.handler_seconds.time():
-                    result = await self._handler(part, self._table.view(partition))
-                self._rejects.observe(result.rejected, len(part))
+                result = await self._handle(part, partition)
                 await self._write(source, partition, result)
-            except (FatalError, TransientError):
-                raise
-            except Exception as error:
+            except RecordError as error:
                 self._metrics.handler_errors.inc()
                 if len(part) > 1:
                     middle = len(part) // 2
                     stack += [part[middle:], part[:middle]]
                     continue
                 result = self._bury(part[0], error)
-                self._rejects.observe(1, 1)
                 await self._write(source, partition, result)
+            self._rejects.observe(result.rejected, len(part))
             self._metrics.records.inc(len(part))
             self._metrics.rejected.inc(result.rejected)
 
-    def _bury(self, record: SourceRecord, error: Exception) -> BatchResult:
-        # The exception's text may quote the record: only its class is told.
-        name = type(error).__name__
-        log.warning("%s: dead-lettering %s/%d/%d after %s", self._stage, record.topic, record.partition, record.offset, name)
-        poison = error if isinstance(error, RecordError) else RecordError(Reason.POISON, f"{name} in stage {self._stage}")
-        return BatchResult([self._dead_letters.build(record, poison, attempt=2)], {}, rejected=1)
+    async def _handle(self, part: Sequence[SourceRecord], partition: int) -> BatchResult:
+        """The handler's answer; whatever it raises about these records becomes a RecordError."""
+        try:
+            with self._metrics.handler_seconds.time():
+                return await self._handler(part, self._table.view(partition))
+        except (FatalError, TransientError, RecordError):
+            raise
+        except Exception as error:
+            raise RecordError(Reason.POISON, f"{type(error).__name__} in stage {self._stage}") from error
+
+    def _bury(self, record: SourceRecord, error: RecordError) -> BatchResult:
+        # Only the position, the reason and an exception's class are told: its text may quote the record.
+        where = f"{record.topic}/{record.partition}/{record.offset}"
+        log.warning("%s: dead-lettering %s: %s", self._stage, where, error.detail or error.reason.value)
+        return BatchResult([self._dead_letters.build(record, error, attempt=2)], {}, rejected=1)
 
     async def _write(self, source: _Source, partition: int, result: BatchResult) -> None:
         written = source.lane.written
@@ -226,8 +239,7 @@ class BatchRunner:
         if source is None:
             lane = self._lanes.setdefault(partition, _Lane(source_tag(self._stage, partition)))
             source = self._sources[key] = _Source(lane)
-        counts = {t: await self._writer.partition_count(t) for t in self._output_topics}
-        source.outputs = frozenset((t, p) for t, count in counts.items() for p in range(count))
+        source.outputs = await self._reachable(partition)
         if self._before_partition is not None:
             await self._before_partition(partition)
         committed = await self._tail.committed(topic, partition)
@@ -261,6 +273,13 @@ class BatchRunner:
             if self._ledger.committable(key) == commit:
                 raise TransientError(f"the group would not take the first commit of {key[0]}/{key[1]}")
         return positions
+
+    async def _reachable(self, partition: int) -> frozenset[tuple[str, int]]:
+        """The output partitions that a source partition's records can cause anything in."""
+        found: set[tuple[str, int]] = set()
+        for topic, aligned in self._outputs.items():
+            found |= {(topic, p) for p in ([partition] if aligned else range(await self._writer.partition_count(topic)))}
+        return frozenset(found)
 
     def _settle(self, lane: _Lane, partition: int) -> None:
         if lane.written and all(s.next_offset >= s.settled_at for (_, p), s in self._sources.items() if p == partition):

@@ -12,7 +12,7 @@ from faust.types.tuples import Message
 class BatchSchema(faust.Schema[Any, Any]):
     """Decodes nothing: records are decoded by the stage, all of a batch at once."""
 
-    def compile(self, app: AppT[Any], **kwargs: Any) -> Any:
+    def compile(self, app: AppT, **kwargs: Any) -> Any:
         create_event = app.create_event
 
         async def decode(message: Message, *, propagate: bool = False) -> EventT[Any]:

@@ -1,0 +1,222 @@
+"""One stage as a running process: clients, app, runner, read models, status server, and an orderly end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from aiokafka.errors import KafkaError
+from faust.tables.manager import TableManager
+from prometheus_client import CollectorRegistry
+
+from streams import topics
+from streams.app import StageSpec, add_agent, add_timer, app_id, build_app, declare_table
+from streams.errors import BrokerUnavailable, ConfigurationError, TransientError
+from streams.runtime.http import StatusServer
+from streams.runtime.metrics import StageMetrics
+from streams.runtime.output import OutputWriter
+from streams.runtime.read_model import TopicFollower
+from streams.runtime.records import BatchHandler
+from streams.runtime.rejects import RejectGuard
+from streams.runtime.runner import BatchRunner, DeadLetters
+from streams.runtime.state_table import MemoryStore, NoState, RocksStore, StateTable
+from streams.runtime.tail import TailReader
+from streams.settings import KafkaSettings, Settings
+from streams.transport.driver import BatchApp
+from streams.transport.ledger import CommitLedger
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class StageParts:
+    """What the composition root made for a stage."""
+
+    spec: StageSpec
+    handler: BatchHandler
+    dead_letters: DeadLetters
+    metrics: StageMetrics
+    registry: CollectorRegistry
+    followers: Sequence[TopicFollower] = field(default_factory=tuple)
+
+
+class StageProcess:
+    """Runs one stage until it is told to stop or something fatal happens."""
+
+    def __init__(self, parts: StageParts, settings: Settings, kafka: KafkaSettings, client_config: Mapping[str, Any]) -> None:
+        self._parts = parts
+        self._settings = settings
+        self._kafka = kafka
+        self._config = dict(client_config)
+        self._failure: BaseException | None = None
+        self._failed = asyncio.Event()
+        self._app: BatchApp | None = None
+        self._followed = False
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Returns after an orderly stop; raises what made the stage fail."""
+        parts, settings = self._parts, self._settings
+        ledger = CommitLedger()
+        writer = OutputWriter(self._config, topic_prefix=settings.topic_prefix, idempotent=settings.idempotent_producer)
+        tail = TailReader(self._config, group_id=app_id(parts.spec.name, settings), topic_prefix=settings.topic_prefix)
+        status = StatusServer(
+            parts.registry, host=settings.metrics_host, port=settings.metrics_port, alive=self._why_not_alive, ready=self._why_not_ready
+        )
+        try:
+            await self._connect(writer, tail)
+            partitions = await self._check_topics(writer)
+            await self._start_status(status)
+            for follower in parts.followers:
+                await follower.start()
+            app = self._app = build_app(parts.spec, settings, self._kafka, ledger, partitions)
+            runner = self._runner(app, ledger, writer, tail)
+            add_agent(app, parts.spec, settings, runner, self._fail)
+            self._add_timers(app, runner)
+            await app.start()
+            log.info("%s: started", parts.spec.name)
+            await self._wait(stop, app)
+            log.info("%s: stopping", parts.spec.name)
+        finally:
+            await self._shut_down(writer, tail, status)
+        if self._failure is not None:
+            raise self._failure
+
+    def _runner(self, app: BatchApp, ledger: CommitLedger, writer: OutputWriter, tail: TailReader) -> BatchRunner:
+        spec, settings = self._parts.spec, self._settings
+        table = declare_table(app, spec)
+        state: StateTable | NoState = NoState()
+        if table is not None:
+            store = RocksStore(table.data) if settings.state_store == "rocksdb" else MemoryStore(table.data)
+            state = StateTable(store, table.changelog_topic.get_topic_name(), writer)
+
+        async def commit_now() -> None:
+            await app.consumer.commit()
+
+        runner = BatchRunner(
+            stage=spec.name,
+            handler=self._parts.handler,
+            outputs={name: spec.aligned and topics.BY_NAME[name].co_partitioned for name in spec.outputs},
+            table=state,
+            writer=writer,
+            tail=tail,
+            ledger=ledger,
+            dead_letters=self._parts.dead_letters,
+            rejects=RejectGuard(settings.reject_share_max, settings.reject_window),
+            metrics=self._parts.metrics,
+            commit_now=commit_now,
+            timer_topic=settings.topic_prefix + spec.sources[0],
+            before_partition=self._catch_up,
+        )
+
+        async def on_assigned(_: Any, assigned: set[Any], *args: Any, **options: Any) -> None:
+            runner.keep_only({(tp.topic, tp.partition) for tp in assigned})
+
+        app.on_partitions_assigned.connect(on_assigned)
+        return runner
+
+    def _add_timers(self, app: BatchApp, runner: BatchRunner) -> None:
+        spec = self._parts.spec
+        if spec.timer_s is not None:
+
+            async def close_due() -> None:
+                try:
+                    await runner.close_due()
+                except Exception as error:
+                    self._fail(error)
+
+            add_timer(app, spec.timer_s, close_due, f"{spec.name}.close_due")
+
+        async def observe() -> None:
+            runner.renew_idle()
+            for tp in app.consumer.assignment():
+                if tp.topic in app.tables.changelog_topics:
+                    continue
+                applied, end = runner.applied(tp), app.consumer.highwater(tp)
+                if applied is not None and end is not None:
+                    self._parts.metrics.lag(tp.topic, tp.partition, max(0, end - applied))
+
+        add_timer(app, 5.0, observe, f"{spec.name}.observe")
+
+    async def _catch_up(self, partition: int) -> None:
+        """A partition's first batch waits for the read models; the popularity that its last owner wrote lies in the partition
+        of the same number."""
+        for follower in self._parts.followers:
+            await follower.caught_up(None if not self._followed else partition)
+        self._followed = True
+
+    async def _connect(self, writer: OutputWriter, tail: TailReader) -> None:
+        try:
+            await writer.start()
+            await tail.start()
+        except (KafkaError, OSError) as error:
+            raise BrokerUnavailable(
+                f"no usable broker at {self._kafka.bootstrap_servers} ({type(error).__name__}); "
+                "set KAFKA_BOOTSTRAP_SERVERS and the KAFKA_… security settings, or start one with `veilstream broker`"
+            ) from error
+
+    async def _check_topics(self, writer: OutputWriter) -> int:
+        spec = self._parts.spec
+        counts: dict[str, int] = {}
+        for name in dict.fromkeys((*spec.sources, *spec.outputs, *spec.follows)):
+            try:
+                counts[name] = await writer.partition_count(name)
+            except (TransientError, KafkaError):
+                raise ConfigurationError(
+                    f"topic {self._settings.topic_prefix + name} is missing (or not yours to see); run `veilstream topics create`"
+                ) from None
+        aligned = {name: count for name, count in counts.items() if topics.BY_NAME[name].co_partitioned}
+        if spec.aligned and len(set(aligned.values())) > 1:
+            raise ConfigurationError(f"these topics need the same number of partitions: {aligned}; see `veilstream topics check`")
+        return counts[spec.sources[0]]
+
+    async def _start_status(self, status: StatusServer) -> None:
+        try:
+            await status.start()
+        except OSError as error:
+            raise ConfigurationError(
+                f"port {self._settings.metrics_port} can't be used ({error.strerror}); set VEILSTREAM_METRICS_PORT, 0 takes a free one"
+            ) from error
+        log.info("%s: metrics on port %d", self._parts.spec.name, status.port)
+
+    async def _wait(self, stop: asyncio.Event, app: BatchApp) -> None:
+        waits = [asyncio.create_task(stop.wait()), asyncio.create_task(self._failed.wait())]
+        try:
+            while not any(wait.done() for wait in waits):
+                await asyncio.wait(waits, timeout=0.5, return_when=asyncio.FIRST_COMPLETED)
+                if app.crashed and self._failure is None:
+                    self._fail(app.crash_reason or RuntimeError("the Faust app crashed"))
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+    async def _shut_down(self, writer: OutputWriter, tail: TailReader, status: StatusServer) -> None:
+        self._parts.metrics.ready.set(0)
+        if self._app is not None and self._app.started:
+            await self._app.stop()
+        for follower in self._parts.followers:
+            await follower.stop()
+        await tail.stop()
+        await writer.stop()
+        await status.stop()
+
+    def _fail(self, error: BaseException) -> None:
+        if self._failure is None:
+            self._failure = error
+        self._failed.set()
+
+    def _why_not_alive(self) -> str | None:
+        return None if self._failure is None else f"failed: {type(self._failure).__name__}"
+
+    def _why_not_ready(self) -> str | None:
+        app = self._app
+        if self._failure is not None:
+            return self._why_not_alive()
+        if app is None or not app.started:
+            return "starting"
+        if app.rebalancing or app.in_recovery or not cast(TableManager, app.tables).recovery.completed.is_set():
+            return "recovering"
+        self._parts.metrics.ready.set(1)
+        return None
