@@ -40,7 +40,7 @@ class Settings(BaseSettings):
     # deployment
     app_prefix: str = Field("veilstream", description="Prefix of consumer groups and changelog topics: <prefix>-<stage>.")
     topic_prefix: str = Field("", description="Prefix of every topic name, where one cluster holds several shops.")
-    partitions: int = Field(4, ge=1, le=1024, description="Partitions of topics that `topics create` makes.")
+    partitions: int = Field(4, ge=1, le=256, description="Partitions of topics that `topics create` makes.")
     replication: int = Field(1, ge=1, description="Replication factor of topics that are made.")
     state_dir: Path = Field(Path("var/state"), description="Where RocksDB keeps each stage's tables.")
     state_store: Literal["rocksdb", "memory"] = Field("rocksdb", description="Table store; both are backed by changelog topics.")

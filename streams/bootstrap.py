@@ -1,0 +1,131 @@
+"""The composition root: settings in, a stage ready to run out. Nothing else constructs anything for production.
+
+Imports are inside the functions that need them: a worker that needs no model must not pay for torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry
+
+from streams import topics
+from streams.admin.kafka_client import client_config
+from streams.app import CATALOGUE, FEEDBACK, INGEST, PROFILE, STAGES
+from streams.clock import Clock, SystemClock
+from streams.dead_letters import DeadLetterBuilder
+from streams.privacy.keys import load_pseudonym_key, load_public_key
+from streams.privacy.seal import Sealer
+from streams.runtime.metrics import StageMetrics
+from streams.runtime.process import StageParts, StageProcess
+from streams.runtime.read_model import TopicFollower
+from streams.settings import KafkaSettings, Settings
+from streams.wire.codec import Codecs, open_codecs
+
+if TYPE_CHECKING:
+    from encoders.async_encoder import AsyncEncoder
+
+
+class Bootstrap:
+    """What all stages of a process share, and a factory for each stage."""
+
+    def __init__(self, settings: Settings, kafka: KafkaSettings, clock: Clock | None = None) -> None:
+        self.settings = settings
+        self.kafka = kafka
+        self.clock = clock or SystemClock()
+        self.registry = CollectorRegistry()
+        self.codecs: Codecs = open_codecs(settings.registry_url, max_bytes=settings.max_record_bytes)
+
+    def process(self, stage: str) -> StageProcess:
+        """The process of one stage. Raises ConfigurationError where a key, a model or a setting is missing or wrong."""
+        makers: dict[str, Callable[[StageMetrics], StageParts]] = {
+            INGEST.name: self._ingest,
+            CATALOGUE.name: self._catalogue,
+            PROFILE.name: self._profile,
+            FEEDBACK.name: self._feedback,
+        }
+        parts = makers[stage](StageMetrics(self.registry, stage))
+        return StageProcess(parts, self.settings, self.kafka, client_config(self.kafka))
+
+    def _dead_letters(self, stage: str, metrics: StageMetrics) -> DeadLetterBuilder:
+        recovery = load_public_key(self.settings.keys_dir / "recovery.pub", "recovery")
+        return DeadLetterBuilder(
+            self.codecs.for_topic(topics.DEAD_LETTER),
+            Sealer(recovery),
+            stage,
+            self.clock,
+            self.settings.max_record_bytes,
+            on_dead_letter=metrics.dead_letter,
+        )
+
+    def _encoder(self) -> AsyncEncoder:
+        from encoders import load_encoder
+        from encoders.async_encoder import AsyncEncoder
+
+        settings = self.settings
+        encoder = load_encoder(
+            settings.model, device=settings.device, precision=settings.precision, token_budget=settings.encoder_token_budget
+        )
+        return AsyncEncoder(encoder)
+
+    def _follow(self, topic: str, model: object) -> TopicFollower:
+        apply = model.apply  # type: ignore[attr-defined]
+        return TopicFollower(client_config(self.kafka), self.settings.topic_prefix + topic, apply)
+
+    def _ingest(self, metrics: StageMetrics) -> StageParts:
+        from streams.ingest.stage import IngestRules, IngestStage
+        from streams.privacy.pseudonym import Pseudonymizer
+
+        dead_letters = self._dead_letters(INGEST.name, metrics)
+        handler = IngestStage(
+            codecs=self.codecs,
+            pseudonymizer=Pseudonymizer(load_pseudonym_key(self.settings.keys_dir / "pseudonym.key")),
+            sealer=Sealer(load_public_key(self.settings.keys_dir / "subscriber.pub", "subscriber")),
+            dead_letters=dead_letters,
+            rules=IngestRules.from_settings(self.settings),
+            clock=self.clock,
+            counters=metrics,
+        )
+        return StageParts(INGEST, handler, dead_letters, metrics, self.registry)
+
+    def _catalogue(self, metrics: StageMetrics) -> StageParts:
+        from streams.catalogue.stage import CatalogueRules, CatalogueStage
+
+        dead_letters = self._dead_letters(CATALOGUE.name, metrics)
+        handler = CatalogueStage(
+            codecs=self.codecs,
+            encoder=self._encoder(),
+            dead_letters=dead_letters,
+            rules=CatalogueRules.from_settings(self.settings),
+            clock=self.clock,
+        )
+        return StageParts(CATALOGUE, handler, dead_letters, metrics, self.registry)
+
+    def _profile(self, metrics: StageMetrics) -> StageParts:
+        from streams.profile.item_matrix import ItemMatrix
+        from streams.profile.popularity_board import PopularityBoard
+        from streams.profile.stage import ProfileRules, ProfileStage
+
+        dead_letters = self._dead_letters(PROFILE.name, metrics)
+        encoder = self._encoder()
+        rules = ProfileRules.from_settings(self.settings)
+        matrix = ItemMatrix(self.codecs.for_topic(topics.ITEMS_VECTORS), encoder.version, encoder.dimension)
+        board = PopularityBoard(self.codecs.for_topic(topics.ITEMS_POPULARITY), rules.popularity_half_life_ms)
+        handler = ProfileStage(codecs=self.codecs, encoder=encoder, matrix=matrix, board=board, dead_letters=dead_letters, rules=rules)
+        followers = (self._follow(topics.ITEMS_VECTORS, matrix), self._follow(topics.ITEMS_POPULARITY, board))
+        return StageParts(PROFILE, handler, dead_letters, metrics, self.registry, followers)
+
+    def _feedback(self, metrics: StageMetrics) -> StageParts:
+        from streams.feedback.stage import FeedbackRules, FeedbackStage
+
+        dead_letters = self._dead_letters(FEEDBACK.name, metrics)
+        handler = FeedbackStage(
+            codecs=self.codecs, dead_letters=dead_letters, rules=FeedbackRules.from_settings(self.settings), clock=self.clock
+        )
+        return StageParts(FEEDBACK, handler, dead_letters, metrics, self.registry)
+
+
+def stage_names() -> tuple[str, ...]:
+    """All stages, in the order of the flow."""
+    return tuple(STAGES)

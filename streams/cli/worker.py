@@ -1,0 +1,103 @@
+"""``veilstream worker``: run one or several stages."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import click
+
+STAGE_NAMES = ("ingest", "catalogue", "profile", "feedback")
+_GRACE_S = 30.0
+
+
+@click.command(name="worker")
+@click.option(
+    "--stage",
+    "stages",
+    multiple=True,
+    required=True,
+    type=click.Choice([*STAGE_NAMES, "all"]),
+    help="Stage to run; repeat it, or say all, to run several (each in a process of its own).",
+)
+def command(stages: tuple[str, ...]) -> None:
+    """Run stages until SIGINT or SIGTERM.
+
+    Each stage is its own consumer group. The process ends by itself, with exit code 1 and one line that says why, when
+    something is wrong that it can't mend: let the process manager start it again. Settings: `veilstream settings`.
+    """
+    names = list(STAGE_NAMES) if "all" in stages else [name for name in STAGE_NAMES if name in stages]
+    if len(names) == 1:
+        run_stage(names[0])
+    else:
+        supervise(names)
+
+
+def run_stage(stage: str) -> None:
+    """Run one stage in this process; raises the VeilstreamError that ended it."""
+    import uvloop
+
+    from streams.admin.kafka_client import quiet_client_loggers
+    from streams.bootstrap import Bootstrap
+    from streams.settings import load_kafka_settings, load_settings
+
+    settings, kafka = load_settings(), load_kafka_settings()
+    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    quiet_client_loggers()
+
+    async def main() -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stop.set)
+        await Bootstrap(settings, kafka).process(stage).run(stop)
+
+    uvloop.run(main())
+
+
+def supervise(names: list[str]) -> None:
+    """One child process a stage; when one ends, all end."""
+    from streams.errors import FatalError
+    from streams.settings import load_settings
+
+    base_port = load_settings().metrics_port
+    children: dict[str, subprocess.Popen[bytes]] = {}
+    stopping = False
+
+    def stop(*_: object) -> None:
+        nonlocal stopping
+        stopping = True
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+    try:
+        for name in names:
+            port = base_port + STAGE_NAMES.index(name) if base_port else 0
+            environment = {**os.environ, "VEILSTREAM_METRICS_PORT": str(port)}
+            children[name] = subprocess.Popen([sys.executable, "-m", "streams.cli.main", "worker", "--stage", name], env=environment)
+        while not stopping and all(child.poll() is None for child in children.values()):
+            time.sleep(0.2)
+    finally:
+        ended = {name: child.poll() for name, child in children.items()}
+        _end(children)
+    failed = [name for name, code in ended.items() if code not in (None, 0)]
+    if failed:
+        raise FatalError(f"stage {', '.join(failed)} ended; its own message is above")
+
+
+def _end(children: dict[str, subprocess.Popen[bytes]]) -> None:
+    for child in children.values():
+        if child.poll() is None:
+            child.terminate()
+    deadline = time.monotonic() + _GRACE_S
+    for child in children.values():
+        try:
+            child.wait(max(0.1, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
