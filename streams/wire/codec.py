@@ -1,0 +1,144 @@
+"""Values to bytes and back: Confluent framing (magic byte 0, four-byte schema id, Avro body), JSON where a header says so."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import fastavro
+import orjson
+from fastavro.schema import SchemaParseException, parse_schema
+
+import schemas
+from streams.errors import Reason, RecordError
+from streams.topics import BEHAVIOUR_RAW, CATALOGUE_ITEMS, CONSENT_UPDATES, PRIVACY_ERASURE
+from streams.wire.json_values import conform
+from streams.wire.registry import HttpRegistry, LocalRegistry, SchemaRegistry
+
+DEFAULT_MAX_BYTES = 1_048_576
+PRODUCER_TOPICS = frozenset({BEHAVIOUR_RAW, CATALOGUE_ITEMS, CONSENT_UPDATES, PRIVACY_ERASURE})
+"""Topics whose producers may send JSON."""
+
+_HEADER = 5
+
+
+class Codec:
+    """Encodes and decodes one topic's values. Timestamps are plain milliseconds: the logical types are for other readers."""
+
+    def __init__(self, topic: str, registry: SchemaRegistry, max_bytes: int = DEFAULT_MAX_BYTES) -> None:
+        self.topic = topic
+        self._registry = registry
+        self._max_bytes = max_bytes
+        raw = json.loads(schemas.current(topic))
+        self._fields: list[dict[str, Any]] = raw["fields"]
+        self._reader = parse_schema(_without_logical_types(raw))
+        self._own_id = registry.id_for(topic)
+        self._prefix = b"\x00" + self._own_id.to_bytes(4, "big")
+        self._writers: dict[int, Any] = {self._own_id: self._reader}
+
+    @property
+    def field_names(self) -> frozenset[str]:
+        """Names of the value's fields."""
+        return frozenset(field["name"] for field in self._fields)
+
+    def encode(self, record: Mapping[str, Any]) -> bytes:
+        """A framed value. Raises ValueError (or a subclass of it, or TypeError) where the record does not fit the schema."""
+        out = io.BytesIO()
+        out.write(self._prefix)
+        fastavro.schemaless_writer(out, self._reader, cast("dict[str, Any]", record))
+        return out.getvalue()
+
+    def decode(self, value: bytes | None, headers: Sequence[tuple[str, bytes]] = ()) -> dict[str, Any]:
+        """The value's fields in the current schema. Raises RecordError that says why not; the message holds nothing of it."""
+        if not value:
+            raise RecordError(Reason.EMPTY, "the value is empty")
+        if len(value) > self._max_bytes:
+            raise RecordError(Reason.TOO_LARGE, f"{len(value)} bytes; at most {self._max_bytes} are read")
+        if headers and self.topic in PRODUCER_TOPICS and _says_json(headers):
+            return self._decode_json(value)
+        if value[0] != 0 or len(value) < _HEADER:
+            raise RecordError(Reason.BAD_FRAMING, "not Confluent framing; for JSON set the header content-type: application/json")
+        schema_id = int.from_bytes(value[1:_HEADER], "big")
+        writer = self._writers.get(schema_id) or self._writer(schema_id)
+        body = io.BytesIO(value)
+        body.seek(_HEADER)
+        try:
+            decoded = fastavro.schemaless_reader(body, writer, None if writer is self._reader else self._reader)
+        except RecordError:
+            raise
+        except Exception as error:
+            raise RecordError(Reason.UNDECODABLE, f"the body does not fit schema {schema_id} ({type(error).__name__})") from None
+        if body.tell() != len(value):
+            raise RecordError(Reason.UNDECODABLE, f"{len(value) - body.tell()} bytes are left over after the body")
+        return cast("dict[str, Any]", decoded)
+
+    def _writer(self, schema_id: int) -> Any:
+        text = self._registry.schema(self.topic, schema_id)
+        if text is None:
+            raise RecordError(Reason.UNKNOWN_SCHEMA, f"schema id {schema_id} is not known for {self.topic}")
+        try:
+            raw = json.loads(text)
+            if not isinstance(raw, dict) or raw.get("type") != "record" or full_name(raw) != self._reader["name"]:
+                raise RecordError(Reason.WRONG_SCHEMA, f"schema id {schema_id} is not one of {self.topic}")
+            parsed = parse_schema(_without_logical_types(raw))
+        except (SchemaParseException, ValueError, KeyError) as error:
+            raise RecordError(Reason.WRONG_SCHEMA, f"schema id {schema_id} can't be parsed ({type(error).__name__})") from None
+        self._writers[schema_id] = parsed
+        return parsed
+
+    def _decode_json(self, value: bytes) -> dict[str, Any]:
+        try:
+            decoded = orjson.loads(value)
+        except orjson.JSONDecodeError:
+            raise RecordError(Reason.UNDECODABLE, "the header says JSON, but the value is none") from None
+        if not isinstance(decoded, dict):
+            raise RecordError(Reason.UNDECODABLE, "the JSON value is not an object")
+        return conform(decoded, self._fields)
+
+
+class Codecs:
+    """The codecs of all topics, made when first asked for."""
+
+    def __init__(self, registry: SchemaRegistry, max_bytes: int = DEFAULT_MAX_BYTES) -> None:
+        self._registry = registry
+        self._max_bytes = max_bytes
+        self._codecs: dict[str, Codec] = {}
+
+    def for_topic(self, topic: str) -> Codec:
+        """The codec of a topic, by its name without prefix. Raises KeyError where the product has no such topic."""
+        if topic not in self._codecs:
+            self._codecs[topic] = Codec(topic, self._registry, self._max_bytes)
+        return self._codecs[topic]
+
+
+def local_codecs(max_bytes: int = DEFAULT_MAX_BYTES) -> Codecs:
+    """Codecs over the schemas that the product carries."""
+    return Codecs(LocalRegistry(), max_bytes)
+
+
+def open_codecs(registry_url: str | None, *, max_bytes: int = DEFAULT_MAX_BYTES, topic_prefix: str = "") -> Codecs:
+    """Codecs over the registry at the address, or over the local one where there is none."""
+    registry: SchemaRegistry = HttpRegistry(registry_url, topic_prefix=topic_prefix) if registry_url else LocalRegistry()
+    return Codecs(registry, max_bytes)
+
+
+def full_name(schema: Mapping[str, Any]) -> str:
+    """Namespace and name of a record schema."""
+    name = str(schema.get("name", ""))
+    return name if "." in name or not schema.get("namespace") else f"{schema['namespace']}.{name}"
+
+
+def _says_json(headers: Sequence[tuple[str, bytes]]) -> bool:
+    for name, value in headers:
+        if name.lower() == "content-type":
+            return value.split(b";", 1)[0].strip().lower() == b"application/json"
+    return False
+
+
+def _without_logical_types(node: Any) -> Any:
+    if isinstance(node, dict):
+        plain = {key: _without_logical_types(value) for key, value in node.items() if key not in ("logicalType", "doc")}
+        return plain["type"] if set(plain) == {"type"} and isinstance(plain["type"], str) else plain
+    return [_without_logical_types(value) for value in node] if isinstance(node, list) else node

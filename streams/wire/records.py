@@ -1,0 +1,154 @@
+"""The values of all topics as the codecs read and write them: plain dicts, times as integer milliseconds (UTC)."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+
+class BehaviourEvent(TypedDict):
+    user_id: str
+    event_type: str
+    event_id: str | None
+    occurred_at: int | float | str | None
+    item_id: str | None
+    query: str | None
+    quantity: float | None
+    price: float | None
+    currency: str | None
+    recommendation_id: str | None
+    position: int | None
+    session_id: str | None
+    region: str | None
+    user_agent: str | None
+
+
+class CleanEvent(TypedDict):
+    event_id: str
+    pseudonym: str
+    sealed_id: bytes
+    event_type: str
+    occurred_at: int
+    item_id: str | None
+    query: str | None
+    quantity: int
+    price_band: int | None
+    currency: str | None
+    country: str | None
+    recommendation_id: str | None
+    position: int | None
+    session: str | None
+    flags: list[str]
+
+
+class DeadLetter(TypedDict):
+    dead_letter_id: str
+    reason: str
+    detail: str
+    stage: str
+    source_topic: str
+    source_partition: int
+    source_offset: int
+    source_timestamp: int
+    schema: str | None
+    attempt: int
+    redacted_fields: list[str]
+    sealed_original: bytes | None
+    rejected_at: int
+
+
+class Item(TypedDict):
+    item_id: str
+    title: str
+    category: str | None
+    brand: str | None
+    description: str | None
+    price: float | None
+    currency: str | None
+    in_stock: bool
+    blocked: bool
+    tags: list[str]
+    updated_at: int | None
+
+
+class ItemVector(TypedDict):
+    item_id: str
+    model_version: str
+    vector: bytes
+    text_hash: str
+    recommendable: bool
+    category: str | None
+    price_band: int | None
+    encoded_at: int
+
+
+class Popularity(TypedDict):
+    item_id: str
+    count: float
+    as_of: int
+    source_offset: int
+
+
+class ReasonPart(TypedDict):
+    kind: str
+    item_id: str | None
+    event_type: str | None
+    share: float
+
+
+class RecommendedItem(TypedDict):
+    item_id: str
+    rank: int
+    score: float
+    cosine: float
+    prior: float
+    reasons: list[ReasonPart]
+
+
+class Recommendation(TypedDict):
+    recommendation_id: str
+    pseudonym: str
+    sealed_id: bytes
+    policy: str
+    trigger_event_id: str
+    trigger_type: str
+    source_offset: int
+    created_at: int
+    model_version: str
+    threshold: float
+    items: list[RecommendedItem]
+
+
+class Feedback(TypedDict):
+    feedback_id: str
+    recommendation_id: str
+    pseudonym: str
+    item_id: str
+    rank: int
+    policy: str
+    model_version: str
+    outcome: str
+    reward: float
+    shown: bool
+    delay_ms: int | None
+    created_at: int
+    closed_at: int
+
+
+class HistoryItem(TypedDict):
+    kind: str
+    ref: str
+    event_type: str
+    age_ms: int
+
+
+class TrainingPair(TypedDict):
+    pair_id: str
+    pseudonym: str
+    history: list[HistoryItem]
+    item_id: str
+    outcome: str
+    reward: float
+    recommendation_id: str | None
+    rank: int | None
+    model_version: str | None
+    occurred_at: int
