@@ -74,7 +74,8 @@ class Bootstrap:
         return TopicFollower(client_config(self.kafka), self.settings.topic_prefix + topic, apply)
 
     def _ingest(self, metrics: StageMetrics) -> StageParts:
-        from streams.ingest.stage import IngestRules, IngestStage
+        from streams.ingest.rules import IngestRules
+        from streams.ingest.stage import IngestStage
         from streams.privacy.pseudonym import Pseudonymizer
 
         dead_letters = self._dead_letters(INGEST.name, metrics)

@@ -71,6 +71,7 @@ class Settings(BaseSettings):
     throttle_per_minute: int = Field(
         600, ge=1, description="Events per user and minute of event time above which the user counts as automated."
     )
+    quantity_cap: int = Field(1000, ge=1, description="Larger quantities are capped to this.")
     dedup_window: int = Field(100_000, ge=0, description="Recent event ids that an ingest worker remembers.")
     reject_share_max: float = Field(0.5, gt=0, le=1, description="Share of refused records, over the recent ones, at which a stage stops.")
     reject_window: int = Field(2000, ge=100, description="How many recent records that share is taken over.")

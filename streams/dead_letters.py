@@ -1,0 +1,102 @@
+"""Dead letters: why a record was refused, where it was, and the original sealed to the operator's recovery key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from hashlib import blake2b
+from typing import Any, NamedTuple, Protocol
+
+import msgspec
+from nacl.public import PrivateKey
+
+from streams.clock import Clock
+from streams.errors import ConfigurationError, RecordError
+from streams.privacy.seal import Sealer, open_sealed
+from streams.runtime.records import OutputRecord, SourceRecord
+from streams.topics import DEAD_LETTER
+
+
+class Encodes(Protocol):
+    """The part of a codec that is needed here."""
+
+    def encode(self, record: Mapping[str, Any]) -> bytes: ...
+
+
+class Original(NamedTuple):
+    """A refused record as it came."""
+
+    key: bytes | None
+    value: bytes | None
+    headers: list[tuple[str, bytes]]
+
+
+class DeadLetterBuilder:
+    """Builds a stage's dead letters. Nothing of the record is told in the clear but its position."""
+
+    def __init__(
+        self,
+        codec: Encodes,
+        sealer: Sealer,
+        stage: str,
+        clock: Clock,
+        max_sealed_bytes: int,
+        on_dead_letter: Callable[[str], None] | None = None,
+    ) -> None:
+        self._codec = codec
+        self._sealer = sealer
+        self._stage = stage
+        self._clock = clock
+        self._max_sealed_bytes = max_sealed_bytes
+        self._on_dead_letter = on_dead_letter
+
+    def build(self, record: SourceRecord, error: RecordError, *, attempt: int = 1, fields: Sequence[str] = ()) -> OutputRecord:
+        """The dead letter of a record; ``fields`` are names of its known fields that had a value."""
+        position = f"{record.topic}/{record.partition}/{record.offset}"
+        record_id = blake2b(f"{self._stage}/{position}".encode(), digest_size=16).digest()
+        value = self._codec.encode(
+            {
+                "dead_letter_id": record_id.hex(),
+                "reason": error.reason.value,
+                "detail": error.detail,
+                "stage": self._stage,
+                "source_topic": record.topic,
+                "source_partition": record.partition,
+                "source_offset": record.offset,
+                "source_timestamp": record.timestamp,
+                "schema": _schema(record.value),
+                "attempt": attempt,
+                "redacted_fields": list(fields),
+                "sealed_original": self._seal(record),
+                "rejected_at": self._clock.now_ms(),
+            }
+        )
+        if self._on_dead_letter is not None:
+            self._on_dead_letter(error.reason.value)
+        headers = (
+            ("__connect.errors.topic", record.topic.encode()),
+            ("__connect.errors.partition", str(record.partition).encode()),
+            ("__connect.errors.offset", str(record.offset).encode()),
+            ("__connect.errors.stage", self._stage.encode()),
+            ("__connect.errors.exception.class.name", type(error).__name__.encode()),
+            ("__connect.errors.exception.message", f"{error.reason.value}: {error.detail}".encode()),
+        )
+        return OutputRecord(DEAD_LETTER, position.encode(), value, record_id, None, headers)
+
+    def _seal(self, record: SourceRecord) -> bytes | None:
+        packed = msgspec.msgpack.encode((record.key, record.value, [(name, value) for name, value in record.headers]))
+        return self._sealer.seal(packed) if len(packed) <= self._max_sealed_bytes else None
+
+
+def open_original(private_key: PrivateKey, sealed: bytes) -> Original:
+    """The record in a dead letter's box. Raises ConfigurationError where the key does not fit."""
+    try:
+        key, value, headers = msgspec.msgpack.decode(
+            open_sealed(private_key, sealed), type=tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]
+        )
+    except msgspec.MsgspecError as error:
+        raise ConfigurationError("the sealed original is damaged") from error
+    return Original(key, value, headers)
+
+
+def _schema(value: bytes | None) -> str | None:
+    return f"id {int.from_bytes(value[1:5], 'big')}" if value and len(value) >= 5 and value[0] == 0 else None

@@ -1,0 +1,98 @@
+"""Key files: one key a file, one line of what it is, one line of base64. Secrets are readable by their owner only."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+import secrets
+import stat
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from nacl.public import PrivateKey, PublicKey
+
+from streams.errors import ConfigurationError
+
+Purpose = Literal["pseudonym", "subscriber", "recovery"]
+
+_KEY_BYTES = 32
+_FIX = "make keys with `veilstream keys generate`, or set VEILSTREAM_KEYS_DIR to where they are"
+
+
+@dataclass(frozen=True, slots=True)
+class PseudonymKey:
+    """The secret of the pseudonyms and its short public name, which every pseudonym carries."""
+
+    key_id: str
+    secret: bytes = field(repr=False)
+
+
+def generate_keys(folder: Path, *, key_id: str = "k1", overwrite: bool = False) -> list[Path]:
+    """Write pseudonym.key, and a pair each for the subscriber and for recovery; returns the paths.
+
+    Raises ConfigurationError where one exists and ``overwrite`` is false: whoever loses the pseudonym key loses the link
+    between old and new profiles.
+    """
+    names = ("pseudonym.key", "subscriber.key", "subscriber.pub", "recovery.key", "recovery.pub")
+    existing = [name for name in names if (folder / name).exists()]
+    if existing and not overwrite:
+        raise ConfigurationError(f"{folder} holds {', '.join(existing)} already; choose another folder, or --overwrite if nothing uses them")
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o700)
+    paths = [_write(folder / "pseudonym.key", f"pseudonym {key_id} secret", secrets.token_bytes(_KEY_BYTES), secret=True)]
+    for purpose in ("subscriber", "recovery"):
+        private = PrivateKey.generate()
+        paths.append(_write(folder / f"{purpose}.key", f"{purpose} x25519 secret", bytes(private), secret=True))
+        paths.append(_write(folder / f"{purpose}.pub", f"{purpose} x25519 public", bytes(private.public_key), secret=False))
+    return paths
+
+
+def load_pseudonym_key(path: Path) -> PseudonymKey:
+    """Raises ConfigurationError that names the file, what is wrong with it, and the fix."""
+    words, key = _read(path, "pseudonym", secret=True)
+    return PseudonymKey(words[1], key)
+
+
+def load_public_key(path: Path, purpose: Purpose) -> PublicKey:
+    """Raises ConfigurationError as above."""
+    return PublicKey(_read(path, purpose, secret=False)[1])
+
+
+def load_private_key(path: Path, purpose: Purpose) -> PrivateKey:
+    """Raises ConfigurationError as above."""
+    return PrivateKey(_read(path, purpose, secret=True)[1])
+
+
+def _write(path: Path, what: str, key: bytes, *, secret: bool) -> Path:
+    path.unlink(missing_ok=True)
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if secret else 0o644)
+    with os.fdopen(handle, "w", encoding="ascii") as file:
+        file.write(f"veilstream {what}\n{base64.b64encode(key).decode()}\n")
+    return path
+
+
+def _read(path: Path, purpose: str, *, secret: bool) -> tuple[list[str], bytes]:
+    """The words of the first line after ``veilstream``, and the key."""
+    try:
+        if secret and path.stat().st_mode & (stat.S_IROTH | stat.S_IWOTH):
+            raise ConfigurationError(f"key file {path} is open to everybody; chmod 600 it")
+        lines = path.read_text(encoding="ascii").splitlines()
+    except FileNotFoundError:
+        raise ConfigurationError(f"key file {path} is missing; {_FIX}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"key file {path} can't be read ({type(error).__name__}); {_FIX}") from None
+    words = lines[0].split()[1:] if lines and lines[0].startswith("veilstream ") else []
+    if len(words) != 3 or len(lines) < 2:
+        raise ConfigurationError(f"{path} is no key file of this product; {_FIX}")
+    wanted = "secret" if secret else "public"
+    if words[0] != purpose or words[2] != wanted:
+        raise ConfigurationError(f"{path} is a {words[2]} {words[0]} key; a {wanted} {purpose} key is needed there")
+    try:
+        key = base64.b64decode(lines[1], validate=True)
+    except binascii.Error:
+        raise ConfigurationError(f"the key in {path} is not base64; {_FIX}") from None
+    if len(key) != _KEY_BYTES:
+        raise ConfigurationError(f"the key in {path} has {len(key)} bytes instead of {_KEY_BYTES}; {_FIX}")
+    return words, key
