@@ -1,12 +1,14 @@
 """Keyed hashes that stand for users, events and sessions.
 
-BLAKE2b (RFC 7693) with a secret key, by PyNaCl. The ``person`` parameter keeps the purposes apart: nobody who sees an
+BLAKE2b (RFC 7693) with a secret key: for pseudonyms by PyNaCl; for the ids that every single event needs by hashlib, whose
+call costs a tenth (a test proves the two equal). The ``person`` parameter keeps the purposes apart: nobody who sees an
 event id learns anything about a pseudonym, even where their inputs are the same.
 """
 
 from __future__ import annotations
 
 import base64
+import hashlib
 
 from nacl.bindings import crypto_generichash_blake2b_salt_personal as blake2b
 
@@ -41,4 +43,4 @@ class Pseudonymizer:
         return self._hash(_SESSION, user_id.encode() + _SEPARATOR + session_id.encode())
 
     def _hash(self, person: bytes, message: bytes) -> str:
-        return bytes(blake2b(message, digest_size=16, key=self._key, person=person)).hex()
+        return hashlib.blake2b(message, digest_size=16, key=self._key, person=person).hexdigest()
