@@ -1,0 +1,74 @@
+"""How every client of the product reaches the broker."""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from typing import Any
+
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+
+from streams.errors import BrokerUnavailable, ConfigurationError
+from streams.settings import KafkaSettings
+
+
+def client_config(kafka: KafkaSettings) -> dict[str, Any]:
+    """Keyword arguments for any aiokafka client. Raises ConfigurationError where a file that the settings name is missing."""
+    config: dict[str, Any] = {"bootstrap_servers": kafka.bootstrap_servers, "security_protocol": kafka.security_protocol}
+    if "SSL" in kafka.security_protocol:
+        config["ssl_context"] = ssl_context(kafka)
+    if kafka.security_protocol.startswith("SASL"):
+        config |= {
+            "sasl_mechanism": kafka.sasl_mechanism,
+            "sasl_plain_username": kafka.sasl_username,
+            "sasl_plain_password": sasl_password(kafka),
+        }
+    return config
+
+
+def sasl_password(kafka: KafkaSettings) -> str:
+    """The first line of KAFKA_SASL_PASSWORD_FILE."""
+    if kafka.sasl_username is None or kafka.sasl_password_file is None:
+        raise ConfigurationError(f"{kafka.security_protocol} needs KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD_FILE")
+    try:
+        return kafka.sasl_password_file.read_text(encoding="utf-8").splitlines()[0]
+    except (OSError, IndexError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"KAFKA_SASL_PASSWORD_FILE={kafka.sasl_password_file} can't be read ({type(error).__name__})") from None
+
+
+def ssl_context(kafka: KafkaSettings) -> ssl.SSLContext:
+    """Verifies the broker; carries a client certificate where one is set."""
+    try:
+        context = ssl.create_default_context(cafile=str(kafka.ssl_cafile) if kafka.ssl_cafile else None)
+        if kafka.ssl_certfile is not None:
+            context.load_cert_chain(str(kafka.ssl_certfile), str(kafka.ssl_keyfile) if kafka.ssl_keyfile else None)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigurationError(f"the TLS files of KAFKA_SSL_… can't be used ({type(error).__name__}: {error.strerror})") from None
+    return context
+
+
+async def connect_admin(kafka: KafkaSettings) -> AIOKafkaAdminClient:
+    """A started admin client. Raises BrokerUnavailable where nobody answers."""
+    admin = AIOKafkaAdminClient(**client_config(kafka))
+    try:
+        await admin.start()
+    except (KafkaError, OSError) as error:
+        await admin.close()
+        raise no_broker(kafka, error) from error
+    return admin
+
+
+def no_broker(kafka: KafkaSettings, error: BaseException) -> BrokerUnavailable:
+    """The error that names the address and the settings to look at."""
+    return BrokerUnavailable(
+        f"no usable broker at {kafka.bootstrap_servers} ({type(error).__name__}); "
+        "set KAFKA_BOOTSTRAP_SERVERS and the KAFKA_… security settings, or start one with `veilstream broker`"
+    )
+
+
+def quiet_client_loggers() -> None:
+    """Client libraries say nothing below WARNING: at DEBUG aiokafka writes every key and value into its log records, and
+    Faust's informational tables take time to draw."""
+    for name in ("aiokafka", "kafka", "faust", "mode", "asyncio", "streams.transport.driver", "streams.app"):
+        logging.getLogger(name).setLevel(logging.WARNING)

@@ -1,0 +1,85 @@
+"""The ``veilstream`` command. Commands are loaded when they are called, so that ``--help`` answers at once."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+_COMMANDS = {
+    "worker": "Run one or several stages.",
+    "demo": "Run everything against a simulated shop and show what happens.",
+    "topics": "Create or check the topics.",
+    "keys": "Generate key files.",
+    "settings": "List all settings with their values.",
+    "replay": "Publish items and events from CSV files.",
+    "watch": "Show a topic's records as they come.",
+    "recover": "Open, mend and replay dead letters.",
+    "backtest": "Recommend from files, without a broker, and write the result.",
+    "broker": "Run the embedded broker.",
+}
+
+
+class _LazyGroup(click.Group):
+    """A group whose commands live in ``streams.cli.<name>`` under the name ``command``."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"streams.cli.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+
+@click.command(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.version_option(package_name="veilstream")
+@click.pass_context
+def cli(ctx: click.Context, debug: bool) -> None:
+    """Veilstream: private, real-time recommendations on Kafka.
+
+    A first look: `veilstream demo`. Against your own Kafka: set KAFKA_BOOTSTRAP_SERVERS, then `veilstream keys generate`,
+    `veilstream topics create`, `veilstream worker --stage all`.
+    """
+    ctx.obj = {"debug": debug}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point. Exit code 0, 1 for a failure, 2 for wrong use, 130 for an interrupt; one line says what went wrong."""
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: list[str]) -> int:
+    """The exit code of a command line."""
+    debug = "--debug" in arguments[:1]
+    try:
+        answer: Any = cli.main(arguments, prog_name="veilstream", standalone_mode=False)
+        return answer if isinstance(answer, int) else 0
+    except click.ClickException as error:
+        error.show()
+        return 2 if isinstance(error, click.UsageError) else 1
+    except (click.Abort, KeyboardInterrupt):
+        return 130
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except BrokenPipeError:
+        return 1
+    except Exception as error:
+        from streams.errors import VeilstreamError
+
+        if debug or not isinstance(error, VeilstreamError):
+            raise
+        click.echo(f"error: {error}", err=True)
+        return 1
+
+
+if __name__ == "__main__":
+    main()

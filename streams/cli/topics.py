@@ -1,0 +1,44 @@
+"""``veilstream topics``: create what is missing, check what is there."""
+
+from __future__ import annotations
+
+import asyncio
+
+import click
+
+
+@click.group(name="topics")
+def command() -> None:
+    """Create or check the topics."""
+
+
+@command.command()
+def create() -> None:
+    """Create the topics that are missing; those that exist stay as they are.
+
+    VEILSTREAM_PARTITIONS and VEILSTREAM_REPLICATION say how.
+    """
+    from streams.admin.kafka_client import quiet_client_loggers
+    from streams.admin.topics import create_topics
+    from streams.settings import load_kafka_settings, load_settings
+
+    quiet_client_loggers()
+    made, kept = asyncio.run(create_topics(load_settings(), load_kafka_settings()))
+    for name in made:
+        click.echo(f"created  {name}")
+    for name in kept:
+        click.echo(f"exists   {name}")
+
+
+@command.command()
+def check() -> int:
+    """Check that all topics exist, with matching partition counts and cleanup policies. Exit code 1 where one is wrong."""
+    from streams.admin.kafka_client import quiet_client_loggers
+    from streams.admin.topics import check_topics
+    from streams.settings import load_kafka_settings, load_settings
+
+    quiet_client_loggers()
+    states = asyncio.run(check_topics(load_settings(), load_kafka_settings()))
+    for state in states:
+        click.echo(f"{'ok ' if state.problem is None else 'BAD'} {state.name:<28} {state.problem or f'{state.partitions} partitions'}")
+    return 1 if any(state.problem for state in states) else 0

@@ -1,0 +1,94 @@
+"""``veilstream watch``: a topic's records as lines a person can read."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+
+@click.command(name="watch")
+@click.argument("topic")
+@click.option("--from-beginning", is_flag=True, help="Everything that is there, then what comes.")
+@click.option("--max", "maximum", type=click.IntRange(1), help="Stop after this many records.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.option("--raw-identities", is_flag=True, help="Allow the topics whose values name people.")
+def command(topic: str, from_beginning: bool, maximum: int | None, as_json: bool, raw_identities: bool) -> None:
+    """Show the records of TOPIC as they come, until interrupted.
+
+    Sealed ids and vectors are shown by their length. The three topics that name people are refused without
+    --raw-identities.
+    """
+    from streams.topics import BY_NAME
+
+    if topic not in BY_NAME:
+        raise click.UsageError(f"there is no topic {topic}; one of: {', '.join(BY_NAME)}")
+    if BY_NAME[topic].raw_identity and not raw_identities:
+        raise click.UsageError(f"{topic} names people; add --raw-identities if you may see that")
+    asyncio.run(_watch(topic, from_beginning, maximum, as_json))
+
+
+async def _watch(topic: str, from_beginning: bool, maximum: int | None, as_json: bool) -> None:
+    from aiokafka import AIOKafkaConsumer
+    from aiokafka.errors import KafkaError
+    from aiokafka.structs import TopicPartition
+
+    from streams.admin.kafka_client import client_config, no_broker, quiet_client_loggers
+    from streams.errors import ConfigurationError, RecordError
+    from streams.settings import load_kafka_settings, load_settings
+    from streams.wire.codec import open_codecs
+
+    quiet_client_loggers()
+    settings, kafka = load_settings(), load_kafka_settings()
+    codec = open_codecs(settings.registry_url, topic_prefix=settings.topic_prefix).for_topic(topic)
+    consumer = AIOKafkaConsumer(**client_config(kafka), group_id=None, enable_auto_commit=False, auto_offset_reset="earliest")
+    try:
+        await consumer.start()
+    except (KafkaError, OSError) as error:
+        await consumer.stop()
+        raise no_broker(kafka, error) from error
+    try:
+        full_name = settings.topic_prefix + topic
+        if full_name not in await consumer.topics():
+            raise ConfigurationError(f"topic {full_name} is missing; run `veilstream topics create`")
+        tps = [TopicPartition(full_name, p) for p in sorted(consumer.partitions_for_topic(full_name) or ())]
+        consumer.assign(tps)
+        await (consumer.seek_to_beginning(*tps) if from_beginning else consumer.seek_to_end(*tps))
+        shown = 0
+        async for record in consumer:
+            try:
+                value = codec.decode(record.value, record.headers) if record.value is not None else None
+            except RecordError as error:
+                value = {"undecodable": str(error)}
+            click.echo(line(record.timestamp, record.partition, record.offset, value, as_json=as_json))
+            shown += 1
+            if maximum is not None and shown >= maximum:
+                return
+    finally:
+        await consumer.stop()
+
+
+def line(timestamp_ms: int, partition: int, offset: int, value: dict[str, Any] | None, *, as_json: bool) -> str:
+    """One record as a line."""
+    shown = None if value is None else {name: plain(field) for name, field in value.items()}
+    if as_json:
+        return json.dumps({"partition": partition, "offset": offset, "timestamp": timestamp_ms, "value": shown}, ensure_ascii=False)
+    moment = datetime.fromtimestamp(timestamp_ms / 1000, tz=UTC).strftime("%H:%M:%S.%f")[:-3]
+    if shown is None:
+        return f"{moment} {partition}/{offset} removed"
+    fields = " ".join(f"{name}={json.dumps(field, ensure_ascii=False)}" for name, field in shown.items() if field not in (None, [], {}))
+    return f"{moment} {partition}/{offset} {fields}"
+
+
+def plain(value: Any) -> Any:
+    """Bytes by their length, the rest as it is."""
+    if isinstance(value, bytes):
+        return f"<{len(value)} bytes>"
+    if isinstance(value, dict):
+        return {name: plain(field) for name, field in value.items()}
+    if isinstance(value, list):
+        return [plain(element) for element in value]
+    return round(value, 4) if isinstance(value, float) else value
