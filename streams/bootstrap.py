@@ -104,14 +104,14 @@ class Bootstrap:
         return StageParts(CATALOGUE, handler, dead_letters, metrics, self.registry)
 
     def _profile(self, metrics: StageMetrics) -> StageParts:
-        from streams.profile.item_matrix import ItemMatrix
+        from streams.profile.centred_matrix import CentredItemMatrix
         from streams.profile.popularity_board import PopularityBoard
         from streams.profile.stage import ProfileRules, ProfileStage
 
         dead_letters = self._dead_letters(PROFILE.name, metrics)
         encoder = self._encoder()
         rules = ProfileRules.from_settings(self.settings)
-        matrix = ItemMatrix(self.codecs.for_topic(topics.ITEMS_VECTORS), encoder.version, encoder.dimension)
+        matrix = CentredItemMatrix(self.codecs.for_topic(topics.ITEMS_VECTORS), encoder.version, encoder.dimension)
         board = PopularityBoard(self.codecs.for_topic(topics.ITEMS_POPULARITY), rules.popularity_half_life_ms)
         handler = ProfileStage(codecs=self.codecs, encoder=encoder, matrix=matrix, board=board, dead_letters=dead_letters, rules=rules)
         followers = (self._follow(topics.ITEMS_VECTORS, matrix), self._follow(topics.ITEMS_POPULARITY, board))

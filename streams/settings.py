@@ -64,7 +64,7 @@ class Settings(BaseSettings):
     # ingest
     time_bucket_s: int = Field(60, ge=1, le=86_400, description="Event times are rounded down to this many seconds.")
     max_future_s: int = Field(300, ge=0, description="Events further ahead of the clock are refused, seconds.")
-    max_age_days: float = Field(3650.0, gt=0, description="Events older than this are refused, days.")
+    max_age_days: float = Field(7300.0, gt=0, description="Events older than this are refused, days.")
     default_currency: str = Field("EUR", min_length=3, max_length=3, description="Currency of prices that carry none.")
     default_region: str | None = Field(None, description="Country (ISO 3166 alpha-2) of events that carry none.")
     max_record_bytes: int = Field(262_144, ge=1024, description="Larger records are refused.")
@@ -81,11 +81,14 @@ class Settings(BaseSettings):
     device: str = Field("auto", description="auto, cpu, cuda, cuda:0 ...")
     precision: str = Field("auto", description="auto, fp32, bf16, fp16.")
     encoder_token_budget: int = Field(2048, ge=64, description="Padded tokens in one encoder batch.")
+    item_text_characters: int = Field(
+        1000, ge=16, le=10_000, description="Most characters of an item's title, category, brand and description that are encoded."
+    )
 
     # profile
-    half_life_days: float = Field(60.0, gt=0, description="Age at which an event's weight has halved, days.")
+    half_life_days: float = Field(120.0, gt=0, description="Age at which an event's weight has halved, days.")
     history_size: int = Field(50, ge=1, le=1000, description="Most history entries kept for a shopper.")
-    popularity_half_life_days: float = Field(14.0, gt=0, description="Age at which an event counts half for an item's popularity, days.")
+    popularity_half_life_days: float = Field(5.0, gt=0, description="Age at which an event counts half for an item's popularity, days.")
     popularity_weight: float = Field(0.2, ge=0, description="Weight of the popularity prior in the score.")
     threshold: float = Field(0.3, description="Scores must pass this to be recommended.")
     top_k: int = Field(10, ge=1, le=1000, description="Most items in one recommendation.")

@@ -90,7 +90,9 @@ def _rows(path: Path, needed: tuple[str, ...], report: ReadReport) -> Iterator[t
             raise ConfigurationError(f"{path} is no CSV file ({type(error).__name__})") from None
         missing = [name for name in needed if name not in (names or ())]
         if missing:
-            raise ConfigurationError(f"{path} has no column {', '.join(missing)}; its first line must name the columns, among them {', '.join(needed)}")
+            raise ConfigurationError(
+                f"{path} has no column {', '.join(missing)}; its first line must name the columns, among them {', '.join(needed)}"
+            )
         while True:
             try:
                 row = next(reader)

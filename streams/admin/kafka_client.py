@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import ssl
+from collections.abc import Iterable
 from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient
@@ -57,6 +58,26 @@ async def connect_admin(kafka: KafkaSettings) -> AIOKafkaAdminClient:
         await admin.close()
         raise no_broker(kafka, error) from error
     return admin
+
+
+async def partition_counts(admin: AIOKafkaAdminClient, topics: Iterable[str]) -> dict[str, int]:
+    """Partitions of those topics (full names) that exist and may be seen."""
+    existing = set(await admin.list_topics())
+    wanted = [topic for topic in dict.fromkeys(topics) if topic in existing]
+    described = await admin.describe_topics(wanted) if wanted else []
+    return {answer["topic"]: len(answer["partitions"]) for answer in described if not answer["error_code"]}
+
+
+async def need_topic(kafka: KafkaSettings, topic: str) -> int:
+    """The topic's partitions. Raises ConfigurationError where it is missing, BrokerUnavailable where nobody answers."""
+    admin = await connect_admin(kafka)
+    try:
+        counts = await partition_counts(admin, [topic])
+    finally:
+        await admin.close()
+    if topic not in counts:
+        raise ConfigurationError(f"topic {topic} is missing; run `veilstream topics create`")
+    return counts[topic]
 
 
 def no_broker(kafka: KafkaSettings, error: BaseException) -> BrokerUnavailable:

@@ -8,7 +8,7 @@ from aiokafka.admin import NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, for_code
 
-from streams.admin.kafka_client import connect_admin
+from streams.admin.kafka_client import connect_admin, partition_counts
 from streams.errors import ConfigurationError
 from streams.settings import KafkaSettings, Settings
 from streams.topics import TOPICS, TopicSpec
@@ -25,7 +25,7 @@ class TopicState:
 
 def topic_config(spec: TopicSpec) -> dict[str, str]:
     """The topic's configuration at the broker."""
-    config = {"cleanup.policy": spec.cleanup}
+    config: dict[str, str] = {"cleanup.policy": spec.cleanup}
     if spec.retention_ms is not None:
         config["retention.ms"] = str(spec.retention_ms)
     if spec.cleanup == "compact":
@@ -54,7 +54,9 @@ async def create_topics(settings: Settings, kafka: KafkaSettings) -> tuple[list[
             for name, code, *rest in response.topic_errors:
                 if code not in (0, 36):  # 36: somebody else has just made it
                     why = rest[0] if rest and rest[0] else for_code(code).__name__
-                    raise ConfigurationError(f"the broker refused to make topic {name}: {why}; see VEILSTREAM_PARTITIONS and VEILSTREAM_REPLICATION")
+                    raise ConfigurationError(
+                        f"the broker refused to make topic {name}: {why}; see VEILSTREAM_PARTITIONS and VEILSTREAM_REPLICATION"
+                    )
         return [settings.topic_prefix + s.name for s in missing], [settings.topic_prefix + s.name for s in TOPICS if s not in missing]
     except KafkaError as error:
         raise ConfigurationError(f"the broker refused to make the topics: {type(error).__name__}") from error
@@ -67,13 +69,15 @@ async def check_topics(settings: Settings, kafka: KafkaSettings) -> list[TopicSt
     admin = await connect_admin(kafka)
     try:
         names = {settings.topic_prefix + spec.name: spec for spec in TOPICS}
-        existing = set(await admin.list_topics())
-        described = {t["topic"]: len(t["partitions"]) for t in await admin.describe_topics([n for n in names if n in existing])}
+        described = await partition_counts(admin, names)
         policies: dict[str, str | None] = {}
         for name in described:
             policies[name] = await _cleanup_policy(admin, name)
         aligned = next((described[n] for n, spec in names.items() if spec.co_partitioned and n in described), None)
-        return [TopicState(name, described.get(name), _problem(name, spec, described.get(name), aligned, policies.get(name))) for name, spec in names.items()]
+        return [
+            TopicState(name, described.get(name), _problem(name, spec, described.get(name), aligned, policies.get(name)))
+            for name, spec in names.items()
+        ]
     finally:
         await admin.close()
 

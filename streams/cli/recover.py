@@ -13,13 +13,19 @@ _IDLE_MS = 1500
 
 
 @click.command(name="recover")
-@click.option("--key", "key_file", type=click.Path(path_type=Path, dir_okay=False), help="Recovery key. Default: recovery.key in VEILSTREAM_KEYS_DIR.")
+@click.option(
+    "--key", "key_file", type=click.Path(path_type=Path, dir_okay=False), help="Recovery key. Default: recovery.key in VEILSTREAM_KEYS_DIR."
+)
 @click.option("--reason", "reasons", multiple=True, help="Only dead letters with this reason (repeatable).")
-@click.option("--set", "changes", multiple=True, metavar="FIELD=VALUE", help="Set a field before replaying; VALUE is JSON, else text (repeatable).")
+@click.option(
+    "--set", "changes", multiple=True, metavar="FIELD=VALUE", help="Set a field before replaying; VALUE is JSON, else text (repeatable)."
+)
 @click.option("--replay", is_flag=True, help="Publish the originals back to the topics they came from. Without it they are only listed.")
 @click.option("--show", is_flag=True, help="Print the originals, with everything they hold.")
 @click.option("--max", "maximum", type=click.IntRange(1), help="Stop after this many.")
-def command(key_file: Path | None, reasons: tuple[str, ...], changes: tuple[str, ...], replay: bool, show: bool, maximum: int | None) -> None:
+def command(
+    key_file: Path | None, reasons: tuple[str, ...], changes: tuple[str, ...], replay: bool, show: bool, maximum: int | None
+) -> None:
     """List the dead letters so far and, with --replay, put their mended originals back.
 
     An original without an event id gets one from its position, so that replaying it twice applies it once.
@@ -41,10 +47,10 @@ async def _recover(key_file: Path | None, reasons: set[str], edits: dict[str, An
     from aiokafka.errors import KafkaError
     from aiokafka.structs import TopicPartition
 
-    from streams.admin.kafka_client import client_config, no_broker, quiet_client_loggers
+    from streams.admin.kafka_client import client_config, need_topic, no_broker, quiet_client_loggers
     from streams.admin.recovery import mended
     from streams.dead_letters import open_original
-    from streams.errors import ConfigurationError, RecordError
+    from streams.errors import RecordError
     from streams.privacy.keys import load_private_key
     from streams.settings import load_kafka_settings, load_settings
     from streams.topics import DEAD_LETTER
@@ -54,6 +60,8 @@ async def _recover(key_file: Path | None, reasons: set[str], edits: dict[str, An
     settings, kafka = load_settings(), load_kafka_settings()
     key = load_private_key(key_file or settings.keys_dir / "recovery.key", "recovery")
     codecs = open_codecs(settings.registry_url, topic_prefix=settings.topic_prefix)
+    full_name = settings.topic_prefix + DEAD_LETTER
+    partitions = await need_topic(kafka, full_name)
     consumer = AIOKafkaConsumer(**client_config(kafka), group_id=None, enable_auto_commit=False, auto_offset_reset="earliest")
     producer = AIOKafkaProducer(**client_config(kafka), acks="all", enable_idempotence=settings.idempotent_producer)
     try:
@@ -66,10 +74,7 @@ async def _recover(key_file: Path | None, reasons: set[str], edits: dict[str, An
         raise no_broker(kafka, error) from error
     counts = {"listed": 0, "replayed": 0, "not sealed": 0, "not mendable": 0}
     try:
-        full_name = settings.topic_prefix + DEAD_LETTER
-        if full_name not in await consumer.topics():
-            raise ConfigurationError(f"topic {full_name} is missing; run `veilstream topics create`")
-        tps = [TopicPartition(full_name, p) for p in sorted(consumer.partitions_for_topic(full_name) or ())]
+        tps = [TopicPartition(full_name, p) for p in range(partitions)]
         consumer.assign(tps)
         await consumer.seek_to_beginning(*tps)
         ends = await consumer.end_offsets(tps)

@@ -39,7 +39,7 @@ async def _replay(items: Path | None, events: Path | None, rate: float | None) -
 
     from streams import topics
     from streams.admin.csv_files import ReadReport, read_events, read_items
-    from streams.admin.kafka_client import client_config, no_broker, quiet_client_loggers
+    from streams.admin.kafka_client import client_config, need_topic, no_broker, quiet_client_loggers
     from streams.errors import ConfigurationError
     from streams.settings import load_kafka_settings, load_settings
     from streams.wire.codec import open_codecs
@@ -67,8 +67,7 @@ async def _replay(items: Path | None, events: Path | None, rate: float | None) -
                 if path is None:
                     continue
                 full_name = settings.topic_prefix + topic
-                if not await producer.client.partitions_for(full_name):
-                    raise ConfigurationError(f"topic {full_name} is missing; run `veilstream topics create`")
+                await need_topic(kafka, full_name)
                 codec = codecs.for_topic(topic)
                 task = progress.add_task(kind, total=None)
                 pending: list[asyncio.Future[Any]] = []

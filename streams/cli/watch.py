@@ -36,14 +36,16 @@ async def _watch(topic: str, from_beginning: bool, maximum: int | None, as_json:
     from aiokafka.errors import KafkaError
     from aiokafka.structs import TopicPartition
 
-    from streams.admin.kafka_client import client_config, no_broker, quiet_client_loggers
-    from streams.errors import ConfigurationError, RecordError
+    from streams.admin.kafka_client import client_config, need_topic, no_broker, quiet_client_loggers
+    from streams.errors import RecordError
     from streams.settings import load_kafka_settings, load_settings
     from streams.wire.codec import open_codecs
 
     quiet_client_loggers()
     settings, kafka = load_settings(), load_kafka_settings()
     codec = open_codecs(settings.registry_url, topic_prefix=settings.topic_prefix).for_topic(topic)
+    full_name = settings.topic_prefix + topic
+    partitions = await need_topic(kafka, full_name)
     consumer = AIOKafkaConsumer(**client_config(kafka), group_id=None, enable_auto_commit=False, auto_offset_reset="earliest")
     try:
         await consumer.start()
@@ -51,10 +53,7 @@ async def _watch(topic: str, from_beginning: bool, maximum: int | None, as_json:
         await consumer.stop()
         raise no_broker(kafka, error) from error
     try:
-        full_name = settings.topic_prefix + topic
-        if full_name not in await consumer.topics():
-            raise ConfigurationError(f"topic {full_name} is missing; run `veilstream topics create`")
-        tps = [TopicPartition(full_name, p) for p in sorted(consumer.partitions_for_topic(full_name) or ())]
+        tps = [TopicPartition(full_name, p) for p in range(partitions)]
         consumer.assign(tps)
         await (consumer.seek_to_beginning(*tps) if from_beginning else consumer.seek_to_end(*tps))
         shown = 0

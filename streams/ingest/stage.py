@@ -86,7 +86,12 @@ class IngestStage:
                 duplicates += 1
                 continue
             result.outputs.append(
-                OutputRecord(BEHAVIOUR_CLEAN, event["pseudonym"].encode(), self._clean.encode(event), _record_id(record.topic, partition, record.offset))
+                OutputRecord(
+                    BEHAVIOUR_CLEAN,
+                    event["pseudonym"].encode(),
+                    self._clean.encode(event),
+                    _record_id(record.topic, partition, record.offset),
+                )
             )
         if duplicates:
             self._counters.on_dropped("duplicate", duplicates)

@@ -38,7 +38,9 @@ def generate_keys(folder: Path, *, key_id: str = "k1", overwrite: bool = False) 
     names = ("pseudonym.key", "subscriber.key", "subscriber.pub", "recovery.key", "recovery.pub")
     existing = [name for name in names if (folder / name).exists()]
     if existing and not overwrite:
-        raise ConfigurationError(f"{folder} holds {', '.join(existing)} already; choose another folder, or --overwrite if nothing uses them")
+        raise ConfigurationError(
+            f"{folder} holds {', '.join(existing)} already; choose another folder, or --overwrite if nothing uses them"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
     paths = [_write(folder / "pseudonym.key", f"pseudonym {key_id} secret", secrets.token_bytes(_KEY_BYTES), secret=True)]

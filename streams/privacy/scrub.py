@@ -19,7 +19,8 @@ _INVISIBLE = dict.fromkeys([0x00AD, 0x200B, 0x200C, 0x200D, 0x2060, 0xFEFF, 0x18
 
 _URL_WITH_CREDENTIALS = re.compile(r"[a-z][a-z0-9+.\-]{1,20}://[^\s/@]{1,256}@[^\s]{1,512}", re.IGNORECASE)
 _URL_WITH_SECRET = re.compile(
-    r"[a-z][a-z0-9+.\-]{1,20}://[^\s]{1,512}[?&;](?:token|password|passwd|pwd|secret|api_?key|access_token|auth|session|sid)=[^\s]{0,512}", re.IGNORECASE
+    r"[a-z][a-z0-9+.\-]{1,20}://[^\s]{1,512}[?&;](?:token|password|passwd|pwd|secret|api_?key|access_token|auth|session|sid)=[^\s]{0,512}",
+    re.IGNORECASE,
 )
 _EMAIL = re.compile(r"[^\s@<>()\[\],;:\"'，。；：、！？（）]{1,64}\s?@\s?[^\s@<>()\[\],;:\"'，。；：、！？（）]{1,190}", re.IGNORECASE)
 _ADDRESS_CHARACTERS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~\-\u00c0-\u024f]+")
@@ -28,7 +29,9 @@ _IPV6 = re.compile(r"(?<![0-9a-z:.])[0-9a-f:]{2,39}(?:\d{1,3}(?:\.\d{1,3}){3})?(
 _RESIDENT_ID = re.compile(r"(?<![0-9a-z])\d(?:[ \-]?\d){16}[ \-]?[\dXx](?![0-9a-z])", re.IGNORECASE)
 _DIGIT_RUN = re.compile(r"(?<![0-9a-z.])(?:\+\s?|\()?\d(?:[ .\-()/]{0,2}\d){5,22}(?![0-9]|[.,]\d|[a-z])", re.IGNORECASE | re.ASCII)
 _CHINESE_MOBILE = re.compile(r"(?<!\d)(?:(?:\+|00)?86[ \-.]{0,2})?1[ \-.]{0,2}[3-9](?:[ \-.]{0,2}\d){9}(?!\d)")
-_DATE = re.compile(r"(?:19|20)\d{2}[\-./ ](?:0?[1-9]|1[0-2])[\-./ ](?:0?[1-9]|[12]\d|3[01])|(?:0?[1-9]|[12]\d|3[01])[\-./ ](?:0?[1-9]|1[0-2])[\-./ ](?:19|20)\d{2}")
+_DATE = re.compile(
+    r"(?:19|20)\d{2}[\-./ ](?:0?[1-9]|1[0-2])[\-./ ](?:0?[1-9]|[12]\d|3[01])|(?:0?[1-9]|[12]\d|3[01])[\-./ ](?:0?[1-9]|1[0-2])[\-./ ](?:19|20)\d{2}"
+)
 
 _RESIDENT_WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
 

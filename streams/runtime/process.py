@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, cast
 
 from aiokafka.errors import KafkaError
@@ -13,8 +14,9 @@ from faust.tables.manager import TableManager
 from prometheus_client import CollectorRegistry
 
 from streams import topics
+from streams.admin.kafka_client import no_broker
 from streams.app import StageSpec, add_agent, add_timer, app_id, build_app, declare_table
-from streams.errors import BrokerUnavailable, ConfigurationError, TransientError
+from streams.errors import ConfigurationError
 from streams.runtime.http import StatusServer
 from streams.runtime.metrics import StageMetrics
 from streams.runtime.output import OutputWriter
@@ -66,11 +68,13 @@ class StageProcess:
             parts.registry, host=settings.metrics_host, port=settings.metrics_port, alive=self._why_not_alive, ready=self._why_not_ready
         )
         try:
+            self._make_state_folder()
             await self._connect(writer, tail)
-            partitions = await self._check_topics(writer)
+            counts = await self._check_topics(tail)
+            partitions = counts[parts.spec.sources[0]]
             await self._start_status(status)
             for follower in parts.followers:
-                await follower.start()
+                await follower.start(counts[follower.topic.removeprefix(settings.topic_prefix)])
             app = self._app = build_app(parts.spec, settings, self._kafka, ledger, partitions)
             runner = self._runner(app, ledger, writer, tail)
             add_agent(app, parts.spec, settings, runner, self._fail)
@@ -112,9 +116,10 @@ class StageProcess:
         )
 
         async def on_assigned(_: Any, assigned: set[Any], *args: Any, **options: Any) -> None:
-            runner.keep_only({(tp.topic, tp.partition) for tp in assigned})
+            owned = {(tp.topic, tp.partition) for tp in assigned if tp.topic not in app.tables.changelog_topics}
+            runner.keep_only(owned, app.consumer_generation_id)
 
-        app.on_partitions_assigned.connect(on_assigned)
+        app.on_partitions_assigned.connect(cast(Any, on_assigned))
         return runner
 
     def _add_timers(self, app: BatchApp, runner: BatchRunner) -> None:
@@ -147,30 +152,33 @@ class StageProcess:
             await follower.caught_up(None if not self._followed else partition)
         self._followed = True
 
+    def _make_state_folder(self) -> None:
+        folder = Path(self._settings.state_dir) / self._parts.spec.name
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigurationError(f"the state folder {folder} can't be made ({error.strerror}); set VEILSTREAM_STATE_DIR") from None
+
     async def _connect(self, writer: OutputWriter, tail: TailReader) -> None:
         try:
             await writer.start()
             await tail.start()
         except (KafkaError, OSError) as error:
-            raise BrokerUnavailable(
-                f"no usable broker at {self._kafka.bootstrap_servers} ({type(error).__name__}); "
-                "set KAFKA_BOOTSTRAP_SERVERS and the KAFKA_… security settings, or start one with `veilstream broker`"
-            ) from error
+            raise no_broker(self._kafka, error) from error
 
-    async def _check_topics(self, writer: OutputWriter) -> int:
+    async def _check_topics(self, tail: TailReader) -> dict[str, int]:
         spec = self._parts.spec
-        counts: dict[str, int] = {}
-        for name in dict.fromkeys((*spec.sources, *spec.outputs, *spec.follows)):
-            try:
-                counts[name] = await writer.partition_count(name)
-            except (TransientError, KafkaError):
-                raise ConfigurationError(
-                    f"topic {self._settings.topic_prefix + name} is missing (or not yours to see); run `veilstream topics create`"
-                ) from None
+        prefix = self._settings.topic_prefix
+        names = dict.fromkeys((*spec.sources, *spec.outputs, *spec.follows))
+        found = await tail.partition_counts([prefix + name for name in names])
+        missing = [prefix + name for name in names if prefix + name not in found]
+        if missing:
+            raise ConfigurationError(f"topics missing (or not yours to see): {', '.join(missing)}; run `veilstream topics create`")
+        counts = {name: found[prefix + name] for name in names}
         aligned = {name: count for name, count in counts.items() if topics.BY_NAME[name].co_partitioned}
         if spec.aligned and len(set(aligned.values())) > 1:
             raise ConfigurationError(f"these topics need the same number of partitions: {aligned}; see `veilstream topics check`")
-        return counts[spec.sources[0]]
+        return counts
 
     async def _start_status(self, status: StatusServer) -> None:
         try:

@@ -32,15 +32,14 @@ class TopicFollower:
         self._progress = asyncio.Condition()
         self._failure: BaseException | None = None
 
-    async def start(self) -> None:
-        """Connect and begin to read. Raises TransientError where the topic is missing."""
+    async def start(self, partitions: int) -> None:
+        """Connect and begin to read all of the topic's partitions."""
         consumer = AIOKafkaConsumer(
             **self._config, group_id=None, enable_auto_commit=False, auto_offset_reset="earliest", fetch_max_wait_ms=200
         )
         await consumer.start()
         self._consumer = consumer
-        partitions = consumer.partitions_for_topic(self.topic) or await self._wait_for_topic(consumer)
-        tps = [TopicPartition(self.topic, p) for p in sorted(partitions)]
+        tps = [TopicPartition(self.topic, p) for p in range(partitions)]
         consumer.assign(tps)
         await consumer.seek_to_beginning(*tps)
         for tp in tps:
@@ -71,12 +70,6 @@ class TopicFollower:
             await self._progress.wait_for(reached)
         if self._failure is not None:
             raise self._failure
-
-    async def _wait_for_topic(self, consumer: AIOKafkaConsumer) -> set[int]:
-        topics: set[str] = await consumer.topics()
-        if self.topic not in topics:
-            raise TransientError(f"topic {self.topic} is missing; run `veilstream topics create`")
-        return set(consumer.partitions_for_topic(self.topic) or ())
 
     async def _follow(self) -> None:
         consumer = self._consumer

@@ -104,6 +104,8 @@ class BatchRunner:
         self._commit_now = commit_now
         self._sources: dict[tuple[str, int], _Source] = {}
         self._lanes: dict[int, _Lane] = {}
+        self._owned: set[tuple[str, int]] = set()
+        self._generation = -1
         self._lock = asyncio.Lock()
 
     async def run(self, batch: FetchedBatch) -> None:
@@ -116,12 +118,14 @@ class BatchRunner:
         if not isinstance(self._handler, PartitionOwner):
             return
         async with self._lock:
-            for key, source in list(self._sources.items()):
-                if source.generation is not None and key[0] == self._timer_topic:
-                    await self._insist(key, functools.partial(self._close_due, key, source.generation))
+            for key in sorted(self._owned):
+                if key[0] == self._timer_topic:
+                    await self._insist(key, functools.partial(self._close_due, key))
 
-    def keep_only(self, owned: Set[tuple[str, int]]) -> None:
+    def keep_only(self, owned: Set[tuple[str, int]], generation: int) -> None:
         """Partitions that are no longer owned will be taken over anew should they come back."""
+        self._owned = set(owned)
+        self._generation = generation
         for key in [key for key in self._sources if key not in owned]:
             del self._sources[key]
         for partition in [p for p in self._lanes if not any(key[1] == p for key in self._sources)]:
@@ -159,8 +163,12 @@ class BatchRunner:
                 await self._sleep(delay)
                 delay = min(delay * 2, MAX_BACKOFF_S)
 
-    async def _close_due(self, key: tuple[str, int], generation: int) -> None:
-        source = await self._take_over(key, generation, first=None)
+    async def _close_due(self, key: tuple[str, int]) -> None:
+        source = self._sources.get(key)
+        if source is None or source.generation is None:
+            if await self._tail.committed(*key) is None:
+                return  # nothing of it was ever processed
+            source = await self._take_over(key, self._generation, first=None)
         owner = cast(PartitionOwner, self._handler)
         result = await owner.on_timer(key[1], self._table.items(key[1]))
         await self._write(source, key[1], result)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer
@@ -10,6 +10,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
+from streams.admin.kafka_client import partition_counts
 from streams.errors import TransientError
 from streams.runtime.output import ID_HEADER
 from streams.runtime.positions import Positions
@@ -39,6 +40,12 @@ class TailReader:
             await self._consumer.stop()
         if self._admin is not None:
             await self._admin.close()
+
+    async def partition_counts(self, topics: Sequence[str]) -> dict[str, int]:
+        """Partitions of those topics (full names) that exist."""
+        if self._admin is None:
+            raise TransientError("the tail reader is not started")
+        return await partition_counts(self._admin, topics)
 
     async def committed(self, topic: str, partition: int) -> Commit | None:
         """The group's commit of a source partition (full topic name), None where there is none yet."""
@@ -81,8 +88,8 @@ class TailReader:
         waiting = {TopicPartition(self._prefix + topic, p): ends[(topic, p)] for topic, p in begins}
         try:
             kafka.assign(list(waiting))
-            for topic, p in begins:
-                kafka.seek(TopicPartition(self._prefix + topic, p), begins[(topic, p)])
+            for (topic, p), begin in begins.items():
+                kafka.seek(TopicPartition(self._prefix + topic, p), begin)
             while waiting:
                 fetched = await kafka.getmany(timeout_ms=200)
                 for tp, records in fetched.items():

@@ -33,7 +33,7 @@ class Codec:
         self._max_bytes = max_bytes
         raw = json.loads(schemas.current(topic))
         self._fields: list[dict[str, Any]] = raw["fields"]
-        self._reader = parse_schema(_without_logical_types(raw))
+        self._reader: Any = parse_schema(_without_logical_types(raw))
         self._own_id = registry.id_for(topic)
         self._prefix = b"\x00" + self._own_id.to_bytes(4, "big")
         self._writers: dict[int, Any] = {self._own_id: self._reader}
@@ -68,7 +68,7 @@ class Codec:
             decoded = fastavro.schemaless_reader(body, writer, None if writer is self._reader else self._reader)
         except RecordError:
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - fastavro raises whatever the bytes lead it into
             raise RecordError(Reason.UNDECODABLE, f"the body does not fit schema {schema_id} ({type(error).__name__})") from None
         if body.tell() != len(value):
             raise RecordError(Reason.UNDECODABLE, f"{len(value) - body.tell()} bytes are left over after the body")

@@ -83,7 +83,9 @@ class Tail:
     async def ends(self, where: Iterator[tuple[str, int]]) -> dict[tuple[str, int], int]:
         return {w: len(self.broker.outputs.get(w, ())) for w in where}
 
-    async def ids_since(self, positions: Mapping[tuple[str, int], int], tag: bytes) -> tuple[set[tuple[str, bytes]], dict[tuple[str, int], int]]:
+    async def ids_since(
+        self, positions: Mapping[tuple[str, int], int], tag: bytes
+    ) -> tuple[set[tuple[str, bytes]], dict[tuple[str, int], int]]:
         found = {(w[0], i) for w, start in positions.items() for i, t in self.broker.outputs.get(w, [])[start:] if t == tag}
         return found, await self.ends(iter(positions))
 

@@ -21,7 +21,9 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
 from streams import topics
+from streams.admin.kafka_client import need_topic, partition_counts
 from streams.app import STAGES
+from streams.settings import KafkaSettings
 
 STAGE_ORDER = ("ingest", "catalogue", "profile", "feedback")
 
@@ -152,11 +154,8 @@ class Deployment:
                     await asyncio.sleep(0.2)
 
     async def _behind(self, stage: str, consumer: AIOKafkaConsumer, admin: AIOKafkaAdminClient) -> int:
-        tps = [
-            TopicPartition(self.topic(name), p)
-            for name in STAGES[stage].sources
-            for p in sorted(consumer.partitions_for_topic(self.topic(name)) or ())
-        ]
+        counts = await partition_counts(admin, [self.topic(name) for name in STAGES[stage].sources])
+        tps = [TopicPartition(name, p) for name, count in counts.items() for p in range(count)]
         begins = await consumer.beginning_offsets(tps)
         ends = await consumer.end_offsets(tps)
         committed = await admin.list_consumer_group_offsets(f"{self.prefix}veilstream-{stage}", partitions=tps)
@@ -173,7 +172,6 @@ class Deployment:
         await consumer.start()
         await admin.start()
         try:
-            await consumer.topics()
             yield consumer, admin
         finally:
             await consumer.stop()
@@ -195,11 +193,11 @@ class Deployment:
 
 async def read_topic(bootstrap_servers: str, topic: str) -> list[ConsumerRecord[bytes | None, bytes | None]]:
     """Every record from the beginning to the end as of now."""
+    count = await need_topic(KafkaSettings(bootstrap_servers=bootstrap_servers), topic)
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap_servers, group_id=None, enable_auto_commit=False)
     await consumer.start()
     try:
-        await consumer.topics()
-        tps = [TopicPartition(topic, p) for p in sorted(consumer.partitions_for_topic(topic) or ())]
+        tps = [TopicPartition(topic, p) for p in range(count)]
         consumer.assign(tps)
         await consumer.seek_to_beginning(*tps)
         ends = await consumer.end_offsets(tps)

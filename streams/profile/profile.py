@@ -1,0 +1,99 @@
+"""A shopper's profile: what a change of model can't invalidate. And its bytes in the stage's table."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import msgspec
+
+from streams.errors import ConfigurationError
+
+_VERSION = b"\x01"
+NEVER = -(1 << 62)
+"""A time before all times, milliseconds."""
+
+
+class Entry(NamedTuple):
+    """One element of the history: all that the shopper did with one item, or one query."""
+
+    weight: float
+    """As of ``time_ms``; it halves with every half-life."""
+    time_ms: int
+    event_type: int
+    """Code of the event that weighs most in it."""
+
+
+class Source(msgspec.Struct, array_like=True, frozen=True):
+    """Something that may speak for an item: an element of the history, the search's query, or popularity."""
+
+    kind: str
+    item_id: str | None = None
+    event_type: int | None = None
+
+
+class Made(msgspec.Struct, array_like=True, frozen=True):
+    """A recommendation as it was made, without what its triggering event says again; small, because profiles keep the last
+    ones, so that a redo says the same again."""
+
+    offset: int
+    """Of the triggering event."""
+    recommendation_id: bytes
+    model_version: str
+    policy: str
+    threshold: float
+    items: list[str]
+    """Best first."""
+    scores: bytes
+    """float32 [items, 2]: cosine and prior."""
+    sources: list[Source]
+    reasons: bytes
+    """uint16 [items, reasons]: places in ``sources``, largest share first."""
+    shares: bytes
+    """float32 [items, reasons]."""
+
+
+class Profile(msgspec.Struct, array_like=True):
+    """All that is known of one pseudonym. Dicts and lists keep the order in which things came."""
+
+    applied_offset: int = -1
+    """Of the last event of ``behaviour.clean`` that is in here."""
+    items: dict[str, Entry] = {}
+    queries: dict[str, Entry] = {}
+    event_ids: bytes = b""
+    """The first 8 bytes of recent event ids, end to end."""
+    bought: dict[str, int] = {}
+    """When an item was bought, milliseconds."""
+    recommended: list[tuple[int, list[str]]] = []
+    """When the last recommendations were made, milliseconds, and of which items; oldest first."""
+    triggered_at: int = NEVER
+    """Event time of the last behaviour trigger."""
+    made: list[tuple[int, bytes]] = []
+    """The last recommendations, oldest first: offset of the trigger, and a ``Made`` that is only unpacked if that comes again."""
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Profile)
+_made_decoder = msgspec.msgpack.Decoder(Made)
+
+
+def pack_made(made: Made) -> bytes:
+    return _encoder.encode(made)
+
+
+def unpack_made(data: bytes) -> Made:
+    return _made_decoder.decode(data)
+
+
+def dump_profile(profile: Profile) -> bytes:
+    """A version byte, then MessagePack."""
+    return _VERSION + _encoder.encode(profile)
+
+
+def load_profile(data: bytes) -> Profile:
+    """Raises ConfigurationError where another version of the product wrote it, or it is damaged."""
+    if data[:1] != _VERSION:
+        raise ConfigurationError("a profile was written by another version of veilstream; use that one, or delete the stage's state")
+    try:
+        return _decoder.decode(memoryview(data)[1:])
+    except msgspec.MsgspecError as error:
+        raise ConfigurationError("a profile in the state is damaged; delete the stage's local state, it is rebuilt") from error

@@ -1,0 +1,44 @@
+"""Vectors of query texts: all of a batch that are not known yet are encoded together."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+
+import numpy as np
+
+from streams.errors import ConfigurationError
+from streams.runtime.ports import FloatArray, TextEncoder
+
+DEFAULT_CAPACITY = 10_000
+
+
+class QueryVectors:
+    """The last texts' vectors, by exact text."""
+
+    def __init__(self, encoder: TextEncoder, capacity: int = DEFAULT_CAPACITY) -> None:
+        self._encoder = encoder
+        self._capacity = capacity
+        self._known: OrderedDict[str, FloatArray] = OrderedDict()
+
+    async def lookup(self, texts: Iterable[str]) -> dict[str, FloatArray]:
+        """The unit vectors of the texts, float32 [dimension]; without those for which the encoder has no direction.
+
+        Raises what the encoder raises, and ConfigurationError where its answer has the wrong shape.
+        """
+        wanted = list(dict.fromkeys(texts))
+        missing = [text for text in wanted if text not in self._known]
+        found = {text: self._known[text] for text in wanted if text in self._known}
+        for text in found:
+            self._known.move_to_end(text)
+        if missing:
+            encoded = await self._encoder.encode_many(missing)
+            if encoded.shape != (len(missing), self._encoder.dimension):
+                raise ConfigurationError(
+                    f"the encoder gave an array of shape {encoded.shape} for {len(missing)} texts of dimension {self._encoder.dimension}"
+                )
+            for text, vector in zip(missing, encoded, strict=True):
+                found[text] = self._known[text] = np.array(vector, np.float32)
+            while len(self._known) > self._capacity:
+                self._known.popitem(last=False)
+        return {text: vector for text, vector in found.items() if 0.99 < float(vector @ vector) < 1.01}

@@ -1,0 +1,79 @@
+"""The best items of a whole matrix of scores, in two steps: propose cheaply, then decide exactly.
+
+A matrix product's last bits depend on how many rows it has, so on who else is in the batch. Its scores therefore only propose,
+with a margin that covers every rounding error; what decides is the score of each pair by itself, which depends on that pair only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from streams.runtime.ports import FloatArray
+
+_UNIT_ROUNDOFF = 2.0**-24
+
+
+class Chosen(NamedTuple):
+    """Places in the pairs, user after user, each user's best first."""
+
+    places: npt.NDArray[np.intp]
+    starts: list[int]
+    counts: list[int]
+
+
+class Pairs(NamedTuple):
+    """Places in a matrix of scores, ordered by user."""
+
+    users: npt.NDArray[np.intp]
+    rows: npt.NDArray[np.intp]
+
+
+def margin(dimension: int) -> float:
+    """How far two ways of adding up the same dot product of unit float32 vectors can be apart.
+
+    Each is within dimension · 2^-24 of the true value (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1), and
+    adding the prior rounds once more; so twice that, for either side of a comparison.
+    """
+    return 4.0 * (dimension + 4) * _UNIT_ROUNDOFF
+
+
+def propose(scores: FloatArray, count: int, threshold: float, slack: float) -> Pairs:
+    """All pairs that may be among their user's ``count`` best and above the threshold, if scores [users, rows] are off by ``slack``."""
+    users, rows = scores.shape
+    if count < rows:
+        best = np.partition(scores, rows - count, axis=1)[:, rows - count]
+        bounds = np.maximum(best, np.float32(threshold))
+    else:
+        bounds = np.full(users, threshold, np.float32)
+    # Minus infinity stays out whatever the threshold is.
+    bounds = np.maximum(bounds - np.float32(slack), np.finfo(np.float32).min)
+    flat = np.flatnonzero(scores >= bounds[:, None])
+    return Pairs(flat // rows, flat % rows) if rows else Pairs(flat, flat)
+
+
+def best(pairs: Pairs, scores: FloatArray, ids: Sequence[str], *, users: int, count: int, threshold: float) -> Chosen:
+    """Each user's ``count`` best pairs above the threshold, equal ones by item id; ``scores`` [pairs, 2] are to be added up."""
+    totals = scores.sum(axis=1, dtype=np.float64)
+    above = np.flatnonzero(totals > threshold).tolist()
+    user_of, row_of, negated = pairs.users.tolist(), pairs.rows.tolist(), (-totals).tolist()
+    order = sorted((user_of[place], negated[place], ids[row_of[place]], place) for place in above)
+    places: list[int] = []
+    counts = [0] * users
+    for user, _, _, place in order:
+        if counts[user] < count:
+            counts[user] += 1
+            places.append(place)
+    return Chosen(np.array(places, np.intp), list(accumulate(counts, initial=0))[:-1], counts)
+
+
+def cosines(users: FloatArray, vectors: FloatArray, pairs: Pairs) -> FloatArray:
+    """float32 [pairs]: the dot product of each pair by itself. numpy adds a row up pairwise, the same way wherever it stands."""
+    products = users[pairs.users]
+    products *= vectors[pairs.rows]
+    total: FloatArray = products.sum(axis=1)
+    return total

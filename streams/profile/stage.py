@@ -1,0 +1,133 @@
+"""``behaviour.clean`` to ``recommendations`` and ``items.popularity``: one decode, one walk, one matrix product a round."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import cast
+
+from streams.errors import ConfigurationError, Reason, RecordError
+from streams.profile.candidates import recently_recommended
+from streams.profile.events import CODES, SEARCH
+from streams.profile.item_matrix import ItemMatrix
+from streams.profile.popularity_board import PopularityBoard
+from streams.profile.popularity_counter import PopularityCounter
+from streams.profile.profile import Made, Profile, dump_profile, load_profile
+from streams.profile.query_vectors import QueryVectors
+from streams.profile.ranking import rank
+from streams.profile.recommendation import make, remember
+from streams.profile.recommendation_bytes import RecommendationWriter
+from streams.profile.request import Request
+from streams.profile.rules import ProfileRules
+from streams.profile.walk import Trigger, Walk, walk
+from streams.runtime.ports import DeadLetters, FloatArray, TextEncoder, TopicCodecs
+from streams.runtime.records import BatchResult, OutputRecord, SourceRecord, StateView
+from streams.topics import BEHAVIOUR_CLEAN, ITEMS_POPULARITY, RECOMMENDATIONS
+from streams.wire.records import CleanEvent
+
+__all__ = ["ProfileRules", "ProfileStage"]
+
+_EVENT_ID = re.compile(r"[0-9a-f]{32}")
+
+
+class ProfileStage:
+    """The stage's BatchHandler.
+
+    ``matrix`` and ``board`` are read models that the runtime feeds between batches; recommendations are a function of the
+    records, the state and what the two hold. After the one await (new query texts) nothing is awaited, so a batch sees one
+    catalogue.
+    """
+
+    def __init__(
+        self,
+        *,
+        codecs: TopicCodecs,
+        encoder: TextEncoder,
+        matrix: ItemMatrix,
+        board: PopularityBoard,
+        dead_letters: DeadLetters,
+        rules: ProfileRules,
+    ) -> None:
+        if (encoder.version, encoder.dimension) != (matrix.version, matrix.dimension):
+            raise ConfigurationError(f"the encoder is {encoder.version}, the item matrix holds {matrix.version}; both must be one model")
+        self._events = codecs.for_topic(BEHAVIOUR_CLEAN)
+        self._writer = RecommendationWriter(codecs.for_topic(RECOMMENDATIONS))
+        self._matrix = matrix
+        self._board = board
+        self._popularity = PopularityCounter(codecs.for_topic(ITEMS_POPULARITY), board, rules.popularity_half_life_ms)
+        self._queries = QueryVectors(encoder)
+        self._dead_letters = dead_letters
+        self._rules = rules
+
+    async def __call__(self, batch: Sequence[SourceRecord], state: StateView) -> BatchResult:
+        """Raises what the encoder raises, and ConfigurationError for a state that another version wrote."""
+        partition = batch[0].partition
+        result = BatchResult()
+        events = self._accept(batch, result)
+        keys = list(dict.fromkeys(event["pseudonym"] for _, event in events))
+        profiles = {key: Profile() for key in keys}
+        stored = state.get_many([key.encode() for key in keys])
+        profiles.update((key.decode(), load_profile(data)) for key, data in stored.items())
+        tally = self._popularity.begin(partition, batch[0].offset)
+
+        walked = walk(events, profiles, tally, self._rules)
+        vectors = {text: self._matrix.centre(vector) for text, vector in (await self._queries.lookup(walked.queries())).items()}
+        made = [*walked.repeats, *self._recommend(walked, vectors)]
+
+        made.sort(key=lambda pair: pair[0].offset)
+        result.outputs += [self._output(recommendation, event, partition) for recommendation, event in made]
+        result.state = {key.encode(): dump_profile(profile) for key, profile in walked.changed.items()}
+        result.outputs += self._popularity.end(tally, batch[-1].offset)
+        return result
+
+    def _accept(self, batch: Sequence[SourceRecord], result: BatchResult) -> list[tuple[int, CleanEvent]]:
+        accepted = []
+        decode = self._events.decode
+        for record in batch:
+            try:
+                event = cast(CleanEvent, decode(record.value, record.headers))
+                _check(record.key, event)
+            except RecordError as error:
+                result.outputs.append(self._dead_letters.build(record, error))
+                result.rejected += 1
+                continue
+            if self._rules.concerns(CODES[event["event_type"]]):
+                accepted.append((record.offset, event))
+        return accepted
+
+    def _recommend(self, walked: Walk, vectors: dict[str, FloatArray]) -> list[tuple[Made, CleanEvent]]:
+        rules, version = self._rules, self._matrix.version
+        result = []
+        for triggers in walked.rounds:
+            requests = [_with_recent(trigger, rules) for trigger in triggers]
+            for trigger, ranked in zip(triggers, rank(requests, self._matrix, self._board, vectors, rules), strict=True):
+                if ranked.items:
+                    made = make(trigger.event, trigger.offset, trigger.policy, ranked, model_version=version, rules=rules)
+                    remember(trigger.profile, made, trigger.event["occurred_at"], rules)
+                    result.append((made, trigger.event))
+        return result
+
+    def _output(self, made: Made, event: CleanEvent, partition: int) -> OutputRecord:
+        value = self._writer.encode(made, event)
+        return OutputRecord(RECOMMENDATIONS, event["pseudonym"].encode(), value, made.recommendation_id, partition)
+
+
+def _with_recent(trigger: Trigger, rules: ProfileRules) -> Request:
+    recent = recently_recommended(trigger.profile, trigger.request.at_ms, rules)
+    return trigger.request._replace(excluded=trigger.request.excluded + recent)
+
+
+def _check(key: bytes | None, event: CleanEvent) -> None:
+    """What the rules of this stage take for granted. Only a writer other than ingest can break it."""
+    if key != event["pseudonym"].encode():
+        raise RecordError(Reason.KEY_MISMATCH, "the message key must be the pseudonym")
+    code = CODES.get(event["event_type"])
+    if code is None:
+        raise RecordError(Reason.UNKNOWN_EVENT_TYPE, "behaviour.clean holds an event type that ingest does not write")
+    if _EVENT_ID.fullmatch(event["event_id"]) is None:
+        raise RecordError(Reason.UNDECODABLE, "event_id must be 32 hexadecimal characters")
+    if code == SEARCH:
+        if not event["query"]:
+            raise RecordError(Reason.MISSING_QUERY, "a search needs a query")
+    elif not event["item_id"]:
+        raise RecordError(Reason.MISSING_ITEM, "only searches may lack an item_id")
