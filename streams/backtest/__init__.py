@@ -1,0 +1,1 @@
+"""The stages without a broker: learn from files, recommend, write the result."""

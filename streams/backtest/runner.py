@@ -1,0 +1,183 @@
+"""Runs the very handlers of the stages over records in memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+from typing import Any, NamedTuple
+
+from nacl.public import PrivateKey
+
+from streams import topics
+from streams.catalogue.stage import CatalogueRules, CatalogueStage
+from streams.clock import FixedClock
+from streams.dead_letters import DeadLetterBuilder
+from streams.ingest.rules import IngestRules
+from streams.ingest.stage import IngestStage
+from streams.privacy.keys import PseudonymKey
+from streams.privacy.pseudonym import Pseudonymizer
+from streams.privacy.seal import Sealer
+from streams.profile.centred_matrix import CentredItemMatrix
+from streams.profile.popularity_board import PopularityBoard
+from streams.profile.profile import load_profile
+from streams.profile.query_vectors import QueryVectors
+from streams.profile.ranking import rank
+from streams.profile.request import Request
+from streams.profile.rules import ProfileRules
+from streams.profile.stage import ProfileStage
+from streams.runtime.ports import TextEncoder
+from streams.runtime.records import BatchResult, MemoryRecord, OutputRecord
+from streams.settings import Settings
+from streams.wire.codec import Codecs
+
+BATCH = 2000
+
+
+class Recommended(NamedTuple):
+    """One row of the result."""
+
+    user: str
+    rank: int
+    item: str
+    score: float
+
+
+class _State:
+    """A stage's table as a dict."""
+
+    def __init__(self) -> None:
+        self.values: dict[bytes, bytes] = {}
+
+    def get_many(self, keys: Sequence[bytes]) -> Mapping[bytes, bytes]:
+        return {key: self.values[key] for key in keys if key in self.values}
+
+    def apply(self, changes: Mapping[bytes, bytes | None]) -> None:
+        for key, value in changes.items():
+            if value is None:
+                self.values.pop(key, None)
+            else:
+                self.values[key] = value
+
+
+class _Drops:
+    def __init__(self) -> None:
+        self.counts: dict[str, int] = {}
+
+    def on_dropped(self, reason: str, count: int = 1) -> None:
+        self.counts[reason] = self.counts.get(reason, 0) + count
+
+
+class Backtest:
+    """Catalogue, ingest and profile stage over memory. Nothing is recommended while it learns."""
+
+    def __init__(self, settings: Settings, codecs: Codecs, encoder: TextEncoder, now_ms: int) -> None:
+        """``now_ms`` stands for the present: the cutoff."""
+        self._codecs = codecs
+        self._now_ms = now_ms
+        clock = FixedClock(now_ms)
+        # Keys of its own, thrown away with it: nothing of a backtest can be matched with production.
+        self._pseudonymizer = Pseudonymizer(PseudonymKey("bt", bytes(PrivateKey.generate())))
+        sealer = Sealer(PrivateKey.generate().public_key)
+        self._rejected: dict[str, int] = {}
+        self._drops = _Drops()
+        letters = {
+            stage: DeadLetterBuilder(codecs.for_topic(topics.DEAD_LETTER), sealer, stage, clock, 0, self._count_rejected)
+            for stage in ("ingest", "catalogue", "profile")
+        }
+        self._rules = replace(ProfileRules.from_settings(settings), recommend=False)
+        self._matrix = CentredItemMatrix(codecs.for_topic(topics.ITEMS_VECTORS), encoder.version, encoder.dimension)
+        self._board = PopularityBoard(codecs.for_topic(topics.ITEMS_POPULARITY), self._rules.popularity_half_life_ms)
+        self._queries = QueryVectors(encoder)
+        self._catalogue = CatalogueStage(
+            codecs=codecs, encoder=encoder, dead_letters=letters["catalogue"], rules=CatalogueRules.from_settings(settings), clock=clock
+        )
+        self._ingest = IngestStage(
+            codecs=codecs,
+            pseudonymizer=self._pseudonymizer,
+            sealer=sealer,
+            dead_letters=letters["ingest"],
+            rules=IngestRules.from_settings(settings),
+            clock=clock,
+            counters=self._drops,
+        )
+        self._profile = ProfileStage(
+            codecs=codecs, encoder=encoder, matrix=self._matrix, board=self._board, dead_letters=letters["profile"], rules=self._rules
+        )
+        self._profiles = _State()
+        self._items = _State()
+        self._clean_offset = 0
+
+    @property
+    def rejected(self) -> dict[str, int]:
+        """Dead letters and dropped events by reason."""
+        return self._rejected | self._drops.counts
+
+    def load_items(self, items: Iterable[Mapping[str, Any]], on_progress: Callable[[int], None]) -> int:
+        """Encode the catalogue; how many items there are then."""
+        codec = self._codecs.for_topic(topics.CATALOGUE_ITEMS)
+        records = (
+            MemoryRecord(topics.CATALOGUE_ITEMS, 0, offset, self._now_ms, item["item_id"].encode(), codec.encode(item))
+            for offset, item in enumerate(items)
+        )
+        for batch in batched_records(records):
+            result = asyncio.run(_call(self._catalogue, batch, self._items))
+            self._matrix.apply(_records(result, topics.ITEMS_VECTORS))
+            on_progress(len(batch))
+        return len(self._matrix)
+
+    def learn(self, events: Iterable[Mapping[str, Any]], on_progress: Callable[[int], None]) -> None:
+        """Apply raw events, in order of time."""
+        codec = self._codecs.for_topic(topics.BEHAVIOUR_RAW)
+        records = (MemoryRecord(topics.BEHAVIOUR_RAW, 0, o, self._now_ms, None, codec.encode(event)) for o, event in enumerate(events))
+        for batch in batched_records(records):
+            clean = _records(asyncio.run(_call(self._ingest, batch, _State())), topics.BEHAVIOUR_CLEAN, self._clean_offset)
+            self._clean_offset += len(clean)
+            if clean:
+                result = asyncio.run(_call(self._profile, clean, self._profiles))
+                self._board.apply(_records(result, topics.ITEMS_POPULARITY))
+            on_progress(len(batch))
+
+    def recommend(self, users: Sequence[str], seen: Mapping[str, set[str]], top_k: int, on_progress: Callable[[int], None]) -> Iterator[Recommended]:
+        """The best items of each user at the cutoff; ``seen`` are those that must not come again. The threshold is left out: a
+        ranking is asked for, not a decision to speak."""
+        rules = replace(self._rules, top_k=top_k, threshold=float("-inf"), reasons_max=0)
+        for start in range(0, len(users), BATCH):
+            some = users[start : start + BATCH]
+            requests = [self._request(user, seen.get(user, set())) for user in some]
+            texts = [text for request in requests for text, _ in request.queries]
+            found = asyncio.run(self._queries.lookup(texts))
+            queries = {text: self._matrix.centre(vector) for text, vector in found.items()}
+            for user, ranked in zip(some, rank(requests, self._matrix, self._board, queries, rules), strict=True):
+                for place, (item, scores) in enumerate(zip(ranked.items, ranked.scores, strict=True)):
+                    yield Recommended(user, place + 1, item, float(scores.sum()))
+            on_progress(len(some))
+
+    def _request(self, user: str, seen: set[str]) -> Request:
+        data = self._profiles.values.get(self._pseudonymizer.pseudonym(user).encode())
+        if data is None:
+            return Request([], [], [], None, sorted(seen), self._now_ms)
+        profile = load_profile(data)
+        return Request(list(profile.items), list(profile.items.values()), list(profile.queries.items()), None, sorted(seen), self._now_ms)
+
+    def _count_rejected(self, reason: str) -> None:
+        self._rejected[reason] = self._rejected.get(reason, 0) + 1
+
+
+def batched_records(records: Iterable[MemoryRecord]) -> Iterator[list[MemoryRecord]]:
+    """In batches as a broker would hand them over."""
+    iterator = iter(records)
+    while batch := list(islice(iterator, BATCH)):
+        yield batch
+
+
+async def _call(handler: Any, batch: Sequence[MemoryRecord], state: _State) -> BatchResult:
+    result: BatchResult = await handler(batch, state)
+    state.apply(result.state)
+    return result
+
+
+def _records(result: BatchResult, topic: str, first_offset: int = 0) -> list[MemoryRecord]:
+    mine: list[OutputRecord] = [output for output in result.outputs if output.topic == topic]
+    return [MemoryRecord(topic, 0, first_offset + place, 0, output.key, output.value) for place, output in enumerate(mine)]
