@@ -49,7 +49,9 @@ class Encoder:
         vectors = np.empty((len(prepared), self.dimension), dtype=np.float32)
         if not prepared:
             return vectors
-        tokens = self._tokenizer(prepared, truncation=True, max_length=self._max_tokens, padding=False, return_attention_mask=False)["input_ids"]
+        tokens = self._tokenizer(prepared, truncation=True, max_length=self._max_tokens, padding=False, return_attention_mask=False)[
+            "input_ids"
+        ]
         lengths = np.fromiter((len(ids) for ids in tokens), dtype=np.int64, count=len(tokens))
         for rows in token_batches(lengths, self._token_budget):
             vectors[rows] = self._forward([tokens[row] for row in rows])

@@ -26,4 +26,5 @@ class HashingEncoder:
                 vectors[row, code % self.dimension] += 1.0 if code & 0x80000000 else -1.0
             if not vectors[row].any():
                 vectors[row, 0] = 1.0
-        return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+        unit: npt.NDArray[np.float32] = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+        return unit

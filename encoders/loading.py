@@ -36,8 +36,9 @@ def load(name_or_path: str, *, device: str, precision: str, token_budget: int) -
     config = pooling_config(folder)
     target = _device(device)
     dtype = _dtype(precision, target)
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
+    quiet: Any = transformers_logging
+    quiet.set_verbosity_error()
+    quiet.disable_progress_bar()
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
         model = AutoModel.from_pretrained(
@@ -90,7 +91,7 @@ def _folder(name_or_path: str) -> Path:
     if path.is_absolute() or name_or_path.startswith((".", "~")):
         raise ConfigurationError(f"there is no model folder {name_or_path}; set VEILSTREAM_MODEL to one, or to `bundled`")
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
         return Path(snapshot_download(name_or_path, allow_patterns=["*.json", "*.txt", "*.safetensors", "*.model"]))

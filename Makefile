@@ -1,0 +1,56 @@
+# One surface for every routine. `make` lists the targets.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' && echo $$p && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+RUN := $(VENV)/.runtime-installed
+DEV := $(VENV)/.dev-installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check format bench clean lock
+
+help: ## List the targets
+	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+
+setup: $(RUN) ## Set up .venv
+
+$(VENV)/bin/python:
+	@if [ -z "$(PYTHON)" ]; then echo "error: Python 3.11 or newer is needed; install it, or say make PYTHON=/path/to/python3" >&2; exit 1; fi
+	$(PYTHON) -m venv $(VENV)
+
+$(RUN): requirements.lock pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(DEV): $(RUN) requirements-dev.lock
+	$(BIN)/python -m pip install --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@touch $@
+
+demo: $(RUN) ## Everything against a simulated shop, for three minutes at most (KEEP=1: until stopped)
+	$(BIN)/veilstream demo $(if $(KEEP),--keep)
+
+check: $(DEV) ## Lint, types, fast tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q -m "not kafka and not slow"
+
+test: $(DEV) ## Every test (Apache Kafka's need Java 17 and Maven)
+	$(BIN)/python -m pytest
+
+format: $(DEV) ## Format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: bench-pipeline bench-quality ## Every benchmark
+
+bench-%: $(DEV) ## One benchmark: bench-pipeline, bench-quality
+	$(BIN)/python -m benchmarks.$*
+
+lock: ## Renew both lock files from pyproject.toml (needs uv)
+	uv pip compile pyproject.toml --python-version 3.11 --generate-hashes --no-annotate --no-header -q -o requirements.lock
+	uv pip compile pyproject.toml --python-version 3.11 --group dev --generate-hashes --no-annotate --no-header -q -c requirements.lock -o requirements-dev.lock
+
+clean: ## Remove what was built and what demos and tests left; .venv stays
+	rm -rf var build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

@@ -1,0 +1,45 @@
+"""Fixtures of all tests: Apache Kafka once a session, the shared data."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.apache_kafka import ApacheKafka, KafkaMissing
+from tests.support.deployment import Deployment, deployed
+
+RETAIL = "online_retail_2010_2011"
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApacheKafka]:
+    """Apache Kafka. Skipped where Java or Maven is missing; with CI=true that is a failure."""
+    try:
+        broker = ApacheKafka(tmp_path_factory.mktemp("kafka"))
+    except KafkaMissing as missing:
+        if os.environ.get("CI") == "true":
+            pytest.fail(str(missing))
+        pytest.skip(str(missing))
+    broker.start()
+    yield broker
+    broker.stop()
+
+
+@pytest.fixture
+def deployment(kafka: ApacheKafka, tmp_path: Path) -> Iterator[Deployment]:
+    """A Veilstream of its own on the session's broker: keys and topics are made, nothing runs yet."""
+    with deployed(tmp_path / "deployment", kafka.bootstrap_servers, f"t{uuid.uuid4().hex[:8]}.") as prepared:
+        yield prepared
+
+
+@pytest.fixture(scope="session")
+def retail() -> Path:
+    """The shared year of purchases; skipped, and said so, where it is not there."""
+    folder = Path(os.environ.get("VEILSTREAM_DATA", Path(__file__).resolve().parents[1] / ".." / "shared" / "data")) / RETAIL
+    if not folder.is_dir():
+        pytest.skip(f"the shared data is not at {folder}; set VEILSTREAM_DATA")
+    return folder.resolve()
