@@ -49,8 +49,8 @@ bench-%: $(DEV) ## One benchmark: bench-pipeline, bench-quality
 	$(BIN)/python -m benchmarks.$*
 
 lock: ## Renew both lock files from pyproject.toml (needs uv)
-	uv pip compile pyproject.toml --python-version 3.11 --generate-hashes --no-annotate --no-header -q -o requirements.lock
-	uv pip compile pyproject.toml --python-version 3.11 --group dev --generate-hashes --no-annotate --no-header -q -c requirements.lock -o requirements-dev.lock
+	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -q -o requirements.lock
+	uv pip compile pyproject.toml --universal --python-version 3.11 --group dev --generate-hashes --no-annotate --no-header -q -c requirements.lock -o requirements-dev.lock
 
 clean: ## Remove what was built and what demos and tests left; .venv stays
 	rm -rf var build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
