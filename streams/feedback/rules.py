@@ -29,6 +29,7 @@ class FeedbackRules:
     lateness_ms: int
     idle_ms: int
     history_size: int
+    settle_every_ms: int
     interactions_kept: int = 300
     """Most unsettled interactions of one shopper; the oldest beyond are forgotten."""
 
@@ -39,4 +40,5 @@ class FeedbackRules:
             lateness_ms=2 * settings.time_bucket_s * 1000,
             idle_ms=round(settings.idle_close_s * 1000),
             history_size=settings.training_history_size,
+            settle_every_ms=max(60_000, round(settings.attribution_window_s * 1000 / 8)),
         )

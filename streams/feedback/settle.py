@@ -18,7 +18,8 @@ def settle(pseudonym: str, shopper: Shopper, watermark_ms: int, rules: FeedbackR
     for recommendation in closing:
         for rank, (item_id, verdict) in enumerate(zip(recommendation.items, verdicts(shopper, recommendation, rules), strict=True)):
             feedback.append(_feedback(pseudonym, recommendation, rank, item_id, verdict, rules))
-            pairs.append(_shown_pair(pseudonym, shopper, recommendation, rank, item_id, verdict, rules))
+            if verdict.outcome != "ignored":  # what was never seen says nothing about taste
+                pairs.append(_shown_pair(pseudonym, shopper, recommendation, rank, item_id, verdict, rules))
     kept = [i for i in shopper.interactions if settles_at(i, rules) > watermark_ms]
     for interaction in shopper.interactions:
         if settles_at(interaction, rules) <= watermark_ms and not interaction.claimed and interaction.event_type in POSITIVE:

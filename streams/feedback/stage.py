@@ -80,7 +80,8 @@ class FeedbackStage:
                 applied = self._apply_recommendation(shopper, offset, cast(Recommendation, value))
             if applied:
                 changed.add(key)
-                works.push(due_at(shopper, self._rules), key)
+        for key in changed:
+            works.push(due_at(shoppers[key], self._rules), key)
         self._settle(works.watermark_ms, works, shoppers, changed, partition, result, state)
         return result
 

@@ -9,19 +9,26 @@ from typing import Any, cast
 
 import fastavro
 import orjson
-from fastavro.schema import SchemaParseException, parse_schema
+from fastavro.schema import parse_schema
 
 import schemas
 from streams.errors import Reason, RecordError
 from streams.topics import BEHAVIOUR_RAW, CATALOGUE_ITEMS, CONSENT_UPDATES, PRIVACY_ERASURE
-from streams.wire.json_values import conform
-from streams.wire.registry import HttpRegistry, LocalRegistry, SchemaRegistry
+from streams.wire.finite import finite_test
+from streams.wire.http_registry import HttpRegistry
+from streams.wire.json_values import JsonFields
+from streams.wire.registry import LocalRegistry, SchemaRegistry
+from streams.wire.writer_schema import parse_writer, without_logical_types
 
 DEFAULT_MAX_BYTES = 1_048_576
 PRODUCER_TOPICS = frozenset({BEHAVIOUR_RAW, CATALOGUE_ITEMS, CONSENT_UPDATES, PRIVACY_ERASURE})
 """Topics whose producers may send JSON."""
 
+Headers = Sequence[tuple[str, bytes | None]]
+"""As a client gives them; Kafka lets a header have no value."""
+
 _HEADER = 5
+_REFUSED_KEPT = 1000
 
 
 class Codec:
@@ -32,16 +39,21 @@ class Codec:
         self._registry = registry
         self._max_bytes = max_bytes
         raw = json.loads(schemas.current(topic))
-        self._fields: list[dict[str, Any]] = raw["fields"]
-        self._reader: Any = parse_schema(_without_logical_types(raw))
-        self._own_id = registry.id_for(topic)
-        self._prefix = b"\x00" + self._own_id.to_bytes(4, "big")
-        self._writers: dict[int, Any] = {self._own_id: self._reader}
+        self._kinds: dict[str, Any] = {field["name"]: field["type"] for field in raw["fields"]}
+        self._reader: Any = parse_schema(without_logical_types(raw))
+        self._json = JsonFields(raw["fields"]) if topic in PRODUCER_TOPICS else None
+        # Producers' numbers are the stages' to judge, by field, so that an operator can mend them; in what the product itself
+        # writes, a NaN is a fault that must not spread.
+        self._finite = None if topic in PRODUCER_TOPICS else finite_test(self._reader)
+        own_id = registry.id_for(topic)
+        self._prefix = b"\x00" + own_id.to_bytes(4, "big")
+        self._writers: dict[int, Any] = {own_id: self._reader}
+        self._refused: dict[int, RecordError] = {}
 
     @property
-    def field_names(self) -> frozenset[str]:
-        """Names of the value's fields."""
-        return frozenset(field["name"] for field in self._fields)
+    def kinds(self) -> Mapping[str, Any]:
+        """The Avro type of each of the value's fields."""
+        return self._kinds
 
     def encode(self, record: Mapping[str, Any]) -> bytes:
         """A framed value. Raises ValueError (or a subclass of it, or TypeError) where the record does not fit the schema."""
@@ -50,14 +62,14 @@ class Codec:
         fastavro.schemaless_writer(out, self._reader, cast("dict[str, Any]", record))
         return out.getvalue()
 
-    def decode(self, value: bytes | None, headers: Sequence[tuple[str, bytes]] = ()) -> dict[str, Any]:
+    def decode(self, value: bytes | None, headers: Headers = ()) -> dict[str, Any]:
         """The value's fields in the current schema. Raises RecordError that says why not; the message holds nothing of it."""
         if not value:
             raise RecordError(Reason.EMPTY, "the value is empty")
         if len(value) > self._max_bytes:
             raise RecordError(Reason.TOO_LARGE, f"{len(value)} bytes; at most {self._max_bytes} are read")
-        if headers and self.topic in PRODUCER_TOPICS and _says_json(headers):
-            return self._decode_json(value)
+        if headers and self._json is not None and says_json(headers):
+            return self._json.conform(json_object(value))
         if value[0] != 0 or len(value) < _HEADER:
             raise RecordError(Reason.BAD_FRAMING, "not Confluent framing; for JSON set the header content-type: application/json")
         schema_id = int.from_bytes(value[1:_HEADER], "big")
@@ -66,36 +78,29 @@ class Codec:
         body.seek(_HEADER)
         try:
             decoded = fastavro.schemaless_reader(body, writer, None if writer is self._reader else self._reader)
-        except RecordError:
-            raise
         except Exception as error:  # noqa: BLE001 - fastavro raises whatever the bytes lead it into
             raise RecordError(Reason.UNDECODABLE, f"the body does not fit schema {schema_id} ({type(error).__name__})") from None
         if body.tell() != len(value):
             raise RecordError(Reason.UNDECODABLE, f"{len(value) - body.tell()} bytes are left over after the body")
+        if self._finite is not None and not self._finite(decoded):
+            raise RecordError(Reason.UNDECODABLE, "a number in it is not finite")
         return cast("dict[str, Any]", decoded)
 
     def _writer(self, schema_id: int) -> Any:
-        text = self._registry.schema(self.topic, schema_id)
+        refused = self._refused.get(schema_id)
+        if refused is not None:
+            raise RecordError(refused.reason, refused.detail)
+        text = self._registry.schema(schema_id)
         if text is None:
-            raise RecordError(Reason.UNKNOWN_SCHEMA, f"schema id {schema_id} is not known for {self.topic}")
+            raise RecordError(Reason.UNKNOWN_SCHEMA, f"schema id {schema_id} is not known")
         try:
-            raw = json.loads(text)
-            if not isinstance(raw, dict) or raw.get("type") != "record" or full_name(raw) != self._reader["name"]:
-                raise RecordError(Reason.WRONG_SCHEMA, f"schema id {schema_id} is not one of {self.topic}")
-            parsed = parse_schema(_without_logical_types(raw))
-        except (SchemaParseException, ValueError, KeyError) as error:
-            raise RecordError(Reason.WRONG_SCHEMA, f"schema id {schema_id} can't be parsed ({type(error).__name__})") from None
+            parsed = parse_writer(text, self._reader["name"])
+        except RecordError as error:
+            if len(self._refused) < _REFUSED_KEPT:
+                self._refused[schema_id] = error
+            raise
         self._writers[schema_id] = parsed
         return parsed
-
-    def _decode_json(self, value: bytes) -> dict[str, Any]:
-        try:
-            decoded = orjson.loads(value)
-        except orjson.JSONDecodeError:
-            raise RecordError(Reason.UNDECODABLE, "the header says JSON, but the value is none") from None
-        if not isinstance(decoded, dict):
-            raise RecordError(Reason.UNDECODABLE, "the JSON value is not an object")
-        return conform(decoded, self._fields)
 
 
 class Codecs:
@@ -124,21 +129,20 @@ def open_codecs(registry_url: str | None, *, max_bytes: int = DEFAULT_MAX_BYTES,
     return Codecs(registry, max_bytes)
 
 
-def full_name(schema: Mapping[str, Any]) -> str:
-    """Namespace and name of a record schema."""
-    name = str(schema.get("name", ""))
-    return name if "." in name or not schema.get("namespace") else f"{schema['namespace']}.{name}"
-
-
-def _says_json(headers: Sequence[tuple[str, bytes]]) -> bool:
+def says_json(headers: Headers) -> bool:
+    """Whether the first content-type header is application/json, with or without parameters."""
     for name, value in headers:
         if name.lower() == "content-type":
-            return value.split(b";", 1)[0].strip().lower() == b"application/json"
+            return value is not None and value.split(b";", 1)[0].strip().lower() == b"application/json"
     return False
 
 
-def _without_logical_types(node: Any) -> Any:
-    if isinstance(node, dict):
-        plain = {key: _without_logical_types(value) for key, value in node.items() if key not in ("logicalType", "doc")}
-        return plain["type"] if set(plain) == {"type"} and isinstance(plain["type"], str) else plain
-    return [_without_logical_types(value) for value in node] if isinstance(node, list) else node
+def json_object(value: bytes) -> dict[str, Any]:
+    """The JSON object in a value. Raises RecordError where it holds none."""
+    try:
+        decoded = orjson.loads(value)
+    except orjson.JSONDecodeError:
+        raise RecordError(Reason.UNDECODABLE, "the header says JSON, but the value is none") from None
+    if not isinstance(decoded, dict):
+        raise RecordError(Reason.UNDECODABLE, "the JSON value is not an object")
+    return decoded

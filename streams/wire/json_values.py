@@ -1,54 +1,75 @@
-"""JSON values of producer topics, held against the Avro schema."""
+"""Values that did not come out of Avro, held against a schema: producers' JSON, operators' edits."""
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from streams.errors import Reason, RecordError
 
-_INT_RANGE = {"int": 2**31, "long": 2**63}
+Test = Callable[[Any], bool]
+
+_INT_BOUND = {"int": 2**31, "long": 2**63}
+_PLAIN = {"null": frozenset({type(None)}), "boolean": frozenset({bool}), "string": frozenset({str}), "bytes": frozenset({bytes})}
+_MISSING = object()
 
 
-def conform(value: Mapping[str, Any], fields: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The value's known fields, with defaults; unknown ones are left out. Raises RecordError that names the field."""
-    result: dict[str, Any] = {}
-    for field in fields:
-        name = field["name"]
-        if name in value:
-            if not _fits(value[name], field["type"]):
+class JsonFields:
+    """The fields of a record schema, made ready for reading JSON objects. Raises TypeError for a schema that JSON can't carry."""
+
+    def __init__(self, fields: Sequence[Mapping[str, Any]]) -> None:
+        self._fields = [(field["name"], accepts(field["type"]), field.get("default", _MISSING)) for field in fields]
+
+    def conform(self, value: Mapping[str, Any]) -> dict[str, Any]:
+        """The value's known fields, with defaults; unknown ones are left out. Raises RecordError that names the field."""
+        result: dict[str, Any] = {}
+        for name, fits, default in self._fields:
+            found = value.get(name, _MISSING)
+            if found is _MISSING:
+                if default is _MISSING:
+                    raise RecordError(Reason.UNDECODABLE, f"field {name} is missing")
+                found = copy.copy(default)
+            elif not fits(found):
                 raise RecordError(Reason.UNDECODABLE, f"field {name} has a wrong type")
-            result[name] = value[name]
-        elif "default" in field:
-            default = field["default"]
-            result[name] = list(default) if isinstance(default, list) else dict(default) if isinstance(default, dict) else default
-        else:
-            raise RecordError(Reason.UNDECODABLE, f"field {name} is missing")
-    return result
+            result[name] = found
+        return result
 
 
-def _fits(value: Any, kind: Any) -> bool:
+def accepts(kind: Any) -> Test:
+    """A test of whether a value fits an Avro type. Numbers are taken as they stand: 2 fits a double, 2.0 no long; NaN fits nothing."""
     if isinstance(kind, list):
-        return any(_fits(value, option) for option in kind)
+        return _any_of(kind)
     if isinstance(kind, dict):
-        return _fits_complex(value, kind)
-    if kind == "null":
-        return value is None
-    if kind == "boolean":
-        return isinstance(value, bool)
-    if kind == "string":
-        return isinstance(value, str)
-    if kind in _INT_RANGE:
-        return isinstance(value, int) and not isinstance(value, bool) and -_INT_RANGE[kind] <= value < _INT_RANGE[kind]
+        if kind["type"] == "array":
+            return _all_elements(accepts(kind["items"]))
+        if kind["type"] == "map":
+            return _all_values(accepts(kind["values"]))
+        return accepts(kind["type"])
+    if kind in _PLAIN:
+        types = _PLAIN[kind]
+        return lambda value: type(value) in types
+    if kind in _INT_BOUND:
+        bound = _INT_BOUND[kind]
+        return lambda value: type(value) is int and -bound <= value < bound
     if kind in ("double", "float"):
-        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    return False
+        # An int beyond every double would raise later, in arithmetic; orjson never gives one.
+        return lambda value: (type(value) is float and math.isfinite(value)) or (type(value) is int and -(2**63) <= value < 2**64)
+    raise TypeError(f"no JSON for Avro type {kind}")
 
 
-def _fits_complex(value: Any, kind: Mapping[str, Any]) -> bool:
-    if kind["type"] == "array":
-        return isinstance(value, list) and all(_fits(element, kind["items"]) for element in value)
-    if kind["type"] == "map":
-        return isinstance(value, dict) and all(isinstance(k, str) and _fits(v, kind["values"]) for k, v in value.items())
-    return _fits(value, kind["type"])
+def _any_of(kinds: Sequence[Any]) -> Test:
+    plain = frozenset[type]().union(*(_PLAIN[kind] for kind in kinds if isinstance(kind, str) and kind in _PLAIN))
+    others = [accepts(kind) for kind in kinds if not (isinstance(kind, str) and kind in _PLAIN)]
+    if not others:
+        return lambda value: type(value) in plain
+    return lambda value: type(value) in plain or any(fits(value) for fits in others)
+
+
+def _all_elements(fits: Test) -> Test:
+    return lambda value: isinstance(value, list) and all(fits(element) for element in value)
+
+
+def _all_values(fits: Test) -> Test:
+    return lambda value: isinstance(value, dict) and all(type(name) is str and fits(element) for name, element in value.items())

@@ -152,3 +152,41 @@ class TrainingPair(TypedDict):
     rank: int | None
     model_version: str | None
     occurred_at: int
+
+
+class ModelAnnouncement(TypedDict):
+    channel: str
+    model_version: str
+    location: str
+    sha256: dict[str, str]
+    dimension: int
+    metrics: dict[str, float]
+    epsilon_spent: float | None
+    parent: str | None
+    announced_at: int
+    signature: bytes
+
+
+class Consent(TypedDict):
+    user_id: str
+    purposes: dict[str, bool]
+    updated_at: int
+    policy_version: str | None
+
+
+class ErasureRequest(TypedDict):
+    user_id: str
+    request_id: str
+    requested_at: int
+    scope: str
+
+
+class AuditRecord(TypedDict):
+    stage: str
+    sequence: int
+    action: str
+    subject: str | None
+    details: dict[str, str]
+    occurred_at: int
+    previous_hash: bytes
+    signature: bytes

@@ -1,0 +1,179 @@
+"""Phone numbers, payment cards and Chinese resident ids among the numbers of a text.
+
+A text's digits come in groups ("+49 171 2345678" has three). A number is a row of whole groups, so that a quantity or a
+size beside it neither hides it nor is taken with it, and its grouping has to be one that people use: a list of sizes is a
+row of digits too. Where the form alone can't tell (a bare ten-digit number may be a phone or a part), the rules are:
+numbers that begin with + or 00 and Chinese mobiles are phones, and so are numbers with a trunk 0, unless the check digit
+of an article number fits (ISBN, UPC, EAN: one trunk number in eleven, written without any separator, passes for one).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from streams.privacy.check_digits import is_article_number, is_luhn, is_resident_id
+
+PHONE, RESIDENT_ID, CARD = "<phone>", "<id>", "<card>"
+
+_RUN = re.compile(r"\d(?:[ \t.\-()/+_]{0,3}\d){6,}", re.ASCII)
+_GROUP = re.compile(r"\d+", re.ASCII)
+_X = re.compile(r"[ \-]?[Xx](?![A-Za-z0-9])")
+_PLUS = re.compile(r"(?:\+\(?|(?<![A-Za-z0-9])\+ \(?)\Z")
+_FRACTION = re.compile(r"[0-9>]\.\Z")
+_LETTER_BEFORE = re.compile(r"[A-Za-z][\-_.]?\Z")
+_CALL_WORD = re.compile(r"(?:tele?|phone|fon|fax|mobile?|mob|cell|handy|call|text|sms|whatsapp|wechat|wx)[\-_.]?\Z", re.IGNORECASE)
+_LETTER = re.compile(r"[A-Za-z]")
+_DATE = re.compile(
+    r"(?:19|20)\d\d([\-./ ])(?:0?[1-9]|1[0-2])\1(?:0?[1-9]|[12]\d|3[01])(?!\d)"
+    r"|(?:0?[1-9]|[12]\d|3[01])([\-./ ])(?:0?[1-9]|[12]\d|3[01])\2(?:19|20)\d\d(?!\d)",
+    re.ASCII,
+)
+_TIMESTAMP = re.compile(r"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])(?:[01]\d|2[0-3])[0-5]\d[0-5]\d")
+# First digits and lengths of the large card networks.
+_NETWORK = re.compile(
+    r"4(?:\d{12}|\d{15}|\d{18})|(?:5[1-5]|2[2-7])\d{14}|3[47]\d{13}|3(?:0[0-5]|[689]\d)\d{11,16}|35\d{14,17}|6[0245]\d{14,17}"
+)
+_MOBILE = re.compile(r"(?:86)?1[3-9]\d{9}")
+
+_MOST_DIGITS = 19
+_MOBILE_SHAPES = frozenset({(11,), (3, 4, 4), (3, 8), (7, 4), (3, 3, 5), (3, 5, 3), (4, 4, 3), (4, 7), (5, 6), (5, 3, 3), (3, 2, 2, 2, 2)})
+_SERVICE_SHAPES = frozenset({(3, 3, 4), (3, 4, 3), (3, 7)})
+_CARD_SHAPES = frozenset({(4, 6, 5), (4, 6, 4), (8, 8), (6, 13), (6, 10), (4, 12)})
+
+
+class _Group(NamedTuple):
+    start: int
+    end: int
+    digits: str
+
+
+class _Row(NamedTuple):
+    """A candidate: groups ``first`` to ``last`` and how they stand in the text."""
+
+    digits: str
+    shape: tuple[int, ...]
+    separators: frozenset[str]
+    plus: bool
+    fraction: bool
+    joined: bool
+    followed_by_x: bool
+
+
+def replace_numbers(text: str) -> str:
+    """The text with phone numbers, cards and resident ids replaced by their marks. Only ASCII digits are looked at."""
+    pieces: list[str] = []
+    kept = 0
+    for run in _RUN.finditer(text):
+        groups = [_Group(*match.span(), match.group()) for match in _GROUP.finditer(text, run.start(), run.end())]
+        first = 0
+        while first < len(groups):
+            begin = groups[first].start
+            plus = _PLUS.search(text, max(0, begin - 3), begin)
+            date = None if plus else _DATE.match(text, begin)
+            if date:
+                first = next((i for i in range(first, len(groups)) if groups[i].start >= date.end()), len(groups))
+                continue
+            found = _longest(text, groups, first, plus is not None)
+            if found is None:
+                first += 1
+                continue
+            mark, last, end = found
+            if plus:
+                begin = plus.start()
+            elif begin and text[begin - 1] == "(" and ")" in text[begin:end]:
+                begin -= 1
+            pieces += (text[kept : max(kept, begin)], mark)
+            kept = end
+            first = last + 1
+    pieces.append(text[kept:])
+    return "".join(pieces)
+
+
+def _longest(text: str, groups: Sequence[_Group], first: int, plus: bool) -> tuple[str, int, int] | None:
+    """Mark, last group and end of the number that begins with a group; a row that ends at a letter ("128gb") comes last."""
+    begin = groups[first].start
+    fraction = _FRACTION.search(text, max(0, begin - 2), begin) is not None
+    before = _LETTER_BEFORE.search(text, max(0, begin - 2), begin) and not _CALL_WORD.search(text, max(0, begin - 10), begin)
+    digits = ""
+    rows: list[tuple[bool, int, str]] = []
+    for last in range(first, len(groups)):
+        if last > first and "+" in text[groups[last - 1].end : groups[last].start]:
+            break
+        digits += groups[last].digits
+        if len(digits) > _MOST_DIGITS:
+            break
+        if len(digits) >= 8:
+            rows.append((_LETTER.match(text, groups[last].end) is not None, -last, digits))
+    for after, negative, row_digits in sorted(rows):
+        last = -negative
+        end = groups[last].end
+        x = _X.match(text, end) if len(row_digits) == 17 else None
+        row = _Row(
+            row_digits,
+            tuple(len(group.digits) for group in groups[first : last + 1]),
+            frozenset(text[left.end : right.start] for left, right in zip(groups[first:last], groups[first + 1 : last + 1], strict=True)),
+            plus,
+            fraction,
+            bool(before) or after,
+            x is not None,
+        )
+        mark = _mark(row)
+        if mark is not None:
+            return mark, last, x.end() if x and mark == RESIDENT_ID else end
+    return None
+
+
+def _mark(row: _Row) -> str | None:
+    digits = row.digits
+    if is_resident_id(digits) or (row.followed_by_x and is_resident_id(digits + "X")):
+        return RESIDENT_ID
+    if (row.plus and len(digits) <= 15 and digits[0] != "0") or _is_chinese_mobile(row):
+        return PHONE
+    if len(digits) >= 13 and _has_card_form(row) and is_luhn(digits):
+        return CARD
+    if row.fraction or row.joined:
+        return None
+    return PHONE if _has_phone_form(row) else None
+
+
+def _is_chinese_mobile(row: _Row) -> bool:
+    if len(row.digits) not in (11, 13) or not _MOBILE.fullmatch(row.digits):
+        return False
+    shape = row.shape
+    if len(row.digits) == 13:
+        shape = shape[1:] if shape[0] == 2 else (shape[0] - 2, *shape[1:])
+    if shape in _MOBILE_SHAPES or max(shape) == 1:
+        return True
+    return len(row.separators) == 1 and (max(shape) <= 2 or row.separators <= {"-", "_"})
+
+
+def _has_card_form(row: _Row) -> bool:
+    digits, shape = row.digits, row.shape
+    if len(digits) == 13 and is_article_number(digits):
+        return False
+    if len(shape) == 1:
+        known = _NETWORK.fullmatch(digits) is not None
+        return known or not (row.fraction or row.joined or _TIMESTAMP.fullmatch(digits))
+    in_fours = all(size == 4 for size in shape[:-1]) and shape[-1] <= 4
+    return in_fours or shape in _CARD_SHAPES or max(shape) == 1 or (len(row.separators) == 1 and _NETWORK.fullmatch(digits) is not None)
+
+
+def _has_phone_form(row: _Row) -> bool:
+    digits, shape = row.digits, row.shape
+    bare = len(shape) == 1
+    if bare and is_article_number(digits):
+        return False
+    if digits.startswith("00"):
+        return digits[2] != "0" and 10 <= len(digits) <= 17
+    if digits[0] == "0":
+        if bare:
+            return 10 <= len(digits) <= 12
+        return shape[0] >= 2 and 9 <= len(digits) <= 12 and len(shape) <= 5 and min(shape[1:]) >= 2
+    if shape in _SERVICE_SHAPES and digits[:3] in ("400", "800"):
+        return True
+    if shape == (5, 5):
+        return digits[0] in "6789"  # India
+    american = digits[1:] if shape == (1, 3, 3, 4) and digits[0] == "1" else digits
+    return shape in ((3, 3, 4), (1, 3, 3, 4)) and len(american) == 10 and american[0] in "23456789" and american[3] in "23456789"

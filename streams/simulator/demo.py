@@ -1,0 +1,184 @@
+"""The demo: broker, keys, topics, stages, shop, and a summary of what really happened."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from streams import topics
+from streams.admin.kafka_client import client_config, connect_admin, partition_counts, quiet_client_loggers
+from streams.admin.topics import create_topics
+from streams.app import STAGES, app_id
+from streams.broker.embedded import EmbeddedBroker
+from streams.errors import FatalError
+from streams.privacy.keys import generate_keys, load_private_key, load_pseudonym_key
+from streams.privacy.pseudonym import Pseudonymizer
+from streams.settings import KafkaSettings, Settings, load_kafka_settings
+from streams.simulator.accounting import Account
+from streams.simulator.driver import ShopDriver
+from streams.simulator.screen import Screen
+from streams.simulator.shop import Shop
+from streams.simulator.stages import StageProcesses
+from streams.wire.codec import local_codecs
+
+SIMULATED_MS = 3 * 86_400_000
+SESSION_EVERY_MS = 14 * 3_600_000
+_START_LIMIT_S = 90.0
+_DRAIN_LIMIT_S = 60.0
+
+
+class Demo:
+    """One run of the demo."""
+
+    def __init__(self, out: Path, items: int, shoppers: int, seed: int) -> None:
+        self._out = out
+        self._items = items
+        self._shoppers = shoppers
+        self._seed = seed
+        self._console = Console()
+
+    async def run(self, seconds: float, stop: asyncio.Event) -> None:
+        """Raises FatalError where a stage ends or nothing moves any more."""
+        quiet_client_loggers()
+        for name in ("keys", "state", "logs"):
+            shutil.rmtree(self._out / name, ignore_errors=True)
+        self._out.mkdir(parents=True, exist_ok=True)
+        with EmbeddedBroker(log=self._out / "logs" / "broker.log") as broker:
+            environment = self._environment(broker.bootstrap_servers)
+            names = {name: name.removeprefix("VEILSTREAM_").lower() for name in environment if name.startswith("VEILSTREAM_")}
+            settings = Settings.model_validate({field: environment[name] for name, field in names.items()})
+            kafka = load_kafka_settings().model_copy(
+                update={"bootstrap_servers": broker.bootstrap_servers, "security_protocol": "PLAINTEXT"}
+            )
+            generate_keys(settings.keys_dir)
+            await create_topics(settings, kafka)
+            stages = StageProcesses(environment, self._out / "logs")
+            try:
+                await self._run(settings, kafka, stages, seconds, stop)
+            finally:
+                stages.stop()
+
+    async def _run(self, settings: Settings, kafka: KafkaSettings, stages: StageProcesses, seconds: float, stop: asyncio.Event) -> None:
+        console = self._console
+        stages.start(tuple(STAGES))
+        console.print(
+            f"broker, keys and topics are ready; starting the stages {', '.join(STAGES)} (the first start of the model takes a while)"
+        )
+        end_ms = time.time_ns() // 1_000_000 - 8 * 3_600_000  # so that every attribution window is over by now
+        start_ms = end_ms - SIMULATED_MS
+        shop = Shop(self._seed, self._items, self._shoppers, start_ms, SESSION_EVERY_MS)
+        account = Account(Pseudonymizer(load_pseudonym_key(settings.keys_dir / "pseudonym.key")))
+        admin = await connect_admin(kafka)
+        try:
+            counts = await partition_counts(admin, [spec.name for spec in topics.TOPICS])
+        finally:
+            await admin.close()
+        key = load_private_key(settings.keys_dir / "subscriber.key", "subscriber")
+        driver = ShopDriver(shop, local_codecs(), account, key, client_config(kafka), counts, idempotent=False)
+        await self._until(lambda: _nothing(stages.waiting_for()), _START_LIMIT_S, stop, "the stages did not get ready")
+        count = await driver.publish_catalogue()
+        console.print(f"published a catalogue of {count} items in English and Chinese; waiting until each has its vector")
+        await self._until(
+            lambda: self._drained(settings, kafka, "catalogue", stages), _START_LIMIT_S, stop, "the catalogue was not encoded"
+        )
+        with Screen(console, driver, account, shop) as screen:
+
+            def tick(share: float) -> None:
+                stages.check()
+                screen.show(share)
+
+            await driver.run(start_ms, end_ms, seconds, stop, tick)
+        console.print("the shop has closed; waiting for the rest to come out")
+        for stage in STAGES:
+            await self._until(partial(self._drained, settings, kafka, stage, stages), _DRAIN_LIMIT_S, None, f"{stage} did not finish")
+        summary = await self._close(driver, account, shop, stages)
+        (self._out / "summary.json").write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        Screen.summary(console, summary, self._out / "summary.json")
+        if summary["lost"] or summary["duplicated"]:
+            raise FatalError(
+                f"{summary['lost']} lost and {summary['duplicated']} duplicated; see {self._out / 'summary.json'} and the logs beside it"
+            )
+
+    async def _close(self, driver: ShopDriver, account: Account, shop: Shop, stages: StageProcesses) -> dict[str, Any]:
+        """Read everything back until every recommended item has its feedback, then compare."""
+        summary: dict[str, Any] = {}
+        deadline = time.monotonic() + _DRAIN_LIMIT_S
+        while True:
+            stages.check()
+            read = {
+                t: await driver.read_all(t) for t in (topics.BEHAVIOUR_CLEAN, topics.DEAD_LETTER, topics.RECOMMENDATIONS, topics.FEEDBACK)
+            }
+            summary = account.close(
+                read[topics.BEHAVIOUR_CLEAN], read[topics.DEAD_LETTER], read[topics.RECOMMENDATIONS], read[topics.FEEDBACK]
+            )
+            if not summary["lost"] or time.monotonic() > deadline:
+                break
+            await asyncio.sleep(1.0)
+        outcome = shop.outcome()
+        low, high = outcome.uplift_interval
+        return summary | {
+            "treated_rate": round(outcome.treated_rate, 5),
+            "control_rate": round(outcome.control_rate, 5),
+            "uplift_interval_95": [round(low, 5), round(high, 5)],
+            "treated_sessions": outcome.treated_sessions,
+            "control_sessions": outcome.control_sessions,
+        }
+
+    async def _drained(self, settings: Settings, kafka: KafkaSettings, stage: str, stages: StageProcesses) -> bool:
+        """Whether the stage has committed all of its sources."""
+        from aiokafka import AIOKafkaConsumer
+        from aiokafka.structs import TopicPartition
+
+        stages.check()
+        admin = await connect_admin(kafka)
+        consumer = AIOKafkaConsumer(**client_config(kafka), group_id=None, enable_auto_commit=False)
+        await consumer.start()
+        try:
+            counts = await partition_counts(admin, STAGES[stage].sources)
+            tps = [TopicPartition(topic, p) for topic, count in counts.items() for p in range(count)]
+            ends = await consumer.end_offsets(tps)
+            committed = await admin.list_consumer_group_offsets(app_id(stage, settings), partitions=tps)
+            return all(ends[tp] == 0 or (tp in committed and committed[tp].offset >= ends[tp]) for tp in tps)
+        finally:
+            await consumer.stop()
+            await admin.close()
+
+    async def _until(self, done: Callable[[], Awaitable[bool]], limit_s: float, stop: asyncio.Event | None, problem: str) -> None:
+        deadline = time.monotonic() + limit_s
+        while not await done():
+            if stop is not None and stop.is_set():
+                raise KeyboardInterrupt
+            if time.monotonic() > deadline:
+                raise FatalError(f"{problem} within {limit_s:.0f} s; see the logs in {self._out / 'logs'}")
+            await asyncio.sleep(0.3)
+
+    def _environment(self, bootstrap_servers: str) -> dict[str, str]:
+        """A shop whose days pass in a minute needs other times than a real one."""
+        return {
+            "KAFKA_BOOTSTRAP_SERVERS": bootstrap_servers,
+            "VEILSTREAM_KEYS_DIR": str(self._out / "keys"),
+            "VEILSTREAM_STATE_DIR": str(self._out / "state"),
+            "VEILSTREAM_IDEMPOTENT_PRODUCER": "false",
+            "VEILSTREAM_SESSION_TIMEOUT_S": "6",
+            "VEILSTREAM_METRICS_HOST": "127.0.0.1",
+            "VEILSTREAM_PARTITIONS": "2",
+            "VEILSTREAM_COMMIT_INTERVAL_S": "0.5",
+            "VEILSTREAM_DEBOUNCE_S": "1800",
+            "VEILSTREAM_RECOMMENDED_COOLDOWN_S": "21600",
+            "VEILSTREAM_ATTRIBUTION_WINDOW_S": "14400",
+            "VEILSTREAM_IDLE_CLOSE_S": "3",
+            "VEILSTREAM_APP_PREFIX": "demo",
+            "VEILSTREAM_TOPIC_PREFIX": "",
+        }
+
+
+async def _nothing(left: list[str]) -> bool:
+    return not left

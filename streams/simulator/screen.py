@@ -1,0 +1,106 @@
+"""What the demo shows: a live panel on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from streams.simulator.accounting import Account, percentile
+from streams.simulator.driver import ShopDriver
+from streams.simulator.shop import Shop
+
+_PLAIN_EVERY_S = 5.0
+
+
+class Screen:
+    """A context manager; ``show`` as often as there is something new."""
+
+    def __init__(self, console: Console, driver: ShopDriver, account: Account, shop: Shop) -> None:
+        self._console = console
+        self._driver = driver
+        self._account = account
+        self._shop = shop
+        self._begin = time.monotonic()
+        self._last_plain = self._begin
+        self._live = Live(console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
+
+    def __enter__(self) -> Screen:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def show(self, share: float) -> None:
+        """``share`` of the run that is over."""
+        if self._live is not None:
+            self._live.update(self._panel(share))
+        elif time.monotonic() - self._last_plain >= _PLAIN_EVERY_S:
+            self._last_plain = time.monotonic()
+            self._console.print(self._figures(), soft_wrap=True)
+            for recommendation in list(self._driver.live.recommendations)[-1:]:
+                self._console.print(Text("    " + self._sentence(recommendation)), soft_wrap=True)
+
+    def _figures(self) -> str:
+        live, outcome = self._driver.live, self._shop.outcome()
+        elapsed = time.monotonic() - self._begin
+        latency = percentile(self._account.latencies_ms[-500:], 0.5)
+        return (
+            f"{elapsed:4.0f} s  {live.produced} events ({live.produced / max(elapsed, 0.1):.0f}/s)  {live.consumed} recommendations, "
+            f"{live.shown} shown  latency {'-' if latency is None else f'{latency:.0f} ms'}  "
+            f"purchases per session: {outcome.treated_rate:.3f} with, {outcome.control_rate:.3f} without recommendations"
+        )
+
+    def _sentence(self, recommendation: Any) -> str:
+        best = recommendation["items"][0]
+        item = self._shop.by_id.get(best["item_id"])
+        why = []
+        for reason in best["reasons"]:
+            cause = self._shop.by_id.get(reason["item_id"] or "")
+            name = f"“{cause.title}” ({reason['event_type']})" if cause else reason["kind"]
+            why.append(f"{name} {reason['share']:+.2f}")
+        title = item.title if item else best["item_id"]
+        return f"{recommendation['pseudonym'][:10]}… after a {recommendation['trigger_type']}: {title}  score {best['score']:.2f} = {', '.join(why)}"
+
+    def _panel(self, share: float) -> Panel:
+        table = Table.grid(padding=(0, 1))
+        for query in self._driver.live.searches:
+            table.add_row("[cyan]search[/cyan]", Text(query))
+        for recommendation in self._driver.live.recommendations:
+            table.add_row("[green]recommend[/green]", Text(self._sentence(recommendation)))
+        parts: list[Any] = [Text(self._figures()), table]
+        if share:
+            parts.append(ProgressBar(total=1.0, completed=share))
+        return Panel(Group(*parts), title="Veilstream: a simulated shop, three days in a minute")
+
+    @staticmethod
+    def summary(console: Console, summary: dict[str, Any], path: Path) -> None:
+        """The end of the demo."""
+        table = Table(box=None, show_header=False)
+        low, high = summary["uplift_interval_95"]
+        table.add_row("events in", str(summary["events_in"]))
+        table.add_row("clean events", str(summary["events_clean"]))
+        table.add_row(
+            "dead letters", f"{sum(summary['dead_letters'].values())} ({', '.join(f'{k} {v}' for k, v in summary['dead_letters'].items())})"
+        )
+        table.add_row("recommendations", str(summary["recommendations"]))
+        table.add_row("feedback", ", ".join(f"{k} {v}" for k, v in summary["feedback"].items()))
+        table.add_row("lost, duplicated", f"{summary['lost']}, {summary['duplicated']}")
+        table.add_row("latency", f"p50 {summary['latency_ms']['p50']} ms, p99 {summary['latency_ms']['p99']} ms")
+        table.add_row(
+            "purchases per session",
+            f"{summary['treated_rate']:.4f} with recommendations, {summary['control_rate']:.4f} without (difference {low:+.4f} to {high:+.4f}, 95 %)",
+        )
+        console.print(table)
+        console.print(f"wrote {path}")

@@ -1,0 +1,73 @@
+"""The stages as child processes of the demo."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+
+from streams.broker.embedded import free_port
+from streams.errors import FatalError
+
+_GRACE_S = 20.0
+
+
+class StageProcesses:
+    """Starts stages, tells whether they are ready and alive, and ends them."""
+
+    def __init__(self, environment: Mapping[str, str], logs: Path) -> None:
+        self._environment = dict(environment)
+        self._logs = logs
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._ports: dict[str, int] = {}
+
+    def start(self, stages: tuple[str, ...]) -> None:
+        """One process a stage; its output goes to ``<stage>.log``."""
+        self._logs.mkdir(parents=True, exist_ok=True)
+        for stage in stages:
+            self._ports[stage] = free_port()
+            environment = {**os.environ, **self._environment, "VEILSTREAM_METRICS_PORT": str(self._ports[stage])}
+            with (self._logs / f"{stage}.log").open("wb") as log:
+                self._processes[stage] = subprocess.Popen(
+                    [sys.executable, "-m", "streams.cli.main", "worker", "--stage", stage], env=environment, stdout=log, stderr=log
+                )
+
+    def waiting_for(self) -> list[str]:
+        """Stages that are not ready yet. Raises FatalError, with the end of its log, where one has ended."""
+        self.check()
+        return [stage for stage, port in self._ports.items() if not _is_ready(port)]
+
+    def check(self) -> None:
+        """Raises FatalError where a stage has ended."""
+        for stage, process in self._processes.items():
+            if process.poll() is not None:
+                tail = (self._logs / f"{stage}.log").read_text(errors="replace").strip().splitlines()[-5:]
+                raise FatalError(
+                    f"stage {stage} ended with code {process.returncode}; the end of {self._logs / stage}.log:\n" + "\n".join(tail)
+                )
+
+    def stop(self) -> None:
+        """SIGTERM to all, then SIGKILL to who does not listen."""
+        for process in self._processes.values():
+            if process.poll() is None:
+                process.terminate()
+        deadline = time.monotonic() + _GRACE_S
+        for process in self._processes.values():
+            try:
+                process.wait(max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _is_ready(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=1) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False

@@ -1,0 +1,69 @@
+"""A stage that counts per key, as a process: for tests of delivery alone. Values say what happens to it.
+
+``poison`` raises; ``hang`` never returns, unless HANG=no. Environment as for any worker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import os
+import signal
+from collections.abc import Sequence
+
+from prometheus_client import CollectorRegistry
+
+from streams import topics
+from streams.admin.kafka_client import client_config, quiet_client_loggers
+from streams.app import StageSpec
+from streams.errors import RecordError
+from streams.runtime.metrics import StageMetrics
+from streams.runtime.process import StageParts, StageProcess
+from streams.runtime.records import BatchResult, OutputRecord, SourceRecord, StateView
+from streams.settings import load_kafka_settings, load_settings
+
+TOY = StageSpec("toy", (topics.BEHAVIOUR_CLEAN,), (topics.FEEDBACK, topics.DEAD_LETTER), table="toy", aligned=True)
+
+
+def identity(record: SourceRecord) -> bytes:
+    return hashlib.blake2b(f"{record.partition}/{record.offset}".encode(), digest_size=16).digest()
+
+
+async def count(batch: Sequence[SourceRecord], state: StateView) -> BatchResult:
+    """Each event says how many its key has had, itself included."""
+    keys = [record.key or b"" for record in batch]
+    known = {key: [int(n) for n in value.split(b":")] for key, value in state.get_many(keys).items()}
+    result = BatchResult()
+    for record, key in zip(batch, keys, strict=True):
+        value = record.value or b""
+        if value.startswith(b"poison"):
+            raise ValueError("poison")
+        if value.startswith(b"hang") and os.environ.get("HANG") != "no":
+            await asyncio.sleep(3600)
+        total, applied = known.get(key, [0, -1])
+        if record.offset > applied:
+            known[key] = [total + 1, record.offset]
+        result.outputs.append(OutputRecord(topics.FEEDBACK, key, value, identity(record), record.partition))
+    result.state = {key: b"%d:%d" % (total, applied) for key, (total, applied) in known.items()}
+    return result
+
+
+class DeadLetters:
+    def build(self, record: SourceRecord, error: RecordError, *, attempt: int = 1) -> OutputRecord:
+        return OutputRecord(topics.DEAD_LETTER, None, record.value, identity(record))
+
+
+async def main() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    quiet_client_loggers()
+    settings, kafka = load_settings(), load_kafka_settings()
+    registry = CollectorRegistry()
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    parts = StageParts(TOY, count, DeadLetters(), StageMetrics(registry, "toy"), registry)
+    await StageProcess(parts, settings, kafka, client_config(kafka)).run(stop)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
