@@ -18,6 +18,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import GroupCoordinatorNotAvailableError
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
 from streams import topics
@@ -158,7 +159,10 @@ class Deployment:
         tps = [TopicPartition(name, p) for name, count in counts.items() for p in range(count)]
         begins = await consumer.beginning_offsets(tps)
         ends = await consumer.end_offsets(tps)
-        committed = await admin.list_consumer_group_offsets(f"{self.prefix}veilstream-{stage}", partitions=tps)
+        try:
+            committed = await admin.list_consumer_group_offsets(f"{self.prefix}veilstream-{stage}", partitions=tps)
+        except GroupCoordinatorNotAvailableError:  # a fresh broker is still making its offsets topic
+            committed = {}
         total = 0
         for tp in tps:
             found = committed.get(tp)
