@@ -1,0 +1,204 @@
+"""The import rules of docs/architecture.md, and what importing and starting may cost."""
+
+from __future__ import annotations
+
+import ast
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from streams.broker.embedded import EmbeddedBroker
+from tests.support.deployment import Deployment, deployed
+
+ROOT = Path(__file__).resolve().parents[1]
+STAGES = ("ingest", "catalogue", "profile", "feedback")
+FOREIGN = {"faust", "mode", "aiokafka", "torch", "transformers", "encoders", "asyncio", "threading", "subprocess", "socket", "urllib"}
+UNREPEATABLE = {"time", "os", "random", "secrets", "uuid", "pydantic", "pydantic_settings", "logging"}
+CLOCK_CALLS = {"now", "utcnow", "today", "fromtimestamp"}
+PURE_MAY_IMPORT = ("streams.wire", "streams.privacy", "streams.errors", "streams.topics", "streams.clock", "streams.dead_letters")
+PURE_MAY_IMPORT += ("streams.runtime.records", "streams.runtime.ports", *(f"streams.{stage}" for stage in STAGES))
+
+
+def modules(*folders: str) -> list[Path]:
+    found = [path for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))]
+    assert found
+    return found
+
+
+def imports(tree: ast.AST) -> Iterator[tuple[str, str]]:
+    """(module, name) of every import that runs: those for type checkers only are left out."""
+    typing_only = {
+        id(child)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+        for child in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if id(node) in typing_only:
+            continue
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, "") for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            yield from ((node.module or "", alias.name) for alias in node.names)
+
+
+def violations(source: str) -> list[str]:
+    """What in a pure module's source breaks the rules."""
+    tree = ast.parse(source)
+    found = []
+    for module, name in imports(tree):
+        top = module.split(".")[0]
+        if top in FOREIGN | UNREPEATABLE:
+            found.append(f"imports {module}")
+        if top == "streams" and not f"{module}.{name}.".startswith(tuple(f"{allowed}." for allowed in PURE_MAY_IMPORT)):
+            found.append(f"imports {module}")
+        if (module, name) == ("streams.clock", "SystemClock"):
+            found.append("makes a clock of its own")
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in CLOCK_CALLS:
+            on = node.func.value
+            if isinstance(on, (ast.Name, ast.Attribute)) and (on.id if isinstance(on, ast.Name) else on.attr) in ("datetime", "date"):
+                found.append(f"calls {node.func.attr}()")
+        if isinstance(node, ast.Global):
+            found.append(f"changes global {', '.join(node.names)}")
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("open", "print", "input", "eval", "exec"):
+            found.append(f"calls {node.func.id}()")
+    return found
+
+
+@pytest.mark.parametrize("path", modules(*(f"streams/{stage}" for stage in STAGES)), ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_the_stages_are_pure(path: Path) -> None:
+    assert violations(path.read_text()) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import time",
+        "def f():\n    import torch",
+        "from faust import App",
+        "import os.path",
+        "from streams.runtime.runner import BatchRunner",
+        "from streams.settings import Settings",
+        "from streams import app",
+        "from streams.clock import SystemClock",
+        "import datetime\ndatetime.datetime.now()",
+        "from datetime import date\ndate.today()",
+        "def f():\n    global x\n    x = 1",
+        "open('x')",
+    ],
+)
+def test_the_check_finds_what_is_forbidden(source: str) -> None:
+    assert violations(source)
+
+
+def test_the_check_allows_what_is_allowed() -> None:
+    imported = "from typing import TYPE_CHECKING\nfrom streams.wire.records import Item\n"
+    assert violations(imported + "if TYPE_CHECKING:\n    from streams.settings import Settings") == []
+
+
+@pytest.mark.parametrize(
+    ("folder", "forbidden"),
+    [
+        ("schemas", {"streams", "encoders", "faust", "aiokafka", "torch"}),
+        ("encoders", {"streams", "faust", "aiokafka"}),
+        ("streams/wire", {"faust", "aiokafka", "torch", "encoders"}),
+        ("streams/privacy", {"faust", "aiokafka", "torch", "encoders", "time"}),
+        ("streams/transport", {"torch", "encoders"}),
+        ("streams/runtime", {"torch", "transformers", "encoders"}),
+    ],
+)
+def test_folders_keep_to_their_own(folder: str, forbidden: set[str]) -> None:
+    found = []
+    for path in modules(folder):
+        for module, _ in imports(ast.parse(path.read_text())):
+            # The tree of errors is everybody's; it imports nothing itself.
+            if module.split(".")[0] in forbidden and module != "streams.errors":
+                found.append(f"{path.name} imports {module}")
+    assert found == []
+
+
+IMPORT_EVERYTHING = """
+import gc, importlib, json, os, pkgutil, sys, threading
+done = []
+def watch(event, arguments):
+    if event.startswith(("socket.connect", "socket.bind", "socket.getaddrinfo", "subprocess", "os.system", "os.mkdir", "os.remove")):
+        done.append(event)
+    if event == "open" and isinstance(arguments[0], str):
+        path, mode, flags = arguments
+        writes = isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+        if writes and "__pycache__" not in path or path.endswith((".avsc", ".key", ".csv")):
+            done.append(f"open {path}")
+sys.path.insert(0, ROOT)
+import encoders, schemas, streams
+import asyncio, click, faust, fastavro, rocksdict, uvloop  # what these do is theirs
+import faust.transport.drivers.aiokafka, faust.transport.consumer
+sys.addaudithook(watch)
+names = [m.name for package in (streams, schemas) for m in pkgutil.walk_packages(package.__path__, package.__name__ + ".")]
+for name in names:
+    importlib.import_module(name)
+apps = [repr(type(found)) for found in gc.get_objects() if isinstance(found, faust.App)]
+print(json.dumps({"names": names, "done": done, "apps": apps, "threads": threading.active_count(),
+                  "heavy": sorted({"torch", "transformers"} & set(sys.modules))}))
+"""
+
+
+def test_importing_everything_does_nothing() -> None:
+    """No file written or data file read, no connection, no thread, no Faust app, no torch."""
+    script = IMPORT_EVERYTHING.replace("ROOT", repr(str(ROOT)))
+    done = subprocess.run([sys.executable, "-B", "-c", script], capture_output=True, text=True, check=True)
+    told = json.loads(done.stdout)
+    assert {"streams.app", "streams.cli.worker", "streams.profile.stage"} <= set(told.pop("names"))
+    assert told == {"done": [], "apps": [], "threads": 1, "heavy": []}
+
+
+def test_help_is_quick_and_imports_little() -> None:
+    """The median of five; `veilstream --help` must answer in under half a second."""
+    command = [sys.executable, "-X", "importtime", "-m", "streams.cli.main", "--help"]
+    seconds = []
+    for _ in range(5):
+        began = time.perf_counter()
+        done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+        seconds.append(time.perf_counter() - began)
+        imported = {line.rsplit("|", 1)[-1].strip().split(".")[0] for line in done.stderr.splitlines() if line.startswith("import time:")}
+        assert "click" in imported
+        assert not imported & {"torch", "transformers", "faust", "aiokafka", "pydantic", "numpy", "fastavro", "encoders"}
+        assert "worker" in done.stdout
+    assert statistics.median(seconds) < 0.5
+
+
+@pytest.mark.slow
+def test_workers_without_a_model_are_small(tmp_path: Path) -> None:
+    """Ingest and feedback, each after some thousand events: no torch, under 250 MB resident."""
+    count = 6000
+    rows = [f"2024-05-01T10:{i // 60 % 60:02}:{i % 60:02}Z,u{i % 700},view,item-{i % 300}\n" for i in range(count)]
+    (tmp_path / "events.csv").write_text("ts,user,event_type,item\n" + "".join(rows))
+    with (
+        EmbeddedBroker() as broker,
+        deployed(tmp_path / "d", broker.bootstrap_servers, "", VEILSTREAM_IDEMPOTENT_PRODUCER="false") as deployment,
+    ):
+        deployment.start("ingest", "feedback")
+        deployment.command("replay", "--events", str(tmp_path / "events.csv"), "--as-fast-as-possible")
+        for stage in ("ingest", "feedback"):
+            wait_for_records(deployment, stage, count)
+            worker = psutil.Process(deployment.processes[stage].pid)
+            assert worker.memory_info().rss < 250e6
+            if hasattr(worker, "memory_maps"):
+                assert not [found.path for found in worker.memory_maps() if "torch" in found.path]
+        assert deployment.stop() == {"ingest": 0, "feedback": 0}
+
+
+def wait_for_records(deployment: Deployment, stage: str, count: int) -> None:
+    """By the worker's own count: the embedded broker is slow to tell the ends of its partitions."""
+    deadline = time.monotonic() + 60
+    while f'veilstream_records_total{{stage="{stage}"}} {count}.0' not in deployment.metrics(stage):
+        assert time.monotonic() < deadline, deployment.log(stage).read_text()[-2000:]
+        time.sleep(0.1)
