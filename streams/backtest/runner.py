@@ -83,7 +83,7 @@ class Backtest:
         self._rejected: dict[str, int] = {}
         self._drops = _Drops()
         letters = {
-            stage: DeadLetterBuilder(codecs.for_topic(topics.DEAD_LETTER), sealer, stage, clock, 0, self._count_rejected)
+            stage: DeadLetterBuilder(codecs.for_topic(topics.DEAD_LETTER), sealer, stage, clock, 0, on_dead_letter=self._count_rejected)
             for stage in ("ingest", "catalogue", "profile")
         }
         self._rules = replace(ProfileRules.from_settings(settings), recommend=False)

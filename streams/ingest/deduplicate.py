@@ -10,19 +10,29 @@ from collections import OrderedDict
 
 
 class RecentEvents:
-    """The last ``size`` event ids and where each was first seen."""
+    """The last ``size`` events that were passed on, and the source position of each.
+
+    An event is known by its position too, so that the record that brought it may be handed over again, after a failure,
+    and is still no duplicate. Only what was passed on is remembered: a refused event may come back mended.
+
+    >>> recent = RecentEvents(100)
+    >>> recent.remember("a", 0, 7)
+    >>> recent.is_duplicate("a", 0, 7), recent.is_duplicate("a", 0, 8)
+    (False, True)
+    """
 
     def __init__(self, size: int) -> None:
         self._size = size
         self._seen: OrderedDict[str, tuple[int, int]] = OrderedDict()
 
     def is_duplicate(self, event_id: str, partition: int, offset: int) -> bool:
-        """True where another record brought this event before. The record that brought it first may come again."""
+        """Whether another record brought this event before."""
         first = self._seen.get(event_id)
-        if first is not None:
-            return first != (partition, offset)
+        return first is not None and first != (partition, offset)
+
+    def remember(self, event_id: str, partition: int, offset: int) -> None:
+        """The event was passed on."""
         if self._size:
             self._seen[event_id] = (partition, offset)
             if len(self._seen) > self._size:
                 self._seen.popitem(last=False)
-        return False

@@ -12,11 +12,17 @@ EVENT_TYPES = frozenset({"view", "click", "search", "cart", "purchase", "return"
 MAX_USER = 256
 MAX_ITEM = 128
 MAX_QUERY = 256
-MAX_EVENT_ID = 512
 
-_FORBIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff\ufffe\uffff]")
-_SPACES = re.compile(r"\s+")
-_RECOMMENDATION_ID = re.compile(r"[0-9a-f]{32}")
+_SCRUBBED_CHARACTERS = 4 * MAX_QUERY
+_LONGEST_PERSONAL = 300
+"""An e-mail address, the longest thing that is scrubbed and that a cut could leave half of, has at most 255 characters."""
+
+_FORBIDDEN = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164"
+    r"\ud800-\udfff\ufeff\uffa0\ufff9-\ufffb\ufffe\uffff\U000e0000-\U000e007f]"
+)
+_GAP = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b\u2028\u2029]")
+_RECOMMENDATION_ID = re.compile(r"[0-9a-fA-F]{32}")
 
 
 def event_type(value: str) -> str:
@@ -29,69 +35,83 @@ def event_type(value: str) -> str:
 
 def user_id(value: str) -> str:
     """NFC, trimmed. Raises RecordError where it is empty, too long, or holds characters that no id needs."""
-    cleaned = _identifier(value)
+    cleaned = value.strip()
     if not cleaned:
         raise RecordError(Reason.MISSING_USER, "user_id is empty")
-    if len(cleaned) > MAX_USER:
-        raise RecordError(Reason.BAD_USER, f"user_id has more than {MAX_USER} characters")
-    if _is_forbidden(cleaned):
-        raise RecordError(Reason.BAD_USER, "user_id holds control or invisible characters")
-    return cleaned
+    try:
+        return _bounded(cleaned, MAX_USER)
+    except ValueError as error:
+        raise RecordError(Reason.BAD_USER, f"user_id {error}") from None
 
 
 def item_id(value: str | None) -> str:
-    """NFC, trimmed. Raises RecordError as above; an id with ``@`` is refused, since it could be an address."""
-    cleaned = _identifier(value) if value is not None else ""
+    """NFC, trimmed. Raises RecordError as above; an id with ``@`` is refused, since it could be a person's address."""
+    cleaned = value.strip() if value is not None else ""
     if not cleaned:
         raise RecordError(Reason.MISSING_ITEM, "item_id is needed for this event type")
-    if len(cleaned) > MAX_ITEM:
-        raise RecordError(Reason.BAD_ITEM, f"item_id has more than {MAX_ITEM} characters")
-    if _is_forbidden(cleaned) or "@" in cleaned:
-        raise RecordError(Reason.BAD_ITEM, "item_id holds control or invisible characters or an @")
-    return cleaned
+    if "@" in cleaned or "\uff20" in cleaned:
+        raise RecordError(Reason.BAD_ITEM, "item_id holds an @")
+    try:
+        return _bounded(cleaned, MAX_ITEM)
+    except ValueError as error:
+        raise RecordError(Reason.BAD_ITEM, f"item_id {error}") from None
 
 
 def query(value: str | None) -> tuple[str, bool]:
-    """The query without personal data, white space folded, at most 256 characters; and whether anything was scrubbed.
+    """The query in NFC without personal data, white space folded, at most 256 characters; and whether anything was scrubbed.
 
     Raises RecordError where nothing is left to search for.
     """
     if value is None or not value.strip():
         raise RecordError(Reason.MISSING_QUERY, "query is needed for a search")
-    # Scrubbed before the final cut: half a phone number would not be known for one.
-    bounded = value[: 4 * MAX_QUERY]
-    if not bounded.isascii():
-        bounded = unicodedata.normalize("NFC", _without_surrogates(bounded))
-    text, scrubbed = scrub(bounded)
+    text = value[: 4 * _SCRUBBED_CHARACTERS]
     if not text.isprintable():
-        text = _FORBIDDEN.sub(" ", text)
-    text = _SPACES.sub(" ", text).strip()[:MAX_QUERY].rstrip()
+        # Before scrubbing, so that no invisible character hides a number from it.
+        text = _FORBIDDEN.sub("", _GAP.sub(" ", text))
+    if not text.isascii():
+        text = unicodedata.normalize("NFC", text)
+    text = " ".join(text.split())
+    cut = len(value) > 4 * _SCRUBBED_CHARACTERS or len(text) > _SCRUBBED_CHARACTERS
+    text, scrubbed = scrub(text[:_SCRUBBED_CHARACTERS])
+    if cut:
+        # The end may be half of an address or a number, which scrubbing could not know for one.
+        text = text[:-_LONGEST_PERSONAL]
+    text = _shorten(text, MAX_QUERY)
     if not text:
         raise RecordError(Reason.BAD_QUERY, "query holds no searchable characters")
     return text, scrubbed
 
 
-def event_id(value: str | None) -> str | None:
-    """The producer's id of the event, None where it gave none that can be used."""
+def opaque_id(value: str | None) -> str | None:
+    """An event or session id, which is only ever hashed, so any characters and length will do; None where it is blank."""
     if value is None:
         return None
-    cleaned = _without_surrogates(value).strip()
-    return cleaned[:MAX_EVENT_ID] or None
+    return (value if value.isascii() else value.encode("utf-8", "replace").decode()).strip() or None
 
 
 def recommendation_id(value: str | None) -> str | None:
-    """32 hexadecimal characters, else None: free text must not pass through."""
-    return value if value is not None and _RECOMMENDATION_ID.fullmatch(value) else None
+    """32 hexadecimal characters in lower case, else None: free text must not pass through."""
+    return value.lower() if value is not None and _RECOMMENDATION_ID.fullmatch(value) else None
 
 
-def _identifier(value: str) -> str:
-    cleaned = value.strip()
-    return cleaned if cleaned.isascii() else unicodedata.normalize("NFC", cleaned)
+def _bounded(text: str, most: int) -> str:
+    """NFC. Raises ValueError that says what is wrong."""
+    if text.isascii():
+        if not text.isprintable():
+            raise ValueError("holds control characters")
+    elif len(text) <= 4 * most:  # composition shortens a text by less than that
+        if _FORBIDDEN.search(text):
+            raise ValueError("holds control or invisible characters")
+        text = unicodedata.normalize("NFC", text)
+    if len(text) > most:
+        raise ValueError(f"has more than {most} characters")
+    return text
 
 
-def _is_forbidden(text: str) -> bool:
-    return not (text.isascii() and text.isprintable()) and _FORBIDDEN.search(text) is not None
-
-
-def _without_surrogates(text: str) -> str:
-    return text if text.isascii() else text.encode("utf-8", "ignore").decode("utf-8")
+def _shorten(text: str, most: int) -> str:
+    """At most so many characters, not cut between a letter and its accents."""
+    if len(text) <= most:
+        return text
+    while most and unicodedata.combining(text[most]):
+        most -= 1
+    return text[:most].rstrip()

@@ -2,310 +2,83 @@
 
 from __future__ import annotations
 
-ALPHA2 = frozenset(
-    [
-        "AD",
-        "AE",
-        "AF",
-        "AG",
-        "AI",
-        "AL",
-        "AM",
-        "AO",
-        "AQ",
-        "AR",
-        "AS",
-        "AT",
-        "AU",
-        "AW",
-        "AX",
-        "AZ",
-        "BA",
-        "BB",
-        "BD",
-        "BE",
-        "BF",
-        "BG",
-        "BH",
-        "BI",
-        "BJ",
-        "BL",
-        "BM",
-        "BN",
-        "BO",
-        "BQ",
-        "BR",
-        "BS",
-        "BT",
-        "BV",
-        "BW",
-        "BY",
-        "BZ",
-        "CA",
-        "CC",
-        "CD",
-        "CF",
-        "CG",
-        "CH",
-        "CI",
-        "CK",
-        "CL",
-        "CM",
-        "CN",
-        "CO",
-        "CR",
-        "CU",
-        "CV",
-        "CW",
-        "CX",
-        "CY",
-        "CZ",
-        "DE",
-        "DJ",
-        "DK",
-        "DM",
-        "DO",
-        "DZ",
-        "EC",
-        "EE",
-        "EG",
-        "EH",
-        "ER",
-        "ES",
-        "ET",
-        "FI",
-        "FJ",
-        "FK",
-        "FM",
-        "FO",
-        "FR",
-        "GA",
-        "GB",
-        "GD",
-        "GE",
-        "GF",
-        "GG",
-        "GH",
-        "GI",
-        "GL",
-        "GM",
-        "GN",
-        "GP",
-        "GQ",
-        "GR",
-        "GS",
-        "GT",
-        "GU",
-        "GW",
-        "GY",
-        "HK",
-        "HM",
-        "HN",
-        "HR",
-        "HT",
-        "HU",
-        "ID",
-        "IE",
-        "IL",
-        "IM",
-        "IN",
-        "IO",
-        "IQ",
-        "IR",
-        "IS",
-        "IT",
-        "JE",
-        "JM",
-        "JO",
-        "JP",
-        "KE",
-        "KG",
-        "KH",
-        "KI",
-        "KM",
-        "KN",
-        "KP",
-        "KR",
-        "KW",
-        "KY",
-        "KZ",
-        "LA",
-        "LB",
-        "LC",
-        "LI",
-        "LK",
-        "LR",
-        "LS",
-        "LT",
-        "LU",
-        "LV",
-        "LY",
-        "MA",
-        "MC",
-        "MD",
-        "ME",
-        "MF",
-        "MG",
-        "MH",
-        "MK",
-        "ML",
-        "MM",
-        "MN",
-        "MO",
-        "MP",
-        "MQ",
-        "MR",
-        "MS",
-        "MT",
-        "MU",
-        "MV",
-        "MW",
-        "MX",
-        "MY",
-        "MZ",
-        "NA",
-        "NC",
-        "NE",
-        "NF",
-        "NG",
-        "NI",
-        "NL",
-        "NO",
-        "NP",
-        "NR",
-        "NU",
-        "NZ",
-        "OM",
-        "PA",
-        "PE",
-        "PF",
-        "PG",
-        "PH",
-        "PK",
-        "PL",
-        "PM",
-        "PN",
-        "PR",
-        "PS",
-        "PT",
-        "PW",
-        "PY",
-        "QA",
-        "RE",
-        "RO",
-        "RS",
-        "RU",
-        "RW",
-        "SA",
-        "SB",
-        "SC",
-        "SD",
-        "SE",
-        "SG",
-        "SH",
-        "SI",
-        "SJ",
-        "SK",
-        "SL",
-        "SM",
-        "SN",
-        "SO",
-        "SR",
-        "SS",
-        "ST",
-        "SV",
-        "SX",
-        "SY",
-        "SZ",
-        "TC",
-        "TD",
-        "TF",
-        "TG",
-        "TH",
-        "TJ",
-        "TK",
-        "TL",
-        "TM",
-        "TN",
-        "TO",
-        "TR",
-        "TT",
-        "TV",
-        "TW",
-        "TZ",
-        "UA",
-        "UG",
-        "UM",
-        "US",
-        "UY",
-        "UZ",
-        "VA",
-        "VC",
-        "VE",
-        "VG",
-        "VI",
-        "VN",
-        "VU",
-        "WF",
-        "WS",
-        "YE",
-        "YT",
-        "ZA",
-        "ZM",
-        "ZW",
-    ]
-)
+import re
+from functools import cache
 
-_NAMES = {
-    "united kingdom": "GB", "uk": "GB", "great britain": "GB", "england": "GB", "scotland": "GB", "wales": "GB", "channel islands": "GB",
-    "eire": "IE", "ireland": "IE", "usa": "US", "united states": "US", "united states of america": "US", "germany": "DE", "deutschland": "DE",
-    "france": "FR", "spain": "ES", "italy": "IT", "netherlands": "NL", "belgium": "BE", "switzerland": "CH", "austria": "AT",
-    "portugal": "PT", "poland": "PL", "sweden": "SE", "norway": "NO", "denmark": "DK", "finland": "FI", "iceland": "IS", "greece": "GR",
-    "cyprus": "CY", "malta": "MT", "lithuania": "LT", "latvia": "LV", "estonia": "EE", "czech republic": "CZ", "czechia": "CZ",
-    "slovakia": "SK", "slovenia": "SI", "hungary": "HU", "romania": "RO", "bulgaria": "BG", "croatia": "HR", "russia": "RU",
-    "ukraine": "UA", "turkey": "TR", "israel": "IL", "lebanon": "LB", "bahrain": "BH", "saudi arabia": "SA",
-    "united arab emirates": "AE", "egypt": "EG", "rsa": "ZA", "south africa": "ZA", "nigeria": "NG", "kenya": "KE", "morocco": "MA",
-    "china": "CN", "hong kong": "HK", "taiwan": "TW", "macau": "MO", "macao": "MO", "japan": "JP", "south korea": "KR", "korea": "KR",
-    "india": "IN", "indonesia": "ID", "malaysia": "MY", "singapore": "SG", "thailand": "TH", "vietnam": "VN", "philippines": "PH",
-    "pakistan": "PK", "bangladesh": "BD", "australia": "AU", "new zealand": "NZ", "canada": "CA", "mexico": "MX", "brazil": "BR",
-    "argentina": "AR", "chile": "CL", "colombia": "CO", "peru": "PE", "luxembourg": "LU",
-    "中国": "CN", "中國": "CN", "中国大陆": "CN", "香港": "HK", "台湾": "TW", "台灣": "TW", "澳门": "MO", "澳門": "MO", "美国": "US",
-    "英国": "GB", "日本": "JP", "韩国": "KR", "德国": "DE", "法国": "FR", "新加坡": "SG", "马来西亚": "MY", "加拿大": "CA",
-    "澳大利亚": "AU", "俄罗斯": "RU", "意大利": "IT", "西班牙": "ES", "泰国": "TH", "越南": "VN", "印度": "IN",
-    "chn": "CN", "gbr": "GB", "deu": "DE", "fra": "FR", "jpn": "JP", "kor": "KR", "esp": "ES", "ita": "IT", "nld": "NL", "irl": "IE",
-    "can": "CA", "aus": "AU", "bra": "BR", "ind": "IN", "sgp": "SG", "hkg": "HK", "twn": "TW", "rus": "RU", "che": "CH", "aut": "AT",
-}  # fmt: skip
-"""Names in English, Chinese and the shared data's spelling, and common alpha-3 codes."""
+from streams.ingest.countries import COUNTRIES
 
+_MAX_CHARACTERS = 128
+_LONGEST_CHINESE_NAME = 16
+# ISO 639-1 codes that are also country codes; before a country in a locale they mean the language ("ar-EG" is Egypt).
+_LANGUAGES = frozenset((
+    "af", "am", "ar", "as", "az", "ba", "be", "bg", "bi", "bm", "bn", "bo", "br", "bs", "ca", "co", "cr", "cu", "cv", "cy", "da", "de",
+    "ee", "es", "et", "fi", "fj", "fo", "fr", "ga", "gd", "gl", "gn", "gu", "gv", "hr", "ht", "hu", "hy", "id", "ie", "io", "is", "it",
+    "ka", "kg", "ki", "km", "kn", "kr", "kw", "ky", "la", "lb", "li", "lt", "lu", "lv", "mg", "mh", "mk", "ml", "mn", "mr", "ms", "mt",
+    "my", "na", "ne", "ng", "nl", "no", "nr", "nv", "ny", "om", "or", "os", "pa", "pl", "ps", "pt", "qu", "ro", "ru", "rw", "sa", "sc",
+    "sd", "se", "sg", "si", "sk", "sl", "sm", "sn", "so", "sq", "sr", "ss", "st", "su", "sv", "sw", "tg", "th", "tk", "tl", "tn", "to",
+    "tr", "ts", "tt", "tw", "ty", "ug", "uz", "ve", "vi", "vo",
+))  # fmt: skip
+_WITHOUT_CODE = {"channel islands": "GB"}  # Jersey and Guernsey together have no code
 _CHINESE_PLACES = (
     "北京", "上海", "天津", "重庆", "河北", "山西", "辽宁", "吉林", "黑龙江", "江苏", "浙江", "安徽", "福建", "江西", "山东", "河南",
     "湖北", "湖南", "广东", "海南", "四川", "贵州", "云南", "陕西", "甘肃", "青海", "内蒙古", "广西", "西藏", "宁夏", "新疆",
     "广州", "深圳", "杭州", "成都", "武汉", "南京", "西安", "苏州",
 )  # fmt: skip
+_SPLIT = re.compile(r"\s*[,;/|，、]\s*")
+_CODE = re.compile(r"([A-Za-z]{2,3})(?:[-_]([A-Za-z]{4}))?(?:[-_]([A-Za-z0-9]{2,3}))?(?:[.@\-_].*)?", re.ASCII)
 
 
-def country(value: str | None, default: str | None = None) -> tuple[str | None, bool]:
-    """The country's code, and whether a value was given that none could be made of.
+def country(text: str) -> str | None:
+    """The country's code; None where none can be made of the text.
 
-    >>> country("CN-31"), country("zh-CN"), country("United Kingdom"), country("上海市浦东新区"), country("Atlantis")
-    (('CN', False), ('CN', False), ('GB', False), ('CN', False), (None, True))
+    >>> country("CN-31"), country("zh-Hans-CN"), country("EIRE"), country("上海市浦东新区"), country("Atlantis")
+    ('CN', 'CN', 'IE', 'CN', None)
     """
-    if value is None or not value.strip():
-        return default, False
-    if value in ALPHA2:
-        return value, False
-    text = value.strip()
-    name = _NAMES.get(text.casefold())
-    if name is not None:
-        return name, False
-    parts = text.replace("_", "-").split("-")
-    head, tail = parts[0], parts[-1]
-    if len(head) == 2 and head.isupper() and head in ALPHA2:
-        return head, False  # ISO 3166-2: CN-31
-    if len(parts) > 1 and head.islower() and tail.upper() in ALPHA2:
-        return tail.upper(), False  # locale: zh-CN, zh-Hans-CN
-    if len(parts) == 1 and text.upper() in ALPHA2:
-        return text.upper(), False
-    if text.startswith(_CHINESE_PLACES):
-        return "CN", False
-    return default, True
+    text = text[:_MAX_CHARACTERS].strip()
+    found = _named(text) or _coded(text)
+    if found is None:
+        parts = _SPLIT.split(text)
+        found = (_named(parts[0]) or _named(parts[-1]) or _coded(parts[-1])) if len(parts) > 1 else None
+    return found
+
+
+def is_country(code: str) -> bool:
+    """Whether this is an alpha-2 code."""
+    return len(code) == 2 and code in _codes()
+
+
+@cache
+def _codes() -> dict[str, str]:
+    """Alpha-2 and alpha-3 codes in upper case."""
+    return {code: alpha2 for alpha2, alpha3, _ in COUNTRIES for code in (alpha2, alpha3)}
+
+
+@cache
+def _names() -> dict[str, str]:
+    names = {name.casefold(): alpha2 for alpha2, _, all_names in COUNTRIES for name in all_names.split("|")}
+    return names | _WITHOUT_CODE
+
+
+def _named(text: str) -> str | None:
+    found = _names().get(text.casefold())
+    if found is None and not text.isascii():
+        if text.startswith(_CHINESE_PLACES):
+            return "CN"
+        # Chinese puts the larger place first, without a space: 中国广东省深圳市.
+        lengths = range(min(_LONGEST_CHINESE_NAME, len(text) - 1), 1, -1)
+        found = next((code for n in lengths if (code := _names().get(text[:n]))), None)
+    return found
+
+
+def _coded(text: str) -> str | None:
+    """Codes in any case, subdivisions (CN-31, GB-ENG) and locales (zh-CN, en_GB.UTF-8, zh-Hans-CN)."""
+    match = _CODE.fullmatch(text)
+    if match is None:
+        return None
+    head, script, tail = match.groups()
+    codes = _codes()
+    if tail is None:
+        return None if script else codes.get(head.upper())
+    if head.islower() and (head in _LANGUAGES or head.upper() not in codes):
+        return codes.get(tail.upper()) if len(tail) == 2 else None
+    return codes.get(head.upper()) if len(head) == 2 and not script else None

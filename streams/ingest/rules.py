@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from streams.errors import ConfigurationError
+from streams.ingest.money import CURRENCIES
+from streams.ingest.region import is_country
+
 if TYPE_CHECKING:
     from streams.settings import Settings
 
@@ -24,6 +28,11 @@ class IngestRules:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> IngestRules:
+        """Raises ConfigurationError where a default currency or region is no code."""
+        if settings.default_currency not in CURRENCIES:
+            raise ConfigurationError("VEILSTREAM_DEFAULT_CURRENCY must be an ISO 4217 code such as EUR")
+        if settings.default_region is not None and not is_country(settings.default_region):
+            raise ConfigurationError("VEILSTREAM_DEFAULT_REGION must be an ISO 3166 alpha-2 code such as DE, or unset")
         return cls(
             time_bucket_ms=settings.time_bucket_s * 1000,
             max_future_ms=settings.max_future_s * 1000,

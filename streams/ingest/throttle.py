@@ -1,7 +1,9 @@
 """Automated users: more events in a minute of event time than people make, or an agent string that says so.
 
 Whether an event passes depends on the events of its user before it in the same partition, never on the wall clock or on
-where a batch begins, as long as the user is remembered; the memory is bounded.
+where a batch begins. Events of one minute may have one timestamp (the lines of a large invoice do), so the bound should be
+some hundreds. The memory is bounded, and is the worker's own: after a restart or a take-over a user's current minute is
+counted from the start again, so that at most one more bound's worth of events passes.
 """
 
 from __future__ import annotations
@@ -10,18 +12,35 @@ import re
 from collections import OrderedDict
 
 _MINUTE_MS = 60_000
-_USERS_KEPT = 100_000
-_MINUTES_KEPT = 3
+_MINUTES_KEPT = 20_000
+"""Minutes of users that are counted at a time. An automated user comes back long before so many others have gone by."""
+_AGENT_CHARACTERS = 512
 _BOT = re.compile(
-    r"bot\b|crawl|spider|slurp|headless|phantomjs|selenium|puppeteer|playwright|curl/|wget/|python-requests|python-urllib|aiohttp/|scrapy|"
-    r"go-http-client|java/|libwww|httpclient|okhttp/0|monitor(?:ing)?\b|lighthouse",
+    r"(?<!cu)bot\b|crawl|spider|slurp|headless|phantomjs|selenium|puppeteer|playwright|^curl/|wget/|python-requests|python-urllib|aiohttp/|"
+    r"python-httpx|scrapy|go-http-client|^java/|libwww|httpclient|okhttp/0|postmanruntime|node-fetch|axios/|lighthouse|pingdom|uptimerobot",
     re.IGNORECASE,
 )
+"""Cubot is a maker of telephones."""
 
 
-def is_automated_agent(user_agent: str | None) -> bool:
-    """True where the agent string names a robot or a script."""
-    return bool(user_agent) and _BOT.search(user_agent[:512] if user_agent else "") is not None
+def is_automated_agent(user_agent: str) -> bool:
+    """True where the agent string names a robot or a script.
+
+    >>> is_automated_agent("Mozilla/5.0 (compatible; Examplebot/2.1)"), is_automated_agent("Mozilla/5.0 (Linux; Android 9; CUBOT X19)")
+    (True, False)
+    """
+    return _BOT.search(user_agent[:_AGENT_CHARACTERS]) is not None
+
+
+class _Minute:
+    __slots__ = ("count", "full_at", "last")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.last = -1
+        """The last source offset counted."""
+        self.full_at: int | None = None
+        """The source offset of the first event above the bound."""
 
 
 class Throttle:
@@ -29,21 +48,24 @@ class Throttle:
 
     def __init__(self, per_minute: int) -> None:
         self._per_minute = per_minute
-        self._users: OrderedDict[str, dict[int, tuple[int, int]]] = OrderedDict()
+        self._minutes: OrderedDict[tuple[int, str, int], _Minute] = OrderedDict()
 
-    def allows(self, pseudonym: str, occurred_ms: int, position: int) -> bool:
-        """Count an event at a source offset; False where it is one too many. The same position again counts once."""
-        minute = occurred_ms // _MINUTE_MS
-        minutes = self._users.get(pseudonym)
-        if minutes is None:
-            minutes = self._users[pseudonym] = {}
-            if len(self._users) > _USERS_KEPT:
-                self._users.popitem(last=False)
-        count, last = minutes.get(minute, (0, -1))
-        if position <= last:
-            # Handed over again after a failure: it was counted, and passed if the count then was within the bound.
-            return count <= self._per_minute
-        minutes[minute] = (count + 1, position)
-        if len(minutes) > _MINUTES_KEPT:
-            del minutes[min(minutes)]
-        return count < self._per_minute
+    def allows(self, pseudonym: str, occurred_ms: int, partition: int, offset: int) -> bool:
+        """Count the event at a source position; False where it is one too many.
+
+        An event that is handed over again, after a failure, is not counted again and gets the same answer.
+        """
+        key = (partition, pseudonym, occurred_ms // _MINUTE_MS)
+        minute = self._minutes.get(key)
+        if minute is None:
+            minute = self._minutes[key] = _Minute()
+            if len(self._minutes) > _MINUTES_KEPT:
+                self._minutes.popitem(last=False)
+        else:
+            self._minutes.move_to_end(key)
+        if offset > minute.last:
+            minute.last = offset
+            minute.count += 1
+            if minute.count > self._per_minute and minute.full_at is None:
+                minute.full_at = offset
+        return minute.full_at is None or offset < minute.full_at

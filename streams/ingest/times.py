@@ -11,20 +11,24 @@ from streams.errors import Reason, RecordError
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECONDS_FROM = 100_000_000_000
 """Numbers from here on are milliseconds: as seconds this would be the year 5138, as milliseconds it is 1973."""
-_NUMBER = re.compile(r"[+-]?\d{1,16}(?:\.\d{1,9})?")
-_COMPACT = re.compile(r"\d{8}T\d{6}Z?")
-_ISO = re.compile(r"\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:[.,]\d{1,9})?)?\s?(?:Z|[+-]\d{2}:?\d{2})?)?", re.IGNORECASE)
+_ZONE = r"\s?(?:[Zz]|[+-]\d{2}(?::?\d{2})?)?"
+_ISO = re.compile(rf"(\d{{4}})-(\d\d)-(\d\d)(?:[Tt ](\d\d):(\d\d)(?::(\d\d)(?:[.,](\d{{1,9}}))?)?{_ZONE})?", re.ASCII)
+_COMPACT = re.compile(rf"(?:19|20)\d{{6}}(?:[Tt]\d{{4}}(?:\d\d)?{_ZONE})?", re.ASCII)
+_NUMBER = re.compile(r"[+-]?\d{1,16}(?:\.\d{1,9})?", re.ASCII)
+_SPACE_BEFORE_ZONE = re.compile(r"\s(?=[Zz+-])")
+_MAX_CHARACTERS = 64
 
 
 def to_milliseconds(value: float | str) -> int:
-    """UTC milliseconds. Text without an offset counts as UTC. Raises RecordError where it is no time."""
+    """UTC milliseconds. Text without an offset counts as UTC. Raises RecordError where it is no time.
+
+    >>> to_milliseconds("2011-12-09T12:50:00+08:00"), to_milliseconds("1323406200"), to_milliseconds(1323406200000)
+    (1323406200000, 1323406200000, 1323406200000)
+    """
+    if isinstance(value, str):
+        return _from_text(value)
     if isinstance(value, bool):
         raise RecordError(Reason.BAD_TIME, "occurred_at is neither a time nor a number")
-    if isinstance(value, str):
-        text = value.strip()
-        if _NUMBER.fullmatch(text):
-            return _from_number(float(text) if "." in text else int(text))
-        return _from_text(text)
     return _from_number(value)
 
 
@@ -44,17 +48,43 @@ def floor_to(occurred_ms: int, bucket_ms: int) -> int:
 def _from_number(value: float) -> int:
     if isinstance(value, float) and not math.isfinite(value):
         raise RecordError(Reason.BAD_TIME, "occurred_at is not a finite number")
-    return int(value) if abs(value) >= _MILLISECONDS_FROM else int(value * 1000)
+    return int(value) if abs(value) >= _MILLISECONDS_FROM else math.floor(value * 1000)
 
 
 def _from_text(text: str) -> int:
-    if not (_ISO.fullmatch(text) or _COMPACT.fullmatch(text)):
-        raise RecordError(Reason.BAD_TIME, "occurred_at is neither ISO 8601 nor epoch seconds or milliseconds")
-    try:
-        moment = datetime.fromisoformat(text.replace(",", ".").replace("z", "Z").replace(" Z", "Z").replace("t", "T"))
-    except ValueError:
-        raise RecordError(Reason.BAD_TIME, "occurred_at is no date of the calendar") from None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    elapsed = moment - _EPOCH
+    if len(text) > _MAX_CHARACTERS:
+        raise RecordError(Reason.BAD_TIME, f"occurred_at has more than {_MAX_CHARACTERS} characters")
+    if text[4:5] == "-" and text[10:11] == "T":
+        # What most producers write needs no closer look.
+        moment = _parsed(text)
+        if moment is not None:
+            return _since_epoch(moment)
+    text = text.strip()
+    leap = 0
+    if not _ISO.fullmatch(text):
+        # Eight digits are a date: as epoch seconds they would lie in 1970.
+        if not _COMPACT.fullmatch(text):
+            if _NUMBER.fullmatch(text):
+                return _from_number(float(text) if "." in text else int(text))
+            raise RecordError(Reason.BAD_TIME, "occurred_at is neither ISO 8601 nor epoch seconds or milliseconds")
+    elif text[14:19] == "59:60":
+        # A leap second; like POSIX time, it counts as the second that follows.
+        text = f"{text[:17]}59{text[19:]}"
+        leap = 1000
+    # ISO 8601 or its users allow what Python does not: a small t or z, a space before the zone.
+    moment = _parsed(text) or _parsed(_SPACE_BEFORE_ZONE.sub("", text).upper())
+    if moment is None:
+        raise RecordError(Reason.BAD_TIME, "occurred_at is no date of the calendar")
+    return _since_epoch(moment) + leap
+
+
+def _since_epoch(moment: datetime) -> int:
+    elapsed = (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)) - _EPOCH
     return elapsed.days * 86_400_000 + elapsed.seconds * 1000 + elapsed.microseconds // 1000
+
+
+def _parsed(text: str) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return None

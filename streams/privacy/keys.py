@@ -1,15 +1,20 @@
-"""Key files: one key a file, one line of what it is, one line of base64. Secrets are readable by their owner only."""
+"""Key files: one key a file, one line of what it is, one line of base64. Secrets are readable by their owner only.
+
+The first line says ``veilstream <purpose> <key id or algorithm> <secret or public>``, so that a file in the wrong place is
+told from the right one. Pseudonym keys carry an id, which their pseudonyms begin with: several can exist side by side.
+"""
 
 from __future__ import annotations
 
 import base64
 import binascii
 import os
+import re
 import secrets
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from nacl.public import PrivateKey, PublicKey
 
@@ -18,6 +23,8 @@ from streams.errors import ConfigurationError
 Purpose = Literal["pseudonym", "subscriber", "recovery"]
 
 _KEY_BYTES = 32
+_X25519 = "x25519"
+_KEY_ID = re.compile(r"[A-Za-z0-9]{1,16}")
 _FIX = "make keys with `veilstream keys generate`, or set VEILSTREAM_KEYS_DIR to where they are"
 
 
@@ -35,26 +42,31 @@ def generate_keys(folder: Path, *, key_id: str = "k1", overwrite: bool = False) 
     Raises ConfigurationError where one exists and ``overwrite`` is false: whoever loses the pseudonym key loses the link
     between old and new profiles.
     """
+    if not _KEY_ID.fullmatch(key_id):
+        raise ConfigurationError("a key id is 1 to 16 letters and digits of ASCII")
     names = ("pseudonym.key", "subscriber.key", "subscriber.pub", "recovery.key", "recovery.pub")
     existing = [name for name in names if (folder / name).exists()]
     if existing and not overwrite:
         raise ConfigurationError(
             f"{folder} holds {', '.join(existing)} already; choose another folder, or --overwrite if nothing uses them"
         )
-    folder.mkdir(parents=True, exist_ok=True)
-    folder.chmod(0o700)
-    paths = [_write(folder / "pseudonym.key", f"pseudonym {key_id} secret", secrets.token_bytes(_KEY_BYTES), secret=True)]
-    for purpose in ("subscriber", "recovery"):
-        private = PrivateKey.generate()
-        paths.append(_write(folder / f"{purpose}.key", f"{purpose} x25519 secret", bytes(private), secret=True))
-        paths.append(_write(folder / f"{purpose}.pub", f"{purpose} x25519 public", bytes(private.public_key), secret=False))
+    try:
+        if not folder.is_dir():
+            folder.mkdir(parents=True)
+            folder.chmod(0o700)
+        paths = [_write(folder / "pseudonym.key", f"pseudonym {key_id} secret", secrets.token_bytes(_KEY_BYTES), secret=True)]
+        for purpose in ("subscriber", "recovery"):
+            private = PrivateKey.generate()
+            paths.append(_write(folder / f"{purpose}.key", f"{purpose} {_X25519} secret", bytes(private), secret=True))
+            paths.append(_write(folder / f"{purpose}.pub", f"{purpose} {_X25519} public", bytes(private.public_key), secret=False))
+    except OSError as error:
+        raise ConfigurationError(f"keys can't be written to {folder} ({error.strerror}); choose another folder") from None
     return paths
 
 
 def load_pseudonym_key(path: Path) -> PseudonymKey:
     """Raises ConfigurationError that names the file, what is wrong with it, and the fix."""
-    words, key = _read(path, "pseudonym", secret=True)
-    return PseudonymKey(words[1], key)
+    return PseudonymKey(*_read(path, "pseudonym", secret=True))
 
 
 def load_public_key(path: Path, purpose: Purpose) -> PublicKey:
@@ -75,26 +87,31 @@ def _write(path: Path, what: str, key: bytes, *, secret: bool) -> Path:
     return path
 
 
-def _read(path: Path, purpose: str, *, secret: bool) -> tuple[list[str], bytes]:
-    """The words of the first line after ``veilstream``, and the key."""
+def _read(path: Path, purpose: Purpose, *, secret: bool) -> tuple[str, bytes]:
+    """The second word of what the file says it is, and the key."""
+    kind = "secret" if secret else "public"
     try:
         if secret and path.stat().st_mode & (stat.S_IROTH | stat.S_IWOTH):
-            raise ConfigurationError(f"key file {path} is open to everybody; chmod 600 it")
+            raise ConfigurationError(f"key file {path} is open to everybody; chmod 600 it, or make new keys if others may have read it")
         lines = path.read_text(encoding="ascii").splitlines()
     except FileNotFoundError:
         raise ConfigurationError(f"key file {path} is missing; {_FIX}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"key file {path} can't be read ({type(error).__name__}); {_FIX}") from None
-    words = lines[0].split()[1:] if lines and lines[0].startswith("veilstream ") else []
-    if len(words) != 3 or len(lines) < 2:
+    words = lines[0].split() if lines else []
+    if len(words) != 4 or words[0] != "veilstream" or len(lines) < 2:
         raise ConfigurationError(f"{path} is no key file of this product; {_FIX}")
-    wanted = "secret" if secret else "public"
-    if words[0] != purpose or words[2] != wanted:
-        raise ConfigurationError(f"{path} is a {words[2]} {words[0]} key; a {wanted} {purpose} key is needed there")
+    _, found_purpose, name, found_kind = words
+    if (found_purpose, found_kind) != (purpose, kind):
+        known = found_purpose in get_args(Purpose) and found_kind in ("secret", "public")
+        what = f"a {found_kind} {found_purpose} key" if known else "some other key"
+        raise ConfigurationError(f"{path} is {what}; a {kind} {purpose} key is needed there; {_FIX}")
+    if not (_KEY_ID.fullmatch(name) if purpose == "pseudonym" else name == _X25519):
+        raise ConfigurationError(f"{path} is of a kind that this version does not know; {_FIX}")
     try:
         key = base64.b64decode(lines[1], validate=True)
     except binascii.Error:
         raise ConfigurationError(f"the key in {path} is not base64; {_FIX}") from None
     if len(key) != _KEY_BYTES:
         raise ConfigurationError(f"the key in {path} has {len(key)} bytes instead of {_KEY_BYTES}; {_FIX}")
-    return words, key
+    return name, key

@@ -30,6 +30,7 @@ _DATE = re.compile(
     r"|(?:0?[1-9]|[12]\d|3[01])([\-./ ])(?:0?[1-9]|[12]\d|3[01])\2(?:19|20)\d\d(?!\d)",
     re.ASCII,
 )
+_SPACED_ARTICLE = re.compile(r"\d([ \-])(?:\d{6}\1\d{6}|\d{5}\1\d{5}\1\d)(?!\d)", re.ASCII)
 _TIMESTAMP = re.compile(r"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])(?:[01]\d|2[0-3])[0-5]\d[0-5]\d")
 # First digits and lengths of the large card networks.
 _NETWORK = re.compile(
@@ -71,9 +72,8 @@ def replace_numbers(text: str) -> str:
         while first < len(groups):
             begin = groups[first].start
             plus = _PLUS.search(text, max(0, begin - 3), begin)
-            date = None if plus else _DATE.match(text, begin)
-            if date:
-                first = next((i for i in range(first, len(groups)) if groups[i].start >= date.end()), len(groups))
+            if not plus and (end := _harmless_end(text, begin)):
+                first = next((i for i in range(first, len(groups)) if groups[i].start >= end), len(groups))
                 continue
             found = _longest(text, groups, first, plus is not None)
             if found is None:
@@ -89,6 +89,15 @@ def replace_numbers(text: str) -> str:
             first = last + 1
     pieces.append(text[kept:])
     return "".join(pieces)
+
+
+def _harmless_end(text: str, begin: int) -> int:
+    """Where the date or the spaced article number that begins here ends; 0 where there is none."""
+    date = _DATE.match(text, begin)
+    if date:
+        return date.end()
+    article = _SPACED_ARTICLE.match(text, begin)
+    return article.end() if article and is_article_number("".join(filter(str.isdigit, article.group()))) else 0
 
 
 def _longest(text: str, groups: Sequence[_Group], first: int, plus: bool) -> tuple[str, int, int] | None:
@@ -116,7 +125,7 @@ def _longest(text: str, groups: Sequence[_Group], first: int, plus: bool) -> tup
             frozenset(text[left.end : right.start] for left, right in zip(groups[first:last], groups[first + 1 : last + 1], strict=True)),
             plus,
             fraction,
-            bool(before) or after,
+            bool(before) or (after and (last == first or groups[last].end - groups[last].start < 4)),
             x is not None,
         )
         mark = _mark(row)

@@ -24,6 +24,9 @@ class Pseudonymizer:
     def __init__(self, key: PseudonymKey) -> None:
         self._key = key.secret
         self._prefix = key.key_id + "."
+        self._event, self._position, self._session = (
+            hashlib.blake2b(digest_size=16, key=key.secret, person=person) for person in (_EVENT, _POSITION, _SESSION)
+        )
 
     def pseudonym(self, user_id: str) -> str:
         """``<key id>.<32 characters of base32>``: 160 bits, so that collisions need not be thought of."""
@@ -32,15 +35,18 @@ class Pseudonymizer:
 
     def event_id(self, user_id: str, event_id: str) -> str:
         """32 hexadecimal characters; the same for the same event of the same user, whenever it is sent again."""
-        return self._hash(_EVENT, user_id.encode() + _SEPARATOR + event_id.encode())
+        return _hash(self._event, user_id.encode() + _SEPARATOR + event_id.encode())
 
     def position_id(self, topic: str, partition: int, offset: int) -> str:
         """The id of an event whose producer gave none: 32 hexadecimal characters."""
-        return self._hash(_POSITION, f"{topic}/{partition}/{offset}".encode())
+        return _hash(self._position, f"{topic}/{partition}/{offset}".encode())
 
     def session(self, user_id: str, session_id: str) -> str:
         """32 hexadecimal characters."""
-        return self._hash(_SESSION, user_id.encode() + _SEPARATOR + session_id.encode())
+        return _hash(self._session, user_id.encode() + _SEPARATOR + session_id.encode())
 
-    def _hash(self, person: bytes, message: bytes) -> str:
-        return hashlib.blake2b(message, digest_size=16, key=self._key, person=person).hexdigest()
+
+def _hash(keyed: hashlib.blake2b, message: bytes) -> str:
+    copy = keyed.copy()  # which has taken the key in already
+    copy.update(message)
+    return copy.hexdigest()

@@ -17,11 +17,11 @@ _HIDES = re.compile(r"[@＠﹫:：\d\u00b2\u00b3\u00b9\u2070-\u209c\u2460-\u24ff
 """What other alphabets' text must hold for a closer look: digits in any guise, @ and colons."""
 _SUSPECT = re.compile(r"@|://|\d(?:[ \t.\-()/+_]{0,3}\d){6}|\d\.\d{1,3}\.\d{1,3}\.\d|[0-9a-f]:[0-9a-f:]", re.IGNORECASE | re.ASCII)
 _INVISIBLE = re.compile(
-    r"[\x00-\x08\x0e-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f"
+    r"(?<=\d)[\u0300-\u036f\u20d0-\u20ff\u200b-\u200f\u2060-\u206f\ufe00-\ufe0f\ufeff\u00ad]+"
+    r"|[\x00-\x08\x0e-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f"
     r"\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U000e0000-\U000e0fff]"
-    r"|(?<=\d)[\u0300-\u036f\u20d0-\u20ff]+"
 )
-_DASH = re.compile(r"[\u2010-\u2015\u2043\u2212\u30fb\ufe58\ufe63]")
+_DASH = re.compile(r"[\u2010-\u2015\u2043\u2212\ufe58\ufe63]")
 _DOT = re.compile(r"[\u00b7\u2022\u2024\u2027\u22c5\u30fb]")
 _SPACE = re.compile(r"[^\S \n]+")
 _OTHER_DIGIT = re.compile(r"(?![0-9])\d")

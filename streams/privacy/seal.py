@@ -32,7 +32,7 @@ def open_sealed(private_key: PrivateKey, sealed: bytes) -> bytes:
     try:
         return SealedBox(private_key).decrypt(sealed)
     except (CryptoError, TypeError, ValueError) as error:
-        raise ConfigurationError("this box was sealed to another key, or is damaged") from error
+        raise ConfigurationError("this box was sealed to another key, or is damaged; use the private key that belongs to it") from error
 
 
 def open_sealed_id(private_key: PrivateKey, sealed: bytes) -> str:
@@ -41,4 +41,7 @@ def open_sealed_id(private_key: PrivateKey, sealed: bytes) -> str:
     message, mark, rest = padded.rpartition(b"\x80")
     if not mark or rest.strip(b"\x00"):
         raise ConfigurationError("this box holds no padded user id")
-    return message.decode()
+    try:
+        return message.decode()
+    except UnicodeDecodeError:
+        raise ConfigurationError("this box holds no user id") from None

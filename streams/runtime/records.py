@@ -64,6 +64,8 @@ class BatchResult:
     """Key to new value of the stage's table; None deletes."""
     rejected: int = 0
     """How many of the batch's records were dead-lettered (counts towards the bound on rejects)."""
+    reasons: dict[str, int] = field(default_factory=dict)
+    """How many of them for which reason, as far as the handler tells; the message about too many rejects names them."""
 
 
 class StateView(Protocol):

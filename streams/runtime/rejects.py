@@ -2,35 +2,56 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from streams.errors import TooManyRejects
 
+_REASONS_NAMED = 3
+_NO_REASONS: Mapping[str, int] = MappingProxyType({})
+
 
 class RejectGuard:
-    """Watches the share of refused records over at least the last ``window`` records.
+    """Watches the share of refused records over the last ``window`` records, and up to a batch more.
 
-    It judges only once it has seen a whole window, so that a few bad records on a quiet topic stop nothing.
+    It judges only once it has seen a whole window, so that a few bad records on a quiet topic, or at a worker's start, stop
+    nothing: they are in the dead-letter topic and can be recovered, which a stop would not better.
+
+    >>> guard = RejectGuard(max_share=0.5, window=4)
+    >>> guard.observe(3, 3)
+    >>> guard.observe(0, 3)
     """
 
     def __init__(self, max_share: float, window: int) -> None:
         self._max_share = max_share
         self._window = window
-        self._batches: deque[tuple[int, int]] = deque()
+        self._batches: deque[tuple[int, int, Mapping[str, int]]] = deque()
         self._rejected = 0
         self._total = 0
 
-    def observe(self, rejected: int, total: int) -> None:
-        """Count a batch. Raises TooManyRejects where the share passes its bound."""
-        self._batches.append((rejected, total))
+    def observe(self, rejected: int, total: int, reasons: Mapping[str, int] = _NO_REASONS) -> None:
+        """Count a batch: records refused, all its records, and how many were refused for which reason.
+
+        Raises TooManyRejects where the share passes its bound.
+        """
+        self._batches.append((rejected, total, reasons))
         self._rejected += rejected
         self._total += total
-        while self._batches and self._total - self._batches[0][1] >= self._window:
-            old_rejected, old_total = self._batches.popleft()
+        while self._total - self._batches[0][1] >= self._window:
+            old_rejected, old_total, _ = self._batches.popleft()
             self._rejected -= old_rejected
             self._total -= old_total
         if self._total >= self._window and self._rejected > self._max_share * self._total:
             raise TooManyRejects(
-                f"{self._rejected} of the last {self._total} records were refused, more than the share of {self._max_share:g}; "
-                "look at their reasons (`veilstream watch behaviour.dead-letter`), mend the producer, or raise VEILSTREAM_REJECT_SHARE_MAX"
+                f"{self._rejected} of the last {self._total} records were refused{self._most_frequent()}, "
+                f"more than the share of {self._max_share:g} over at least {self._window} records; look at them "
+                "(`veilstream watch behaviour.dead-letter`) and mend their producer, or raise VEILSTREAM_REJECT_SHARE_MAX"
             )
+
+    def _most_frequent(self) -> str:
+        counts: Counter[str] = Counter()
+        for _, _, reasons in self._batches:
+            counts.update(reasons)
+        named = ", ".join(f"{reason} {count}" for reason, count in counts.most_common(_REASONS_NAMED))
+        return f" ({named})" if named else ""

@@ -204,7 +204,7 @@ class BatchRunner:
                     continue
                 result = self._bury(part[0], error)
                 await self._write(source, partition, result)
-            self._rejects.observe(result.rejected, len(part))
+            self._rejects.observe(result.rejected, len(part), result.reasons)
             self._metrics.records.inc(len(part))
             self._metrics.rejected.inc(result.rejected)
 
@@ -222,7 +222,7 @@ class BatchRunner:
         # Only the position, the reason and an exception's class are told: its text may quote the record.
         where = f"{record.topic}/{record.partition}/{record.offset}"
         log.warning("%s: dead-lettering %s: %s", self._stage, where, error.detail or error.reason.value)
-        return BatchResult([self._dead_letters.build(record, error, attempt=2)], {}, rejected=1)
+        return BatchResult([self._dead_letters.build(record, error, attempt=2)], {}, 1, {error.reason.value: 1})
 
     async def _write(self, source: _Source, partition: int, result: BatchResult) -> None:
         written = source.lane.written
