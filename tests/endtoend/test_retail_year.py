@@ -1,0 +1,92 @@
+"""A year of real purchases through Apache Kafka and all stages, with the model as it ships."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+from collections import Counter, defaultdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from streams import topics
+from streams.settings import Settings
+from streams.wire.codec import local_codecs
+from tests.support.deployment import STAGE_ORDER, Deployment
+
+pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(1500)]
+
+DAY_MS = 86_400_000
+CODECS = local_codecs()
+
+
+def decoded(deployment: Deployment, topic: str) -> list[tuple[int, int, dict[str, Any]]]:
+    codec = CODECS.for_topic(topic)
+    return [(r.partition, r.offset, codec.decode(r.value)) for r in deployment.read(topic) if r.value is not None]
+
+
+def test_every_event_once_and_every_recommendation_allowed(deployment: Deployment, retail: Path) -> None:
+    deployment.settings = {"VEILSTREAM_IDLE_CLOSE_S": "2"}
+    deployment.start()
+    deployment.command("replay", "--items", str(retail / "items.csv.gz"))
+    deployment.drain("catalogue")
+    deployment.command("replay", "--events", str(retail / "events.csv.gz"), timeout=900)
+    deployment.drain(timeout=1200)
+    assert deployment.stop() == dict.fromkeys(STAGE_ORDER, 0)
+
+    with gzip.open(retail / "events.csv.gz", "rt", encoding="utf-8") as file:
+        sent = sum(1 for _ in csv.DictReader(file))
+    with gzip.open(retail / "items.csv.gz", "rt", encoding="utf-8") as file:
+        catalogue = {row["item"] for row in csv.DictReader(file)}
+    clean = decoded(deployment, topics.BEHAVIOUR_CLEAN)
+    assert deployment.read(topics.DEAD_LETTER) == []
+    assert len(clean) == sent == len({event["event_id"] for _, _, event in clean})
+
+    check_popularity(deployment, clean)
+    check_recommendations(deployment, clean, catalogue)
+
+
+def check_popularity(deployment: Deployment, clean: list[tuple[int, int, dict[str, Any]]]) -> None:
+    """The decayed counts are exactly what each purchase, counted once, gives."""
+    half_life_ms = Settings().popularity_half_life_days * DAY_MS
+    newest: dict[tuple[int, str], dict[str, Any]] = {}
+    for partition, _, value in decoded(deployment, topics.ITEMS_POPULARITY):
+        newest[(partition, value["item_id"])] = value
+    expected: defaultdict[tuple[int, str], float] = defaultdict(float)
+    for partition, _, event in clean:
+        if event["event_type"] == "purchase":
+            key = (partition, event["item_id"])
+            expected[key] += 2.0 ** ((event["occurred_at"] - newest[key]["as_of"]) / half_life_ms)
+    assert expected.keys() == newest.keys()
+    for key, count in expected.items():
+        assert newest[key]["count"] == pytest.approx(count, rel=1e-6), "an event was counted twice or not at all"
+
+
+def check_recommendations(deployment: Deployment, clean: list[tuple[int, int, dict[str, Any]]], catalogue: set[str]) -> None:
+    settings = Settings()
+    recommendations = decoded(deployment, topics.RECOMMENDATIONS)
+    assert len(recommendations) > 5_000
+    assert max(Counter(r["recommendation_id"] for _, _, r in recommendations).values()) == 1
+    history: defaultdict[str, list[tuple[int, dict[str, Any]]]] = defaultdict(list)
+    for _, offset, event in sorted(clean, key=lambda row: (row[0], row[1])):
+        history[event["pseudonym"]].append((offset, event))
+    last: dict[str, dict[str, int]] = defaultdict(dict)
+    for _, _, told in recommendations:
+        at_ms = told["created_at"]
+        before = [event for offset, event in history[told["pseudonym"]] if offset <= told["source_offset"]]
+        trigger = before[-1]
+        assert trigger["event_id"] == told["trigger_event_id"]
+        bought = {e["item_id"] for e in before[-400:] if e["event_type"] == "purchase" and at_ms - e["occurred_at"] < settings.bought_cooldown_days * DAY_MS}
+        shown = last[told["pseudonym"]]
+        scores = [item["score"] for item in told["items"]]
+        assert 1 <= len(told["items"]) <= settings.top_k
+        assert scores == sorted(scores, reverse=True)
+        for item in told["items"]:
+            assert item["item_id"] in catalogue
+            assert item["score"] > told["threshold"] == settings.threshold
+            assert item["score"] == pytest.approx(item["cosine"] + item["prior"], abs=1e-5)
+            assert item["item_id"] not in bought
+            assert item["item_id"] != trigger["item_id"]
+            assert at_ms - shown.get(item["item_id"], -(10**15)) >= settings.recommended_cooldown_s * 1000
+        shown.update({item["item_id"]: at_ms for item in told["items"]})
