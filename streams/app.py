@@ -116,7 +116,8 @@ def declare_table(app: BatchApp, spec: StageSpec) -> Any:
     """The stage's table, bytes to bytes; None where it keeps none."""
     if spec.table is None:
         return None
-    return app.Table(spec.table, schema=faust.Schema(key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"))
+    # Bytes as types, not as a schema: only then does Faust read the changelog as it was written.
+    return app.Table(spec.table, key_type=bytes, value_type=bytes)
 
 
 def add_agent(app: BatchApp, spec: StageSpec, settings: Settings, runner: Runs, fail: Callable[[BaseException], None]) -> None:

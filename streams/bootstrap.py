@@ -39,14 +39,17 @@ class Bootstrap:
 
     def process(self, stage: str) -> StageProcess:
         """The process of one stage. Raises ConfigurationError where a key, a model or a setting is missing or wrong."""
+        return StageProcess(self.parts(stage), self.settings, self.kafka, client_config(self.kafka))
+
+    def parts(self, stage: str) -> StageParts:
+        """The handler of one stage and what goes with it. Raises as above."""
         makers: dict[str, Callable[[StageMetrics], StageParts]] = {
             INGEST.name: self._ingest,
             CATALOGUE.name: self._catalogue,
             PROFILE.name: self._profile,
             FEEDBACK.name: self._feedback,
         }
-        parts = makers[stage](StageMetrics(self.registry, stage))
-        return StageProcess(parts, self.settings, self.kafka, client_config(self.kafka))
+        return makers[stage](StageMetrics(self.registry, stage))
 
     def _dead_letters(self, stage: str, metrics: StageMetrics) -> DeadLetterBuilder:
         recovery = load_public_key(self.settings.keys_dir / "recovery.pub", "recovery")

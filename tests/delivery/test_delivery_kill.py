@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import shutil
 import time
 import uuid
 from collections import Counter
@@ -90,8 +91,9 @@ def profiles(deployment: Deployment) -> dict[str, Any]:
     return found
 
 
-def run(deployment: Deployment, kills: list[tuple[float, str]]) -> dict[str, Any]:
-    """Replay the history; ``kills``: after how many seconds which stage. Everything is compared at the end."""
+def run(deployment: Deployment, kills: list[tuple[float, str]], *, wipe: bool = False) -> dict[str, Any]:
+    """Replay the history; ``kills``: after how many seconds which stage; ``wipe``: its local state is lost with it. Everything is
+    compared at the end."""
     deployment.start()
     asyncio.run(publish(deployment, None, 0))
     deployment.drain("catalogue")
@@ -103,6 +105,8 @@ def run(deployment: Deployment, kills: list[tuple[float, str]]) -> dict[str, Any
         for at_s, stage in kills:
             await asyncio.sleep(max(0.0, begin + at_s - time.monotonic()))
             deployment.kill(stage)
+            if wipe:
+                shutil.rmtree(deployment.folder / "state" / stage, ignore_errors=True)
             deployment.start(stage, ready=False)
         await publishing
 
@@ -168,7 +172,7 @@ def test_kill_every_stage(kafka: ApacheKafka, tmp_path: Path, undisturbed: tuple
     with deployed(tmp_path, kafka.bootstrap_servers, f"k{uuid.uuid4().hex[:8]}.", **SETTINGS) as deployment:
         for key in (folder / "keys").iterdir():  # the same keys give the same ids
             (tmp_path / "keys" / key.name).write_bytes(key.read_bytes())
-        found = run(deployment, kills)
+        found = run(deployment, kills, wipe=seed % 2 == 0)
     assert found["summary"]["lost_by_topic"] == {"clean": 0, "dead_letters": 0, "feedback": 0}
     assert found["summary"]["duplicated_by_topic"] == dict.fromkeys(found["summary"]["duplicated_by_topic"], 0)
     assert found["doubled"] == dict.fromkeys(STAGE_OUTPUTS, [])
