@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import re
 import ssl
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from streams.errors import BrokerUnavailable, ConfigurationError
 from streams.settings import KafkaSettings
 
+_CONNECT_S = 15.0
+_ADDRESS = re.compile(r"(?:\[[0-9a-fA-F:.]+\]|[^\s:,\[\]/]+)(?::(\d{1,5}))?")
+
 
 def client_config(kafka: KafkaSettings) -> dict[str, Any]:
-    """Keyword arguments for any aiokafka client. Raises ConfigurationError where a file that the settings name is missing."""
+    """Keyword arguments for any aiokafka client. Raises ConfigurationError where the address is none, or a file that the
+    settings name is missing."""
+    for address in kafka.bootstrap_servers.split(","):
+        found = _ADDRESS.fullmatch(address.strip())
+        if found is None or not 0 < int(found.group(1) or 9092) < 65_536:
+            raise ConfigurationError(f"KAFKA_BOOTSTRAP_SERVERS must be host:port[,host:port...], not {kafka.bootstrap_servers!r}")
     config: dict[str, Any] = {"bootstrap_servers": kafka.bootstrap_servers, "security_protocol": kafka.security_protocol}
     if "SSL" in kafka.security_protocol:
         config["ssl_context"] = ssl_context(kafka)
@@ -43,7 +55,8 @@ def ssl_context(kafka: KafkaSettings) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=str(kafka.ssl_cafile) if kafka.ssl_cafile else None)
         if kafka.ssl_certfile is not None:
-            context.load_cert_chain(str(kafka.ssl_certfile), str(kafka.ssl_keyfile) if kafka.ssl_keyfile else None)
+            # A password, else OpenSSL would ask for one at the terminal and wait.
+            context.load_cert_chain(str(kafka.ssl_certfile), str(kafka.ssl_keyfile) if kafka.ssl_keyfile else None, password="")
     except (OSError, ssl.SSLError) as error:
         raise ConfigurationError(f"the TLS files of KAFKA_SSL_… can't be used ({type(error).__name__}: {error.strerror})") from None
     return context
@@ -53,7 +66,8 @@ async def connect_admin(kafka: KafkaSettings) -> AIOKafkaAdminClient:
     """A started admin client. Raises BrokerUnavailable where nobody answers."""
     admin = AIOKafkaAdminClient(**client_config(kafka))
     try:
-        await admin.start()
+        with _hushed():
+            await asyncio.wait_for(admin.start(), _CONNECT_S)
     except (KafkaError, OSError) as error:
         await admin.close()
         raise no_broker(kafka, error) from error
@@ -80,6 +94,22 @@ async def need_topic(kafka: KafkaSettings, topic: str) -> int:
     return counts[topic]
 
 
+@asynccontextmanager
+async def reader(kafka: KafkaSettings, topic: str) -> AsyncIterator[AIOKafkaConsumer]:
+    """A consumer assigned to all partitions of a topic (full name), outside any group. Raises as ``need_topic`` does."""
+    partitions = await need_topic(kafka, topic)
+    consumer = AIOKafkaConsumer(**client_config(kafka), group_id=None, enable_auto_commit=False, auto_offset_reset="earliest")
+    try:
+        try:
+            await consumer.start()
+        except (KafkaError, OSError) as error:
+            raise no_broker(kafka, error) from error
+        consumer.assign([TopicPartition(topic, partition) for partition in range(partitions)])
+        yield consumer
+    finally:
+        await consumer.stop()
+
+
 def no_broker(kafka: KafkaSettings, error: BaseException) -> BrokerUnavailable:
     """The error that names the address and the settings to look at."""
     return BrokerUnavailable(
@@ -93,3 +123,15 @@ def quiet_client_loggers() -> None:
     Faust's informational tables take time to draw."""
     for name in ("aiokafka", "kafka", "faust", "mode", "asyncio", "streams.transport.driver", "streams.app"):
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+@contextmanager
+def _hushed() -> Iterator[None]:
+    """While connecting, the client logs each failed try; the error that follows says the same once."""
+    logger = logging.getLogger("aiokafka")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

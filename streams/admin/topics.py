@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from aiokafka.admin import NewTopic
@@ -37,14 +38,15 @@ async def create_topics(settings: Settings, kafka: KafkaSettings) -> tuple[list[
     """Make what is missing; returns the names made and the names that were there. Raises ConfigurationError where the broker refuses."""
     admin = await connect_admin(kafka)
     try:
-        existing = set(await admin.list_topics())
+        existing = await partition_counts(admin, [settings.topic_prefix + spec.name for spec in TOPICS])
         missing = [spec for spec in TOPICS if settings.topic_prefix + spec.name not in existing]
+        aligned = _aligned(existing, settings.topic_prefix)
         if missing:
             response = await admin.create_topics(
                 [
                     NewTopic(
                         settings.topic_prefix + spec.name,
-                        1 if spec.single_partition else settings.partitions,
+                        1 if spec.single_partition else (spec.co_partitioned and aligned) or settings.partitions,
                         settings.replication,
                         topic_configs=topic_config(spec),
                     )
@@ -73,13 +75,18 @@ async def check_topics(settings: Settings, kafka: KafkaSettings) -> list[TopicSt
         policies: dict[str, str | None] = {}
         for name in described:
             policies[name] = await _cleanup_policy(admin, name)
-        aligned = next((described[n] for n, spec in names.items() if spec.co_partitioned and n in described), None)
+        aligned = _aligned(described, settings.topic_prefix)
         return [
             TopicState(name, described.get(name), _problem(name, spec, described.get(name), aligned, policies.get(name)))
             for name, spec in names.items()
         ]
     finally:
         await admin.close()
+
+
+def _aligned(counts: Mapping[str, int], prefix: str) -> int | None:
+    """Partitions that all co-partitioned topics must have, by the first of them that exists."""
+    return next((counts[prefix + spec.name] for spec in TOPICS if spec.co_partitioned and prefix + spec.name in counts), None)
 
 
 async def _cleanup_policy(admin: object, name: str) -> str | None:
@@ -104,5 +111,6 @@ def _problem(name: str, spec: TopicSpec, partitions: int | None, aligned: int | 
     if spec.single_partition and partitions != 1:
         return f"has {partitions} partitions instead of 1; make it anew"
     if policy is not None and spec.cleanup not in policy.split(","):
-        return f"cleanup.policy is {policy} instead of {spec.cleanup}; kafka-configs --alter --topic {name} --add-config cleanup.policy={spec.cleanup}"
+        fix = f"kafka-configs.sh --alter --entity-type topics --entity-name {name} --add-config cleanup.policy={spec.cleanup}"
+        return f"cleanup.policy is {policy} instead of {spec.cleanup}; {fix}"
     return None

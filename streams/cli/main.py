@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import sys
+import traceback
+from pathlib import Path
 from typing import Any
 
 import click
@@ -26,17 +28,17 @@ class _LazyGroup(click.Group):
     """A group whose commands live in ``streams.cli.<name>`` under the name ``command``."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_COMMANDS)
+        return [name for name in _COMMANDS if Path(__file__).with_name(f"{name}.py").is_file()]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _COMMANDS:
+        if cmd_name not in self.list_commands(ctx):
             return None
         command: click.Command = importlib.import_module(f"streams.cli.{cmd_name}").command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl(list(_COMMANDS.items()))
+            formatter.write_dl([(name, _COMMANDS[name]) for name in self.list_commands(ctx)])
 
 
 @click.command(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -63,22 +65,43 @@ def run(arguments: list[str]) -> int:
     try:
         answer: Any = cli.main(arguments, prog_name="veilstream", standalone_mode=False)
         return answer if isinstance(answer, int) else 0
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
+        return 2
+    except click.ClickException as error:
+        message = error.format_message()
+        if isinstance(error, click.UsageError):
+            path = error.ctx.command_path if error.ctx else "veilstream"
+            message = f"{message.rstrip('.')}; see `{path} --help`"
+        click.echo(f"error: {message}", err=True)
         return 2 if isinstance(error, click.UsageError) else 1
     except (click.Abort, KeyboardInterrupt):
         return 130
     except click.exceptions.Exit as error:
         return error.exit_code
-    except BrokenPipeError:
+    except Exception as error:  # noqa: BLE001 - the outermost frame; whatever it is ends as one line and an exit code
+        if debug:
+            traceback.print_exc()
+        else:
+            click.echo(f"error: {describe(error)}", err=True)
         return 1
-    except Exception as error:
-        from streams.errors import VeilstreamError
 
-        if debug or not isinstance(error, VeilstreamError):
-            raise
-        click.echo(f"error: {error}", err=True)
-        return 1
+
+def describe(error: Exception) -> str:
+    """One line for an operator. What is no error of the product is told by its kind and place alone: its message may hold
+    values of records."""
+    from streams.errors import VeilstreamError
+
+    if isinstance(error, VeilstreamError):
+        return " ".join(str(error).split())
+    kind = type(error).__name__
+    if "aiokafka" in sys.modules and isinstance(error, importlib.import_module("aiokafka.errors").KafkaError):
+        return f"the broker refused or went away ({kind}); check its state, and the KAFKA_… settings"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename or 'the system'}: {error.strerror}"
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return f"unexpected {kind}{place}; `veilstream --debug …` shows the traceback, please report it"
 
 
 if __name__ == "__main__":

@@ -4,52 +4,74 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 
-_IDLE_MS = 1500
+from streams.cli.text import visible
+from streams.cli.watch import plain
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """What the operator asked for."""
+
+    key_file: Path | None
+    reasons: frozenset[str]
+    edits: Mapping[str, str]
+    replay: bool
+    show: bool
+    maximum: int | None
 
 
 @click.command(name="recover")
+@click.option("--key", type=click.Path(path_type=Path, dir_okay=False), help="Recovery key. Default: recovery.key in VEILSTREAM_KEYS_DIR.")
+@click.option("--reason", multiple=True, help="Only dead letters with this reason (repeatable).")
 @click.option(
-    "--key", "key_file", type=click.Path(path_type=Path, dir_okay=False), help="Recovery key. Default: recovery.key in VEILSTREAM_KEYS_DIR."
-)
-@click.option("--reason", "reasons", multiple=True, help="Only dead letters with this reason (repeatable).")
-@click.option(
-    "--set", "changes", multiple=True, metavar="FIELD=VALUE", help="Set a field before replaying; VALUE is JSON, else text (repeatable)."
+    "--set", "--edit", "edits", multiple=True, metavar="FIELD=VALUE", help="Set a field of the original; JSON or text (repeatable)."
 )
 @click.option("--replay", is_flag=True, help="Publish the originals back to the topics they came from. Without it they are only listed.")
 @click.option("--show", is_flag=True, help="Print the originals, with everything they hold.")
 @click.option("--max", "maximum", type=click.IntRange(1), help="Stop after this many.")
-def command(
-    key_file: Path | None, reasons: tuple[str, ...], changes: tuple[str, ...], replay: bool, show: bool, maximum: int | None
-) -> None:
+def command(**options: Any) -> int:
     """List the dead letters so far and, with --replay, put their mended originals back.
 
-    An original without an event id gets one from its position, so that replaying it twice applies it once.
+    Nothing of an original is printed without --show. An event without an id gets one from its position, so that replaying
+    it twice applies it once. The exit code is 1 where one of those asked for could not be replayed.
     """
-    edits: dict[str, Any] = {}
-    for change in changes:
+    from streams.errors import Reason
+
+    unknown = sorted(set(options["reason"]) - {reason.value for reason in Reason})
+    if unknown:
+        raise click.UsageError(f"there is no reason {', '.join(unknown)}; one of: {', '.join(Reason)}")
+    edits: dict[str, str] = {}
+    for change in options["edits"]:
         name, separator, text = change.partition("=")
-        if not separator or not name:
-            raise click.UsageError(f"--set needs FIELD=VALUE, not {change!r}")
-        try:
-            edits[name] = json.loads(text)
-        except ValueError:
-            edits[name] = text
-    asyncio.run(_recover(key_file, set(reasons), edits, replay, show, maximum))
+        if not separator or not name.strip():
+            raise click.UsageError("--set needs FIELD=VALUE")
+        edits[name.strip()] = text
+    choice = _Choice(
+        key_file=options["key"],
+        reasons=frozenset(options["reason"]),
+        edits=edits,
+        replay=options["replay"],
+        show=options["show"],
+        maximum=options["maximum"],
+    )
+    counts = asyncio.run(_recover(choice))
+    click.echo(", ".join(f"{counts[name]} {name}" for name in ("listed", "replayed", "not replayed") if counts[name] or name == "listed"))
+    return 1 if counts["not replayed"] else 0
 
 
-async def _recover(key_file: Path | None, reasons: set[str], edits: dict[str, Any], replay: bool, show: bool, maximum: int | None) -> None:
-    from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-    from aiokafka.errors import KafkaError
-    from aiokafka.structs import TopicPartition
+async def _recover(choice: _Choice) -> Counter[str]:
+    from aiokafka import AIOKafkaProducer
 
-    from streams.admin.kafka_client import client_config, need_topic, no_broker, quiet_client_loggers
-    from streams.admin.recovery import mended
-    from streams.dead_letters import open_original
+    from streams.admin.kafka_client import client_config, quiet_client_loggers, reader
+    from streams.admin.recovery import letters_so_far, mended, opened
     from streams.errors import RecordError
     from streams.privacy.keys import load_private_key
     from streams.settings import load_kafka_settings, load_settings
@@ -58,53 +80,44 @@ async def _recover(key_file: Path | None, reasons: set[str], edits: dict[str, An
 
     quiet_client_loggers()
     settings, kafka = load_settings(), load_kafka_settings()
-    key = load_private_key(key_file or settings.keys_dir / "recovery.key", "recovery")
+    opens = choice.replay or choice.show
+    key = load_private_key(choice.key_file or settings.keys_dir / "recovery.key", "recovery") if opens else None
     codecs = open_codecs(settings.registry_url, topic_prefix=settings.topic_prefix)
-    full_name = settings.topic_prefix + DEAD_LETTER
-    partitions = await need_topic(kafka, full_name)
-    consumer = AIOKafkaConsumer(**client_config(kafka), group_id=None, enable_auto_commit=False, auto_offset_reset="earliest")
-    producer = AIOKafkaProducer(**client_config(kafka), acks="all", enable_idempotence=settings.idempotent_producer)
-    try:
-        await consumer.start()
-        if replay:
-            await producer.start()
-    except (KafkaError, OSError) as error:
-        await consumer.stop()
-        await producer.stop()
-        raise no_broker(kafka, error) from error
-    counts = {"listed": 0, "replayed": 0, "not sealed": 0, "not mendable": 0}
-    try:
-        tps = [TopicPartition(full_name, p) for p in range(partitions)]
-        consumer.assign(tps)
-        await consumer.seek_to_beginning(*tps)
-        ends = await consumer.end_offsets(tps)
-        while any([await consumer.position(tp) < ends[tp] for tp in tps]):
-            for records in (await consumer.getmany(timeout_ms=_IDLE_MS)).values():
-                for record in records:
-                    letter = codecs.for_topic(DEAD_LETTER).decode(record.value)
-                    if (reasons and letter["reason"] not in reasons) or (maximum is not None and counts["listed"] >= maximum):
-                        continue
-                    counts["listed"] += 1
-                    where = f"{letter['source_topic']}/{letter['source_partition']}/{letter['source_offset']}"
-                    click.echo(f"{where} {letter['reason']}: {letter['detail']}")
-                    if letter["sealed_original"] is None:
-                        counts["not sealed"] += 1
-                        continue
-                    if not (replay or show):
-                        continue
-                    original = open_original(key, letter["sealed_original"])
+    counts: Counter[str] = Counter()
+    async with reader(kafka, settings.topic_prefix + DEAD_LETTER) as consumer:
+        producer = AIOKafkaProducer(**client_config(kafka), acks="all", enable_idempotence=settings.idempotent_producer)
+        try:
+            if choice.replay:
+                await producer.start()
+            async for letter in letters_so_far(consumer, codecs):
+                if isinstance(letter, RecordError):
+                    click.echo(f"a record that is no dead letter: {letter}", err=True)
+                    continue
+                if choice.reasons and letter["reason"] not in choice.reasons:
+                    continue
+                counts["listed"] += 1
+                click.echo(describe(letter))
+                if key is not None:
                     try:
-                        value, shown = mended(original, letter, edits, codecs, settings.topic_prefix)
+                        record = mended(opened(key, letter), letter, choice.edits, codecs, settings.topic_prefix)
                     except RecordError as error:
-                        counts["not mendable"] += 1
+                        counts["not replayed"] += choice.replay
                         click.echo(f"  can't be mended: {error}", err=True)
-                        continue
-                    if show:
-                        click.echo(f"  {json.dumps(shown, ensure_ascii=False, default=repr)}")
-                    if replay:
-                        await producer.send_and_wait(letter["source_topic"], value=value, key=original.key)
-                        counts["replayed"] += 1
-    finally:
-        await consumer.stop()
-        await producer.stop()
-    click.echo(", ".join(f"{count} {name}" for name, count in counts.items() if count or name == "listed"))
+                    else:
+                        if choice.show:
+                            click.echo(f"  {visible(json.dumps(plain('', record.fields), ensure_ascii=False))}")
+                        if choice.replay:
+                            await producer.send_and_wait(record.topic, value=record.value, key=record.key, partition=record.partition)
+                            counts["replayed"] += 1
+                if counts["listed"] == choice.maximum:
+                    break
+        finally:
+            await producer.stop()
+    return counts
+
+
+def describe(letter: Mapping[str, Any]) -> str:
+    """A dead letter as a line that holds nothing of its original."""
+    where = f"{letter['source_topic']}/{letter['source_partition']}/{letter['source_offset']}"
+    fields = f" [{', '.join(letter['redacted_fields'])}]" if letter["redacted_fields"] else ""
+    return visible(f"{where} {letter['stage']} {letter['reason']}: {letter['detail']}{fields}")

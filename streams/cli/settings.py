@@ -3,36 +3,93 @@
 from __future__ import annotations
 
 import json
+import os
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pydantic_settings import BaseSettings
 
 
 @click.command(name="settings")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
-def command(as_json: bool) -> None:
-    """List all settings: environment variable, value now, default, meaning."""
-    from streams.settings import load_kafka_settings, load_settings
+def command(as_json: bool) -> int:
+    """List all settings: environment variable, value now, default (where the value differs from it), meaning.
+
+    Values that are wrong, and variables that are no setting, are named at the end; the exit code is then 1.
+    """
+    from streams.settings import KafkaSettings, Settings
 
     rows: list[dict[str, str]] = []
-    for loaded in (load_kafka_settings(), load_settings()):
-        prefix = str(type(loaded).model_config.get("env_prefix", ""))
-        rows += [
-            {
-                "variable": f"{prefix}{name}".upper(),
-                "value": str(getattr(loaded, name)),
-                "default": str(field.default),
-                "meaning": field.description or "",
-            }
-            for name, field in type(loaded).model_fields.items()
-        ]
+    problems: list[str] = []
+    for cls in (KafkaSettings, Settings):
+        found, wrong = _rows(cls, os.environ)
+        rows += found
+        problems += wrong
+    known = {row["variable"] for row in rows}
+    problems += [
+        f"{name} is set, but is no setting{_nearest(name, known)}"
+        for name in sorted(os.environ)
+        if name.upper().startswith("VEILSTREAM_") and name.upper() not in known
+    ]
     if as_json:
         click.echo(json.dumps(rows, indent=2))
-        return
+    else:
+        _print_table(rows)
+    for problem in problems:
+        click.echo(f"error: {problem}", err=True)
+    return 1 if problems else 0
+
+
+def _rows(cls: type[BaseSettings], environment: Mapping[str, str]) -> tuple[list[dict[str, str]], list[str]]:
+    """The settings of a class, and what is wrong with those that can't be read."""
+    from pydantic import ValidationError
+
+    prefix = str(cls.model_config.get("env_prefix", ""))
+    given = {name.upper(): value for name, value in environment.items()}
+    loaded: Any = None
+    problems: list[str] = []
+    try:
+        loaded = cls()
+    except ValidationError as error:
+        problems = [f"{prefix}{'_'.join(str(part) for part in e['loc'])}".upper() + f": {e['msg']}" for e in error.errors()]
+    rows = []
+    for name, field in cls.model_fields.items():
+        variable = f"{prefix}{name}".upper()
+        value = getattr(loaded, name) if loaded is not None else given.get(variable, field.default)
+        rows.append({"variable": variable, "value": _shown(value), "default": _shown(field.default), "meaning": field.description or ""})
+    return rows, problems
+
+
+def _shown(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
+def _nearest(name: str, known: set[str]) -> str:
+    from difflib import get_close_matches
+
+    close = get_close_matches(name.upper(), known, n=1)
+    return f"; do you mean {close[0]}?" if close else ""
+
+
+def _print_table(rows: list[dict[str, str]]) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table("variable", "value", "meaning", show_lines=False, box=None, header_style="bold")
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=160)
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    # Names are for copying, so they stay whole; the meaning takes what is left.
+    table.add_column("variable", no_wrap=True)
+    for title in ("value", "default", "meaning"):
+        table.add_column(title, overflow="fold")
     for row in rows:
         changed = row["value"] != row["default"]
-        table.add_row(row["variable"], f"[bold]{row['value']}[/bold]" if changed else row["value"], row["meaning"])
-    Console(soft_wrap=False).print(table)
+        default = Text(row["default"] or "unset") if changed else Text()
+        table.add_row(row["variable"], Text(row["value"], style="bold" if changed else ""), default, Text(row["meaning"]))
+    console.print(table)

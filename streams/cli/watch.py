@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 import click
+
+from streams.cli.text import visible
 
 
 @click.command(name="watch")
@@ -32,11 +35,7 @@ def command(topic: str, from_beginning: bool, maximum: int | None, as_json: bool
 
 
 async def _watch(topic: str, from_beginning: bool, maximum: int | None, as_json: bool) -> None:
-    from aiokafka import AIOKafkaConsumer
-    from aiokafka.errors import KafkaError
-    from aiokafka.structs import TopicPartition
-
-    from streams.admin.kafka_client import client_config, need_topic, no_broker, quiet_client_loggers
+    from streams.admin.kafka_client import quiet_client_loggers, reader
     from streams.errors import RecordError
     from streams.settings import load_kafka_settings, load_settings
     from streams.wire.codec import open_codecs
@@ -44,18 +43,9 @@ async def _watch(topic: str, from_beginning: bool, maximum: int | None, as_json:
     quiet_client_loggers()
     settings, kafka = load_settings(), load_kafka_settings()
     codec = open_codecs(settings.registry_url, topic_prefix=settings.topic_prefix).for_topic(topic)
-    full_name = settings.topic_prefix + topic
-    partitions = await need_topic(kafka, full_name)
-    consumer = AIOKafkaConsumer(**client_config(kafka), group_id=None, enable_auto_commit=False, auto_offset_reset="earliest")
-    try:
-        await consumer.start()
-    except (KafkaError, OSError) as error:
-        await consumer.stop()
-        raise no_broker(kafka, error) from error
-    try:
-        tps = [TopicPartition(full_name, p) for p in range(partitions)]
-        consumer.assign(tps)
-        await (consumer.seek_to_beginning(*tps) if from_beginning else consumer.seek_to_end(*tps))
+    async with reader(kafka, settings.topic_prefix + topic) as consumer:
+        partitions = consumer.assignment()
+        await (consumer.seek_to_beginning(*partitions) if from_beginning else consumer.seek_to_end(*partitions))
         shown = 0
         async for record in consumer:
             try:
@@ -66,28 +56,35 @@ async def _watch(topic: str, from_beginning: bool, maximum: int | None, as_json:
             shown += 1
             if maximum is not None and shown >= maximum:
                 return
-    finally:
-        await consumer.stop()
 
 
-def line(timestamp_ms: int, partition: int, offset: int, value: dict[str, Any] | None, *, as_json: bool) -> str:
+def line(timestamp_ms: int, partition: int, offset: int, value: Mapping[str, Any] | None, *, as_json: bool) -> str:
     """One record as a line."""
-    shown = None if value is None else {name: plain(field) for name, field in value.items()}
+    shown = None if value is None else {name: plain(name, field) for name, field in value.items()}
     if as_json:
-        return json.dumps({"partition": partition, "offset": offset, "timestamp": timestamp_ms, "value": shown}, ensure_ascii=False)
-    moment = datetime.fromtimestamp(timestamp_ms / 1000, tz=UTC).strftime("%H:%M:%S.%f")[:-3]
+        record = {"partition": partition, "offset": offset, "timestamp": timestamp_ms, "value": shown}
+        return visible(json.dumps(record, ensure_ascii=False))
+    where = f"{moment(timestamp_ms)} {partition}/{offset}"
     if shown is None:
-        return f"{moment} {partition}/{offset} removed"
-    fields = " ".join(f"{name}={json.dumps(field, ensure_ascii=False)}" for name, field in shown.items() if field not in (None, [], {}))
-    return f"{moment} {partition}/{offset} {fields}"
+        return f"{where} removed"
+    fields = (f"{name}={json.dumps(field, ensure_ascii=False)}" for name, field in shown.items() if field not in (None, [], {}))
+    return visible(f"{where} {' '.join(fields)}")
 
 
-def plain(value: Any) -> Any:
-    """Bytes by their length, the rest as it is."""
+def moment(timestamp_ms: int) -> str:
+    """A producer's timestamp, which may be any number."""
+    try:
+        return datetime.fromtimestamp(timestamp_ms / 1000, tz=UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+    except (ValueError, OverflowError, OSError):
+        return f"{timestamp_ms}ms"
+
+
+def plain(name: str, value: Any) -> Any:
+    """Bytes by their length, numbers without their noise, the rest as it is."""
     if isinstance(value, bytes):
-        return f"<{len(value)} bytes>"
+        return f"<{'sealed ' if name.startswith('sealed') else ''}{len(value)} bytes>"
     if isinstance(value, dict):
-        return {name: plain(field) for name, field in value.items()}
+        return {key: plain(key, field) for key, field in value.items()}
     if isinstance(value, list):
-        return [plain(element) for element in value]
+        return [plain(name, element) for element in value]
     return round(value, 4) if isinstance(value, float) else value

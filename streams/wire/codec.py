@@ -68,8 +68,8 @@ class Codec:
             raise RecordError(Reason.EMPTY, "the value is empty")
         if len(value) > self._max_bytes:
             raise RecordError(Reason.TOO_LARGE, f"{len(value)} bytes; at most {self._max_bytes} are read")
-        if headers and self._json is not None and says_json(headers):
-            return self._json.conform(json_object(value))
+        if headers and self.is_json(headers):
+            return self.from_json(json_object(value))
         if value[0] != 0 or len(value) < _HEADER:
             raise RecordError(Reason.BAD_FRAMING, "not Confluent framing; for JSON set the header content-type: application/json")
         schema_id = int.from_bytes(value[1:_HEADER], "big")
@@ -85,6 +85,16 @@ class Codec:
         if self._finite is not None and not self._finite(decoded):
             raise RecordError(Reason.UNDECODABLE, "a number in it is not finite")
         return cast("dict[str, Any]", decoded)
+
+    def is_json(self, headers: Headers) -> bool:
+        """Whether a value with these headers is read as JSON."""
+        return self._json is not None and says_json(headers)
+
+    def from_json(self, value: Mapping[str, Any]) -> dict[str, Any]:
+        """The fields of a JSON object. Raises RecordError where it does not fit, TypeError for topics that take no JSON."""
+        if self._json is None:
+            raise TypeError(f"{self.topic} takes no JSON")
+        return self._json.conform(value)
 
     def _writer(self, schema_id: int) -> Any:
         refused = self._refused.get(schema_id)

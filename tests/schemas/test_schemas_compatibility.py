@@ -17,7 +17,7 @@ TOPICS = schemas.topic_names()
 
 
 def readable(reader: Schema, writer: Schema) -> bool:
-    answer = ReaderWriterCompatibilityChecker().get_compatibility(reader, writer)
+    answer = ReaderWriterCompatibilityChecker().get_compatibility(reader, writer)  # type: ignore[no-untyped-call]
     return bool(answer.compatibility is SchemaCompatibilityType.compatible)
 
 

@@ -22,7 +22,6 @@ from streams.topics import (
     BEHAVIOUR_RAW,
     BY_NAME,
     CATALOGUE_ITEMS,
-    FEEDBACK,
     ITEMS_POPULARITY,
     PRIVACY_AUDIT,
     RECOMMENDATIONS,
@@ -60,6 +59,7 @@ RECOMMENDATION = {
     "threshold": 0.3,
     "items": [{"item_id": "i", "rank": 0, "score": 0.5, "cosine": 0.4, "prior": 0.1, "reasons": [PART]}],
 }
+POPULARITY = {"item_id": "i", "count": 1.0, "as_of": 0, "source_offset": 0}
 CODECS = local_codecs()
 
 
@@ -151,27 +151,7 @@ def test_times_are_milliseconds() -> None:
         (b"\x01" + bytes(20), Reason.BAD_FRAMING),
         (b'{"user_id": "u"}', Reason.BAD_FRAMING),
         (b"\x00\xff\xff\xff\xffabc", Reason.UNKNOWN_SCHEMA),
-        (
-            CODECS.for_topic(FEEDBACK).encode(
-                {n: "" for n in ()}
-                | {
-                    "feedback_id": "",
-                    "recommendation_id": "",
-                    "pseudonym": "",
-                    "item_id": "",
-                    "rank": 0,
-                    "policy": "",
-                    "model_version": "",
-                    "outcome": "",
-                    "reward": 0.0,
-                    "shown": False,
-                    "delay_ms": None,
-                    "created_at": 0,
-                    "closed_at": 0,
-                }
-            ),
-            Reason.WRONG_SCHEMA,
-        ),
+        (CODECS.for_topic(ITEMS_POPULARITY).encode(POPULARITY), Reason.WRONG_SCHEMA),
         (CODECS.for_topic(BEHAVIOUR_RAW).encode(RAW)[:-1], Reason.UNDECODABLE),
         (CODECS.for_topic(BEHAVIOUR_RAW).encode(RAW)[:5], Reason.UNDECODABLE),
         (CODECS.for_topic(BEHAVIOUR_RAW).encode(RAW) + b"\x00", Reason.UNDECODABLE),
@@ -245,7 +225,7 @@ def test_declared_lengths_cost_neither_time_nor_memory(count: int) -> None:
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_the_products_own_numbers_are_finite(bad: float) -> None:
     popularity = CODECS.for_topic(ITEMS_POPULARITY)
-    assert reason_of(popularity, popularity.encode({"item_id": "i", "count": bad, "as_of": 0, "source_offset": 0})) is Reason.UNDECODABLE
+    assert reason_of(popularity, popularity.encode({**POPULARITY, "count": bad})) is Reason.UNDECODABLE
     nested = json.loads(json.dumps({**RECOMMENDATION, "sealed_id": ""})) | {"sealed_id": b""}
     nested["items"][0]["reasons"][0]["share"] = bad
     codec = CODECS.for_topic(RECOMMENDATIONS)

@@ -1,0 +1,180 @@
+"""Rows of CSV files as they are in the world: whatever is broken is counted and left out, and takes no good row with it."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO, NamedTuple, cast
+
+from streams.errors import ConfigurationError
+
+MAX_LINE = 1_048_576
+"""Bytes; no broker takes a larger record by default."""
+MAX_JOINED = 50
+"""Most lines of one row whose quoted fields hold line ends."""
+
+
+@dataclass
+class ReadReport:
+    """Rows that could not be read, by reason, with the place of the first; and how far the file has been read."""
+
+    broken: dict[str, int] = field(default_factory=dict)
+    first: dict[str, str] = field(default_factory=dict)
+    bytes_read: int = 0
+
+    def count(self, reason: str, where: str = "") -> None:
+        self.broken[reason] = self.broken.get(reason, 0) + 1
+        self.first.setdefault(reason, where)
+
+    def lines(self) -> list[str]:
+        """One line a reason, for an operator."""
+        return [
+            f"left out {count} row{'s' if count > 1 else ''}: {reason}{f' (first: {self.first[reason]})' if self.first.get(reason) else ''}"
+            for reason, count in sorted(self.broken.items())
+        ]
+
+
+class Row(NamedTuple):
+    """``number`` is that of its first line in the file, ``text`` the row as it stands there."""
+
+    number: int
+    text: str
+    cells: dict[str, str]
+
+
+def read_rows(path: Path, needed: Sequence[str], report: ReadReport) -> Iterator[Row]:
+    """Rows of a file, plain or gzipped, whose first line names the columns (in any letter case).
+
+    Raises ConfigurationError where the file can't be read, is damaged, or lacks a column.
+    """
+    with _open(path) as (file, raw):
+        lines = _Lines(path, file, raw, report)
+        names = _header(path, lines, needed)
+        while (line := lines.next()) is not None:
+            number, text = line
+            cells = text.split(",") if '"' not in text else _quoted_cells(text, len(names), lines)
+            if cells is None:
+                report.count("a quote is out of place", lines.where(number))
+            elif len(cells) != len(names):
+                report.count(f"{'fewer' if len(cells) < len(names) else 'more'} fields than columns", lines.where(number))
+            else:
+                yield Row(number, text, dict(zip(names, cells, strict=True)))
+
+
+class _Lines:
+    """Lines with their numbers, blank ones left out; lines read ahead can be given back."""
+
+    def __init__(self, path: Path, file: BinaryIO, raw: BinaryIO, report: ReadReport) -> None:
+        self._path = path
+        self._file = file
+        self._raw = raw
+        self._report = report
+        self._number = 0
+        self._given_back: list[tuple[int, str]] = []
+
+    def where(self, number: int) -> str:
+        return f"{self._path.name} line {number}"
+
+    def next(self) -> tuple[int, str] | None:
+        if self._given_back:
+            return self._given_back.pop()
+        while line := self._read():
+            self._number += 1
+            if len(line) > MAX_LINE:
+                while line and not line.endswith(b"\n"):
+                    line = self._read()
+                self._report.count(f"a line is longer than {MAX_LINE} bytes", self.where(self._number))
+                continue
+            try:
+                text = line.decode().rstrip("\r\n")
+            except UnicodeDecodeError:
+                # Replacing what can't be read would make one name of two.
+                self._report.count("a line is not UTF-8; save the file as UTF-8", self.where(self._number))
+                continue
+            if text.strip():
+                return self._number, text
+        return None
+
+    def give_back(self, lines: Sequence[tuple[int, str]]) -> None:
+        self._given_back += reversed(lines)
+
+    def _read(self) -> bytes:
+        try:
+            line = self._file.readline(MAX_LINE + 1)
+            if not self._number % 256:
+                self._report.bytes_read = self._raw.tell()
+        except (EOFError, OSError, zlib.error) as error:
+            raise ConfigurationError(f"{self._path} breaks off or is damaged after line {self._number} ({type(error).__name__})") from None
+        return line
+
+
+def _quoted_cells(text: str, width: int, lines: _Lines) -> list[str] | None:
+    """The cells of a row with quotes in it, which may go on over the next lines; None where the quotes make no sense.
+
+    A quote that is never closed would swallow what follows; so the row may take in only lines that are no whole row
+    themselves, and where it does not come out right, they are given back and the first line alone is broken.
+    """
+    taken: list[tuple[int, str]] = []
+    cells, unfinished = _parse(text)
+    while unfinished and len(taken) < MAX_JOINED and len(text) < MAX_LINE:
+        line = lines.next()
+        if line is None:
+            break
+        taken.append(line)
+        if '"' not in line[1]:
+            if line[1].count(",") == width - 1:
+                break
+            text += f"\n{line[1]}"
+            continue
+        text += f"\n{line[1]}"
+        cells, unfinished = _parse(text)
+    if taken and (cells is None or len(cells) != width):
+        lines.give_back(taken)
+        return None
+    return cells
+
+
+def _parse(text: str) -> tuple[list[str] | None, bool]:
+    """The cells, or None; and whether a quoted field was still open at the end."""
+    try:
+        return next(csv.reader([text], strict=True)), False
+    except csv.Error as error:
+        return None, "unexpected end of data" in str(error)
+
+
+def _header(path: Path, lines: _Lines, needed: Sequence[str]) -> list[str]:
+    first = lines.next()
+    cells = _parse(first[1].removeprefix("\ufeff"))[0] if first else None
+    names = [name.strip().lower() for name in cells or []]
+    missing = [name for name in needed if not set(name.split("|")) & set(names)]
+    if missing:
+        wrong = ", ".join(name.replace("|", " or ") for name in missing)
+        raise ConfigurationError(
+            f"{path} has no column {wrong}; its first line must name the columns, separated by commas, "
+            f"among them {', '.join(name.replace('|', ' or ') for name in needed)}"
+        )
+    twice = sorted({name for name in names if name and names.count(name) > 1})
+    if twice:
+        raise ConfigurationError(f"{path} has column {', '.join(twice)} twice; leave one")
+    return names
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[tuple[BinaryIO, BinaryIO]]:
+    """The bytes of a plain or gzipped file, and the file itself."""
+    try:
+        raw = path.open("rb")
+    except OSError as error:
+        raise ConfigurationError(f"{path} can't be read: {error.strerror}") from None
+    with raw:
+        if raw.peek(2)[:2] != b"\x1f\x8b":
+            yield raw, raw
+            return
+        with gzip.GzipFile(fileobj=raw) as unpacked, io.BufferedReader(cast("io.RawIOBase", unpacked), 1 << 16) as file:
+            yield file, raw
