@@ -114,9 +114,17 @@ def main() -> None:
             measured = interleave({"veilstream": lambda _: run("veilstream"), "plain_faust": lambda _: run("plain_faust")}, RUNS)
         finally:
             broker.stop()
-    result = {"events": len(records), "unit": "events/s", "runs": measured, "records_written": written, **ratio(measured, "veilstream", "plain_faust")}
+    result = {
+        "events": len(records),
+        "unit": "events/s",
+        "runs": measured,
+        "records_written": written,
+        **ratio(measured, "veilstream", "plain_faust"),
+    }
     path = save("pipeline", result)
-    print(f"{result['veilstream_median']:,.0f} against {result['plain_faust_median']:,.0f} events/s: {result['ratio_median']:.1f} ×; wrote {path}")
+    print(
+        f"{result['veilstream_median']:,.0f} against {result['plain_faust_median']:,.0f} events/s: {result['ratio_median']:.1f} ×; wrote {path}"
+    )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Events that a producer sent twice: known by their id within a bounded window.
 
-The window is a worker's own memory; what it misses (a duplicate through another partition, or after a restart) the profile
-and feedback stages drop, which keep the recent event ids of a user in their state.
+The window is a worker's own memory, filled again from the last clean events when it takes over. What it still misses (a
+duplicate through another worker's partition, or an old one) the profile and feedback stages drop, which keep the recent event
+ids of a user in their state.
 """
 
 from __future__ import annotations

@@ -21,6 +21,9 @@ from streams.topics import BEHAVIOUR_CLEAN, BEHAVIOUR_RAW
 from streams.wire.codec import Codecs
 
 
+_RECALLED = 20_000
+
+
 class Counters(Protocol):
     """Counts what is dropped by rule."""
 
@@ -49,6 +52,19 @@ class IngestStage:
         self._counters = counters
         self._recent = RecentEvents(rules.dedup_window)
         self._throttle = Throttle(rules.throttle_per_minute)
+        self.recalls = (BEHAVIOUR_CLEAN, min(rules.dedup_window, _RECALLED))
+        """Read by the runtime at a take-over."""
+
+    def recall(self, records: Sequence[SourceRecord]) -> None:
+        """Remember the events that the last clean records hold, whichever worker wrote them; so a duplicate that comes after a
+        restart is still known for one. The record that brought such an event may come again as well: then it is in the
+        output already, and is dropped like a duplicate."""
+        for record in records:
+            try:
+                event = self._clean.decode(record.value, record.headers)
+            except RecordError:
+                continue  # not this product's; profile and feedback dead-letter it
+            self._recent.remember(event["event_id"], -1, record.offset)
 
     async def __call__(self, batch: Sequence[SourceRecord], state: StateView) -> BatchResult:
         """Clean events keyed by pseudonym, and dead letters, in the order of the records."""

@@ -40,6 +40,17 @@ class PartitionOwner(Protocol):
     async def on_timer(self, partition: int, items: Iterable[tuple[bytes, bytes]]) -> BatchResult: ...
 
 
+@runtime_checkable
+class Recalls(Protocol):
+    """What a handler may implement besides being called: it looks at the last records of one of its outputs when it takes
+    over, from whoever wrote them."""
+
+    recalls: tuple[str, int]
+    """Output topic, and how many of its last records."""
+
+    def recall(self, records: Sequence[SourceRecord]) -> None: ...
+
+
 @dataclass(slots=True)
 class _Lane:
     """What the sources of one partition number share: a stage that joins co-partitioned topics may cause the same output
@@ -106,6 +117,7 @@ class BatchRunner:
         self._lanes: dict[int, _Lane] = {}
         self._owned: set[tuple[str, int]] = set()
         self._generation = -1
+        self._recalled_in: int | None = None
         self._lock = asyncio.Lock()
 
     async def run(self, batch: FetchedBatch) -> None:
@@ -263,6 +275,10 @@ class BatchRunner:
         source.committed_positions = positions
         for where, offset in positions.items():
             self._writer.positions[where] = max(self._writer.positions.get(where, 0), offset)
+        if isinstance(self._handler, Recalls) and self._recalled_in != generation:
+            recalled_topic, count = self._handler.recalls
+            self._handler.recall(await self._tail.last_records(recalled_topic, await self._writer.partition_count(recalled_topic), count))
+            self._recalled_in = generation
         if isinstance(self._handler, PartitionOwner):
             await self._handler.on_assigned(partition, self._table.items(partition))
         source.generation = generation

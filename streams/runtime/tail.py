@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer
@@ -14,6 +14,7 @@ from streams.admin.kafka_client import partition_counts
 from streams.errors import TransientError
 from streams.runtime.output import ID_HEADER
 from streams.runtime.positions import Positions
+from streams.runtime.records import SourceRecord
 from streams.transport.ledger import Commit
 
 
@@ -76,28 +77,41 @@ class TailReader:
         except KafkaError as error:
             raise TransientError(f"reading end offsets failed: {type(error).__name__}") from error
 
+    async def last_records(self, topic: str, partitions: int, count: int) -> list[SourceRecord]:
+        """About the last ``count`` records of an output topic, over all its partitions."""
+        where = [(topic, p) for p in range(partitions)]
+        ends = await self.ends(where)
+        each = -(-count // partitions)
+        found: list[SourceRecord] = []
+        async for records in self._read({key: max(0, end - each) for key, end in ends.items()}, ends):
+            found += records
+        return found
+
     async def ids_since(self, positions: Positions, tag: bytes) -> tuple[set[tuple[str, bytes]], Positions]:
         """(topic, record id) of everything that the tagged source partition wrote at or after the positions, and the ends
         up to which was read."""
         ends = await self.ends(positions)
-        begins = {key: positions[key] for key in ends if positions[key] < ends[key]}
         found: set[tuple[str, bytes]] = set()
-        if not begins:
-            return found, ends
+        async for records in self._read(positions, ends):
+            for record in records:
+                for name, value in record.headers:
+                    if name == ID_HEADER and value[16:] == tag:
+                        found.add((record.topic.removeprefix(self._prefix), bytes(value[:16])))
+        return found, ends
+
+    async def _read(self, begins: Positions, ends: Positions) -> AsyncIterator[list[SourceRecord]]:
+        """The records between the positions, fetch by fetch."""
         kafka = self._kafka
-        waiting = {TopicPartition(self._prefix + topic, p): ends[(topic, p)] for topic, p in begins}
+        waiting = {TopicPartition(self._prefix + t, p): end for (t, p), end in ends.items() if begins[(t, p)] < end}
+        if not waiting:
+            return
         try:
             kafka.assign(list(waiting))
-            for (topic, p), begin in begins.items():
-                kafka.seek(TopicPartition(self._prefix + topic, p), begin)
+            for tp in waiting:
+                kafka.seek(tp, begins[(tp.topic.removeprefix(self._prefix), tp.partition)])
             while waiting:
-                fetched = await kafka.getmany(timeout_ms=200)
-                for tp, records in fetched.items():
-                    topic = tp.topic.removeprefix(self._prefix)
-                    for record in records:
-                        for name, value in record.headers:
-                            if name == ID_HEADER and value[16:] == tag:
-                                found.add((topic, bytes(value[:16])))
+                for records in (await kafka.getmany(timeout_ms=200)).values():
+                    yield records
                 for tp in list(waiting):
                     if await kafka.position(tp) >= waiting[tp]:
                         del waiting[tp]
@@ -105,7 +119,6 @@ class TailReader:
             raise TransientError(f"reading the outputs' tail failed: {type(error).__name__}") from error
         finally:
             kafka.assign([])
-        return found, ends
 
     @property
     def _kafka(self) -> AIOKafkaConsumer:

@@ -14,7 +14,20 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(280)]
 
 def test_demo(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "streams.cli.main", "demo", "--seconds", "15", "--shoppers", "150", "--items", "600", "--out", str(tmp_path)],
+        [
+            sys.executable,
+            "-m",
+            "streams.cli.main",
+            "demo",
+            "--seconds",
+            "15",
+            "--shoppers",
+            "150",
+            "--items",
+            "600",
+            "--out",
+            str(tmp_path),
+        ],
         cwd=tmp_path,
         capture_output=True,
         text=True,

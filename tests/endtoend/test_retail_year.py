@@ -77,7 +77,11 @@ def check_recommendations(deployment: Deployment, clean: list[tuple[int, int, di
         before = [event for offset, event in history[told["pseudonym"]] if offset <= told["source_offset"]]
         trigger = before[-1]
         assert trigger["event_id"] == told["trigger_event_id"]
-        bought = {e["item_id"] for e in before[-400:] if e["event_type"] == "purchase" and at_ms - e["occurred_at"] < settings.bought_cooldown_days * DAY_MS}
+        bought = {
+            e["item_id"]
+            for e in before[-400:]
+            if e["event_type"] == "purchase" and at_ms - e["occurred_at"] < settings.bought_cooldown_days * DAY_MS
+        }
         shown = last[told["pseudonym"]]
         scores = [item["score"] for item in told["items"]]
         assert 1 <= len(told["items"]) <= settings.top_k

@@ -1,0 +1,131 @@
+"""Encoders: unit vectors in input order, whatever the texts; clear errors for folders that are no models."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from encoders import load_encoder
+from encoders.async_encoder import AsyncEncoder, EncodesTexts
+from encoders.encoder import token_batches
+from encoders.hashing import HashingEncoder
+from streams.errors import ConfigurationError
+
+
+@pytest.fixture(scope="module", params=["bundled", "hashing"])
+def encoder(request: pytest.FixtureRequest) -> EncodesTexts:
+    return load_encoder(request.param)
+
+
+STRANGE = ["", "a", " ", "红色连衣裙", "😀👍🏽", "\ud800 half a pair", "x" * 100_000, "Ünï çødé 混合 текст", "\x00\x01"]
+
+
+def test_unit_vectors_for_any_text(encoder: EncodesTexts) -> None:
+    vectors = encoder.encode(STRANGE)
+    assert vectors.shape == (len(STRANGE), encoder.dimension)
+    assert vectors.dtype == np.float32
+    assert np.allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-4)
+
+
+def test_alone_or_in_a_batch_in_any_order(encoder: EncodesTexts) -> None:
+    texts = ["red running shoes", "帆布鞋", "a much longer title of a coffee grinder with many words", "tea"] * 5
+    together = encoder.encode(texts)
+    alone = np.concatenate([encoder.encode([text]) for text in texts])
+    backwards = encoder.encode(texts[::-1])[::-1]
+    assert float((together * alone).sum(axis=1).min()) > 1 - 1e-3
+    assert float((together * backwards).sum(axis=1).min()) > 1 - 1e-3
+    assert encoder.encode([]).shape == (0, encoder.dimension)
+
+
+def test_similar_titles_are_similar(encoder: EncodesTexts) -> None:
+    shoes, sneakers, teapot = encoder.encode(["red running shoes", "running shoes in red", "porcelain teapot"])
+    assert shoes @ sneakers > shoes @ teapot + 0.2
+
+
+def test_versions_tell_models_apart() -> None:
+    assert load_encoder("bundled").version == load_encoder("bundled").version
+    assert load_encoder("bundled").version != load_encoder("hashing").version
+
+
+def test_what_is_not_text_is_named() -> None:
+    with pytest.raises(TypeError, match=r"texts\[1\] is int"):
+        load_encoder("bundled").encode(["a", 7])  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ({}, "config.json is missing"),
+        ({"config.json": "{}"}, "no \\*.safetensors"),
+        ({"config.json": "{}", "pytorch_model.bin": "x"}, "pickle"),
+        ({"config.json": "{}", "model.safetensors": "not a tensor file"}, "can't be loaded"),
+        ({"config.json": "{", "model.safetensors": "x"}, "can't be loaded"),
+    ],
+)
+def test_a_folder_that_is_no_model(tmp_path: Path, files: dict[str, str], said: str) -> None:
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    with pytest.raises(ConfigurationError, match=said):
+        load_encoder(str(tmp_path))
+
+
+def test_a_pooling_that_is_not_offered(tmp_path: Path) -> None:
+    from encoders.loading import pooling_config
+
+    (tmp_path / "1_Pooling").mkdir()
+    (tmp_path / "modules.json").write_text(json.dumps([{"type": "sentence_transformers.models.Pooling", "path": "1_Pooling"}]))
+    (tmp_path / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode_max_tokens": True}))
+    with pytest.raises(ConfigurationError, match="neither mean nor CLS"):
+        pooling_config(tmp_path)
+    (tmp_path / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode_cls_token": True}))
+    assert pooling_config(tmp_path).mode == "cls"
+
+
+@pytest.mark.parametrize(("setting", "value"), [("device", "abacus"), ("precision", "int3")])
+def test_a_wrong_setting_is_named(setting: str, value: str) -> None:
+    with pytest.raises(ConfigurationError, match=value):
+        load_encoder("bundled", **{setting: value})
+
+
+def test_importing_encoders_imports_no_torch() -> None:
+    code = "import sys, encoders; encoders.load_encoder('hashing'); assert 'torch' not in sys.modules and 'transformers' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@given(st.lists(st.integers(1, 300), max_size=60), st.integers(64, 2048))
+def test_batches_keep_the_budget_and_every_row(lengths: list[int], budget: int) -> None:
+    array = np.array(lengths, np.int64)
+    batches = list(token_batches(array, budget))
+    assert sorted(row for batch in batches for row in batch.tolist()) == list(range(len(lengths)))
+    for batch in batches:
+        assert len(batch) == 1 or len(batch) * int(array[batch].max()) <= budget
+
+
+def test_the_cache_asks_once_and_stays_bounded() -> None:
+    asked: list[list[str]] = []
+
+    class Counting(HashingEncoder):
+        def encode(self, texts):  # type: ignore[no-untyped-def]
+            asked.append(list(texts))
+            return super().encode(texts)
+
+    front = AsyncEncoder(Counting(16), cached_texts=3)
+
+    async def ask() -> None:
+        first = await front.encode_many(["a", "b", "a"])
+        again = await front.encode_many(["b", "c"])
+        assert np.array_equal(first[0], first[2])
+        assert np.array_equal(first[1], again[0])
+        await front.encode_many(["d", "e"])
+        await front.encode_many(["a"])
+
+    asyncio.run(ask())
+    assert asked == [["a", "b"], ["c"], ["d", "e"], ["a"]]
