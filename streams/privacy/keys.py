@@ -36,6 +36,15 @@ class PseudonymKey:
     secret: bytes = field(repr=False)
 
 
+class SecretKey(PrivateKey):
+    """A private key whose text, unlike its parent's, does not hold the key."""
+
+    def __str__(self) -> str:
+        return "<private key>"
+
+    __repr__ = __str__
+
+
 def generate_keys(folder: Path, *, key_id: str = "k1", overwrite: bool = False) -> list[Path]:
     """Write pseudonym.key, and a pair each for the subscriber and for recovery; returns the paths.
 
@@ -74,9 +83,9 @@ def load_public_key(path: Path, purpose: Purpose) -> PublicKey:
     return PublicKey(_read(path, purpose, secret=False)[1])
 
 
-def load_private_key(path: Path, purpose: Purpose) -> PrivateKey:
+def load_private_key(path: Path, purpose: Purpose) -> SecretKey:
     """Raises ConfigurationError as above."""
-    return PrivateKey(_read(path, purpose, secret=True)[1])
+    return SecretKey(_read(path, purpose, secret=True)[1])
 
 
 def _write(path: Path, what: str, key: bytes, *, secret: bool) -> Path:

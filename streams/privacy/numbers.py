@@ -39,8 +39,10 @@ _NETWORK = re.compile(
 _MOBILE = re.compile(r"(?:86)?1[3-9]\d{9}")
 
 _MOST_DIGITS = 19
-_MOBILE_SHAPES = frozenset({(11,), (3, 4, 4), (3, 8), (7, 4), (3, 3, 5), (3, 5, 3), (4, 4, 3), (4, 7), (5, 6), (5, 3, 3), (3, 2, 2, 2, 2)})
+_MOBILE_SHAPES = frozenset({(11,), (3, 4, 4), (3, 8), (7, 4), (5, 6), (3, 2, 2, 2, 2)})
 _SERVICE_SHAPES = frozenset({(3, 3, 4), (3, 4, 3), (3, 7)})
+_CENTURIES = ("18", "19", "20")
+_CARD_BEGINNINGS = (1, 4, 6, 8)
 _CARD_SHAPES = frozenset({(4, 6, 5), (4, 6, 4), (8, 8), (6, 13), (6, 10), (4, 12)})
 
 
@@ -57,6 +59,8 @@ class _Row(NamedTuple):
     shape: tuple[int, ...]
     separators: frozenset[str]
     plus: bool
+    alone: bool
+    """No other digits stand beside it."""
     fraction: bool
     joined: bool
     followed_by_x: bool
@@ -102,7 +106,10 @@ def _harmless_end(text: str, begin: int) -> int:
 
 def _longest(text: str, groups: Sequence[_Group], first: int, plus: bool) -> tuple[str, int, int] | None:
     """Mark, last group and end of the number that begins with a group; a row that ends at a letter ("128gb") comes last."""
+    if not plus and _within_single_digits(groups, first):
+        return None
     begin = groups[first].start
+    size = groups[first].end - begin
     fraction = _FRACTION.search(text, max(0, begin - 2), begin) is not None
     before = _LETTER_BEFORE.search(text, max(0, begin - 2), begin) and not _CALL_WORD.search(text, max(0, begin - 10), begin)
     digits = ""
@@ -113,7 +120,7 @@ def _longest(text: str, groups: Sequence[_Group], first: int, plus: bool) -> tup
         digits += groups[last].digits
         if len(digits) > _MOST_DIGITS:
             break
-        if len(digits) >= 8:
+        if len(digits) >= 8 and (plus or _may_be_personal(digits, size, last - first + 1)):
             rows.append((_LETTER.match(text, groups[last].end) is not None, -last, digits))
     for after, negative, row_digits in sorted(rows):
         last = -negative
@@ -124,6 +131,7 @@ def _longest(text: str, groups: Sequence[_Group], first: int, plus: bool) -> tup
             tuple(len(group.digits) for group in groups[first : last + 1]),
             frozenset(text[left.end : right.start] for left, right in zip(groups[first:last], groups[first + 1 : last + 1], strict=True)),
             plus,
+            first == 0 and last + 1 == len(groups),
             fraction,
             bool(before) or (after and (last == first or groups[last].end - groups[last].start < 4)),
             x is not None,
@@ -132,6 +140,25 @@ def _longest(text: str, groups: Sequence[_Group], first: int, plus: bool) -> tup
         if mark is not None:
             return mark, last, x.end() if x and mark == RESIDENT_ID else end
     return None
+
+
+def _within_single_digits(groups: Sequence[_Group], first: int) -> bool:
+    """True for a digit that stands alone between others that do, unless a mobile number may begin with it."""
+    if first == 0 or first + 1 == len(groups):
+        return False
+    before, own, after = groups[first - 1 : first + 2]
+    alone = len(before.digits) == len(own.digits) == len(after.digits) == 1
+    return alone and not (own.digits == "1" and after.digits in "3456789")
+
+
+def _may_be_personal(digits: str, size: int, count: int) -> bool:
+    """What a look at length, first digits and the size of the first of ``count`` groups leaves over."""
+    if len(digits) >= 13:
+        birth = len(digits) in (17, 18) and digits[6:8] in _CENTURIES
+        return birth or count == 1 or size in _CARD_BEGINNINGS or digits[:2] in ("00", "86") or _NETWORK.fullmatch(digits) is not None
+    if digits[0] == "0":
+        return count <= 5
+    return len(digits) in (10, 11)
 
 
 def _mark(row: _Row) -> str | None:
@@ -155,7 +182,7 @@ def _is_chinese_mobile(row: _Row) -> bool:
         shape = shape[1:] if shape[0] == 2 else (shape[0] - 2, *shape[1:])
     if shape in _MOBILE_SHAPES or max(shape) == 1:
         return True
-    return len(row.separators) == 1 and (max(shape) <= 2 or row.separators <= {"-", "_"})
+    return _has_dashes(row) or (len(row.separators) == 1 and max(shape) <= 2)
 
 
 def _has_card_form(row: _Row) -> bool:
@@ -166,7 +193,13 @@ def _has_card_form(row: _Row) -> bool:
         known = _NETWORK.fullmatch(digits) is not None
         return known or not (row.fraction or row.joined or _TIMESTAMP.fullmatch(digits))
     in_fours = all(size == 4 for size in shape[:-1]) and shape[-1] <= 4
-    return in_fours or shape in _CARD_SHAPES or max(shape) == 1 or (len(row.separators) == 1 and _NETWORK.fullmatch(digits) is not None)
+    usual = (in_fours and len(row.separators) == 1 and digits[0] not in "01") or shape in _CARD_SHAPES or max(shape) == 1
+    return usual or (_has_dashes(row) and _NETWORK.fullmatch(digits) is not None)
+
+
+def _has_dashes(row: _Row) -> bool:
+    """One kind of dash between all groups: a list of sizes has spaces."""
+    return len(row.separators) == 1 and row.separators <= {"-", "_"}
 
 
 def _has_phone_form(row: _Row) -> bool:
@@ -180,6 +213,8 @@ def _has_phone_form(row: _Row) -> bool:
         if bare:
             return 10 <= len(digits) <= 12
         return shape[0] >= 2 and 9 <= len(digits) <= 12 and len(shape) <= 5 and min(shape[1:]) >= 2
+    if row.separators == {" "} and not row.alone:
+        return False  # 512 256 1024 128
     if shape in _SERVICE_SHAPES and digits[:3] in ("400", "800"):
         return True
     if shape == (5, 5):

@@ -14,7 +14,7 @@ from streams.privacy.addresses import replace_emails, replace_ips, replace_urls
 from streams.privacy.numbers import replace_numbers
 
 _HIDES = re.compile(r"[@＠﹫:：\d\u00b2\u00b3\u00b9\u2070-\u209c\u2460-\u24ff\u2776-\u2793\u3251-\u32bf]")
-"""What other alphabets' text must hold for a closer look: digits in any guise, @ and colons."""
+"""What a text must hold for a closer look: digits in any guise, @ and colons."""
 _SUSPECT = re.compile(r"@|://|\d(?:[ \t.\-()/+_]{0,3}\d){6}|\d\.\d{1,3}\.\d{1,3}\.\d|[0-9a-f]:[0-9a-f:]", re.IGNORECASE | re.ASCII)
 _INVISIBLE = re.compile(
     r"(?<=\d)[\u0300-\u036f\u20d0-\u20ff\u200b-\u200f\u2060-\u206f\ufe00-\ufe0f\ufeff\u00ad]+"
@@ -40,12 +40,10 @@ def scrub(text: str) -> tuple[str, bool]:
     >>> scrub("ISBN 978-3-16-148410-0")
     ('ISBN 978-3-16-148410-0', False)
     """
-    if text.isascii() and text.isprintable():
-        plain = text
-    elif text.isprintable() and not _HIDES.search(text):
+    printable = text.isprintable()
+    if printable and not _HIDES.search(text):
         return text, False
-    else:
-        plain = _plain(text)
+    plain = text if printable and text.isascii() else _plain(text)
     if not _SUSPECT.search(plain):
         return text, False
     result = _replace(plain)
