@@ -40,5 +40,9 @@ def check() -> int:
     quiet_client_loggers()
     states = asyncio.run(check_topics(load_settings(), load_kafka_settings()))
     for state in states:
-        click.echo(f"{'ok ' if state.problem is None else 'BAD'} {state.name:<28} {state.problem or f'{state.partitions} partitions'}")
+        click.echo(f"{'ok ' if state.problem is None else 'BAD'} {state.name:<28} {state.problem or _partitions(state.partitions)}")
     return 1 if any(state.problem for state in states) else 0
+
+
+def _partitions(count: int | None) -> str:
+    return f"{count} partition{'' if count == 1 else 's'}"
