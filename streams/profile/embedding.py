@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from streams.profile.events import SEARCH
-from streams.profile.profile import Source
+from streams.profile.profile import Entry, Source
 from streams.profile.request import Request
 from streams.runtime.ports import FloatArray
 
@@ -36,14 +37,20 @@ class Embedding(NamedTuple):
 
     vector: FloatArray
     """float32 [dimension], of unit length; zero where nothing is known of the shopper."""
-    vectors: FloatArray
-    """float32 [parts, dimension]."""
     coefficients: FloatArray
-    """float32 [parts]; vector = coefficients @ vectors, but for rounding."""
+    """float32 [parts]; vector = coefficients @ parts, but for rounding."""
     items: Sequence[str]
     """The first parts' items."""
+    rows: npt.NDArray[np.intp]
+    """Their rows in the catalogue."""
+    queries: Sequence[FloatArray]
+    """The other parts' vectors."""
     event_types: Sequence[int]
     """Of all parts."""
+
+    def parts(self, catalogue: Vectors, scratch: FloatArray) -> FloatArray:
+        """float32 [parts, dimension], written to the beginning of ``scratch``."""
+        return _gather(self.rows, self.queries, catalogue, scratch)
 
     def source(self, place: int) -> Source:
         """What a part stands for; the place after the last one is popularity's."""
@@ -54,41 +61,60 @@ class Embedding(NamedTuple):
         return Source("query", None, self.event_types[place])
 
 
-def embed(request: Request, catalogue: Vectors, queries: Mapping[str, FloatArray], half_life_ms: float, blend: float) -> Embedding:
+def scratch_for(requests: Sequence[Request], dimension: int) -> FloatArray:
+    """Room for the parts of any of the requests. One shopper at a time in the same room: it stays in the processor's cache, which
+    is eight times faster than gathering the vectors of all shoppers at once."""
+    most = max((len(request.items) + len(request.queries) for request in requests), default=0)
+    return np.empty((most + 1, dimension), np.float32)
+
+
+def embed(
+    request: Request, catalogue: Vectors, queries: Mapping[str, FloatArray], scratch: FloatArray, *, half_life_ms: float, blend: float
+) -> Embedding:
     """The vector that stands for a request: the history's, and for a search blend · query + (1 - blend) · history.
 
     ``queries`` holds the vectors of query texts. Items that the catalogue does not know and queries without vector are left out.
-    One shopper at a time: her vectors stay in the processor's cache, eight times faster than gathering all shoppers' at once.
     """
     items, entries, rows = request.items, request.item_entries, list(map(catalogue.rows.get, request.items))
     if None in rows:
         known = [place for place, row in enumerate(rows) if row is not None]
         items, entries, rows = [items[p] for p in known], [entries[p] for p in known], [rows[p] for p in known]
-    texts = [text for text, _ in request.queries if text in queries]
-    entries = entries + [entry for text, entry in request.queries if text in queries]
+    if request.queries:
+        known_queries = [(text, entry) for text, entry in request.queries if text in queries]
+        entries = entries + [entry for _, entry in known_queries]
+        own = [queries[text] for text, _ in known_queries]
+    else:
+        own = []
     asked = None if request.query is None else queries.get(request.query)
-
-    count = len(entries)
-    vectors = np.empty((count + (asked is not None), catalogue.dimension), np.float32)
-    catalogue.vectors.take(np.array(rows, np.intp), axis=0, out=vectors[: len(rows)], mode="clip")
-    for place, text in enumerate(texts, start=len(rows)):
-        vectors[place] = queries[text]
-    weights, times, event_types = zip(*entries, strict=True) if entries else ((), (), ())
-    coefficients, vector = _unit(_decayed(weights, times, half_life_ms), vectors[:count])
     if asked is not None:
-        vectors[count] = asked
+        own.append(asked)
+
+    places = np.array(rows, np.intp)
+    vectors = _gather(places, own, catalogue, scratch)
+    event_types = [entry.event_type for entry in entries]
+    coefficients, vector = _unit(_decayed(entries, half_life_ms), vectors[: len(entries)])
+    if asked is not None:
         share = blend if vector.any() else 1.0
         coefficients, vector = _unit(np.append(coefficients * np.float32(1.0 - share), np.float32(share)), vectors)
-        event_types = (*event_types, SEARCH)
-    return Embedding(vector, vectors, coefficients, items, event_types)
+        event_types.append(SEARCH)
+    return Embedding(vector, coefficients, items, places, own, event_types)
 
 
-def _decayed(weights: Sequence[float], times_ms: Sequence[int], half_life_ms: float) -> FloatArray:
-    """Weights at the newest element's time: any later time would only add a factor that normalising takes away again."""
-    if not weights:
+def _gather(rows: npt.NDArray[np.intp], queries: Sequence[FloatArray], catalogue: Vectors, scratch: FloatArray) -> FloatArray:
+    count = len(rows)
+    catalogue.vectors.take(rows, axis=0, out=scratch[:count], mode="clip")
+    for place, vector in enumerate(queries, start=count):
+        scratch[place] = vector
+    return scratch[: count + len(queries)]
+
+
+def _decayed(entries: Sequence[Entry], half_life_ms: float) -> FloatArray:
+    """Their weights at the newest element's time: any later time would only add a factor that normalising takes away again."""
+    if not entries:
         return np.zeros(0, np.float32)
-    halvings = (np.array(times_ms, np.float64) - max(times_ms)) / half_life_ms
-    decayed: FloatArray = (np.array(weights) * np.exp2(halvings)).astype(np.float32)
+    weights = np.array([entry.weight for entry in entries])
+    times = np.array([entry.time_ms for entry in entries], np.float64)
+    decayed: FloatArray = (weights * np.exp2((times - times.max()) / half_life_ms)).astype(np.float32)
     return decayed
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import msgspec
 
 from streams.errors import ConfigurationError
@@ -13,7 +11,7 @@ NEVER = -(1 << 62)
 """A time before all times, milliseconds."""
 
 
-class Entry(NamedTuple):
+class Entry(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """One element of the history: all that the shopper did with one item, or one query."""
 
     weight: float

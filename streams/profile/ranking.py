@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streams.profile.candidates import closed_rows, exclude
-from streams.profile.embedding import embed
+from streams.profile.embedding import embed, scratch_for
 from streams.profile.item_matrix import ItemMatrix
 from streams.profile.popularity_board import PopularityBoard
 from streams.profile.reasons import explain
@@ -39,7 +39,10 @@ def rank(
 def _rank(
     requests: Sequence[Request], matrix: ItemMatrix, board: PopularityBoard, queries: Mapping[str, FloatArray], rules: ProfileRules
 ) -> list[Ranked]:
-    embeddings = [embed(request, matrix, queries, rules.half_life_ms, rules.search_blend) for request in requests]
+    scratch = scratch_for(requests, matrix.dimension)
+    embeddings = [
+        embed(request, matrix, queries, scratch, half_life_ms=rules.half_life_ms, blend=rules.search_blend) for request in requests
+    ]
     users = np.stack([embedding.vector for embedding in embeddings])
     priors, which = _priors(requests, matrix, board, rules.popularity_weight)
 
@@ -53,7 +56,14 @@ def _rank(
     chosen = best(pairs, numbers, matrix.ids, users=len(requests), count=rules.top_k, threshold=rules.threshold)
 
     rows, numbers = pairs.rows[chosen.places], numbers[chosen.places]
-    reasons = explain(embeddings, chosen.counts, matrix.vectors[rows], numbers[:, 1], rules.reasons_max)
+    reasons = explain(
+        embeddings,
+        lambda embedding: embedding.parts(matrix, scratch),
+        counts=chosen.counts,
+        vectors=matrix.vectors[rows],
+        priors=numbers[:, 1],
+        most=rules.reasons_max,
+    )
     items = [matrix.ids[row] for row in rows.tolist()]
     ranked = []
     for start, count, why in zip(chosen.starts, chosen.counts, reasons, strict=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -24,20 +24,30 @@ class Reasons(NamedTuple):
     """float32 [items, reasons], largest first."""
 
 
-def explain(embeddings: Sequence[Embedding], counts: Sequence[int], vectors: FloatArray, priors: FloatArray, most: int) -> list[Reasons]:
+def explain(
+    embeddings: Sequence[Embedding],
+    parts_of: Callable[[Embedding], FloatArray],
+    *,
+    counts: Sequence[int],
+    vectors: FloatArray,
+    priors: FloatArray,
+    most: int,
+) -> list[Reasons]:
     """For each request the ``most`` largest shares of each of its items' scores.
 
-    ``counts`` says how many items each request got; ``vectors`` [all items, dimension] are theirs, ``priors`` [all items] what
-    popularity adds. An item's cosine is the sum over the embedding's parts of coefficient · (part · item); with popularity's part
+    ``parts_of`` gives the vectors of an embedding's parts; they are looked at before the next ones are asked for. ``counts`` says how
+    many items each request got; ``vectors`` [all items, dimension] are theirs, ``priors`` [all items] what popularity adds. An
+    item's cosine is the sum over the embedding's parts of coefficient · (part · item); with popularity's part
     all shares add up to the score. There are fewer reasons where there are fewer parts.
     """
     widths = [len(embedding.coefficients) + 1 for embedding in embeddings]
     ends = list(accumulate(counts))
     shares = np.full((len(vectors), max(widths)), -np.inf, np.float32)
     for embedding, count, end in zip(embeddings, counts, ends, strict=True):
-        own, parts = slice(end - count, end), len(embedding.coefficients)
-        np.multiply(vectors[own] @ embedding.vectors.T, embedding.coefficients, out=shares[own, :parts])
-        shares[own, parts] = priors[own]
+        if count:
+            own, parts = slice(end - count, end), len(embedding.coefficients)
+            np.multiply(vectors[own] @ parts_of(embedding).T, embedding.coefficients, out=shares[own, :parts])
+            shares[own, parts] = priors[own]
     places, values = _largest(shares, min(most, max(widths)))
     reasons = []
     for embedding, width, count, end in zip(embeddings, widths, counts, ends, strict=True):
