@@ -64,14 +64,14 @@ def query(value: str | None) -> tuple[str, bool]:
     """
     if value is None or not value.strip():
         raise RecordError(Reason.MISSING_QUERY, "query is needed for a search")
-    text = value[: 4 * _SCRUBBED_CHARACTERS]
+    text = value
     if not text.isprintable():
         # Before scrubbing, so that no invisible character hides a number from it.
         text = _FORBIDDEN.sub("", _GAP.sub(" ", text))
     if not text.isascii():
         text = unicodedata.normalize("NFC", text)
     text = " ".join(text.split())
-    cut = len(value) > 4 * _SCRUBBED_CHARACTERS or len(text) > _SCRUBBED_CHARACTERS
+    cut = len(text) > _SCRUBBED_CHARACTERS
     text, scrubbed = scrub(text[:_SCRUBBED_CHARACTERS])
     if cut:
         # The end may be half of an address or a number, which scrubbing could not know for one.

@@ -54,7 +54,7 @@ def _from_number(value: float) -> int:
 def _from_text(text: str) -> int:
     if len(text) > _MAX_CHARACTERS:
         raise RecordError(Reason.BAD_TIME, f"occurred_at has more than {_MAX_CHARACTERS} characters")
-    if text[4:5] == "-" and text[10:11] == "T":
+    if text[4:5] == "-" and text[10:11] == "T" and text.isprintable():
         # What most producers write needs no closer look.
         moment = _parsed(text)
         if moment is not None:
