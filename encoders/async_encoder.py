@@ -11,6 +11,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from encoders.texts import check_texts
+
 Vectors = npt.NDArray[np.float32]
 
 
@@ -36,19 +38,24 @@ class AsyncEncoder:
 
     async def encode_many(self, texts: Sequence[str]) -> Vectors:
         """float32 [n, dimension], unit length, in input order. Raises what the encoder raises."""
-        missing = list(dict.fromkeys(text for text in texts if text not in self._cache))
-        fresh: dict[str, Vectors] = {}
+        check_texts(texts)
+        # Taken out before anything is awaited: meanwhile another task may push them out of the cache.
+        vectors = {text: self._cache[text] for text in texts if text in self._cache}
+        missing = list(dict.fromkeys(text for text in texts if text not in vectors))
         if missing:
             encoded = await asyncio.get_running_loop().run_in_executor(self._thread, self._encoder.encode, missing)
-            fresh = dict(zip(missing, encoded, strict=True))
+            # Copies: a view of one row would keep the whole batch's array alive.
+            vectors |= {text: row.copy() for text, row in zip(missing, encoded, strict=True)}
+        self._keep(vectors)
         result = np.empty((len(texts), self.dimension), dtype=np.float32)
-        for row, text in enumerate(texts):
-            vector = fresh.get(text)
-            result[row] = vector if vector is not None else self._cache[text]
-        self._keep(fresh)
+        for place, text in enumerate(texts):
+            result[place] = vectors[text]
         return result
 
-    def _keep(self, fresh: dict[str, Vectors]) -> None:
-        self._cache.update(fresh)
+    def _keep(self, vectors: dict[str, Vectors]) -> None:
+        """Least recently used texts go first."""
+        for text, vector in vectors.items():
+            self._cache[text] = vector
+            self._cache.move_to_end(text)
         while len(self._cache) > self._cached_texts:
             self._cache.popitem(last=False)

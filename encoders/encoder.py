@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from encoders.texts import check_texts
+
 MAX_CHARACTERS = 20_000
 """Characters of a text that are tokenized at all; the model reads far fewer tokens."""
 
@@ -26,6 +28,7 @@ class Encoder:
         pooling: str,
         max_tokens: int,
         lower_case: bool,
+        prompt: str,
         version: str,
         token_budget: int,
     ) -> None:
@@ -34,6 +37,7 @@ class Encoder:
         self._pooling = pooling
         self._max_tokens = max_tokens
         self._lower_case = lower_case
+        self._prompt = prompt
         self._token_budget = token_budget
         self._device = next(model.parameters()).device
         self.version = version
@@ -43,9 +47,11 @@ class Encoder:
     def encode(self, texts: Sequence[str]) -> Vectors:
         """float32 [n, dimension], unit length, in input order. An empty text has a vector too (that of no words).
 
-        Raises TypeError that names the index where an element is not text. Lone surrogates count as no characters.
+        Raises TypeError that names the index where an element is not text. Lone surrogates count as no characters, and only the
+        first MAX_CHARACTERS are read.
         """
-        prepared = [self._prepare(index, text) for index, text in enumerate(texts)]
+        check_texts(texts)
+        prepared = [self._prepare(text) for text in texts]
         vectors = np.empty((len(prepared), self.dimension), dtype=np.float32)
         if not prepared:
             return vectors
@@ -57,10 +63,8 @@ class Encoder:
             vectors[rows] = self._forward([tokens[row] for row in rows])
         return vectors
 
-    def _prepare(self, index: int, text: str) -> str:
-        if not isinstance(text, str):
-            raise TypeError(f"texts[{index}] is {type(text).__name__}, not str")
-        text = text[:MAX_CHARACTERS]
+    def _prepare(self, text: str) -> str:
+        text = self._prompt + text[:MAX_CHARACTERS]
         if not text.isascii():
             text = text.encode("utf-8", "ignore").decode("utf-8")
         return text.lower() if self._lower_case else text

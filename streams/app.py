@@ -131,7 +131,7 @@ async def apply_batches(runner: Runs, fail: Callable[[BaseException], None], str
     async for batch in stream:
         try:
             await runner.run(batch)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the process ends with it
             fail(error)
             return
 

@@ -71,11 +71,7 @@ def query(value: str | None) -> tuple[str, bool]:
     if not text.isascii():
         text = unicodedata.normalize("NFC", text)
     text = " ".join(text.split())
-    cut = len(text) > _SCRUBBED_CHARACTERS
-    text, scrubbed = scrub(text[:_SCRUBBED_CHARACTERS])
-    if cut:
-        # The end may be half of an address or a number, which scrubbing could not know for one.
-        text = text[:-_LONGEST_PERSONAL]
+    text, scrubbed = _scrub_long(text) if len(text) > _SCRUBBED_CHARACTERS else scrub(text)
     text = _shorten(text, MAX_QUERY)
     if not text:
         raise RecordError(Reason.BAD_QUERY, "query holds no searchable characters")
@@ -106,6 +102,18 @@ def _bounded(text: str, most: int) -> str:
     if len(text) > most:
         raise ValueError(f"has more than {most} characters")
     return text
+
+
+def _scrub_long(text: str) -> tuple[str, bool]:
+    """The beginning of a long text, scrubbed; and whether anything was taken out.
+
+    What stands at a cut may be half of an address or a number, which nobody could know for one. What two cuts, further apart
+    than anything personal is long, have in common comes from before both of them.
+    """
+    longer, scrubbed = scrub(text[:_SCRUBBED_CHARACTERS])
+    shorter, _ = scrub(text[: _SCRUBBED_CHARACTERS - _LONGEST_PERSONAL])
+    common = next((place for place, pair in enumerate(zip(longer, shorter, strict=False)) if pair[0] != pair[1]), len(shorter))
+    return longer[:common], scrubbed
 
 
 def _shorten(text: str, most: int) -> str:

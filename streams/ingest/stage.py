@@ -20,7 +20,6 @@ from streams.runtime.records import BatchResult, OutputRecord, SourceRecord, Sta
 from streams.topics import BEHAVIOUR_CLEAN, BEHAVIOUR_RAW
 from streams.wire.codec import Codecs
 
-
 _RECALLED = 20_000
 
 

@@ -47,8 +47,9 @@ def to_record(made: Made, event: CleanEvent) -> Recommendation:
     """The value for the topic."""
     count = len(made.items)
     scores = np.frombuffer(made.scores, "<f4").reshape(count, 2).tolist()
-    places = np.frombuffer(made.reasons, "<u2").reshape(count, -1).tolist()
-    shares = np.frombuffer(made.shares, "<f4").reshape(count, -1).tolist()
+    width = len(made.reasons) // (2 * count) if count else 0
+    places = np.frombuffer(made.reasons, "<u2").reshape(count, width).tolist()
+    shares = np.frombuffer(made.shares, "<f4").reshape(count, width).tolist()
     return Recommendation(
         recommendation_id=made.recommendation_id.hex(),
         pseudonym=event["pseudonym"],

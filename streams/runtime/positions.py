@@ -35,7 +35,8 @@ def encode_positions(positions: Mapping[tuple[str, int], int]) -> str:
     encoded = _VERSION + base64.b85encode(zlib.compress(text.encode(), 6)).decode()
     if len(encoded) > MAX_METADATA_BYTES:
         raise ConfigurationError(
-            f"{len(positions)} output partitions do not fit into a commit's metadata ({len(encoded)} > {MAX_METADATA_BYTES} bytes); use fewer partitions"
+            f"{len(positions)} output partitions do not fit into a commit's metadata "
+            f"({len(encoded)} > {MAX_METADATA_BYTES} bytes); use fewer partitions"
         )
     return encoded
 

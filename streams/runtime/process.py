@@ -129,7 +129,7 @@ class StageProcess:
             async def close_due() -> None:
                 try:
                     await runner.close_due()
-                except Exception as error:
+                except Exception as error:  # noqa: BLE001 - whatever it is, the process ends with it
                     self._fail(error)
 
             add_timer(app, spec.timer_s, close_due, f"{spec.name}.close_due")

@@ -88,7 +88,7 @@ class TopicFollower:
                     self._progress.notify_all()
         except asyncio.CancelledError:
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whoever waits for the follower gets it
             log.error("the follower of %s stopped: %s", self.topic, type(error).__name__)
             self._failure = error
             async with self._progress:

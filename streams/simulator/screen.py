@@ -71,7 +71,8 @@ class Screen:
             name = f"“{cause.title}” ({reason['event_type']})" if cause else reason["kind"]
             why.append(f"{name} {reason['share']:+.2f}")
         title = item.title if item else best["item_id"]
-        return f"{recommendation['pseudonym'][:10]}… after a {recommendation['trigger_type']}: {title}  score {best['score']:.2f} = {', '.join(why)}"
+        who = recommendation["pseudonym"][:10]
+        return f"{who}… after a {recommendation['trigger_type']}: {title}  score {best['score']:.2f} = {', '.join(why)}"
 
     def _panel(self, share: float) -> Panel:
         table = Table.grid(padding=(0, 1))
@@ -100,7 +101,8 @@ class Screen:
         table.add_row("latency", f"p50 {summary['latency_ms']['p50']} ms, p99 {summary['latency_ms']['p99']} ms")
         table.add_row(
             "purchases per session",
-            f"{summary['treated_rate']:.4f} with recommendations, {summary['control_rate']:.4f} without (difference {low:+.4f} to {high:+.4f}, 95 %)",
+            f"{summary['treated_rate']:.4f} with recommendations, {summary['control_rate']:.4f} without "
+            f"(difference {low:+.4f} to {high:+.4f}, 95 %)",
         )
         console.print(table)
         console.print(f"wrote {path}")

@@ -106,7 +106,9 @@ def test_plain_faust_commits_past_an_unprocessed_message(kafka: ApacheKafka, tmp
     wait(lambda: asyncio.run(committed(servers, "losses-gap", "losses.gap")) == 10, "the peer never committed")
     asyncio.run(produce(servers, "losses.gap", [b"slow", b"11", b"12", b"13"]))
     wait(lambda: "13" in peer.said("processed"), "the peer did not go on")
-    wait(lambda: asyncio.run(committed(servers, "losses-gap", "losses.gap")) > 10, "Faust no longer passes the gap: simplify the ledger", 20)
+    wait(
+        lambda: asyncio.run(committed(servers, "losses-gap", "losses.gap")) > 10, "Faust no longer passes the gap: simplify the ledger", 20
+    )
     peer.kill()
     again = Peer("gap", servers, tmp_path)
     asyncio.run(produce(servers, "losses.gap", [b"14"]))
@@ -148,7 +150,10 @@ def test_veilstream_loses_only_the_poison(deployment: Deployment) -> None:
         assert values(deployment, topics.FEEDBACK) == [b"a", b"b", b"c", b"d", b"e", b"f", b"g"]
         assert values(deployment, topics.DEAD_LETTER) == [b"poison"]
         group = f"{deployment.prefix}veilstream-toy"
-        wait(lambda: asyncio.run(committed(deployment.bootstrap_servers, group, deployment.topic(topics.BEHAVIOUR_CLEAN))) == 8, "not committed")
+        wait(
+            lambda: asyncio.run(committed(deployment.bootstrap_servers, group, deployment.topic(topics.BEHAVIOUR_CLEAN))) == 8,
+            "not committed",
+        )
         assert "handler_errors_total" in toy.metrics()
     finally:
         toy.process.kill()

@@ -64,7 +64,8 @@ class ApacheKafka:
         self._process: subprocess.Popen[bytes] | None = None
         folder.mkdir(parents=True, exist_ok=True)
         self._write_config()
-        self._run("kafka.tools.StorageTool", "format", "-t", _uuid(), "-c", str(self._config))
+        # Joined by "=": an id may begin with a dash, which would be taken for an option.
+        self._run("kafka.tools.StorageTool", "format", f"--cluster-id={_uuid()}", "-c", str(self._config))
 
     @property
     def bootstrap_servers(self) -> str:

@@ -181,6 +181,13 @@ class Deployment:
             await consumer.stop()
             await admin.close()
 
+    async def sizes(self, names: Sequence[str]) -> dict[str, int]:
+        """How many records each topic holds, by its end offsets."""
+        async with self._clients() as (consumer, admin):
+            counts = await partition_counts(admin, [self.topic(name) for name in names])
+            ends = await consumer.end_offsets([TopicPartition(name, p) for name, count in counts.items() for p in range(count)])
+        return {name: sum(end for tp, end in ends.items() if tp.topic == self.topic(name)) for name in names}
+
     def read(self, name: str) -> list[ConsumerRecord[bytes | None, bytes | None]]:
         """Every record of a topic, as it lies there."""
         return asyncio.run(read_topic(self.bootstrap_servers, self.topic(name)))

@@ -169,7 +169,7 @@ def test_values_over_the_bound_are_not_looked_at() -> None:
     assert reason_of(codec, b"{" * 1001, [("content-type", b"application/json")]) is Reason.TOO_LARGE
 
 
-@settings(max_examples=400, deadline=5000)
+@settings(max_examples=250, deadline=5000)
 @given(st.data())
 def test_damaged_values_are_refused_or_read_but_never_crash(data: st.DataObject) -> None:
     topic = data.draw(st.sampled_from([BEHAVIOUR_RAW, RECOMMENDATIONS, PRIVACY_AUDIT, CATALOGUE_ITEMS]))
@@ -193,7 +193,7 @@ def test_damaged_values_are_refused_or_read_but_never_crash(data: st.DataObject)
         assert isinstance(codec.decode(bytes(good), headers), dict)
 
 
-@settings(max_examples=300, deadline=5000)
+@settings(max_examples=200, deadline=5000)
 @given(st.sampled_from(sorted(BY_NAME)), st.binary(max_size=300))
 def test_random_bodies_are_refused_or_read_but_never_crash(topic: str, body: bytes) -> None:
     codec = CODECS.for_topic(topic)

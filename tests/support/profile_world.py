@@ -1,0 +1,187 @@
+"""A small shop in memory for tests of the profile stage: items with vectors, a board, the stage, its state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+from nacl.public import PrivateKey
+
+from encoders.async_encoder import AsyncEncoder
+from encoders.hashing import HashingEncoder
+from streams.catalogue.vectors import to_bytes, vector_key
+from streams.clock import FixedClock
+from streams.dead_letters import DeadLetterBuilder
+from streams.privacy.seal import Sealer
+from streams.profile.item_matrix import ItemMatrix
+from streams.profile.popularity_board import PopularityBoard
+from streams.profile.rules import ProfileRules
+from streams.profile.stage import ProfileStage
+from streams.runtime.records import BatchResult, MemoryRecord, OutputRecord
+from streams.topics import BEHAVIOUR_CLEAN, DEAD_LETTER, ITEMS_POPULARITY, ITEMS_VECTORS, RECOMMENDATIONS
+from streams.wire.codec import local_codecs
+
+CODECS = local_codecs()
+START_MS = 1_700_000_000_000 // 60_000 * 60_000
+DIMENSION = 32
+VERSION = "hashing"
+
+_WORDS = (
+    "red",
+    "blue",
+    "metal",
+    "lunch",
+    "box",
+    "candle",
+    "holder",
+    "clock",
+    "paper",
+    "tea",
+    "set",
+    "garden",
+    "sign",
+    "heart",
+    "bag",
+    "retro",
+)
+BLOCKED = frozenset({"i007", "i021"})
+TITLES = {f"i{n:03d}": " ".join(_WORDS[(n * step) % len(_WORDS)] for step in (1, 3, 7)) for n in range(60)}
+
+
+class MemoryState(dict[bytes, bytes]):
+    """A StateView over a dict."""
+
+    def get_many(self, keys: Sequence[bytes]) -> Mapping[bytes, bytes]:
+        return {key: self[key] for key in keys if key in self}
+
+    def write(self, changes: Mapping[bytes, bytes | None]) -> None:
+        for key, value in changes.items():
+            if value is None:
+                self.pop(key, None)
+            else:
+                self[key] = value
+
+
+def vector_record(item_id: str, vector: np.ndarray, offset: int = 0, *, recommendable: bool = True, version: str = VERSION) -> MemoryRecord:
+    value = CODECS.for_topic(ITEMS_VECTORS).encode(
+        {
+            "item_id": item_id,
+            "model_version": version,
+            "vector": to_bytes(vector.astype(np.float32)),
+            "text_hash": "0" * 32,
+            "recommendable": recommendable,
+            "category": None,
+            "price_band": None,
+            "encoded_at": START_MS,
+        }
+    )
+    return MemoryRecord(ITEMS_VECTORS, 0, offset, START_MS, vector_key(version, item_id), value)
+
+
+def popularity_record(item_id: str, count: float, as_of: int, source_offset: int, partition: int = 0) -> MemoryRecord:
+    value = CODECS.for_topic(ITEMS_POPULARITY).encode({"item_id": item_id, "count": count, "as_of": as_of, "source_offset": source_offset})
+    return MemoryRecord(ITEMS_POPULARITY, partition, 0, as_of, item_id.encode(), value)
+
+
+@cache
+def catalogue_records() -> tuple[MemoryRecord, ...]:
+    """The items' vectors, as the catalogue stage writes them."""
+    vectors = HashingEncoder(DIMENSION, VERSION).encode(list(TITLES.values()))
+    return tuple(vector_record(i, v, recommendable=i not in BLOCKED) for i, v in zip(TITLES, vectors, strict=True))
+
+
+def event(
+    number: int, user: str, event_type: str, item_id: str | None = None, *, at_s: float = 0, query: str | None = None
+) -> dict[str, Any]:
+    """A CleanEvent ``at_s`` seconds after the start; its id follows from ``number``."""
+    return {
+        "event_id": blake2b(b"%d" % number, digest_size=16).hexdigest(),
+        "pseudonym": f"k1.{user}",
+        "sealed_id": b"sealed " + user.encode(),
+        "event_type": event_type,
+        "occurred_at": START_MS + int(at_s * 1000),
+        "item_id": item_id,
+        "query": query,
+        "quantity": 1,
+        "price_band": None,
+        "currency": None,
+        "country": None,
+        "recommendation_id": None,
+        "position": None,
+        "session": None,
+        "flags": [],
+    }
+
+
+def event_records(events: Iterable[dict[str, Any]], *, partition: int = 0, first: int = 0) -> list[MemoryRecord]:
+    encode = CODECS.for_topic(BEHAVIOUR_CLEAN).encode
+    return [
+        MemoryRecord(BEHAVIOUR_CLEAN, partition, offset, e["occurred_at"], e["pseudonym"].encode(), encode(e))
+        for offset, e in enumerate(events, start=first)
+    ]
+
+
+@dataclass
+class World:
+    """``texts`` collects what the encoder was asked for."""
+
+    blocked = BLOCKED
+
+    rules: ProfileRules = field(default_factory=lambda: ProfileRules(threshold=0.05, top_k=5))
+    state: MemoryState = field(default_factory=MemoryState)
+    texts: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        world = self
+        hashing = HashingEncoder(DIMENSION, VERSION)
+
+        class Noting(AsyncEncoder):
+            async def encode_many(self, texts: Sequence[str]) -> np.ndarray:
+                world.texts += texts
+                return await super().encode_many(texts)
+
+        self.matrix = ItemMatrix(CODECS.for_topic(ITEMS_VECTORS), VERSION, DIMENSION)
+        self.matrix.apply(catalogue_records())
+        self.board = PopularityBoard(CODECS.for_topic(ITEMS_POPULARITY), self.rules.popularity_half_life_ms)
+        self.recovery = PrivateKey.generate()
+        self.encoder = Noting(hashing)
+        self.restart()
+
+    def restart(self) -> None:
+        """A fresh stage on the same state: what a crash leaves."""
+        dead_letters = DeadLetterBuilder(
+            CODECS.for_topic(DEAD_LETTER), Sealer(self.recovery.public_key), "profile", FixedClock(START_MS), 10_000
+        )
+        self.stage = ProfileStage(
+            codecs=CODECS, encoder=self.encoder, matrix=self.matrix, board=self.board, dead_letters=dead_letters, rules=self.rules
+        )
+
+    async def run(self, records: Sequence[MemoryRecord]) -> BatchResult:
+        """One batch, and its state written."""
+        result = await self.stage(records, self.state)
+        self.state.write(result.state)
+        return result
+
+    def publish(self, outputs: Iterable[OutputRecord]) -> None:
+        """Let the board read the popularity among the outputs back."""
+        self.board.apply([MemoryRecord(o.topic, o.partition or 0, 0, 0, o.key, o.value) for o in outputs if o.topic == ITEMS_POPULARITY])
+
+
+def of_topic(outputs: Iterable[OutputRecord], topic: str) -> list[OutputRecord]:
+    return [output for output in outputs if output.topic == topic]
+
+
+def recommendations(outputs: Iterable[OutputRecord]) -> list[dict[str, Any]]:
+    decode = CODECS.for_topic(RECOMMENDATIONS).decode
+    return [decode(output.value) for output in of_topic(outputs, RECOMMENDATIONS)]
+
+
+def popularity(outputs: Iterable[OutputRecord]) -> dict[str, tuple[float, int, int]]:
+    """The last word on each item."""
+    decode = CODECS.for_topic(ITEMS_POPULARITY).decode
+    values = [decode(output.value) for output in of_topic(outputs, ITEMS_POPULARITY)]
+    return {v["item_id"]: (v["count"], v["as_of"], v["source_offset"]) for v in values}
