@@ -37,7 +37,10 @@ check: $(DEV) ## Lint, types, fast tests
 	$(BIN)/python -m pytest -q -m "not kafka and not slow"
 
 test: $(DEV) ## Every test (Apache Kafka's need Java 17 and Maven)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not soak"
+
+soak: $(DEV) ## kill -9 of every stage with five seeds, and the whole retail year (Java 17 and Maven; half an hour)
+	$(BIN)/python -m pytest -m soak
 
 format: $(DEV) ## Format the code
 	$(BIN)/ruff check --fix .

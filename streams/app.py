@@ -104,7 +104,7 @@ def build_app(spec: StageSpec, settings: Settings, kafka: KafkaSettings, ledger:
         topic_partitions=partitions,
         topic_replication_factor=settings.replication,
         topic_disable_leader=True,
-        stream_buffer_maxsize=8,
+        stream_buffer_maxsize=64,
         stream_wait_empty=True,
         stream_recovery_delay=0.0,
         web_enabled=False,

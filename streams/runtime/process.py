@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from aiokafka.errors import KafkaError
 from faust.tables.manager import TableManager
+from faust.types import TP
 from prometheus_client import CollectorRegistry
 
 from streams import topics
@@ -27,7 +28,7 @@ from streams.runtime.runner import BatchRunner, DeadLetters
 from streams.runtime.state_table import MemoryStore, NoState, RocksStore, StateTable
 from streams.runtime.tail import TailReader
 from streams.settings import KafkaSettings, Settings
-from streams.transport.driver import BatchApp
+from streams.transport.driver import BatchApp, BatchConsumer
 from streams.transport.ledger import CommitLedger
 
 log = logging.getLogger(__name__)
@@ -134,14 +135,21 @@ class StageProcess:
 
             add_timer(app, spec.timer_s, close_due, f"{spec.name}.close_due")
 
+        still: dict[TP, int | None] = {}
+
         async def observe() -> None:
             runner.renew_idle()
+            at_rest = not (runner.is_busy or app.rebalancing or app.in_recovery)
             for tp in app.consumer.assignment():
                 if tp.topic in app.tables.changelog_topics:
                     continue
                 applied, end = runner.applied(tp), app.consumer.highwater(tp)
                 if applied is not None and end is not None:
                     self._parts.metrics.lag(tp.topic, tp.partition, max(0, end - applied))
+                if at_rest and end is not None and (applied or 0) < end and tp in still and still[tp] == applied:
+                    log.warning("%s: %s/%d stands still at %s; fetching it again", spec.name, tp.topic, tp.partition, applied)
+                    await cast(BatchConsumer, app.consumer).revive(tp)
+                still[tp] = applied
 
         add_timer(app, 5.0, observe, f"{spec.name}.observe")
 

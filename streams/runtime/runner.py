@@ -143,6 +143,11 @@ class BatchRunner:
         for partition in [p for p in self._lanes if not any(key[1] == p for key in self._sources)]:
             del self._lanes[partition]
 
+    @property
+    def is_busy(self) -> bool:
+        """True while a batch is being applied."""
+        return self._lock.locked()
+
     def applied(self, key: tuple[str, int]) -> int | None:
         """The next source offset to apply; None before the first batch."""
         source = self._sources.get(key)

@@ -110,6 +110,19 @@ class BatchConsumer(base.Consumer):
             cast(bytes, batch), None, 0, 0, tp, generation_id=self.app.consumer_generation_id,
         )  # fmt: skip
 
+    async def revive(self, tp: TP) -> None:
+        """Deliver again what was fetched and never reached the agent, and go on fetching.
+
+        For a partition that stands still though there is work: around a rebalance Faust may drop buffered messages, or
+        forget to fetch a partition again whose buffer was full when it was cleared.
+        """
+        undone = self._ledger.oldest_undone(tp)
+        if undone is not None:
+            self._ledger.restart(tp)
+            await self.seek(tp, undone)
+        self._buffered_partitions.discard(tp)
+        self.resume_partitions({tp})
+
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
         """Gaps are the ledger's business."""
 

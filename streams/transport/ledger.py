@@ -91,6 +91,11 @@ class CommitLedger:
         account = self._accounts.get(partition)
         return account is None or not account.runs
 
+    def oldest_undone(self, partition: tuple[str, int]) -> int | None:
+        """First offset of the oldest run that was delivered and is not done."""
+        account = self._accounts.get(partition)
+        return next((first for first, run in account.runs.items() if run.metadata is None), None) if account is not None else None
+
     def renew(self, partition: tuple[str, int], commit: Commit) -> None:
         """Commit this position even though no run was finished (first take-over, or fresher metadata of an idle partition)."""
         self._accounts.setdefault(partition, _Account()).ready = commit
