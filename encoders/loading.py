@@ -87,9 +87,7 @@ def _try_out(encoder: Encoder, folder: Path) -> None:
     except Exception as error:  # an architecture that is no text encoder raises whatever its forward pass raises
         raise ConfigurationError(f"the model in {folder} encodes no text ({type(error).__name__}: {_first_line(error)})") from error
     if not np.allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-3):
-        raise ConfigurationError(
-            f"the model in {folder} gives no finite vectors; its weights are damaged, or need VEILSTREAM_PRECISION=fp32"
-        )
+        raise ConfigurationError(f"the model in {folder} gives no finite vectors; its weights are damaged, or need precision fp32")
 
 
 def _device(name: str) -> torch.device:

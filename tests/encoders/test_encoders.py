@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -14,9 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from encoders import load_encoder
-from encoders.async_encoder import AsyncEncoder, EncodesTexts
+from encoders.async_encoder import EncodesTexts
 from encoders.encoder import token_batches
-from encoders.hashing import HashingEncoder
 from streams.errors import ConfigurationError
 
 
@@ -58,6 +55,8 @@ def test_versions_tell_models_apart() -> None:
 def test_what_is_not_text_is_named() -> None:
     with pytest.raises(TypeError, match=r"texts\[1\] is int"):
         load_encoder("bundled").encode(["a", 7])  # type: ignore[list-item]
+    with pytest.raises(TypeError, match="give a list"):
+        load_encoder("bundled").encode("one text")
 
 
 @pytest.mark.parametrize(
@@ -66,8 +65,9 @@ def test_what_is_not_text_is_named() -> None:
         ({}, "config.json is missing"),
         ({"config.json": "{}"}, "no \\*.safetensors"),
         ({"config.json": "{}", "pytorch_model.bin": "x"}, "pickle"),
-        ({"config.json": "{}", "model.safetensors": "not a tensor file"}, "can't be loaded"),
-        ({"config.json": "{", "model.safetensors": "x"}, "can't be loaded"),
+        ({"config.json": "{}", "model.safetensors": "x"}, "no tokenizer"),
+        ({"config.json": "{}", "model.safetensors": "not a tensor file", "vocab.txt": "x"}, "can't be loaded"),
+        ({"config.json": "{", "model.safetensors": "x", "vocab.txt": "x"}, "is no JSON"),
     ],
 )
 def test_a_folder_that_is_no_model(tmp_path: Path, files: dict[str, str], said: str) -> None:
@@ -75,18 +75,6 @@ def test_a_folder_that_is_no_model(tmp_path: Path, files: dict[str, str], said: 
         (tmp_path / name).write_text(text)
     with pytest.raises(ConfigurationError, match=said):
         load_encoder(str(tmp_path))
-
-
-def test_a_pooling_that_is_not_offered(tmp_path: Path) -> None:
-    from encoders.loading import pooling_config
-
-    (tmp_path / "1_Pooling").mkdir()
-    (tmp_path / "modules.json").write_text(json.dumps([{"type": "sentence_transformers.models.Pooling", "path": "1_Pooling"}]))
-    (tmp_path / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode_max_tokens": True}))
-    with pytest.raises(ConfigurationError, match="neither mean nor CLS"):
-        pooling_config(tmp_path)
-    (tmp_path / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode_cls_token": True}))
-    assert pooling_config(tmp_path).mode == "cls"
 
 
 @pytest.mark.parametrize(("setting", "value"), [("device", "abacus"), ("precision", "int3")])
@@ -107,25 +95,3 @@ def test_batches_keep_the_budget_and_every_row(lengths: list[int], budget: int) 
     assert sorted(row for batch in batches for row in batch.tolist()) == list(range(len(lengths)))
     for batch in batches:
         assert len(batch) == 1 or len(batch) * int(array[batch].max()) <= budget
-
-
-def test_the_cache_asks_once_and_stays_bounded() -> None:
-    asked: list[list[str]] = []
-
-    class Counting(HashingEncoder):
-        def encode(self, texts):  # type: ignore[no-untyped-def]
-            asked.append(list(texts))
-            return super().encode(texts)
-
-    front = AsyncEncoder(Counting(16), cached_texts=3)
-
-    async def ask() -> None:
-        first = await front.encode_many(["a", "b", "a"])
-        again = await front.encode_many(["b", "c"])
-        assert np.array_equal(first[0], first[2])
-        assert np.array_equal(first[1], again[0])
-        await front.encode_many(["d", "e"])
-        await front.encode_many(["a"])
-
-    asyncio.run(ask())
-    assert asked == [["a", "b"], ["c"], ["d", "e"], ["a"]]
