@@ -135,7 +135,7 @@ class StageProcess:
 
             add_timer(app, spec.timer_s, close_due, f"{spec.name}.close_due")
 
-        still: dict[TP, int | None] = {}
+        still: dict[TP, int] = {}
 
         async def observe() -> None:
             runner.renew_idle()
@@ -146,7 +146,9 @@ class StageProcess:
                 applied, end = runner.applied(tp), app.consumer.highwater(tp)
                 if applied is not None and end is not None:
                     self._parts.metrics.lag(tp.topic, tp.partition, max(0, end - applied))
-                if at_rest and end is not None and (applied or 0) < end and tp in still and still[tp] == applied:
+                if applied is None:
+                    applied = cast(BatchConsumer, app.consumer).committed_offset(tp)
+                if at_rest and end is not None and applied < end and still.get(tp) == applied:
                     log.warning("%s: %s/%d stands still at %s; fetching it again", spec.name, tp.topic, tp.partition, applied)
                     await cast(BatchConsumer, app.consumer).revive(tp)
                 still[tp] = applied

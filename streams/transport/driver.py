@@ -110,6 +110,10 @@ class BatchConsumer(base.Consumer):
             cast(bytes, batch), None, 0, 0, tp, generation_id=self.app.consumer_generation_id,
         )  # fmt: skip
 
+    def committed_offset(self, tp: TP) -> int:
+        """The offset from which the partition was last fetched; 0 where nothing was ever committed."""
+        return self._committed_offset.get(tp) or 0
+
     async def revive(self, tp: TP) -> None:
         """Deliver again what was fetched and never reached the agent, and go on fetching.
 
