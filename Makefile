@@ -46,9 +46,9 @@ format: $(DEV) ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: bench-pipeline bench-quality ## Every benchmark
+bench: bench-pipeline ## Every benchmark
 
-bench-%: $(DEV) ## One benchmark: bench-pipeline, bench-quality
+bench-%: $(DEV) ## One benchmark: bench-pipeline
 	$(BIN)/python -m benchmarks.$*
 
 lock: ## Renew both lock files from pyproject.toml (needs uv)
