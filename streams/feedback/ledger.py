@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+
 import msgspec
 
 from streams.errors import ConfigurationError
 
-_VERSION = b"\x01"
+_VERSION = b"\x02"
 _EVENT_IDS_KEPT = 256
 _ID_BYTES = 8
+
+
+class Progress(msgspec.Struct, array_like=True, frozen=True):
+    """How far a partition's two sources have been read."""
+
+    clean_offset: int = -1
+    """Last offset of behaviour.clean."""
+    watermark_ms: int = 0
+    """Greatest event time up to there."""
+    recommendation_offset: int = -1
+    """Last offset of recommendations."""
+    source_offset: int = -1
+    """Every recommendation that an event of behaviour.clean up to this offset caused has been read: they come in the order of
+    the events that caused them."""
 
 
 class Interaction(msgspec.Struct, array_like=True):
@@ -29,7 +45,7 @@ class Interaction(msgspec.Struct, array_like=True):
 
 
 class Outstanding(msgspec.Struct, array_like=True):
-    """A recommendation whose window is open."""
+    """A recommendation that is not settled yet."""
 
     recommendation_id: str
     created_ms: int
@@ -56,8 +72,10 @@ class Shopper(msgspec.Struct, array_like=True):
     """Last applied offset of behaviour.clean."""
     recommendation_offset: int = -1
     """Last applied offset of recommendations."""
-    watermark_ms: int = 0
-    """The partition's watermark when this was last written."""
+    after: Progress = Progress()
+    """The partition's progress when this was last written ..."""
+    before: Progress = Progress()
+    """... and before the batch that it was written with: that batch may be written in part only, and come again."""
     interactions: list[Interaction] = []
     outstanding: list[Outstanding] = []
     history: list[Past] = []
@@ -73,6 +91,22 @@ class Shopper(msgspec.Struct, array_like=True):
             found = self.event_ids.find(short, found + 1)
         self.event_ids = (self.event_ids + short)[-_ID_BYTES * _EVENT_IDS_KEPT :]
         return True
+
+    def trim_history(self, size: int, kept: int, source_offset: int) -> None:
+        """Forget what no training pair can need: each has the ``size`` elements before its target, and targets are unsettled
+        interactions, outstanding recommendations, and recommendations still to come, of events after ``source_offset``. At
+        most ``size + kept`` elements stay."""
+        history = self.history
+        if len(history) <= size:
+            return
+        # All three lists are in the order of offsets.
+        needed = source_offset + 1
+        if self.interactions:
+            needed = min(needed, self.interactions[0].offset)
+        if self.outstanding:
+            needed = min(needed, self.outstanding[0].source_offset + 1)
+        before = bisect_left(history, needed, key=lambda past: past.offset)
+        del history[: max(before - size, len(history) - size - kept, 0)]
 
 
 _encoder = msgspec.msgpack.Encoder()

@@ -27,10 +27,12 @@ class FeedbackRules:
 
     window_ms: int
     lateness_ms: int
+    """How far event times may be out of order: a window closes this much after its end."""
     idle_ms: int
+    """A partition without events closes by the wall clock after this; one without recommendations no longer waits for them."""
     history_size: int
     settle_every_ms: int
-    interactions_kept: int = 300
+    interactions_kept: int = 1000
     """Most unsettled interactions of one shopper; the oldest beyond are forgotten."""
 
     @classmethod

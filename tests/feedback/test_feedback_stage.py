@@ -1,108 +1,29 @@
-"""Feedback: attribution does not depend on the order in which the two topics arrive, nor on where batches begin."""
+"""The feedback stage: what becomes of each recommended item, when, and what is learnt from it."""
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-from collections.abc import Sequence
-from typing import Any
-
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from nacl.public import PrivateKey
 
 from streams import topics
 from streams.clock import FixedClock
-from streams.dead_letters import DeadLetterBuilder
 from streams.errors import Reason
-from streams.feedback.rules import FeedbackRules
-from streams.feedback.stage import FeedbackStage
-from streams.privacy.seal import Sealer
-from streams.runtime.records import BatchResult, MemoryRecord
-from streams.wire.codec import local_codecs
-
-CODECS = local_codecs()
-MINUTE = 60_000
-RULES = FeedbackRules(window_ms=30 * MINUTE, lateness_ms=2 * MINUTE, idle_ms=5_000, history_size=5, settle_every_ms=MINUTE)
-ANNA, BEN = "k1." + "a" * 32, "k1." + "b" * 32
-END = 10_000 * MINUTE
-
-
-class State:
-    def __init__(self) -> None:
-        self.values: dict[bytes, bytes] = {}
-
-    def get_many(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
-        return {key: self.values[key] for key in keys if key in self.values}
-
-
-def make_stage(clock: FixedClock | None = None) -> FeedbackStage:
-    letters = DeadLetterBuilder(
-        CODECS.for_topic(topics.DEAD_LETTER), Sealer(PrivateKey.generate().public_key), "feedback", FixedClock(0), 1000
-    )
-    return FeedbackStage(codecs=CODECS, dead_letters=letters, rules=RULES, clock=clock or FixedClock(0))
-
-
-def identity(*parts: object) -> str:
-    return hashlib.blake2b(repr(parts).encode(), digest_size=16).hexdigest()
-
-
-def event(offset: int, user: str, kind: str, item: str | None, minute: int, **more: Any) -> MemoryRecord:
-    value = {
-        "event_id": identity("event", offset),
-        "pseudonym": user,
-        "sealed_id": b"sealed",
-        "event_type": kind,
-        "occurred_at": minute * MINUTE,
-        "item_id": item,
-        "query": None,
-        "quantity": 1,
-        "price_band": None,
-        "currency": None,
-        "country": None,
-        "recommendation_id": None,
-        "position": None,
-        "session": None,
-        "flags": [],
-    } | more
-    return MemoryRecord(topics.BEHAVIOUR_CLEAN, 0, offset, 0, user.encode(), CODECS.for_topic(topics.BEHAVIOUR_CLEAN).encode(value))
-
-
-def recommendation(offset: int, user: str, items: list[str], minute: int, source_offset: int) -> MemoryRecord:
-    value = {
-        "recommendation_id": identity("recommendation", offset),
-        "pseudonym": user,
-        "sealed_id": b"sealed",
-        "policy": "behaviour",
-        "trigger_event_id": identity("event", source_offset),
-        "trigger_type": "view",
-        "source_offset": source_offset,
-        "created_at": minute * MINUTE,
-        "model_version": "m",
-        "threshold": 0.3,
-        "items": [{"item_id": i, "rank": n, "score": 1.0, "cosine": 1.0, "prior": 0.0, "reasons": []} for n, i in enumerate(items)],
-    }
-    return MemoryRecord(topics.RECOMMENDATIONS, 0, offset, 0, user.encode(), CODECS.for_topic(topics.RECOMMENDATIONS).encode(value))
-
-
-def feed(stage: FeedbackStage, state: State, batches: Sequence[Sequence[MemoryRecord]]) -> list[BatchResult]:
-    results = []
-    for batch in batches:
-        if batch:
-            result = asyncio.run(stage(batch, state))
-            for key, value in result.state.items():
-                assert value is not None
-                state.values[key] = value
-            results.append(result)
-    return results
-
-
-def outputs(results: Sequence[BatchResult], topic: str) -> list[dict[str, Any]]:
-    return [CODECS.for_topic(topic).decode(o.value) for result in results for o in result.outputs if o.topic == topic]
-
-
-def outcomes(results: Sequence[BatchResult]) -> dict[tuple[str, str], str]:
-    return {(f["pseudonym"], f["item_id"]): f["outcome"] for f in outputs(results, topics.FEEDBACK)}
+from streams.feedback.ledger import load
+from streams.runtime.records import MemoryRecord
+from tests.support.feedback_world import (
+    ANNA,
+    BEN,
+    MINUTE,
+    RULES,
+    State,
+    event,
+    feed,
+    identity,
+    make_stage,
+    outcomes,
+    outputs,
+    recommendation,
+    the_end,
+)
 
 
 def test_each_item_gets_its_strongest_outcome() -> None:
@@ -120,8 +41,8 @@ def test_each_item_gets_its_strongest_outcome() -> None:
                 event(4, ANNA, "impression", "b", 3),
                 event(5, ANNA, "dismiss", "c", 4),
                 event(6, ANNA, "cart", "d", 40),  # after the window
-                event(7, BEN, "view", "z", 100),
             ],
+            *the_end(),
         ],
     )
     assert outcomes(results) == {
@@ -146,7 +67,8 @@ def test_an_interaction_that_names_another_recommendation_is_not_taken() -> None
         state,
         [
             [recommendation(0, ANNA, ["a"], 0, 0)],
-            [event(1, ANNA, "click", "a", 1, recommendation_id=other), event(2, BEN, "view", "z", 100)],
+            [event(1, ANNA, "click", "a", 1, recommendation_id=other)],
+            *the_end(),
         ],
     )
     assert outcomes(results) == {(ANNA, "a"): "ignored"}
@@ -162,8 +84,8 @@ def test_a_duplicate_event_counts_once() -> None:
             [
                 event(0, ANNA, "click", "a", 0, event_id=twice),
                 event(1, ANNA, "click", "a", 0, event_id=twice),
-                event(2, BEN, "view", "z", 200),
-            ]
+            ],
+            *the_end(),
         ],
     )
     assert len(outputs(results, topics.TRAINING_PAIRS)) == 1
@@ -185,7 +107,7 @@ def test_after_a_take_over_everything_open_is_still_due() -> None:
     feed(make_stage(), state, [[event(0, ANNA, "view", "x", 0)], [recommendation(0, ANNA, ["a"], 0, 0)]])
     successor = make_stage()
     asyncio.run(successor.on_assigned(0, list(state.values.items())))
-    results = feed(successor, state, [[event(1, BEN, "view", "z", 100)]])
+    results = feed(successor, state, the_end())
     assert outcomes(results) == {(ANNA, "a"): "ignored"}
 
 
@@ -197,55 +119,114 @@ def test_a_bad_record_is_dead_lettered_beside_good_ones() -> None:
     letters = outputs(results, topics.DEAD_LETTER)
     assert [letter["reason"] for letter in letters] == [Reason.UNKNOWN_SCHEMA, Reason.KEY_MISMATCH]
     assert results[0].rejected == 2
+    assert results[0].reasons == {Reason.UNKNOWN_SCHEMA: 1, Reason.KEY_MISMATCH: 1}
     assert ANNA.encode() in state.values
 
 
-events = st.lists(
-    st.tuples(
-        st.sampled_from([ANNA, BEN]),
-        st.sampled_from(["impression", "click", "cart", "purchase", "dismiss", "view"]),
-        st.sampled_from("abcd"),
-    ),
-    min_size=1,
-    max_size=25,
-)
-told = st.lists(st.tuples(st.sampled_from([ANNA, BEN]), st.lists(st.sampled_from("abcd"), min_size=1, max_size=3, unique=True)), max_size=5)
+def test_an_interaction_read_long_before_its_recommendation_still_counts() -> None:
+    """A fast replay reads behaviour.clean far ahead of what profile has recommended."""
+    events = [[event(0, ANNA, "view", "x", 0)], [event(1, ANNA, "purchase", "a", 2)], [event(2, BEN, "view", "z", 5000)]]
+    told = [[recommendation(0, ANNA, ["a", "b"], 0, 0)]]
+    ahead = feed(make_stage(), State(), [*events, *told, *the_end()])
+    orderly = feed(make_stage(), State(), [*told, *events, *the_end()])
+    assert outcomes(ahead) == outcomes(orderly) == {(ANNA, "a"): "purchase", (ANNA, "b"): "ignored"}
+    assert [p["recommendation_id"] for p in outputs(ahead, topics.TRAINING_PAIRS)] == [identity("recommendation", 0)]
 
 
-@settings(max_examples=150, deadline=None)
-@given(events, told, st.lists(st.integers(1, 6), min_size=1, max_size=5), st.lists(st.booleans(), min_size=60, max_size=60))
-def test_order_between_topics_and_batches_do_not_matter(
-    happened: list[tuple[str, str, str]], recommended: list[tuple[str, list[str]]], sizes: list[int], events_first: list[bool]
-) -> None:
-    """All within the allowed lateness, so that nothing is settled before everything is there."""
-    clean = [event(n, user, kind, item, n // 13) for n, (user, kind, item) in enumerate(happened)]
-    made = [recommendation(n, user, items, n // 13, min(n * 3, len(clean) - 1)) for n, (user, items) in enumerate(recommended)]
-    close = [event(1000, "k1." + "c" * 32, "view", "z", 5000)]
+def test_recommendations_that_stay_away_are_not_waited_for() -> None:
+    clock = FixedClock(0)
+    stage, state = make_stage(clock), State()
+    events = [event(0, ANNA, "purchase", "a", 0), event(1, BEN, "view", "z", 5000)]
+    assert outputs(feed(stage, state, [events]), topics.TRAINING_PAIRS) == []
+    clock.set(RULES.idle_ms)
+    late = feed(stage, state, [[event(2, BEN, "view", "z", 5000)]])
+    assert [(p["item_id"], p["outcome"]) for p in outputs(late, topics.TRAINING_PAIRS)] == [("a", "purchase")]
 
-    def batches(records: list[MemoryRecord]) -> list[list[MemoryRecord]]:
-        found, start, turn = [], 0, 0
-        while start < len(records):
-            found.append(records[start : start + sizes[turn % len(sizes)]])
-            start += len(found[-1])
-            turn += 1
-        return found
 
-    def result(order: list[list[MemoryRecord]]) -> tuple[list[str], list[str]]:
-        state = State()
-        results = feed(make_stage(), state, [*order, close])
-        feedback = sorted(repr(sorted(f.items())) for f in outputs(results, topics.FEEDBACK))
-        pairs = sorted(repr(sorted(p.items())) for p in outputs(results, topics.TRAINING_PAIRS) if p["item_id"] != "z")
-        return feedback, pairs
-
-    left, right = batches(clean), batches(made)
-    mixed = []
-    for first in events_first:
-        source = left if (first and left) or not right else right
-        if source:
-            mixed.append(source.pop(0))
-    mixed += left + right
-    assert result(mixed) == result([made, clean] if made else [clean])
-    told_items = {
-        (f["recommendation_id"], f["item_id"]) for f in outputs(feed(make_stage(), State(), [made, clean, close]), topics.FEEDBACK)
+def test_a_recommendation_waits_for_a_later_one_that_may_have_caused_what_it_would_claim() -> None:
+    first, second = recommendation(0, ANNA, ["a"], 0, 0), recommendation(1, ANNA, ["a"], 1, 2)
+    click = event(3, ANNA, "click", "a", 2)
+    jump = event(4, BEN, "view", "z", 5000)
+    stage, state = make_stage(), State()
+    results = feed(stage, state, [[first], [event(0, ANNA, "view", "x", 0), event(2, ANNA, "view", "y", 1), click, jump]])
+    assert outcomes(results) == {}
+    results += feed(stage, state, [[second], *the_end()])
+    assert {f["recommendation_id"]: f["outcome"] for f in outputs(results, topics.FEEDBACK)} == {
+        identity("recommendation", 0): "ignored",
+        identity("recommendation", 1): "click",
     }
-    assert len(told_items) == sum(len(items) for _, items in recommended)
+
+
+def test_what_one_recommendation_claimed_no_other_one_claims() -> None:
+    """The later one in order is the earlier one in event time, so it closes first."""
+    early, late = recommendation(0, ANNA, ["a"], 20, 5), recommendation(1, ANNA, ["a"], 19, 6)
+    click = event(7, ANNA, "click", "a", 21)
+    closes_one = event(8, BEN, "view", "z", 51)
+    stage, state = make_stage(), State()
+    results = feed(stage, state, [[early, late], [click, closes_one], [recommendation(2, BEN, ["q"], 51, 8)]])
+    assert [f["recommendation_id"] for f in outputs(results, topics.FEEDBACK)] == [identity("recommendation", 1)]
+    results += feed(stage, state, the_end())
+    assert {f["recommendation_id"]: f["outcome"] for f in outputs(results, topics.FEEDBACK) if f["pseudonym"] == ANNA} == {
+        identity("recommendation", 0): "ignored",
+        identity("recommendation", 1): "click",
+    }
+
+
+def test_a_batch_that_comes_again_settles_the_same_shoppers() -> None:
+    stage, state = make_stage(), State()
+    feed(stage, state, [[recommendation(0, ANNA, ["a"], 0, 0)]])
+    batch = [event(1, BEN, "view", "z", 5000)]
+    first, again = (asyncio.run(stage(batch, state)) for _ in range(2))
+    assert first.outputs == again.outputs
+    assert outcomes([again]) == {(ANNA, "a"): "ignored"}
+
+
+def test_a_batch_written_in_part_meets_the_watermark_that_it_met_before() -> None:
+    """Ben's event of the far future is in the state, Anna's click before it is not: it must not look late."""
+    state = State()
+    feed(make_stage(), state, [[recommendation(0, ANNA, ["a"], 0, 0), recommendation(1, BEN, ["q"], 0, 3)]])
+    batch = [event(4, ANNA, "click", "a", 1), event(5, BEN, "view", "z", 5000)]
+    result = asyncio.run(make_stage()(batch, state))
+    written = result.state[BEN.encode()]
+    assert written is not None
+    state.values[BEN.encode()] = written
+    successor = make_stage()
+    asyncio.run(successor.on_assigned(0, list(state.values.items())))
+    assert outcomes([result, *feed(successor, state, [batch, *the_end()])]) == {(ANNA, "a"): "click", (BEN, "q"): "ignored"}
+
+
+def test_a_click_after_its_window_has_closed_is_late_after_a_take_over_too() -> None:
+    state = State()
+    feed(make_stage(), state, [[event(0, ANNA, "view", "x", 0), event(1, BEN, "view", "z", 5000)]])
+    successor = make_stage()
+    asyncio.run(successor.on_assigned(0, list(state.values.items())))
+    results = feed(successor, state, [[event(2, ANNA, "click", "a", 1)], [recommendation(0, ANNA, ["a"], 0, 0)], *the_end()])
+    assert outcomes(results) == {(ANNA, "a"): "ignored"}
+
+
+def test_a_recommendation_told_twice_counts_once() -> None:
+    stage, state = make_stage(), State()
+    told = recommendation(0, ANNA, ["a"], 0, 0)
+    results = feed(stage, state, [[told, told._replace(offset=1)], *the_end()])
+    assert len(outputs(results, topics.FEEDBACK)) == 1
+
+
+def test_a_training_pair_has_the_history_before_its_target_however_much_came_after() -> None:
+    searches = [event(n, ANNA, "search", None, 0, query=f"q{n}") for n in range(40)]
+    stage, state = make_stage(), State()
+    batches = [[s] for s in searches]
+    batches[10:10] = [[recommendation(0, ANNA, ["a"], 0, 9)]]
+    results = feed(stage, state, [*batches, [event(40, ANNA, "click", "a", 1)], *the_end()])
+    pair = next(p for p in outputs(results, topics.TRAINING_PAIRS) if p["recommendation_id"])
+    assert [h["ref"] for h in pair["history"]] == [f"q{n}" for n in range(5, 10)]
+    assert len(load(state.values[ANNA.encode()]).history) <= RULES.history_size
+
+
+def test_the_state_of_a_shopper_is_bounded() -> None:
+    """Nothing is ever recommended, and the watermark stands still."""
+    stage, state = make_stage(), State()
+    events = [event(n, ANNA, "view", f"i{n}", 0) for n in range(3000)]
+    feed(stage, state, [events[n : n + 500] for n in range(0, len(events), 500)])
+    shopper = load(state.values[ANNA.encode()])
+    assert len(shopper.interactions) == RULES.interactions_kept
+    assert len(shopper.history) <= RULES.interactions_kept + RULES.history_size
