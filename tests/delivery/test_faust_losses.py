@@ -53,7 +53,7 @@ async def committed(servers: str, group: str, topic: str) -> int:
         await admin.close()
 
 
-def wait(condition: Callable[[], bool], what: str, limit_s: float = 60) -> None:
+def wait(condition: Callable[[], bool], what: str, limit_s: float = 150) -> None:
     deadline = time.monotonic() + limit_s
     while not condition():
         assert time.monotonic() < deadline, what
@@ -61,7 +61,7 @@ def wait(condition: Callable[[], bool], what: str, limit_s: float = 60) -> None:
 
 
 class Peer:
-    """A plain Faust app in a process."""
+    """A plain Faust app in a process; as a context it is killed in the end."""
 
     def __init__(self, which: str, servers: str, folder: Path) -> None:
         self.log = folder / f"{which}-{time.monotonic_ns()}.log"
@@ -81,18 +81,22 @@ class Peer:
         self.process.kill()
         self.process.wait()
 
+    def __enter__(self) -> Peer:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.kill()
+
 
 def test_plain_faust_acknowledges_a_batch_that_raised(kafka: ApacheKafka, tmp_path: Path) -> None:
     servers = kafka.bootstrap_servers
     asyncio.run(make_topic(servers, "losses.batch"))
     asyncio.run(produce(servers, "losses.batch", [b"a", b"b", b"poison", b"c", b"d", b"e", b"f", b"g"]))
-    peer = Peer("batch", servers, tmp_path)
-    wait(lambda: asyncio.run(committed(servers, "losses-batch", "losses.batch")) >= 8, "the peer never passed the batch")
-    peer.kill()
-    again = Peer("batch", servers, tmp_path)
-    asyncio.run(produce(servers, "losses.batch", [b"h"]))
-    wait(lambda: "h" in again.said("processed"), "the peer did not come back")
-    again.kill()
+    with Peer("batch", servers, tmp_path) as peer:
+        wait(lambda: asyncio.run(committed(servers, "losses-batch", "losses.batch")) >= 8, "the peer never passed the batch")
+    with Peer("batch", servers, tmp_path) as again:
+        asyncio.run(produce(servers, "losses.batch", [b"h"]))
+        wait(lambda: "h" in again.said("processed"), "the peer did not come back")
     processed = peer.said("processed") | again.said("processed")
     assert {"a", "b", "c"}.isdisjoint(processed), "Faust no longer loses the neighbours of a poison record: simplify the runtime"
     assert {"d", "e", "f", "g", "h"} <= processed
@@ -102,18 +106,14 @@ def test_plain_faust_commits_past_an_unprocessed_message(kafka: ApacheKafka, tmp
     servers = kafka.bootstrap_servers
     asyncio.run(make_topic(servers, "losses.gap"))
     asyncio.run(produce(servers, "losses.gap", [b"%d" % n for n in range(10)]))
-    peer = Peer("gap", servers, tmp_path)
-    wait(lambda: asyncio.run(committed(servers, "losses-gap", "losses.gap")) == 10, "the peer never committed")
-    asyncio.run(produce(servers, "losses.gap", [b"slow", b"11", b"12", b"13"]))
-    wait(lambda: "13" in peer.said("processed"), "the peer did not go on")
-    wait(
-        lambda: asyncio.run(committed(servers, "losses-gap", "losses.gap")) > 10, "Faust no longer passes the gap: simplify the ledger", 20
-    )
-    peer.kill()
-    again = Peer("gap", servers, tmp_path)
-    asyncio.run(produce(servers, "losses.gap", [b"14"]))
-    wait(lambda: "14" in again.said("processed"), "the peer did not come back")
-    again.kill()
+    with Peer("gap", servers, tmp_path) as peer:
+        wait(lambda: asyncio.run(committed(servers, "losses-gap", "losses.gap")) == 10, "the peer never committed")
+        asyncio.run(produce(servers, "losses.gap", [b"slow", b"11", b"12", b"13"]))
+        wait(lambda: "13" in peer.said("processed"), "the peer did not go on")
+        wait(lambda: asyncio.run(committed(servers, "losses-gap", "losses.gap")) > 10, "Faust no longer passes the gap: simplify the ledger")
+    with Peer("gap", servers, tmp_path) as again:
+        asyncio.run(produce(servers, "losses.gap", [b"14"]))
+        wait(lambda: "14" in again.said("processed"), "the peer did not come back")
     assert "slow" not in again.said("working"), "the message that was being worked on was delivered again"
 
 
@@ -136,6 +136,13 @@ class Toy:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=5) as answer:
             return str(answer.read().decode())
 
+    def __enter__(self) -> Toy:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.process.kill()
+        self.process.wait()
+
 
 def values(deployment: Deployment, topic: str) -> list[bytes]:
     return sorted(record.value or b"" for record in deployment.read(topic))
@@ -144,8 +151,7 @@ def values(deployment: Deployment, topic: str) -> list[bytes]:
 def test_veilstream_loses_only_the_poison(deployment: Deployment) -> None:
     sent = [b"a", b"b", b"poison", b"c", b"d", b"e", b"f", b"g"]
     asyncio.run(produce(deployment.bootstrap_servers, deployment.topic(topics.BEHAVIOUR_CLEAN), sent, key=b"k"))
-    toy = Toy(deployment)
-    try:
+    with Toy(deployment) as toy:
         wait(lambda: len(values(deployment, topics.FEEDBACK)) >= 7, f"not all came out: {toy.log}")
         assert values(deployment, topics.FEEDBACK) == [b"a", b"b", b"c", b"d", b"e", b"f", b"g"]
         assert values(deployment, topics.DEAD_LETTER) == [b"poison"]
@@ -155,9 +161,6 @@ def test_veilstream_loses_only_the_poison(deployment: Deployment) -> None:
             "not committed",
         )
         assert "handler_errors_total" in toy.metrics()
-    finally:
-        toy.process.kill()
-        toy.process.wait()
 
 
 def test_veilstream_never_commits_past_what_is_not_done(deployment: Deployment) -> None:
@@ -165,18 +168,14 @@ def test_veilstream_never_commits_past_what_is_not_done(deployment: Deployment) 
     group = f"{deployment.prefix}veilstream-toy"
     servers = deployment.bootstrap_servers
     asyncio.run(produce(servers, source, [b"%d" % n for n in range(10)], key=b"k"))
-    toy = Toy(deployment)
-    wait(lambda: asyncio.run(committed(servers, group, source)) == 10, "the first ten were not committed")
-    asyncio.run(produce(servers, source, [b"hang", b"11", b"12", b"13"], key=b"k"))
-    time.sleep(4)
-    assert asyncio.run(committed(servers, group, source)) <= 11
-    assert b"hang" not in values(deployment, topics.FEEDBACK)
-    toy.process.kill()
-    toy.process.wait()
-    again = Toy(deployment, HANG="no")
-    try:
+    with Toy(deployment):
+        wait(lambda: asyncio.run(committed(servers, group, source)) == 10, "the first ten were not committed")
+        asyncio.run(produce(servers, source, [b"hang", b"11", b"12", b"13"], key=b"k"))
+        time.sleep(4)
+        assert asyncio.run(committed(servers, group, source)) <= 11
+        assert b"hang" not in values(deployment, topics.FEEDBACK)
+    with Toy(deployment, HANG="no") as again:
         wait(lambda: asyncio.run(committed(servers, group, source)) == 14, "the rest was not done")
         assert values(deployment, topics.FEEDBACK) == sorted([b"%d" % n for n in range(10)] + [b"hang", b"11", b"12", b"13"])
-    finally:
         again.process.terminate()
         assert again.process.wait(30) == 0

@@ -14,6 +14,8 @@ def batch_app() -> faust.App:
     """Takes four events at a time; a batch with ``poison`` in it raises. What was processed is printed."""
     app = faust.App("losses-batch", broker=f"kafka://{os.environ['BROKER']}", web_enabled=False, topic_disable_leader=True)
     app.conf.broker_commit_interval = 0.3
+    app.conf.broker_session_timeout = 10  # how long a killed one keeps its partitions
+    app.conf.broker_heartbeat_interval = 3
     source = app.topic("losses.batch", value_type=bytes, value_serializer="raw")
 
     @app.agent(source, name="batch")
@@ -31,6 +33,8 @@ def gap_app() -> faust.App:
     """Acknowledges by hand; ``slow`` is still being worked on when what came after it is done."""
     app = faust.App("losses-gap", broker=f"kafka://{os.environ['BROKER']}", web_enabled=False, topic_disable_leader=True)
     app.conf.broker_commit_interval = 0.3
+    app.conf.broker_session_timeout = 10  # how long a killed one keeps its partitions
+    app.conf.broker_heartbeat_interval = 3
     source = app.topic("losses.gap", value_type=bytes, value_serializer="raw")
 
     @app.agent(source, name="gap")
