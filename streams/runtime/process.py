@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -128,6 +128,8 @@ class StageProcess:
         if spec.timer_s is not None:
 
             async def close_due() -> None:
+                if self._is_moving(app):
+                    return  # the table is not whole yet
                 try:
                     await runner.close_due()
                 except Exception as error:  # noqa: BLE001 - whatever it is, the process ends with it
@@ -139,7 +141,7 @@ class StageProcess:
 
         async def observe() -> None:
             runner.renew_idle()
-            at_rest = not (runner.is_busy or app.rebalancing or app.in_recovery)
+            at_rest = not (runner.is_busy or self._is_moving(app))
             for tp in app.consumer.assignment():
                 if tp.topic in app.tables.changelog_topics:
                     continue
@@ -212,13 +214,15 @@ class StageProcess:
 
     async def _shut_down(self, writer: OutputWriter, tail: TailReader, status: StatusServer) -> None:
         self._parts.metrics.ready.set(0)
+        stops: list[Callable[[], Awaitable[None]]] = [*(f.stop for f in self._parts.followers), tail.stop, writer.stop, status.stop]
         if self._app is not None and self._app.started:
-            await self._app.stop()
-        for follower in self._parts.followers:
-            await follower.stop()
-        await tail.stop()
-        await writer.stop()
-        await status.stop()
+            stops.insert(0, self._app.stop)
+        for stop in stops:
+            try:
+                await stop()
+            except Exception as error:  # noqa: BLE001 - the others must stop too; the first failure is what the process ends with
+                log.error("%s: stopping failed: %s", self._parts.spec.name, type(error).__name__)
+                self._fail(error)
 
     def _fail(self, error: BaseException) -> None:
         if self._failure is None:
@@ -234,7 +238,12 @@ class StageProcess:
             return self._why_not_alive()
         if app is None or not app.started:
             return "starting"
-        if app.rebalancing or app.in_recovery or not cast(TableManager, app.tables).recovery.completed.is_set():
+        if self._is_moving(app):
             return "recovering"
         self._parts.metrics.ready.set(1)
         return None
+
+    @staticmethod
+    def _is_moving(app: BatchApp) -> bool:
+        """Partitions are being assigned, or their tables recovered."""
+        return bool(app.rebalancing or app.in_recovery or not cast(TableManager, app.tables).recovery.completed.is_set())

@@ -17,6 +17,7 @@ from faust.transport.consumer import ensure_TP
 from faust.transport.drivers import aiokafka as base
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
+from mode.threads import WorkerThread
 
 from streams.runtime.records import SourceRecord
 from streams.transport.batch import FetchedBatch
@@ -40,8 +41,18 @@ class BatchMessage(ConsumerMessage):
         return f"<batch {self.topic}/{self.partition} up to {self.offset}>"
 
 
+class _Thread(WorkerThread):
+    """Never keeps a process alive that has failed: an orderly stop joins it, nothing else may wait for it."""
+
+    def __init__(self, service: Any, **kwargs: Any) -> None:
+        super().__init__(service, **kwargs)
+        self.daemon = True
+
+
 class BatchConsumerThread(base.AIOKafkaConsumerThread):
     """Commits with the ledger's metadata."""
+
+    Worker = _Thread
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
         ledger = cast(BatchApp, self.app).ledger
@@ -131,7 +142,7 @@ class BatchConsumer(base.Consumer):
         """Gaps are the ledger's business."""
 
     async def _commit_tps(self, tps: Iterable[TP], start_new_transaction: bool) -> bool:
-        offsets = {cast(TP, partition): commit.offset for partition, commit in self._ledger.pending()}
+        offsets = {TP(*partition): commit.offset for partition, commit in self._ledger.pending()}
         return bool(offsets) and await self._commit_offsets(offsets, start_new_transaction=start_new_transaction)
 
 
