@@ -11,7 +11,6 @@ from typing import Any, cast
 
 from aiokafka.errors import KafkaError
 from faust.tables.manager import TableManager
-from faust.types import TP
 from prometheus_client import CollectorRegistry
 
 from streams import topics
@@ -27,6 +26,7 @@ from streams.runtime.rejects import RejectGuard
 from streams.runtime.runner import BatchRunner, DeadLetters
 from streams.runtime.state_table import MemoryStore, NoState, RocksStore, StateTable
 from streams.runtime.tail import TailReader
+from streams.runtime.watchdog import Watchdog
 from streams.settings import KafkaSettings, Settings
 from streams.transport.driver import BatchApp, BatchConsumer
 from streams.transport.ledger import CommitLedger
@@ -137,23 +137,22 @@ class StageProcess:
 
             add_timer(app, spec.timer_s, close_due, f"{spec.name}.close_due")
 
-        still: dict[TP, int] = {}
+        watchdog = Watchdog()
 
         async def observe() -> None:
             runner.renew_idle()
+            consumer = cast(BatchConsumer, app.consumer)
             at_rest = not (runner.is_busy or self._is_moving(app))
-            for tp in app.consumer.assignment():
-                if tp.topic in app.tables.changelog_topics:
+            for tp in consumer.assignment():
+                end = consumer.highwater(tp)
+                if tp.topic in app.tables.changelog_topics or end is None:
                     continue
-                applied, end = runner.applied(tp), app.consumer.highwater(tp)
-                if applied is not None and end is not None:
-                    self._parts.metrics.lag(tp.topic, tp.partition, max(0, end - applied))
-                if applied is None:
-                    applied = cast(BatchConsumer, app.consumer).committed_offset(tp)
-                if at_rest and end is not None and applied < end and still.get(tp) == applied:
-                    log.warning("%s: %s/%d stands still at %s; fetching it again", spec.name, tp.topic, tp.partition, applied)
-                    await cast(BatchConsumer, app.consumer).revive(tp)
-                still[tp] = applied
+                committed = consumer.committed_offset(tp)
+                applied = runner.applied(tp)
+                self._parts.metrics.lag(tp.topic, tp.partition, max(0, end - (committed if applied is None else applied)))
+                if watchdog.stands_still(tp, at_rest=at_rest, progress=(applied, committed), end=end):
+                    log.warning("%s: %s/%d stands still at %s; fetching it again", spec.name, tp.topic, tp.partition, committed)
+                    await consumer.revive(tp)
 
         add_timer(app, 5.0, observe, f"{spec.name}.observe")
 

@@ -68,7 +68,9 @@ class _Source:
     lane: _Lane
     outputs: frozenset[tuple[str, int]] = frozenset()
     generation: int | None = None
-    """The group generation in which it was taken over; None: take it over (again) before the next write."""
+    """The group generation in which it was taken over."""
+    is_sure: bool = False
+    """False: look (again) at what is written before the next write."""
     next_offset: int = -1
     settled_at: int = 0
     """Source offset from which on nothing can have been written before the take-over."""
@@ -156,7 +158,7 @@ class BatchRunner:
     def renew_idle(self) -> None:
         """Refresh the committed output positions of partitions at rest (their offsets stay as they are)."""
         for key, source in self._sources.items():
-            if source.generation is None or source.next_offset < 0 or not self._ledger.is_idle(key):
+            if not source.is_sure or source.next_offset < 0 or not self._ledger.is_idle(key):
                 continue
             now = self._positions(source)
             moved = max((now[k] - source.committed_positions.get(k, 0) for k in now), default=0)
@@ -176,16 +178,16 @@ class BatchRunner:
                 for (_, partition), source in self._sources.items():
                     if partition == key[1]:
                         # The broker may have written what it did not acknowledge: look before writing again.
-                        source.generation = None
+                        source.is_sure = False
                 await self._sleep(delay)
                 delay = min(delay * 2, MAX_BACKOFF_S)
 
     async def _close_due(self, key: tuple[str, int]) -> None:
         source = self._sources.get(key)
-        if source is None or source.generation is None:
+        if source is None or not source.is_sure:
             if await self._tail.committed(*key) is None:
                 return  # nothing of it was ever processed
-            source = await self._take_over(key, self._generation, first=None)
+            source = await self._take_over(key, self._generation)
         owner = cast(PartitionOwner, self._handler)
         result = await owner.on_timer(key[1], self._table.items(key[1]))
         await self._write(source, key[1], result)
@@ -193,8 +195,12 @@ class BatchRunner:
     async def _run_once(self, batch: FetchedBatch) -> None:
         key = (batch.topic, batch.partition)
         first = batch.records[0].offset
-        source = await self._take_over(key, batch.generation, first)
+        source = await self._take_over(key, batch.generation)
         records = batch.records
+        if batch.begins > source.next_offset:
+            # Not done, so not committed: the watchdog has it fetched again, from the last commit on.
+            log.warning("%s: what comes before %s/%d/%d is missing; left until it comes", self._stage, *key, batch.begins)
+            return
         if first < source.next_offset:
             records = [record for record in records if record.offset >= source.next_offset]
         if records:
@@ -256,9 +262,9 @@ class BatchRunner:
         if written:
             written.difference_update((o.topic, o.record_id) for o in result.outputs)
 
-    async def _take_over(self, key: tuple[str, int], generation: int, first: int | None) -> _Source:
+    async def _take_over(self, key: tuple[str, int], generation: int) -> _Source:
         source = self._sources.get(key)
-        if source is not None and source.generation == generation:
+        if source is not None and source.is_sure and source.generation == generation:
             return source
         topic, partition = key
         if source is None:
@@ -269,8 +275,8 @@ class BatchRunner:
             await self._before_partition(partition)
         committed = await self._tail.committed(topic, partition)
         positions = decode_positions(committed.metadata) if committed is not None else None
-        if positions is None:
-            positions = await self._begin(key, source, committed, first)
+        if committed is None or positions is None:
+            committed, positions = await self._begin(key, source, committed)
         else:
             found, _ = await self._tail.ids_since({where: positions.get(where, 0) for where in source.outputs}, source.lane.tag)
             source.lane.written |= found
@@ -286,22 +292,23 @@ class BatchRunner:
             self._recalled_in = generation
         if isinstance(self._handler, PartitionOwner):
             await self._handler.on_assigned(partition, self._table.items(partition))
-        source.generation = generation
-        source.next_offset = -1
+        if source.generation != generation:
+            source.generation = generation
+            source.next_offset = committed.offset
+        source.is_sure = True
         return source
 
-    async def _begin(self, key: tuple[str, int], source: _Source, committed: Commit | None, first: int | None) -> Positions:
+    async def _begin(self, key: tuple[str, int], source: _Source, committed: Commit | None) -> tuple[Commit, Positions]:
         """Never committed by this product: nothing of this partition is in the outputs yet. That is committed before anything
         is written, so that a crash within the very first batch finds a beginning."""
+        offset = committed.offset if committed is not None else await self._tail.beginning(*key)
         positions = await self._tail.ends(source.outputs)
-        offset = committed.offset if committed is not None else first
-        if offset is not None:
-            commit = Commit(offset, encode_positions(positions))
-            self._ledger.renew(key, commit)
-            await self._commit_now()
-            if self._ledger.committable(key) == commit:
-                raise TransientError(f"the group would not take the first commit of {key[0]}/{key[1]}")
-        return positions
+        commit = Commit(offset, encode_positions(positions))
+        self._ledger.renew(key, commit)
+        await self._commit_now()
+        if self._ledger.committable(key) == commit:
+            raise TransientError(f"the group would not take the first commit of {key[0]}/{key[1]}")
+        return commit, positions
 
     async def _reachable(self, partition: int) -> frozenset[tuple[str, int]]:
         """The output partitions that a source partition's records can cause anything in."""

@@ -77,6 +77,14 @@ class TailReader:
         except KafkaError as error:
             raise TransientError(f"reading end offsets failed: {type(error).__name__}") from error
 
+    async def beginning(self, topic: str, partition: int) -> int:
+        """The first offset that a source partition (full topic name) still holds."""
+        tp = TopicPartition(topic, partition)
+        try:
+            return int((await self._kafka.beginning_offsets([tp]))[tp])
+        except KafkaError as error:
+            raise TransientError(f"reading the first offset failed: {type(error).__name__}") from error
+
     async def last_records(self, topic: str, partitions: int, count: int) -> list[SourceRecord]:
         """About the last ``count`` records of an output topic, over all its partitions."""
         where = [(topic, p) for p in range(partitions)]

@@ -16,6 +16,8 @@ class FetchedBatch:
     records: list[SourceRecord]
     generation: int
     """The consumer group's generation; a new one means that the partition may have been elsewhere in between."""
+    begins: int
+    """The offset that was to be fetched next; the first record's may be greater, where compaction has left a hole."""
 
     def __repr__(self) -> str:
         return f"<FetchedBatch {self.topic}/{self.partition} {self.records[0].offset}..{self.records[-1].offset}>"

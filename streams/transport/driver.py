@@ -7,6 +7,8 @@ are replaced.
 
 from __future__ import annotations
 
+import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any, cast
 
@@ -78,6 +80,14 @@ class BatchConsumerThread(base.AIOKafkaConsumerThread):
 class BatchConsumer(base.Consumer):
     """Yields one message per fetched run of a source partition and commits what the ledger allows."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._begins: dict[TP, int] = {}
+        """The offset to be fetched next."""
+        self._seeks: Counter[TP] = Counter()
+        """How often a partition was sought: a fetch that was under way meanwhile brings records from where it was before."""
+        self._seeking = asyncio.Lock()
+
     @property
     def _ledger(self) -> CommitLedger:
         return cast(BatchApp, self.app).ledger
@@ -85,13 +95,34 @@ class BatchConsumer(base.Consumer):
     def _new_consumer_thread(self) -> BatchConsumerThread:
         return BatchConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
+    async def seek(self, partition: TP, offset: int) -> None:
+        """Go on fetching from the offset."""
+        await super().seek(partition, offset)
+        self._sought(ensure_TP(partition), offset)
+
     async def perform_seek(self) -> None:
-        await super().perform_seek()
-        for tp in self.assignment():
-            if not self._is_changelog_tp(tp):
+        """Go back to the committed offsets. aiokafka leaves a partition where it is if nothing, or offset 0, is committed: what was
+        fetched of it before the rebalance and dropped would be lost, so such a partition goes back to its beginning."""
+        async with self._seeking:
+            await super().perform_seek()
+            sources = [tp for tp in self.assignment() if not self._is_changelog_tp(tp)]
+            begins = {tp: offset for tp in sources if (offset := self._read_offset.get(tp))}
+            fresh = [tp for tp in sources if tp not in begins]
+            if fresh:
+                for tp, offset in (await self.earliest_offsets(*fresh)).items():
+                    begins[ensure_TP(tp)] = offset
+                    await super().seek(ensure_TP(tp), offset)
+            for tp, offset in begins.items():
                 self._ledger.restart(tp)
+                self._sought(tp, offset)
+
+    def _sought(self, tp: TP, offset: int) -> None:
+        self._begins[tp] = offset
+        self._seeks[tp] += 1
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:
+        """One message a fetched run of a source partition, in order and without a gap; a changelog's messages one by one."""
+        seeks = self._seeks.copy()
         records, active = await self._wait_next_records(timeout)
         generation = self.app.consumer_generation_id
         if records is None or self.should_stop:
@@ -100,22 +131,32 @@ class BatchConsumer(base.Consumer):
             await self.perform_seek()
             return
         for raw_tp, run in records.items():
-            if not run or not self.flow_active or self.app.consumer_generation_id != generation:
+            if not self.flow_active or self.app.consumer_generation_id != generation:
+                return  # a rebalance: every partition will be sought to its committed offset
+            if not run:
                 continue
             tp = ensure_TP(raw_tp)
-            if active is not None and tp not in active and tp not in self._buffered_partitions:
-                continue
+            is_paused = active is not None and tp not in active and tp not in self._buffered_partitions
             self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
             if self._is_changelog_tp(tp):
-                for record in run:
+                for record in () if is_paused else run:
                     yield tp, self._to_message(tp, record)
+            elif is_paused or tp not in self._begins or self._seeks[tp] != seeks[tp]:
+                await self._fetch_again(tp)  # asked for before it was paused, or sought elsewhere
             else:
+                begins, self._begins[tp] = self._begins[tp], run[-1].offset + 1
                 self._ledger.delivered(tp, run[0].offset, run[-1].offset)
-                yield tp, self._to_batch(tp, run)
+                yield tp, self._to_batch(tp, run, begins)
 
-    def _to_batch(self, tp: TP, run: list[Any]) -> BatchMessage:
+    async def _fetch_again(self, tp: TP) -> None:
+        """What was fetched is thrown away: go back to where it should have begun."""
+        async with self._seeking:
+            if tp in self._begins and tp in self.assignment():
+                await self.seek(tp, self._begins[tp])
+
+    def _to_batch(self, tp: TP, run: list[Any], begins: int) -> BatchMessage:
         last = run[-1]
-        batch = FetchedBatch(tp.topic, tp.partition, cast("list[SourceRecord]", run), self.app.consumer_generation_id)
+        batch = FetchedBatch(tp.topic, tp.partition, cast("list[SourceRecord]", run), self.app.consumer_generation_id, begins)
         return BatchMessage(
             last.topic, last.partition, last.offset, last.timestamp / 1000.0, last.timestamp_type, None, None,
             cast(bytes, batch), None, 0, 0, tp, generation_id=self.app.consumer_generation_id,
@@ -126,17 +167,18 @@ class BatchConsumer(base.Consumer):
         return self._committed_offset.get(tp) or 0
 
     async def revive(self, tp: TP) -> None:
-        """Deliver again what was fetched and never reached the agent, and go on fetching.
+        """Deliver again everything after the last commit, and go on fetching.
 
         For a partition that stands still though there is work: around a rebalance Faust may drop buffered messages, or
         forget to fetch a partition again whose buffer was full when it was cleared.
         """
-        undone = self._ledger.oldest_undone(tp)
-        if undone is not None:
+        async with self._seeking:
+            if tp not in self.assignment():
+                return
             self._ledger.restart(tp)
-            await self.seek(tp, undone)
-        self._buffered_partitions.discard(tp)
-        self.resume_partitions({tp})
+            await self.seek(tp, self.committed_offset(tp))
+            self._buffered_partitions.discard(tp)
+            self.resume_partitions({tp})
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
         """Gaps are the ledger's business."""
