@@ -77,7 +77,7 @@ class Plain:
             with self.logs[stage].open("wb") as log:
                 deployment.processes[stage] = subprocess.Popen(
                     [sys.executable, "-m", "benchmarks.plain_faust", stage],
-                    env={**deployment.environment, "PYTHONPATH": str(root)},
+                    env={**deployment.environment, "PYTHONPATH": str(root), "OPENBLAS_NUM_THREADS": "1"},  # as the product sets it
                     cwd=deployment.folder,
                     stdout=log,
                     stderr=log,

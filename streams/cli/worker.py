@@ -40,6 +40,9 @@ def command(stages: tuple[str, ...]) -> None:
 
 def run_stage(stage: str) -> None:
     """Run one stage in this process; raises the VeilstreamError that ended it."""
+    # The stages multiply small matrices very often: a second BLAS thread mostly spins, on a core that another stage needs.
+    # OpenBLAS reads this when numpy is imported, which happens below.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     import uvloop
 
     from streams.admin.kafka_client import quiet_client_loggers

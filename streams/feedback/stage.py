@@ -19,6 +19,9 @@ from streams.wire.records import CleanEvent, Recommendation
 
 __all__ = ["FeedbackRules", "FeedbackStage"]
 
+_OF_EVENTS = ("event_id", "pseudonym", "event_type", "occurred_at", "item_id", "query", "recommendation_id")
+_OF_RECOMMENDATIONS = ("recommendation_id", "pseudonym", "policy", "source_offset", "created_at", "model_version", "items.item_id")
+
 
 class FeedbackStage:
     """The stage's BatchHandler, for batches of either source.
@@ -29,8 +32,8 @@ class FeedbackStage:
     """
 
     def __init__(self, *, codecs: TopicCodecs, dead_letters: DeadLetters, rules: FeedbackRules, clock: Clock) -> None:
-        self._events = codecs.for_topic(BEHAVIOUR_CLEAN)
-        self._recommendations = codecs.for_topic(RECOMMENDATIONS)
+        self._events = codecs.reading(BEHAVIOUR_CLEAN, _OF_EVENTS)
+        self._recommendations = codecs.reading(RECOMMENDATIONS, _OF_RECOMMENDATIONS)
         self._feedback = codecs.for_topic(FEEDBACK)
         self._pairs = codecs.for_topic(TRAINING_PAIRS)
         self._dead_letters = dead_letters

@@ -27,6 +27,7 @@ from streams.wire.records import CleanEvent
 
 __all__ = ["ProfileRules", "ProfileStage"]
 
+_FIELDS = ("event_id", "pseudonym", "sealed_id", "event_type", "occurred_at", "item_id", "query")
 _EVENT_ID = re.compile(r"[0-9a-f]{32}")
 
 
@@ -50,7 +51,7 @@ class ProfileStage:
     ) -> None:
         if (encoder.version, encoder.dimension) != (matrix.version, matrix.dimension):
             raise ConfigurationError(f"the encoder is {encoder.version}, the item matrix holds {matrix.version}; both must be one model")
-        self._events = codecs.for_topic(BEHAVIOUR_CLEAN)
+        self._events = codecs.reading(BEHAVIOUR_CLEAN, _FIELDS)
         self._writer = RecommendationWriter(codecs.for_topic(RECOMMENDATIONS))
         self._matrix = matrix
         self._board = board

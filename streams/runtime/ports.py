@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -38,6 +38,9 @@ class TopicCodecs(Protocol):
     """The codecs of all topics."""
 
     def for_topic(self, topic: str, /) -> RecordCodec: ...
+    def reading(self, topic: str, only: Collection[str], /) -> RecordCodec:
+        """A codec whose ``decode`` need not give other fields than these."""
+        ...
 
 
 class DeadLetters(Protocol):
