@@ -71,10 +71,10 @@ FEEDBACK = StageSpec(
 STAGES: dict[str, StageSpec] = {spec.name: spec for spec in (INGEST, CATALOGUE, PROFILE, FEEDBACK)}
 
 
-class Runs(Protocol):
-    """The part of the runner that an agent needs."""
+class Takes(Protocol):
+    """The part of the lanes that an agent needs."""
 
-    async def run(self, batch: FetchedBatch) -> None: ...
+    async def submit(self, batch: FetchedBatch) -> None: ...
 
 
 def app_id(stage: str, settings: Settings) -> str:
@@ -120,20 +120,16 @@ def declare_table(app: BatchApp, spec: StageSpec) -> Any:
     return app.Table(spec.table, key_type=bytes, value_type=bytes)
 
 
-def add_agent(app: BatchApp, spec: StageSpec, settings: Settings, runner: Runs, fail: Callable[[BaseException], None]) -> None:
-    """One agent reads all sources of the stage; sequentially, since the order of a partition's batches matters."""
+def add_agent(app: BatchApp, spec: StageSpec, settings: Settings, lanes: Takes) -> None:
+    """One agent reads all sources of the stage and hands every batch to its partition's lane."""
     source = app.topic(*(settings.topic_prefix + name for name in spec.sources), schema=BatchSchema(), internal=False)
-    app.agent(source, name=f"streams.app.{spec.name}")(functools.partial(apply_batches, runner, fail))
+    app.agent(source, name=f"streams.app.{spec.name}")(functools.partial(hand_over, lanes))
 
 
-async def apply_batches(runner: Runs, fail: Callable[[BaseException], None], stream: StreamT[FetchedBatch]) -> None:
-    """The agent. What can't be mended here ends the process; nothing of such a batch is committed."""
+async def hand_over(lanes: Takes, stream: StreamT[FetchedBatch]) -> None:
+    """The agent. What Faust takes for acknowledged here is only in line: commits are the ledger's."""
     async for batch in stream:
-        try:
-            await runner.run(batch)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the process ends with it
-            fail(error)
-            return
+        await lanes.submit(batch)
 
 
 def add_timer(app: BatchApp, interval_s: float, action: Callable[[], Awaitable[None]], name: str) -> None:

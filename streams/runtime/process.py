@@ -18,6 +18,7 @@ from streams.admin.kafka_client import no_broker
 from streams.app import StageSpec, add_agent, add_timer, app_id, build_app, declare_table
 from streams.errors import ConfigurationError
 from streams.runtime.http import StatusServer
+from streams.runtime.lanes import Lanes
 from streams.runtime.metrics import StageMetrics
 from streams.runtime.output import OutputWriter
 from streams.runtime.read_model import TopicFollower
@@ -32,6 +33,9 @@ from streams.transport.driver import BatchApp, BatchConsumer
 from streams.transport.ledger import CommitLedger
 
 log = logging.getLogger(__name__)
+
+_STOP_S = 20.0
+"""How long an orderly stop waits for batches that are being applied."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,7 @@ class StageProcess:
         self._failure: BaseException | None = None
         self._failed = asyncio.Event()
         self._app: BatchApp | None = None
+        self._lanes: Lanes | None = None
         self._followed = False
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -78,7 +83,9 @@ class StageProcess:
                 await follower.start(counts[follower.topic.removeprefix(settings.topic_prefix)])
             app = self._app = build_app(parts.spec, settings, self._kafka, ledger, partitions)
             runner = self._runner(app, ledger, writer, tail)
-            add_agent(app, parts.spec, settings, runner, self._fail)
+            lanes = self._lanes = Lanes(runner.run, self._fail)
+            add_agent(app, parts.spec, settings, lanes)
+            self._finish_before_revocation(app, lanes)
             self._add_timers(app, runner)
             await app.start()
             log.info("%s: started", parts.spec.name)
@@ -122,6 +129,15 @@ class StageProcess:
 
         app.on_partitions_assigned.connect(cast(Any, on_assigned))
         return runner
+
+    def _finish_before_revocation(self, app: BatchApp, lanes: Lanes) -> None:
+        """Partitions are given away when everything that was taken of them is applied, and committed."""
+
+        async def on_revoked(*args: Any, **options: Any) -> None:
+            await lanes.idle(self._settings.session_timeout_s / 2)
+            await app.consumer.commit()
+
+        app.on_partitions_revoked.connect(cast(Any, on_revoked))
 
     def _add_timers(self, app: BatchApp, runner: BatchRunner) -> None:
         spec = self._parts.spec
@@ -214,6 +230,10 @@ class StageProcess:
     async def _shut_down(self, writer: OutputWriter, tail: TailReader, status: StatusServer) -> None:
         self._parts.metrics.ready.set(0)
         stops: list[Callable[[], Awaitable[None]]] = [*(f.stop for f in self._parts.followers), tail.stop, writer.stop, status.stop]
+        if self._lanes is not None:
+            if self._failure is None:
+                await self._lanes.finish(_STOP_S)
+            stops.insert(0, self._lanes.stop)
         if self._app is not None and self._app.started:
             stops.insert(0, self._app.stop)
         for stop in stops:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Protocol, cast, runtime_checkable
@@ -78,7 +79,8 @@ class _Source:
 
 
 class BatchRunner:
-    """One a stage and process. Batches of a partition are run strictly one after the other.
+    """One a stage and process. Batches of one partition number (of any source) are run strictly one after the other, in the order
+    of the calls; those of different ones overlap, so that one is computed while another waits for the broker.
 
     ``outputs`` maps each output topic to whether it is written only to the source's own partition number.
     """
@@ -120,20 +122,21 @@ class BatchRunner:
         self._owned: set[tuple[str, int]] = set()
         self._generation = -1
         self._recalled_in: int | None = None
-        self._lock = asyncio.Lock()
+        self._locks: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._taking_over = asyncio.Lock()
 
     async def run(self, batch: FetchedBatch) -> None:
         """Apply a batch completely. Returns when all its effects are acknowledged; raises FatalError only."""
-        async with self._lock:
+        async with self._locks[batch.partition]:
             await self._insist((batch.topic, batch.partition), lambda: self._run_once(batch))
 
     async def close_due(self) -> None:
         """Let a handler that follows time do what is due, for every partition of its first source. Raises FatalError only."""
         if not isinstance(self._handler, PartitionOwner):
             return
-        async with self._lock:
-            for key in sorted(self._owned):
-                if key[0] == self._timer_topic:
+        for key in sorted(self._owned):
+            if key[0] == self._timer_topic:
+                async with self._locks[key[1]]:
                     await self._insist(key, functools.partial(self._close_due, key))
 
     def keep_only(self, owned: Set[tuple[str, int]], generation: int) -> None:
@@ -148,7 +151,7 @@ class BatchRunner:
     @property
     def is_busy(self) -> bool:
         """True while a batch is being applied."""
-        return self._lock.locked()
+        return any(lock.locked() for lock in self._locks.values())
 
     def applied(self, key: tuple[str, int]) -> int | None:
         """The next source offset to apply; None before the first batch."""
@@ -266,6 +269,11 @@ class BatchRunner:
         source = self._sources.get(key)
         if source is not None and source.is_sure and source.generation == generation:
             return source
+        async with self._taking_over:  # one tail reader serves all
+            return await self._take_over_now(key, generation)
+
+    async def _take_over_now(self, key: tuple[str, int], generation: int) -> _Source:
+        source = self._sources.get(key)
         topic, partition = key
         if source is None:
             lane = self._lanes.setdefault(partition, _Lane(source_tag(self._stage, partition)))

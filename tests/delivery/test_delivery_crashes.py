@@ -39,13 +39,19 @@ class Broker:
     state: dict[bytes, bytes] = field(default_factory=dict)
     commits: dict[tuple[str, int], Commit] = field(default_factory=dict)
     step: int = 0
+    is_dead: bool = False
+    """The process, not the broker."""
 
-    def happen(self, effect: Callable[[], None]) -> None:
+    async def happen(self, effect: Callable[[], None]) -> None:
+        await asyncio.sleep(0)  # whatever else is under way goes on meanwhile
+        if self.is_dead:
+            raise Died
         fate = self.script.get(self.step)
         self.step += 1
         if fate in ("dies after", "fails after", None):
             effect()
         if fate in ("dies before", "dies after"):
+            self.is_dead = True
             raise Died
         if fate in ("fails before", "fails after"):
             raise TransientError("the broker did not answer")
@@ -65,7 +71,7 @@ class Writer:
             groups.setdefault((output.topic, output.partition or 0), []).append(output)
         for where, group in groups.items():  # every partition is acknowledged by itself
             log = self.broker.outputs.setdefault(where, [])
-            self.broker.happen(lambda log=log, group=group: log.extend((o.record_id, tag) for o in group))
+            await self.broker.happen(lambda log=log, group=group: log.extend((o.record_id, tag) for o in group))
             self.positions[where] = len(log)
 
 
@@ -106,7 +112,7 @@ class Table:
     async def apply(self, partition: int, changes: Mapping[bytes, bytes | None]) -> None:
         for key, value in changes.items():  # record by record: a changelog write can be torn
             if value is not None:
-                self.broker.happen(lambda key=key, value=value: self.broker.state.__setitem__(key, value))
+                await self.broker.happen(lambda key=key, value=value: self.broker.state.__setitem__(key, value))
 
 
 class View:
@@ -151,13 +157,14 @@ async def live(
     commit_every: int,
     drops: Set[int] = frozenset(),
 ) -> None:
-    """One life of the process, from the committed offsets to the end of both source partitions, batches in turn. In the turns
-    ``drops`` Faust drops a batch that was delivered; what the watchdog then does follows in the end."""
+    """One life of the process, from the committed offsets to the end of both source partitions, side by side. Of the batches
+    ``drops`` Faust drops each that was delivered; what the watchdog then does follows in the end."""
     ledger = CommitLedger()
+    broker.is_dead = False
 
     async def commit() -> None:
         for where, offered in list(ledger.pending()):
-            broker.happen(lambda where=where, offered=offered: broker.commits.__setitem__(where, offered))
+            await broker.happen(lambda where=where, offered=offered: broker.commits.__setitem__(where, offered))
             ledger.committed(where, offered)
 
     async def no_wait(_: float) -> None:
@@ -193,13 +200,15 @@ async def live(
                 ledger.restart((SOURCE, p))
                 starts[p] = ends[p]
         turn += 1
-        p = turn % len(sources)
-        batch = list(sources[p][starts[p] : starts[p] + sizes[turn % len(sizes)]])
-        if batch:
-            ledger.delivered((SOURCE, p), starts[p], batch[-1].offset)
-            if turn - generation not in drops:
-                await runner.run(FetchedBatch(SOURCE, p, batch, generation, starts[p]))
-            starts[p] += len(batch)
+        batches = []
+        for p in range(len(sources)):
+            batch = list(sources[p][starts[p] : starts[p] + sizes[(turn + p) % len(sizes)]])
+            if batch:
+                ledger.delivered((SOURCE, p), starts[p], batch[-1].offset)
+                if 2 * (turn - generation) + p not in drops:
+                    batches.append(FetchedBatch(SOURCE, p, batch, generation, starts[p]))
+                starts[p] += len(batch)
+        await asyncio.gather(*(runner.run(batch) for batch in batches))
         if turn % commit_every == 0:
             try:
                 await commit()

@@ -21,12 +21,12 @@ pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
 
 class Notes:
-    """In the place of the runner: notes what came, and finishes nothing."""
+    """In the place of the lanes: notes what came, and finishes nothing."""
 
     def __init__(self) -> None:
         self.offsets: list[int] = []
 
-    async def run(self, batch: FetchedBatch) -> None:
+    async def submit(self, batch: FetchedBatch) -> None:
         self.offsets += [record.offset for record in batch.records]
 
 
@@ -52,7 +52,7 @@ async def go_back(servers: str, topic: str, folder: Path, commits_its_beginning:
     ledger, notes = CommitLedger(), Notes()
     settings = Settings(app_prefix="seek", state_dir=folder, commit_interval_s=0.2, fetch_max_records=4)
     app = build_app(spec, settings, KafkaSettings(bootstrap_servers=servers), ledger, 1)
-    add_agent(app, spec, settings, notes, lambda error: pytest.fail(str(error)))
+    add_agent(app, spec, settings, notes)
     await app.start()
     try:
         await came(notes, list(range(10)))
