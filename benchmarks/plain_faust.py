@@ -22,6 +22,7 @@ from streams import topics
 from streams.admin.kafka_client import connect_admin, partition_counts, quiet_client_loggers
 from streams.app import STAGES
 from streams.bootstrap import Bootstrap
+from streams.cli.worker import tune_garbage_collection
 from streams.runtime.records import MemoryRecord
 from streams.settings import load_kafka_settings, load_settings
 
@@ -103,6 +104,7 @@ async def main(stage: str) -> None:
         recovered = table is None or app.tables.recovery.completed.is_set()
         return bool(app.consumer.assignment()) and not app.rebalancing and recovered
 
+    tune_garbage_collection()  # as the product's workers do
     while not is_up():  # noqa: ASYNC110 - Faust has no event for all of it together
         await asyncio.sleep(0.1)
     print("ready", flush=True)

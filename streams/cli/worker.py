@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -58,9 +59,19 @@ def run_stage(stage: str) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop.set)
-        await Bootstrap(settings, kafka).process(stage).run(stop)
+        process = Bootstrap(settings, kafka).process(stage)
+        tune_garbage_collection()
+        await process.run(stop)
 
     uvloop.run(main())
+
+
+def tune_garbage_collection() -> None:
+    """A batch makes very many small objects and hardly a cycle: looking for cycles every 700 objects is a quarter of a stage's
+    time. What was loaded at the start is not looked at again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
 
 
 def supervise(names: list[str]) -> None:

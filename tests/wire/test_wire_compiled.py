@@ -101,9 +101,18 @@ def test_fields_of_records_in_an_array_can_be_chosen() -> None:
     codecs = local_codecs()
     item = {"item_id": "灯笼", "rank": 0, "score": 0.5, "cosine": 0.4, "prior": 0.1, "reasons": []}
     value = {
-        "recommendation_id": "r", "pseudonym": "p", "sealed_id": b"s", "policy": "search", "trigger_event_id": "e",
-        "trigger_type": "search", "source_offset": 7, "created_at": 8, "model_version": "m", "threshold": 0.3, "items": [item, {**item, "rank": 1}],
-    }  # fmt: skip
+        "recommendation_id": "r",
+        "pseudonym": "p",
+        "sealed_id": b"s",
+        "policy": "search",
+        "trigger_event_id": "e",
+        "trigger_type": "search",
+        "source_offset": 7,
+        "created_at": 8,
+        "model_version": "m",
+        "threshold": 0.3,
+        "items": [item, {**item, "rank": 1}],
+    }
     encoded = codecs.for_topic(topics.RECOMMENDATIONS).encode(value)
     reading = codecs.reading(topics.RECOMMENDATIONS, ("pseudonym", "items.item_id"))
     assert reading.decode(encoded) == {"pseudonym": "p", "items": [{"item_id": "灯笼"}] * 2}
