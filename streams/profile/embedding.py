@@ -7,6 +7,7 @@ cos(u, v) = Σ cᵢ · (vᵢ · v), exactly.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import sqrt
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -112,16 +113,14 @@ def _decayed(entries: Sequence[Entry], half_life_ms: float) -> FloatArray:
     """Their weights at the newest element's time: any later time would only add a factor that normalising takes away again."""
     if not entries:
         return np.zeros(0, np.float32)
-    weights = np.array([entry.weight for entry in entries])
-    times = np.array([entry.time_ms for entry in entries], np.float64)
-    decayed: FloatArray = (weights * np.exp2((times - times.max()) / half_life_ms)).astype(np.float32)
-    return decayed
+    newest = max([entry.time_ms for entry in entries])
+    return np.array([entry.weight * 2.0 ** ((entry.time_ms - newest) / half_life_ms) for entry in entries], np.float32)
 
 
 def _unit(coefficients: FloatArray, vectors: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Coefficients scaled so that their sum of vectors has unit length, and that sum; zeros where the vectors cancel each other."""
     total = coefficients @ vectors
-    norm = np.float32(np.sqrt(total @ total))
+    norm = np.float32(sqrt(total @ total))
     if norm <= _CANCELLED * np.abs(coefficients).sum():
         return np.zeros_like(coefficients), np.zeros_like(total)
     return coefficients / norm, total / norm

@@ -29,46 +29,73 @@ def rank(
 
     The answer to a request does not depend on the others beside it. ``queries`` holds the vectors of query texts.
     """
-    step = max(1, _CHUNK // max(1, len(matrix.ids)))
+    step = most_requests(matrix)
     ranked: list[Ranked] = []
     for start in range(0, len(requests), step):
-        ranked += _rank(requests[start : start + step], matrix, board, queries, rules)
+        some = requests[start : start + step]
+        ranked += Ranking(some, matrix, board, queries, rules).answer(0, [request.excluded for request in some])
     return ranked
 
 
-def _rank(
-    requests: Sequence[Request], matrix: ItemMatrix, board: PopularityBoard, queries: Mapping[str, FloatArray], rules: ProfileRules
-) -> list[Ranked]:
-    scratch = scratch_for(requests, matrix.dimension)
-    embeddings = [
-        embed(request, matrix, queries, scratch, half_life_ms=rules.half_life_ms, blend=rules.search_blend) for request in requests
-    ]
-    users = np.stack([embedding.vector for embedding in embeddings])
-    priors, which = _priors(requests, matrix, board, rules.popularity_weight)
+def most_requests(matrix: ItemMatrix) -> int:
+    """How many requests are scored together at most."""
+    return max(1, _CHUNK // max(1, len(matrix.ids)))
 
-    scores = users @ matrix.vectors.T
-    closed = priors + closed_rows(matrix.recommendable)
-    scores += closed if len(closed) == 1 else closed[which]
-    exclude(scores, [request.excluded for request in requests], matrix.rows)
 
-    pairs = propose(scores, rules.top_k, rules.threshold, margin(matrix.dimension))
-    numbers = np.stack((cosines(users, matrix.vectors, pairs), priors[which[pairs.users], pairs.rows]), axis=1)
-    chosen = best(pairs, numbers, matrix.ids, users=len(requests), count=rules.top_k, threshold=rules.threshold)
+class Ranking:
+    """Requests whose scores are one matrix product. They are answered run by run, since what one answer recommends may be
+    excluded from another."""
 
-    rows, numbers = pairs.rows[chosen.places], numbers[chosen.places]
-    reasons = explain(
-        embeddings,
-        lambda embedding: embedding.parts(matrix, scratch),
-        counts=chosen.counts,
-        vectors=matrix.vectors[rows],
-        priors=numbers[:, 1],
-        most=rules.reasons_max,
-    )
-    items = [matrix.ids[row] for row in rows.tolist()]
-    ranked = []
-    for start, count, why in zip(chosen.starts, chosen.counts, reasons, strict=True):
-        ranked.append(Ranked(items[start : start + count], numbers[start : start + count], *why))
-    return ranked
+    def __init__(
+        self,
+        requests: Sequence[Request],
+        matrix: ItemMatrix,
+        board: PopularityBoard,
+        queries: Mapping[str, FloatArray],
+        rules: ProfileRules,
+    ) -> None:
+        self._matrix = matrix
+        self._rules = rules
+        self._scratch = scratch_for(requests, matrix.dimension)
+        self._embeddings = [
+            embed(request, matrix, queries, self._scratch, half_life_ms=rules.half_life_ms, blend=rules.search_blend)
+            for request in requests
+        ]
+        if not requests:
+            return
+        self._users = np.stack([embedding.vector for embedding in self._embeddings])
+        self._priors, self._which = _priors(requests, matrix, board, rules.popularity_weight)
+        self._scores = self._users @ matrix.vectors.T
+        closed = self._priors + closed_rows(matrix.recommendable)
+        self._scores += closed if len(closed) == 1 else closed[self._which]
+
+    def answer(self, first: int, excluded: Sequence[Sequence[str]]) -> list[Ranked]:
+        """The answers to the requests from place ``first`` on, one for each element of ``excluded``: the items that it must not have.
+        Each request can be answered once."""
+        if not excluded:
+            return []
+        own, matrix, rules = slice(first, first + len(excluded)), self._matrix, self._rules
+        scores, users, which, embeddings = self._scores[own], self._users[own], self._which[own], self._embeddings[own]
+        exclude(scores, excluded, matrix.rows)
+
+        pairs = propose(scores, rules.top_k, rules.threshold, margin(matrix.dimension))
+        numbers = np.stack((cosines(users, matrix.vectors, pairs), self._priors[which[pairs.users], pairs.rows]), axis=1)
+        chosen = best(pairs, numbers, matrix.ids, users=len(users), count=rules.top_k, threshold=rules.threshold)
+
+        rows, numbers = pairs.rows[chosen.places], numbers[chosen.places]
+        reasons = explain(
+            embeddings,
+            lambda embedding: embedding.parts(matrix, self._scratch),
+            counts=chosen.counts,
+            vectors=matrix.vectors[rows],
+            priors=numbers[:, 1],
+            most=rules.reasons_max,
+        )
+        items = [matrix.ids[row] for row in rows.tolist()]
+        ranked = []
+        for start, count, why in zip(chosen.starts, chosen.counts, reasons, strict=True):
+            ranked.append(Ranked(items[start : start + count], numbers[start : start + count], *why))
+        return ranked
 
 
 def _priors(

@@ -1,4 +1,4 @@
-"""``behaviour.clean`` to ``recommendations`` and ``items.popularity``: one decode, one walk, one matrix product a round."""
+"""``behaviour.clean`` to ``recommendations`` and ``items.popularity``: one decode, one walk, one matrix product."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ from streams.profile.popularity_board import PopularityBoard
 from streams.profile.popularity_counter import PopularityCounter
 from streams.profile.profile import Made, Profile, dump_profile, load_profile
 from streams.profile.query_vectors import QueryVectors
-from streams.profile.ranking import rank
+from streams.profile.ranking import Ranking, most_requests
 from streams.profile.recommendation import make, remember
 from streams.profile.recommendation_bytes import RecommendationWriter
-from streams.profile.request import Request
 from streams.profile.rules import ProfileRules
 from streams.profile.walk import Trigger, Walk, walk
 from streams.runtime.ports import DeadLetters, FloatArray, TextEncoder, TopicCodecs
@@ -99,13 +98,18 @@ class ProfileStage:
     def _recommend(self, walked: Walk, vectors: dict[str, FloatArray]) -> list[tuple[Made, CleanEvent]]:
         rules, version = self._rules, self._matrix.version
         result = []
-        for triggers in walked.rounds:
-            requests = [_with_recent(trigger, rules) for trigger in triggers]
-            for trigger, ranked in zip(triggers, rank(requests, self._matrix, self._board, vectors, rules), strict=True):
-                if ranked.items:
-                    made = make(trigger.event, trigger.offset, trigger.policy, ranked, model_version=version, rules=rules)
-                    remember(trigger.profile, made, trigger.event["occurred_at"], rules)
-                    result.append((made, trigger.event))
+        for rounds in walked.groups(most_requests(self._matrix)):
+            requests = [trigger.request for triggers in rounds for trigger in triggers]
+            ranking = Ranking(requests, self._matrix, self._board, vectors, rules)
+            first = 0
+            for triggers in rounds:
+                answers = ranking.answer(first, [_excluded(trigger, rules) for trigger in triggers])
+                first += len(triggers)
+                for trigger, ranked in zip(triggers, answers, strict=True):
+                    if ranked.items:
+                        made = make(trigger.event, trigger.offset, trigger.policy, ranked, model_version=version, rules=rules)
+                        remember(trigger.profile, made, trigger.event["occurred_at"], rules)
+                        result.append((made, trigger.event))
         return result
 
     def _output(self, made: Made, event: CleanEvent, partition: int) -> OutputRecord:
@@ -113,9 +117,8 @@ class ProfileStage:
         return OutputRecord(RECOMMENDATIONS, event["pseudonym"].encode(), value, made.recommendation_id, partition)
 
 
-def _with_recent(trigger: Trigger, rules: ProfileRules) -> Request:
-    recent = recently_recommended(trigger.profile, trigger.request.at_ms, rules)
-    return trigger.request._replace(excluded=trigger.request.excluded + recent)
+def _excluded(trigger: Trigger, rules: ProfileRules) -> list[str]:
+    return trigger.request.excluded + recently_recommended(trigger.profile, trigger.request.at_ms, rules)
 
 
 def _check(key: bytes | None, event: CleanEvent) -> None:

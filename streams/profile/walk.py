@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from streams.profile.candidates import unwanted
@@ -38,6 +38,28 @@ class Walk:
     repeats: list[tuple[Made, CleanEvent]] = field(default_factory=list)
     """Recommendations that were made before this event came again."""
 
+    def groups(self, most: int) -> Iterator[list[list[Trigger]]]:
+        """The rounds, for as many shoppers at a time as have at most ``most`` triggers together. Whoever has more by herself gets
+        several groups, one after the other."""
+        if sum(map(len, self.rounds)) <= most:
+            yield self.rounds
+            return
+        chains: dict[str, list[Trigger]] = {}
+        for triggers in self.rounds:
+            for trigger in triggers:
+                chains.setdefault(trigger.event["pseudonym"], []).append(trigger)
+        group: list[list[Trigger]] = []
+        size = 0
+        for chain in chains.values():
+            for start in range(0, len(chain), most):
+                part = chain[start : start + most]
+                if size + len(part) > most:
+                    yield _rounds(group)
+                    group, size = [], 0
+                group.append(part)
+                size += len(part)
+        yield _rounds(group)
+
     def queries(self) -> Iterable[str]:
         """All query texts whose vectors are needed."""
         for triggers in self.rounds:
@@ -45,6 +67,10 @@ class Walk:
                 yield from (text for text, _ in trigger.request.queries)
                 if trigger.request.query is not None:
                     yield trigger.request.query
+
+
+def _rounds(chains: list[list[Trigger]]) -> list[list[Trigger]]:
+    return [[chain[n] for chain in chains if len(chain) > n] for n in range(max(map(len, chains), default=0))]
 
 
 def walk(events: Iterable[tuple[int, CleanEvent]], profiles: Mapping[str, Profile], tally: Tally, rules: ProfileRules) -> Walk:

@@ -2,6 +2,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from streams.profile.popularity_board import PopularityBoard
 from streams.profile.popularity_counter import PopularityCounter
 from streams.profile.profile import Profile
@@ -74,3 +77,17 @@ def test_the_second_trigger_of_a_shopper_is_in_the_second_round() -> None:
     assert [[trigger.offset for trigger in triggers] for triggers in found.rounds] == [[0, 2], [1, 4], [3]]
     assert set(found.changed) == {"k1.a", "k1.b"}
     assert set(found.queries()) == {"tea"}
+
+
+@given(st.text("abcd", max_size=30), st.integers(1, 12))
+def test_groups_hold_every_trigger_once_and_each_shoppers_in_order(users: str, most: int) -> None:
+    found = walked([event(n, user, "search", query="tea", at_s=n) for n, user in enumerate(users)])
+    groups = list(found.groups(most))
+    flat = [trigger for rounds in groups for triggers in rounds for trigger in triggers]
+    assert sorted(trigger.offset for trigger in flat) == list(range(len(users)))
+    for user in set(users):
+        assert [t.offset for t in flat if t.event["pseudonym"] == f"k1.{user}"] == [n for n, u in enumerate(users) if u == user]
+    for rounds in groups:
+        assert sum(map(len, rounds)) <= most
+        for triggers in rounds:
+            assert len({trigger.event["pseudonym"] for trigger in triggers}) == len(triggers)
