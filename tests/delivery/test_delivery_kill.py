@@ -25,7 +25,7 @@ from streams.wire.codec import local_codecs
 from tests.support.apache_kafka import ApacheKafka
 from tests.support.deployment import STAGE_ORDER, Deployment, deployed
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.soak, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(400)]
 
 SETTINGS = {
     "VEILSTREAM_MODEL": "hashing",

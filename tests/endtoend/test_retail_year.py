@@ -15,7 +15,7 @@ from streams.settings import Settings
 from streams.wire.codec import local_codecs
 from tests.support.deployment import STAGE_ORDER, Deployment
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.soak, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(1500)]
 
 DAY_MS = 86_400_000
 CODECS = local_codecs()
