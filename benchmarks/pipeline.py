@@ -25,7 +25,7 @@ from streams.wire.codec import local_codecs
 from tests.support.apache_kafka import ApacheKafka
 from tests.support.deployment import Deployment, deployed
 
-EVENTS = int(os.environ.get("BENCH_EVENTS", "20000"))
+EVENTS = int(os.environ.get("BENCH_EVENTS", "50000"))
 RUNS = int(os.environ.get("BENCH_RUNS", "5"))
 STAGES = ("ingest", "profile", "feedback")
 SETTINGS = {"VEILSTREAM_MODEL": "hashing", "VEILSTREAM_COMMIT_INTERVAL_S": "0.3", "VEILSTREAM_THRESHOLD": "0.5"}
