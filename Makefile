@@ -37,10 +37,7 @@ check: $(DEV) ## Lint, types, fast tests
 	$(BIN)/python -m pytest -q -m "not kafka and not slow"
 
 test: $(DEV) ## Every test (Apache Kafka's need Java 17 and Maven)
-	$(BIN)/python -m pytest -m "not soak"
-
-soak: $(DEV) ## kill -9 of every stage with five seeds, and the whole retail year (Java 17 and Maven; half an hour)
-	$(BIN)/python -m pytest -m soak
+	$(BIN)/python -m pytest
 
 format: $(DEV) ## Format the code
 	$(BIN)/ruff check --fix .

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any, cast
 
-from aiokafka.errors import CommitFailedError, IllegalStateError
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from aiokafka.structs import OffsetAndMetadata
 from faust import App
 from faust.transport.consumer import ensure_TP
@@ -128,7 +128,7 @@ class BatchConsumer(base.Consumer):
         if records is None or self.should_stop:
             return
         if not self.flow_active:
-            await self.perform_seek()
+            await self._drop()
             return
         for raw_tp, run in records.items():
             if not self.flow_active or self.app.consumer_generation_id != generation:
@@ -148,11 +148,22 @@ class BatchConsumer(base.Consumer):
                 self._ledger.delivered(tp, run[0].offset, run[-1].offset)
                 yield tp, self._to_batch(tp, run, begins)
 
+    async def _drop(self) -> None:
+        """What came during a rebalance is thrown away; recovery, which ends every rebalance, seeks as well."""
+        try:
+            if self.assignment():
+                await self.perform_seek()
+        except (KafkaError, AssertionError) as error:  # aiokafka asserts that something is assigned
+            self.log.warning("partitions moved while they were sought: %s", type(error).__name__)
+
     async def _fetch_again(self, tp: TP) -> None:
         """What was fetched is thrown away: go back to where it should have begun."""
         async with self._seeking:
-            if tp in self._begins and tp in self.assignment():
-                await self.seek(tp, self._begins[tp])
+            try:
+                if tp in self._begins and tp in self.assignment():
+                    await self.seek(tp, self._begins[tp])
+            except IllegalStateError:
+                self.log.warning("%s/%d moved while it was sought", tp.topic, tp.partition)
 
     def _to_batch(self, tp: TP, run: list[Any], begins: int) -> BatchMessage:
         last = run[-1]

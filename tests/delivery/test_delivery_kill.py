@@ -1,4 +1,5 @@
-"""kill -9 of every stage at a random moment during a replay of the simulated shop: nothing lost, nothing doubled."""
+"""kill -9 of every stage at a random moment during a replay of the simulated shop, and a rolling deployment: nothing lost,
+nothing doubled."""
 
 from __future__ import annotations
 
@@ -8,7 +9,9 @@ import shutil
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -91,9 +94,8 @@ def profiles(deployment: Deployment) -> dict[str, Any]:
     return found
 
 
-def run(deployment: Deployment, kills: list[tuple[float, str]], *, wipe: bool = False) -> dict[str, Any]:
-    """Replay the history; ``kills``: after how many seconds which stage; ``wipe``: its local state is lost with it. Everything is
-    compared at the end."""
+def run(deployment: Deployment, actions: Sequence[tuple[float, Callable[[], None]]] = ()) -> dict[str, Any]:
+    """Replay the history; ``actions``: after how many seconds what is done meanwhile. All that came out in the end."""
     deployment.start()
     asyncio.run(publish(deployment, None, 0))
     deployment.drain("catalogue")
@@ -102,12 +104,9 @@ def run(deployment: Deployment, kills: list[tuple[float, str]], *, wipe: bool = 
     async def replay() -> None:
         publishing = asyncio.create_task(publish(deployment, account, 6.0))
         begin = time.monotonic()
-        for at_s, stage in kills:
+        for at_s, action in actions:
             await asyncio.sleep(max(0.0, begin + at_s - time.monotonic()))
-            deployment.kill(stage)
-            if wipe:
-                shutil.rmtree(deployment.folder / "state" / stage, ignore_errors=True)
-            deployment.start(stage, ready=False)
+            await asyncio.to_thread(action)
         await publishing
 
     asyncio.run(replay())
@@ -119,7 +118,7 @@ def run(deployment: Deployment, kills: list[tuple[float, str]], *, wipe: bool = 
         if not summary["lost"] or time.monotonic() > deadline:
             break
         time.sleep(1)
-    assert deployment.stop() == dict.fromkeys(STAGE_ORDER, 0)
+    assert set(deployment.stop().values()) == {0}
     ids = {topic: Counter(map(record_id, deployment.read(topic))) for topic in STAGE_OUTPUTS}
     popularity: Counter[str] = Counter()
     newest: dict[tuple[int, str], float] = {}
@@ -155,7 +154,7 @@ def undisturbed(kafka: ApacheKafka, tmp_path_factory: pytest.TempPathFactory) ->
     """The same replay without a kill, and its keys."""
     folder = tmp_path_factory.mktemp("undisturbed")
     with deployed(folder, kafka.bootstrap_servers, f"u{uuid.uuid4().hex[:8]}.", **SETTINGS) as deployment:
-        result = run(deployment, [])
+        result = run(deployment)
         assert result["summary"]["lost"] == 0
         assert result["summary"]["duplicated"] == 0
         assert len(result["recommended"]) > 300
@@ -164,15 +163,45 @@ def undisturbed(kafka: ApacheKafka, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.mark.parametrize("seed", range(5))
 def test_kill_every_stage(kafka: ApacheKafka, tmp_path: Path, undisturbed: tuple[Path, dict[str, Any]], seed: int) -> None:
-    folder, expected = undisturbed
+    """With even seeds a stage loses its local state as well."""
     rng = random.Random(seed)
     stages = list(STAGE_ORDER)
     rng.shuffle(stages)
-    kills = sorted((rng.uniform(0.5, 7.0), stage) for stage in stages)
-    with deployed(tmp_path, kafka.bootstrap_servers, f"k{uuid.uuid4().hex[:8]}.", **SETTINGS) as deployment:
-        for key in (folder / "keys").iterdir():  # the same keys give the same ids
-            (tmp_path / "keys" / key.name).write_bytes(key.read_bytes())
-        found = run(deployment, kills, wipe=seed % 2 == 0)
+
+    def kill(deployment: Deployment, stage: str) -> None:
+        deployment.kill(stage)
+        if seed % 2 == 0:
+            shutil.rmtree(deployment.folder / "state" / stage, ignore_errors=True)
+        deployment.start(stage, ready=False)
+
+    with disturbed(kafka, tmp_path, undisturbed) as deployment:
+        found = run(deployment, sorted((rng.uniform(0.5, 7.0), partial(kill, deployment, stage)) for stage in stages))
+    compare(found, undisturbed[1])
+
+
+def test_workers_come_and_go(kafka: ApacheKafka, tmp_path: Path, undisturbed: tuple[Path, dict[str, Any]]) -> None:
+    """A rolling deployment: each stage gets a second worker, then the first one is asked to stop."""
+
+    def leave(deployment: Deployment, stage: str) -> None:
+        assert deployment.stop(stage) == {stage: 0}
+
+    with disturbed(kafka, tmp_path, undisturbed) as deployment:
+        come = [(1.0, partial(deployment.start, f"{stage}-2", ready=False)) for stage in STAGE_ORDER]
+        go = [(4.0 + n, partial(leave, deployment, stage)) for n, stage in enumerate(STAGE_ORDER)]
+        found = run(deployment, [*come, *go])
+    compare(found, undisturbed[1])
+
+
+@contextmanager
+def disturbed(kafka: ApacheKafka, folder: Path, undisturbed: tuple[Path, dict[str, Any]]) -> Iterator[Deployment]:
+    """A deployment with the keys of the undisturbed one, so that the ids are the same."""
+    with deployed(folder, kafka.bootstrap_servers, f"k{uuid.uuid4().hex[:8]}.", **SETTINGS) as deployment:
+        for key in (undisturbed[0] / "keys").iterdir():
+            (folder / "keys" / key.name).write_bytes(key.read_bytes())
+        yield deployment
+
+
+def compare(found: dict[str, Any], expected: dict[str, Any]) -> None:
     assert found["summary"]["lost_by_topic"] == {"clean": 0, "dead_letters": 0, "feedback": 0}
     assert found["summary"]["duplicated_by_topic"] == dict.fromkeys(found["summary"]["duplicated_by_topic"], 0)
     assert found["doubled"] == {topic: [] for topic in STAGE_OUTPUTS}

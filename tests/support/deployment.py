@@ -82,13 +82,15 @@ class Deployment:
         return self.folder / f"{stage}.log"
 
     def start(self, *stages: str, ready: bool = True, timeout: float = 120) -> None:
-        """Start stages and wait until they say that they are ready."""
+        """Start stages and wait until they say that they are ready. ``profile-2`` is another worker of profile."""
         for stage in stages or STAGE_ORDER:
             port = self.ports[stage] = free_port()
+            name, _, copy = stage.partition("-")
+            own = {"VEILSTREAM_METRICS_PORT": str(port), "VEILSTREAM_STATE_DIR": str(self.folder / f"state{copy}")}
             with self.log(stage).open("ab") as log:
                 self.processes[stage] = subprocess.Popen(
-                    [sys.executable, "-m", "streams.cli.main", "worker", "--stage", stage],
-                    env={**self.environment, "VEILSTREAM_METRICS_PORT": str(port)},
+                    [sys.executable, "-m", "streams.cli.main", "worker", "--stage", name],
+                    env={**self.environment, **own},
                     cwd=self.folder,
                     stdout=log,
                     stderr=log,
