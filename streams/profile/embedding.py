@@ -93,10 +93,12 @@ def embed(
     places = np.array(rows, np.intp)
     vectors = _gather(places, own, catalogue, scratch)
     event_types = [entry.event_type for entry in entries]
-    coefficients, vector = _unit(_decayed(entries, half_life_ms), vectors[: len(entries)])
+    weights = _decayed(entries, half_life_ms)
+    coefficients, vector = _unit(np.array(weights, np.float32), vectors[: len(entries)], sum(map(abs, weights)))
     if asked is not None:
         share = blend if vector.any() else 1.0
-        coefficients, vector = _unit(np.append(coefficients * np.float32(1.0 - share), np.float32(share)), vectors)
+        blended = np.append(coefficients * np.float32(1.0 - share), np.float32(share))
+        coefficients, vector = _unit(blended, vectors, float(np.abs(blended).sum()))
         event_types.append(SEARCH)
     return Embedding(vector, coefficients, items, places, own, event_types)
 
@@ -109,18 +111,17 @@ def _gather(rows: npt.NDArray[np.intp], queries: Sequence[FloatArray], catalogue
     return scratch[: count + len(queries)]
 
 
-def _decayed(entries: Sequence[Entry], half_life_ms: float) -> FloatArray:
+def _decayed(entries: Sequence[Entry], half_life_ms: float) -> list[float]:
     """Their weights at the newest element's time: any later time would only add a factor that normalising takes away again."""
-    if not entries:
-        return np.zeros(0, np.float32)
-    newest = max([entry.time_ms for entry in entries])
-    return np.array([entry.weight * 2.0 ** ((entry.time_ms - newest) / half_life_ms) for entry in entries], np.float32)
+    newest = max([entry.time_ms for entry in entries], default=0)
+    return [entry.weight * 2.0 ** ((entry.time_ms - newest) / half_life_ms) for entry in entries]
 
 
-def _unit(coefficients: FloatArray, vectors: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Coefficients scaled so that their sum of vectors has unit length, and that sum; zeros where the vectors cancel each other."""
+def _unit(coefficients: FloatArray, vectors: FloatArray, magnitude: float) -> tuple[FloatArray, FloatArray]:
+    """Coefficients scaled so that their sum of vectors has unit length, and that sum; zeros where the vectors cancel each other.
+    ``magnitude`` is the sum of the coefficients' absolute values."""
     total = coefficients @ vectors
-    norm = np.float32(sqrt(total @ total))
-    if norm <= _CANCELLED * np.abs(coefficients).sum():
+    norm = sqrt(total @ total)
+    if norm <= _CANCELLED * magnitude:
         return np.zeros_like(coefficients), np.zeros_like(total)
     return coefficients / norm, total / norm

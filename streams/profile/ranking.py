@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -42,6 +43,14 @@ def most_requests(matrix: ItemMatrix) -> int:
     return max(1, _CHUNK // max(1, len(matrix.ids)))
 
 
+class Catalogue(NamedTuple):
+    """The item matrix as it stands while nothing is awaited."""
+
+    dimension: int
+    rows: Mapping[str, int]
+    vectors: FloatArray
+
+
 class Ranking:
     """Requests whose scores are one matrix product. They are answered run by run, since what one answer recommends may be
     excluded from another."""
@@ -56,16 +65,17 @@ class Ranking:
     ) -> None:
         self._matrix = matrix
         self._rules = rules
+        catalogue = self._catalogue = Catalogue(matrix.dimension, matrix.rows, matrix.vectors)
         self._scratch = scratch_for(requests, matrix.dimension)
         self._embeddings = [
-            embed(request, matrix, queries, self._scratch, half_life_ms=rules.half_life_ms, blend=rules.search_blend)
+            embed(request, catalogue, queries, self._scratch, half_life_ms=rules.half_life_ms, blend=rules.search_blend)
             for request in requests
         ]
         if not requests:
             return
         self._users = np.stack([embedding.vector for embedding in self._embeddings])
         self._priors, self._which = _priors(requests, matrix, board, rules.popularity_weight)
-        self._scores = self._users @ matrix.vectors.T
+        self._scores = self._users @ catalogue.vectors.T
         closed = self._priors + closed_rows(matrix.recommendable)
         self._scores += closed if len(closed) == 1 else closed[self._which]
 
@@ -79,15 +89,15 @@ class Ranking:
         exclude(scores, excluded, matrix.rows)
 
         pairs = propose(scores, rules.top_k, rules.threshold, margin(matrix.dimension))
-        numbers = np.stack((cosines(users, matrix.vectors, pairs), self._priors[which[pairs.users], pairs.rows]), axis=1)
+        numbers = np.stack((cosines(users, self._catalogue.vectors, pairs), self._priors[which[pairs.users], pairs.rows]), axis=1)
         chosen = best(pairs, numbers, matrix.ids, users=len(users), count=rules.top_k, threshold=rules.threshold)
 
         rows, numbers = pairs.rows[chosen.places], numbers[chosen.places]
         reasons = explain(
             embeddings,
-            lambda embedding: embedding.parts(matrix, self._scratch),
+            lambda embedding: embedding.parts(self._catalogue, self._scratch),
             counts=chosen.counts,
-            vectors=matrix.vectors[rows],
+            vectors=self._catalogue.vectors[rows],
             priors=numbers[:, 1],
             most=rules.reasons_max,
         )

@@ -24,9 +24,9 @@ class Lanes:
         self._closed = False
 
     async def submit(self, batch: FetchedBatch) -> None:
-        """Returns when the batch is in line; never once the lanes are closed, or something failed."""
+        """Returns when the batch is in line. Once the lanes are closed it is dropped: it is not committed, so it comes again."""
         if self._closed:
-            await asyncio.Event().wait()
+            return
         queue = self._queues.get(batch.partition)
         if queue is None:
             queue = self._queues[batch.partition] = asyncio.Queue(_WAITING)
@@ -53,9 +53,12 @@ class Lanes:
 
     async def stop(self) -> None:
         """Drop what is in line and interrupt what is being applied: nothing of it is committed, all of it comes again."""
+        self._closed = True
         for worker in self._workers:
             worker.cancel()
         await asyncio.gather(*self._workers, return_exceptions=True)
+        for queue in self._queues.values():
+            _empty(queue)
 
     async def _work(self, queue: asyncio.Queue[FetchedBatch]) -> None:
         while True:
@@ -63,7 +66,15 @@ class Lanes:
             try:
                 await self._run(batch)
             except Exception as error:  # noqa: BLE001 - whatever it is, the process ends with it
+                self._closed = True
                 self._failed.set()
                 self._fail(error)
+                _empty(queue)
                 return
             queue.task_done()
+
+
+def _empty(queue: asyncio.Queue[FetchedBatch]) -> None:
+    """Whoever waits for room in it goes on: Faust ends only when the agent has taken everything that it was given."""
+    while not queue.empty():
+        queue.get_nowait()

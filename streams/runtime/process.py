@@ -119,7 +119,7 @@ class StageProcess:
             rejects=RejectGuard(settings.reject_share_max, settings.reject_window),
             metrics=self._parts.metrics,
             commit_now=commit_now,
-            timer_topic=settings.topic_prefix + spec.sources[0],
+            sources=[settings.topic_prefix + name for name in spec.sources],
             before_partition=self._catch_up,
         )
 
@@ -230,12 +230,12 @@ class StageProcess:
     async def _shut_down(self, writer: OutputWriter, tail: TailReader, status: StatusServer) -> None:
         self._parts.metrics.ready.set(0)
         stops: list[Callable[[], Awaitable[None]]] = [*(f.stop for f in self._parts.followers), tail.stop, writer.stop, status.stop]
-        if self._lanes is not None:
-            if self._failure is None:
-                await self._lanes.finish(_STOP_S)
-            stops.insert(0, self._lanes.stop)
         if self._app is not None and self._app.started:
             stops.insert(0, self._app.stop)
+        if self._lanes is not None:
+            if self._failure is None and not await self._lanes.finish(_STOP_S):
+                log.warning("%s: what is still being applied is interrupted, and will come again", self._parts.spec.name)
+            stops.insert(0, self._lanes.stop)
         for stop in stops:
             try:
                 await stop()

@@ -27,6 +27,8 @@ MAX_BACKOFF_S = 10.0
 RENEW_AFTER_RECORDS = 10_000
 """An idle partition's committed output positions are renewed when the outputs have moved on by this much, so that a
 later take-over reads a short tail."""
+REMEMBERED_MOST = 100_000
+"""Outputs a partition, found at a take-over and not caused again, that are remembered."""
 
 
 class DeadLetters(Protocol):
@@ -60,6 +62,8 @@ class _Lane:
     tag: bytes
     written: set[tuple[str, bytes]] = field(default_factory=set)
     """Outputs that are at the broker while the state that goes with them may not be."""
+    remembered: set[tuple[str, bytes]] = field(default_factory=set)
+    """Those of them that no source record has caused again: a timer may."""
 
 
 @dataclass(slots=True)
@@ -82,7 +86,8 @@ class BatchRunner:
     """One a stage and process. Batches of one partition number (of any source) are run strictly one after the other, in the order
     of the calls; those of different ones overlap, so that one is computed while another waits for the broker.
 
-    ``outputs`` maps each output topic to whether it is written only to the source's own partition number.
+    ``outputs`` maps each output topic to whether it is written only to the source's own partition number. ``sources`` are the full
+    names of the stage's source topics where it has several.
     """
 
     def __init__(
@@ -99,7 +104,7 @@ class BatchRunner:
         rejects: RejectGuard,
         metrics: StageMetrics,
         commit_now: Callable[[], Awaitable[None]],
-        timer_topic: str | None = None,
+        sources: Sequence[str] = (),
         before_partition: Callable[[int], Awaitable[None]] | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -113,7 +118,7 @@ class BatchRunner:
         self._dead_letters = dead_letters
         self._rejects = rejects
         self._metrics = metrics
-        self._timer_topic = timer_topic
+        self._source_topics = tuple(sources)
         self._before_partition = before_partition
         self._sleep = sleep
         self._commit_now = commit_now
@@ -135,7 +140,7 @@ class BatchRunner:
         if not isinstance(self._handler, PartitionOwner):
             return
         for key in sorted(self._owned):
-            if key[0] == self._timer_topic:
+            if key[0] == self._source_topics[0]:
                 async with self._locks[key[1]]:
                     await self._insist(key, functools.partial(self._close_due, key))
 
@@ -251,10 +256,10 @@ class BatchRunner:
         return BatchResult([self._dead_letters.build(record, error, attempt=2)], {}, 1, {error.reason.value: 1})
 
     async def _write(self, source: _Source, partition: int, result: BatchResult) -> None:
-        written = source.lane.written
+        written, remembered = source.lane.written, source.lane.remembered
         outputs = result.outputs
-        if written:
-            outputs = [o for o in outputs if (o.topic, o.record_id) not in written]
+        if written or remembered:
+            outputs = [o for o in outputs if (o.topic, o.record_id) not in written and (o.topic, o.record_id) not in remembered]
             self._metrics.suppressed.inc(len(result.outputs) - len(outputs))
         if outputs:
             with self._metrics.write_seconds.time():
@@ -262,18 +267,27 @@ class BatchRunner:
             self._metrics.outputs.inc(len(outputs))
         if result.state:
             await self._table.apply(partition, result.state)
-        if written:
-            written.difference_update((o.topic, o.record_id) for o in result.outputs)
+        if written or remembered:
+            again = {(o.topic, o.record_id) for o in result.outputs}
+            written -= again
+            remembered -= again
 
     async def _take_over(self, key: tuple[str, int], generation: int) -> _Source:
         source = self._sources.get(key)
         if source is not None and source.is_sure and source.generation == generation:
             return source
         async with self._taking_over:  # one tail reader serves all
+            for topic in self._source_topics:
+                # What one source caused, another may cause again: all that is written must be known before anything more is.
+                sibling = (topic, key[1])
+                if sibling != key and sibling in self._owned:
+                    await self._take_over_now(sibling, generation)
             return await self._take_over_now(key, generation)
 
     async def _take_over_now(self, key: tuple[str, int], generation: int) -> _Source:
         source = self._sources.get(key)
+        if source is not None and source.is_sure and source.generation == generation:
+            return source
         topic, partition = key
         if source is None:
             lane = self._lanes.setdefault(partition, _Lane(source_tag(self._stage, partition)))
@@ -327,6 +341,8 @@ class BatchRunner:
 
     def _settle(self, lane: _Lane, partition: int) -> None:
         if lane.written and all(s.next_offset >= s.settled_at for (_, p), s in self._sources.items() if p == partition):
+            if len(lane.remembered) < REMEMBERED_MOST:
+                lane.remembered |= lane.written
             lane.written.clear()
 
     def _positions(self, source: _Source) -> Positions:

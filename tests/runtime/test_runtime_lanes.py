@@ -94,9 +94,31 @@ def test_finish_takes_nothing_more() -> None:
         lanes = Lanes(runs, refuse)
         await lanes.submit(batch(0, 0))
         assert await lanes.finish(5)
-        with pytest.raises(asyncio.TimeoutError):
-            await asyncio.wait_for(lanes.submit(batch(0, 1)), 0.05)
+        for offset in range(1, 9):  # the agent is not held up: Faust waits for it
+            await asyncio.wait_for(lanes.submit(batch(0, offset)), 5)
         assert runs.seen == {0: [0]}
+        await lanes.stop()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("ends", ["fails", "is stopped"])
+def test_whoever_waits_for_a_lane_that_ends_goes_on(ends: str) -> None:
+    async def run() -> None:
+        gate, told = asyncio.Event(), list[BaseException]()
+        lanes = Lanes(Runs(gate=gate), told.append)
+        await lanes.submit(batch(0, 0, "broken"))
+        await asyncio.sleep(0)
+        await lanes.submit(batch(0, 1))
+        waiting = asyncio.create_task(lanes.submit(batch(0, 2)))
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        if ends == "fails":
+            gate.set()
+        else:
+            await lanes.stop()
+        await asyncio.wait_for(waiting, 5)
+        assert len(told) == (ends == "fails")
         await lanes.stop()
 
     asyncio.run(run())
