@@ -47,6 +47,7 @@ bench: bench-pipeline ## Every benchmark
 
 bench-%: $(DEV) ## One benchmark: bench-pipeline
 	$(BIN)/python -m benchmarks.$*
+	$(BIN)/python -m benchmarks.report
 
 lock: ## Renew both lock files from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -q -o requirements.lock

@@ -1,0 +1,62 @@
+"""Writes the tables of README.md from the results, so that the two can't differ: ``python -m benchmarks.report``."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.harness import RESULTS
+
+README = Path(__file__).resolve().parent / "README.md"
+
+
+def write_tables() -> None:
+    """Renew the text between ``<!-- NAME -->`` and ``<!-- /NAME -->`` for every result there is."""
+    text = README.read_text(encoding="utf-8")
+    for name, table in TABLES.items():
+        path = RESULTS / f"{name}.json"
+        if path.exists():
+            result = json.loads(path.read_text(encoding="utf-8"))
+            lines = "\n".join((*table(result), "", _where(result)))
+            text, found = re.subn(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", lambda m, t=lines: f"{m[1]}{t}\n{m[2]}", text, flags=re.S)  # type: ignore[misc]
+            if not found:
+                raise SystemExit(f"error: README.md has no place for {name}; put <!-- {name} --> and <!-- /{name} --> where its table goes")
+    README.write_text(text, encoding="utf-8")
+
+
+def _where(result: dict[str, Any]) -> str:
+    machine = result["machine"]
+    return f"{machine['processor']}, {machine['cores']} cores, {machine['measured_at'][:10]}; every run is in the results file."
+
+
+def _rows(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    return [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows)]
+
+
+def _pipeline(result: dict[str, Any]) -> list[str]:
+    rows = [[name, f"{result[f'{name}_median']:,.0f}"] for name in ("veilstream", "plain_faust")]
+    rounds = ", ".join(f"{a / b:.2f}" for a, b in zip(*result["runs"].values(), strict=True))
+    return [
+        *_rows(["whole pipeline", "events/s, median"], rows),
+        "",
+        f"Veilstream is **{result['ratio_median']:.1f} ×** as fast (median of the rounds: {rounds}).",
+    ]
+
+
+def _avro(result: dict[str, Any]) -> list[str]:
+    rows = [
+        [name, f"{ratio['fastavro_median']:.1f}", f"{ratio['compiled_median']:.1f}", f"{ratio['ratio_median']:.1f} ×"]
+        for name, ratio in result.items()
+        if name != "machine"
+    ]
+    return _rows(["one value, µs", "fastavro", "compiled", "faster"], rows)
+
+
+TABLES = {"pipeline": _pipeline, "avro": _avro}
+
+
+if __name__ == "__main__":
+    write_tables()
