@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN := $(VENV)/.runtime-installed
 DEV := $(VENV)/.dev-installed
+PEERS := $(VENV)/.bench-installed
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check format bench clean lock
@@ -27,6 +28,10 @@ $(DEV): $(RUN) requirements-dev.lock
 	$(BIN)/python -m pip install --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	@touch $@
 
+$(PEERS): $(DEV) requirements-bench.lock
+	$(BIN)/python -m pip install --disable-pip-version-check --require-hashes -r requirements-bench.lock
+	@touch $@
+
 demo: $(RUN) ## Everything against a simulated shop, for three minutes at most (KEEP=1: until stopped)
 	$(BIN)/veilstream demo $(if $(KEEP),--keep)
 
@@ -43,15 +48,16 @@ format: $(DEV) ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: bench-pipeline ## Every benchmark
+bench: bench-avro bench-encoder bench-pipeline ## Every benchmark
 
-bench-%: $(DEV) ## One benchmark: bench-pipeline
+bench-%: $(PEERS) ## One benchmark: bench-avro, bench-encoder, bench-pipeline
 	$(BIN)/python -m benchmarks.$*
 	$(BIN)/python -m benchmarks.report
 
-lock: ## Renew both lock files from pyproject.toml (needs uv)
+lock: ## Renew the lock files from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -q -o requirements.lock
 	uv pip compile pyproject.toml --universal --python-version 3.11 --group dev --generate-hashes --no-annotate --no-header -q -c requirements.lock -o requirements-dev.lock
+	uv pip compile pyproject.toml --universal --python-version 3.11 --group bench --generate-hashes --no-annotate --no-header -q -c requirements-dev.lock -o requirements-bench.lock
 
 clean: ## Remove what was built and what demos and tests left; .venv stays
 	rm -rf var build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

@@ -55,7 +55,25 @@ def _avro(result: dict[str, Any]) -> list[str]:
     return _rows(["one value, µs", "fastavro", "compiled", "faster"], rows)
 
 
-TABLES = {"pipeline": _pipeline, "avro": _avro}
+def _encoder(result: dict[str, Any]) -> list[str]:
+    names = ("veilstream", "sentence_transformers", "one_by_one")
+    ratios = [1.0, result["to_sentence_transformers"]["ratio_median"], result["to_one_by_one"]["ratio_median"]]
+    rows = [[name, f"{result['medians'][name]:,.0f}", f"{ratio:.2f} ×"] for name, ratio in zip(names, ratios, strict=True)]
+    rounds = result["runs"]
+    spread = ", ".join(f"{a / b:.2f}" for a, b in zip(rounds["veilstream"], rounds["sentence_transformers"], strict=True))
+    return [
+        *_rows(["encoder", "texts/s, median", "veilstream is faster by"], rows),
+        "",
+        f"Engine {result['engine']}; rounds beside sentence-transformers: {spread}. {result['tokens'] / result['texts']:.1f} tokens a text, "
+        f"{result['padding_share']:.1%} of the positions are padding. Worst cosine error {result['worst_cosine_error']:.1e}. "
+        f"Useful operations run at {result['share_of_gemm_median']:.0%} of torch's fp32 GEMM rate "
+        f"({result['medians']['gemm']:.0f} GFLOP/s).",
+        "",
+        "![texts per second](results/encoder.png)",
+    ]
+
+
+TABLES = {"encoder": _encoder, "pipeline": _pipeline, "avro": _avro}
 
 
 if __name__ == "__main__":

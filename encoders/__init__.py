@@ -15,8 +15,8 @@ def load_encoder(name_or_path: str, device: str = "auto", precision: str = "auto
     ``"hashing"`` is one without a model, for trying the flow: it knows spelling, not meaning.
 
     Only safetensors weights are loaded, never pickles and never remote code. ``device`` is auto, cpu or cuda[:n];
-    ``precision`` auto, fp32, bf16 or fp16; ``token_budget`` bounds the padded tokens of one forward pass. Raises
-    ConfigurationError that names what is missing or wrong.
+    ``precision`` auto (the fastest that is exact enough on this machine), int16, fp32, bf16 or fp16; ``token_budget`` bounds the padded
+    tokens of one forward pass. Raises ConfigurationError that names what is missing or wrong.
     """
     if name_or_path == "hashing":
         from encoders.hashing import HashingEncoder

@@ -1,92 +1,90 @@
-"""A BERT-family model as a function from texts to unit vectors, in length-sorted batches under a token budget."""
+"""A BERT-family model as a function from texts to unit vectors: tokenized, cut into batches, computed by an engine on all its lanes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any, cast
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
+from encoders.engines.engine import Engine, Vectors
+from encoders.engines.selection import Trial
 from encoders.texts import check_texts
 
-MAX_CHARACTERS = 20_000
-"""Characters of a text that are tokenized at all; the model reads far fewer tokens."""
+_CHUNK = 1024
+"""Texts tokenized at a time; the next ones are, while these are computed."""
 
-Vectors = npt.NDArray[np.float32]
+
+@dataclass(frozen=True, slots=True)
+class BatchCounts:
+    """What encoding took."""
+
+    tokens: int
+    padding: int
+    """Positions computed beside the tokens."""
 
 
 class Encoder:
-    """Immutable after construction; ``encode`` may be called from one thread at a time."""
+    """Immutable after construction; any thread may call it."""
 
     def __init__(
         self,
-        model: torch.nn.Module,
-        tokenizer: Any,
+        engine: Engine,
+        tokenize: Callable[[Sequence[str]], list[list[int]]],
         *,
-        pooling: str,
-        max_tokens: int,
-        lower_case: bool,
-        prompt: str,
         version: str,
         token_budget: int,
+        trials: Sequence[Trial] = (),
     ) -> None:
-        self._model = model
-        self._tokenizer = tokenizer
-        self._pooling = pooling
-        self._max_tokens = max_tokens
-        self._lower_case = lower_case
-        self._prompt = prompt
-        self._token_budget = token_budget
-        self._device = next(model.parameters()).device
+        self._engine = engine
+        self._tokenize = tokenize
+        self._token_budget = min(token_budget, engine.batch_tokens)
+        self._threads = ThreadPoolExecutor(engine.lanes, thread_name_prefix="encode")
         self.version = version
-        """Twelve hexadecimal characters of the weights and of what else decides the vectors."""
-        self.dimension = int(cast(Any, model).config.hidden_size)
+        """Twelve hexadecimal characters of the weights and of what else decides the vectors, but not of the engine."""
+        self.dimension = engine.dimension
+        self.lanes = engine.lanes
+        self.engine = engine.name
+        self.trials = tuple(trials)
+        """How the engine was chosen; empty where it was asked for by name."""
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         """float32 [n, dimension], unit length, in input order. An empty text has a vector too (that of no words).
 
         Raises TypeError that names the index where an element is not text. Lone surrogates count as no characters, and only the
-        first MAX_CHARACTERS are read.
+        first ``tokens.MAX_CHARACTERS`` are read.
         """
+        return self.encode_counted(texts)[0]
+
+    def encode_counted(self, texts: Sequence[str]) -> tuple[Vectors, BatchCounts]:
+        """``encode``, and what it took."""
         check_texts(texts)
-        prepared = [self._prepare(text) for text in texts]
-        vectors = np.empty((len(prepared), self.dimension), dtype=np.float32)
-        if not prepared:
-            return vectors
-        tokens = self._tokenizer(prepared, truncation=True, max_length=self._max_tokens, padding=False, return_attention_mask=False)[
-            "input_ids"
-        ]
-        lengths = np.fromiter((len(ids) for ids in tokens), dtype=np.int64, count=len(tokens))
-        for rows in token_batches(lengths, self._token_budget):
-            vectors[rows] = self._forward([tokens[row] for row in rows])
-        return vectors
+        vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
+        tokens = padding = 0
+        before: list[Future[int]] = []
+        for start in range(0, len(texts), _CHUNK):
+            rows = self._tokenize(texts[start : start + _CHUNK])
+            lengths = np.fromiter((len(row) for row in rows), dtype=np.int64, count=len(rows))
+            tokens += int(lengths.sum())
+            begun = self._begin(rows, lengths, vectors[start : start + len(rows)])
+            padding += sum(_results(before))
+            before = begun
+        return vectors, BatchCounts(tokens, padding + sum(_results(before)))
 
-    def _prepare(self, text: str) -> str:
-        text = self._prompt + text[:MAX_CHARACTERS]
-        if not text.isascii():
-            text = text.encode("utf-8", "ignore").decode("utf-8")
-        return text.lower() if self._lower_case else text
+    def close(self) -> None:
+        """Ends the threads. Nothing may be encoded afterwards."""
+        self._threads.shutdown()
 
-    def _forward(self, tokens: list[list[int]]) -> Vectors:
-        width = max(len(ids) for ids in tokens)
-        padding = self._tokenizer.pad_token_id or 0
-        ids = torch.tensor([row + [padding] * (width - len(row)) for row in tokens])
-        lengths = torch.tensor([len(row) for row in tokens])
-        mask = torch.arange(width)[None, :] < lengths[:, None]
-        with torch.inference_mode():
-            ids, mask = ids.to(self._device, non_blocking=True), mask.to(self._device, non_blocking=True)
-            # Rows of one length need no mask, and without one attention takes its faster path.
-            attention = None if bool((lengths == width).all()) else mask.long()
-            hidden = self._model(input_ids=ids, attention_mask=attention).last_hidden_state.float()
-            if self._pooling == "cls":
-                pooled = hidden[:, 0]
-            else:
-                weight = mask[:, :, None].float()
-                pooled = (hidden * weight).sum(1) / weight.sum(1)
-            unit = torch.nn.functional.normalize(pooled, dim=1)
-            return cast(Vectors, unit.cpu().numpy())
+    def _begin(self, rows: list[list[int]], lengths: npt.NDArray[np.int64], out: Vectors) -> list[Future[int]]:
+        # Few texts are shared among the lanes, too.
+        budget = min(self._token_budget, -(-int(lengths.sum()) // self.lanes))
+        return [self._threads.submit(self._compute, rows, batch, out) for batch in token_batches(lengths, budget)]
+
+    def _compute(self, rows: list[list[int]], batch: npt.NDArray[np.int64], out: Vectors) -> int:
+        out[batch], padding = self._engine.forward([rows[row] for row in batch])
+        return padding
 
 
 def token_batches(lengths: npt.NDArray[np.int64], budget: int) -> Iterator[npt.NDArray[np.int64]]:
@@ -97,3 +95,11 @@ def token_batches(lengths: npt.NDArray[np.int64], budget: int) -> Iterator[npt.N
         size = max(1, budget // max(1, int(lengths[order[start]])))
         yield order[start : start + size]
         start += size
+
+
+def _results(futures: Sequence[Future[int]]) -> list[int]:
+    try:
+        return [future.result() for future in futures]
+    finally:
+        for future in futures:
+            future.cancel()

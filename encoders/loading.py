@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,36 +15,108 @@ from transformers import AutoModel, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from encoders.encoder import Encoder
+from encoders.engines.engine import Engine
+from encoders.engines.int16_weights import unsupported
+from encoders.engines.selection import TEXTS, Trial, attempt, fastest
+from encoders.engines.torch_engine import TorchEngine
 from encoders.folder import check_files, locate, sentence_config, version
+from encoders.tokens import Tokens
 from streams.errors import ConfigurationError
 
-_PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+_LOG = logging.getLogger(__name__)
 _DEFAULT_MAX_TOKENS = 256
 
 
 def load(name_or_path: str, *, device: str, precision: str, token_budget: int) -> Encoder:
     """See ``encoders.load_encoder``."""
     target = _device(device)
-    dtype = _dtype(precision, target)
+    if precision != "auto":
+        _check_precision(precision, target)
     folder = locate(name_or_path)
     weights = check_files(folder)
     config = sentence_config(folder)
-    tokenizer, model = _from_files(folder, dtype)
+    tokenizer, model = _from_files(folder, _DTYPES.get(precision, torch.float32))
     max_tokens = min(config.max_tokens or _DEFAULT_MAX_TOKENS, _positions(model), tokenizer.model_max_length)
     if getattr(model, "pooler", None) is not None and hasattr(model.pooler, "dense"):
         model.pooler = None  # BERT's pooler is not used: its weights and its product are left out
-    encoder = Encoder(
-        model.eval().to(target),
-        tokenizer,
+    parts = _Parts(
+        model=model.eval().to(target),
         pooling=config.pooling,
-        max_tokens=max_tokens,
-        lower_case=config.lower_case,
-        prompt=config.prompt,
+        padding_id=tokenizer.pad_token_id or 0,
+        tokens=Tokens(tokenizer, max_tokens=max_tokens, lower_case=config.lower_case, prompt=config.prompt),
         version=version(folder, weights, config, max_tokens),
         token_budget=token_budget,
     )
+    encoder = parts.encoder("fp32" if precision in ("auto", "int16") else precision)
     _try_out(encoder, folder)
-    return encoder
+    if precision == "int16":
+        reason = unsupported(model.config)
+        if reason is not None:
+            raise ConfigurationError(f"VEILSTREAM_PRECISION=int16 is for BERT and RoBERTa, and {folder} has {reason}; use auto or fp32")
+        return _replaced(encoder, parts.encoder("int16"))
+    return _fastest(encoder, parts, target) if precision == "auto" else encoder
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """All that an encoder of this model is made of, whatever computes it."""
+
+    model: Any
+    """In fp32, or in the one precision asked for."""
+    pooling: str
+    padding_id: int
+    tokens: Tokens
+    version: str
+    token_budget: int
+
+    def encoder(self, precision: str, trials: Sequence[Trial] = ()) -> Encoder:
+        """Raises ImportError for int16 where the processor has no instructions for it."""
+        engine: Engine
+        if precision == "int16":
+            from encoders.engines.int16_engine import Int16Engine
+
+            engine = Int16Engine(self.model, pooling=self.pooling, lanes=torch.get_num_threads())
+        else:
+            dtype = _DTYPES[precision]
+            model = self.model if self.model.dtype == dtype else deepcopy(self.model).to(dtype)
+            engine = TorchEngine(
+                model, name=f"torch-{precision}", pooling=self.pooling, padding_id=self.padding_id, batch_tokens=self.token_budget
+            )
+        return Encoder(engine, self.tokens, version=self.version, token_budget=self.token_budget, trials=trials)
+
+
+def _fastest(reference: Encoder, parts: _Parts, device: torch.device) -> Encoder:
+    """Tries what may be faster than fp32 here; the rest is freed."""
+    expected = reference.encode(TEXTS)
+    encoders = {"fp32": reference}
+    for precision in _worth_trying(parts.model.config, device):
+        try:
+            encoders[precision] = parts.encoder(precision)
+        except ImportError as error:
+            _LOG.info("the %s engine is not used: %s", precision, error)
+    if len(encoders) == 1:
+        return reference
+    trials = [attempt(precision, encoder.encode, expected) for precision, encoder in encoders.items()]
+    best = fastest(trials)
+    for precision, encoder in encoders.items():
+        if precision != best:
+            encoder.close()
+    encoders[best].trials = tuple(trials)
+    return encoders[best]
+
+
+def _worth_trying(config: Any, device: torch.device) -> list[str]:
+    if device.type == "cuda":
+        return ["bf16", "fp16"] if torch.cuda.is_bf16_supported() else ["fp16"]
+    # bf16 pays on a CPU only where it multiplies it natively.
+    native = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+    return [*(["int16"] if unsupported(config) is None else []), *(["bf16"] if native else [])]
+
+
+def _replaced(old: Encoder, new: Encoder) -> Encoder:
+    old.close()
+    return new
 
 
 def _from_files(folder: Path, dtype: torch.dtype) -> tuple[Any, Any]:
@@ -102,15 +178,11 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def _dtype(precision: str, device: torch.device) -> torch.dtype:
-    if precision == "auto":
-        if device.type == "cuda":
-            return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-        # bf16 pays on a CPU only where it multiplies it natively.
-        return torch.bfloat16 if torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported() else torch.float32
-    if precision not in _PRECISIONS:
-        raise ConfigurationError(f"VEILSTREAM_PRECISION={precision} is none of auto, {', '.join(_PRECISIONS)}")
-    return _PRECISIONS[precision]
+def _check_precision(precision: str, device: torch.device) -> None:
+    if precision == "int16" and device.type != "cpu":
+        raise ConfigurationError("VEILSTREAM_PRECISION=int16 is for CPUs; use auto, bf16 or fp16 on a GPU")
+    if precision != "int16" and precision not in _DTYPES:
+        raise ConfigurationError(f"VEILSTREAM_PRECISION={precision} is none of auto, int16, {', '.join(_DTYPES)}")
 
 
 def _first_line(error: BaseException) -> str:

