@@ -23,14 +23,27 @@ from streams.simulator.catalogue import make_catalogue
 
 TEXTS = 2_000
 ONE_BY_ONE = 200
-_JOINED = (1, 1, 1, 2, 2, 3, 4, 6, 8)
 
 
 def shop_texts(count: int, seed: int) -> list[str]:
-    """Titles, one to eight of them joined."""
+    """A third queries of one to three words, a third titles, a quarter items as the catalogue stage encodes them (title, category, brand),
+    the rest descriptions of three to eight titles' length; English and Chinese.
+    """
     rng = random.Random(seed)
-    titles = [item.title for item in make_catalogue(3_000, rng)]
-    return [". ".join(rng.choice(titles) for _ in range(rng.choice(_JOINED))) for _ in range(count)]
+    items = make_catalogue(3_000, rng)
+
+    def text() -> str:
+        item, kind = rng.choice(items), rng.random()
+        if kind < 1 / 3:
+            words = item.title.split()
+            return " ".join(words[: rng.randint(1, 3)])
+        if kind < 2 / 3:
+            return item.title
+        if kind < 11 / 12:
+            return ". ".join(str(item.value[field]) for field in ("title", "category", "brand") if item.value.get(field))
+        return ". ".join(rng.choice(items).title for _ in range(rng.randint(3, 8)))
+
+    return [text() for _ in range(count)]
 
 
 def main() -> None:
