@@ -65,7 +65,8 @@ def _encoder(result: dict[str, Any]) -> list[str]:
         *_rows(["encoder", "texts/s, median", "veilstream is faster by"], rows),
         "",
         f"Engine {result['engine']}; rounds beside sentence-transformers: {spread}. "
-        f"{result['tokens'] / result['texts']:.1f} tokens a text, {result['padding_share']:.1%} of the positions are padding. Worst cosine error {result['worst_cosine_error']:.1e}. "
+        f"{result['tokens'] / result['texts']:.1f} tokens a text, {result['padding_share']:.1%} of the positions are padding. "
+        f"Worst cosine error {result['worst_cosine_error']:.1e}. "
         f"Useful operations run at {result['share_of_gemm_median']:.0%} of torch's fp32 GEMM rate "
         f"({result['medians']['gemm']:.0f} GFLOP/s).",
         "",
