@@ -79,7 +79,7 @@ class Settings(BaseSettings):
     # encoder
     model: str = Field("bundled", description="Encoder: `bundled`, a Hugging Face id, a local folder, or `hashing` (no model).")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:0 ...")
-    precision: str = Field("auto", description="auto, fp32, bf16, fp16.")
+    precision: str = Field("auto", description="auto (the fastest that is exact enough here), int16, fp32, bf16, fp16.")
     encoder_token_budget: int = Field(2048, ge=64, description="Padded tokens in one encoder batch.")
     item_text_characters: int = Field(
         1000, ge=16, le=10_000, description="Most characters of an item's title, category, brand and description that are encoded."
