@@ -24,7 +24,7 @@ from streams.settings import KafkaSettings, Settings
 from streams.wire.codec import Codecs, open_codecs
 
 if TYPE_CHECKING:
-    from encoders.async_encoder import AsyncEncoder
+    from encoders.serving.micro_batcher import MicroBatcher
 
 
 class Bootstrap:
@@ -62,15 +62,15 @@ class Bootstrap:
             on_dead_letter=metrics.dead_letter,
         )
 
-    def _encoder(self) -> AsyncEncoder:
+    def _encoder(self) -> MicroBatcher:
         from encoders import load_encoder
-        from encoders.async_encoder import AsyncEncoder
+        from encoders.serving.micro_batcher import MicroBatcher
 
         settings = self.settings
         encoder = load_encoder(
             settings.model, device=settings.device, precision=settings.precision, token_budget=settings.encoder_token_budget
         )
-        return AsyncEncoder(encoder)
+        return MicroBatcher(encoder)
 
     def _follow(self, topic: str, model: object) -> TopicFollower:
         apply = model.apply  # type: ignore[attr-defined]

@@ -24,7 +24,7 @@ def command(items: Path, events: Path, cutoff: str, top: int, out: Path, include
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from encoders import load_encoder
-    from encoders.async_encoder import AsyncEncoder
+    from encoders.serving.micro_batcher import MicroBatcher
     from streams.admin.csv_files import ReadReport, read_events, read_items
     from streams.backtest.history import EventsBefore
     from streams.backtest.runner import Backtest
@@ -44,7 +44,7 @@ def command(items: Path, events: Path, cutoff: str, top: int, out: Path, include
         before = EventsBefore(read_events(events, report), cutoff_ms)
         if not before.users:
             raise ConfigurationError(f"{events} has no event before {cutoff}")
-        encoder = AsyncEncoder(
+        encoder = MicroBatcher(
             load_encoder(settings.model, device=settings.device, precision=settings.precision, token_budget=settings.encoder_token_budget)
         )
         backtest = Backtest(settings, local_codecs(), encoder, cutoff_ms)

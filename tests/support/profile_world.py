@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from nacl.public import PrivateKey
 
-from encoders.async_encoder import AsyncEncoder
 from encoders.hashing import HashingEncoder
+from encoders.serving.micro_batcher import MicroBatcher
 from streams.catalogue.vectors import to_bytes, vector_key
 from streams.clock import FixedClock
 from streams.dead_letters import DeadLetterBuilder
@@ -139,7 +139,7 @@ class World:
         world = self
         hashing = HashingEncoder(DIMENSION, VERSION)
 
-        class Noting(AsyncEncoder):
+        class Noting(MicroBatcher):
             async def encode_many(self, texts: Sequence[str]) -> np.ndarray:
                 world.texts += texts
                 return await super().encode_many(texts)
