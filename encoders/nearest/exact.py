@@ -1,0 +1,42 @@
+"""Candidates by the whole matrix product in fp32: nothing that may be among the best is missed."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from encoders.engines.engine import Vectors
+from encoders.nearest import kernels
+from encoders.nearest.decide import Pairs, Rows, pairs_of
+
+_BLOCK = 1024
+"""Items multiplied at a time: their scores for 64 users stay in the second-level cache."""
+_UNIT_ROUNDOFF = 2.0**-24
+
+
+def candidates(users: Vectors, vectors: Vectors, wanted: Rows, *, prior: Vectors | None, closed: Rows, floor: float) -> Pairs:
+    """All pairs that may be among their user's ``wanted`` best by cosine + prior and above ``floor``, ``closed`` rows left out."""
+    count, (rows, dimension) = len(users), vectors.shape
+    if not count or not rows:
+        return Pairs(np.zeros(0, np.int64), np.zeros(0, np.int64))
+    most = int(wanted.max(initial=1))
+    capacity = 64 + 6 * most
+    kept = (np.zeros((count, capacity), np.int32), np.zeros((count, capacity), np.float32), np.zeros(count, np.int64))
+    # Two ways to add up one dot product of unit vectors are at most this far apart (Higham, Accuracy and Stability of Numerical
+    # Algorithms, section 3.1), and adding the prior rounds once more.
+    slack = 4.0 * (dimension + 4) * _UNIT_ROUNDOFF
+    bounds = np.full(count, floor - slack, np.float32)
+    columns = torch.from_numpy(np.ascontiguousarray(users.T))
+    scores = torch.empty(_BLOCK, count)
+    for first in range(0, rows, _BLOCK):
+        block = vectors[first : first + _BLOCK]
+        out = scores[: len(block)]
+        torch.mm(torch.from_numpy(block), columns, out=out)
+        values = out.numpy()
+        if prior is not None:
+            values += prior[first : first + len(block), None]
+        if closed.size:
+            low, high = np.searchsorted(closed, (first, first + len(block)))
+            values[closed[low:high] - first] = -np.inf
+        kernels.collect(values, first, wanted, slack, bounds, kept)
+    return pairs_of([kept], wanted, slack, count)

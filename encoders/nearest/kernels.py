@@ -1,0 +1,116 @@
+"""The compiled loops of both ways to the nearest items: score a block of items for all users, keep what may be among each user's best.
+
+What is kept stands in a bounded buffer a user. When one is full, everything clearly below the user's k-th best so far goes, and the bound
+below which nothing is looked at any more rises; so after the first few thousand items almost every block is only compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import numpy as np
+from numba import njit
+
+from encoders.nearest.scan_tile import host_shape, lowest_bit, tile_for
+
+_SHAPE = host_shape()
+if _SHAPE is None:
+    raise ImportError("this processor has no AVX2")
+ITEMS, USERS = _SHAPE.items, _SHAPE.users
+"""Items and users of a tile on this processor."""
+BLOCK = 12 * ITEMS
+"""Items that all groups of users are compared with in turn: they stay in the first-level cache."""
+CLOSED = -32768
+"""As a bias: nobody may have this item."""
+_tile = tile_for(_SHAPE)
+_lowest_bit = cast(Callable[[Any], int], lowest_bit)
+
+
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    try:
+        return njit(nogil=True, error_model="numpy", cache=True)(function)
+    except RuntimeError:  # numba finds no folder that it may write to, so the code is compiled again in each process
+        return njit(nogil=True, error_model="numpy")(function)
+
+
+@_compiled
+def turn(vectors: Any, rotation: Any, out: Any) -> None:
+    """out = vectors [n, d] · rotation [d, d]. Not by BLAS, whose threads would go on waiting, busily, while the scan needs their cores."""
+    for i in range(len(vectors)):
+        line = out[i]
+        line[:] = 0
+        for k in range(len(rotation)):
+            value, row = vectors[i, k], rotation[k]
+            for c in range(len(line)):
+                line[c] += value * row[c]
+
+
+@_compiled
+def keep(row: int, value: Any, at: int, wanted: Any, slack: Any, bounds: Any, kept: Any) -> None:
+    """Put ``value`` [of item ``row``, for user ``at``] into the buffer, and raise the bound when that is full.
+
+    ``kept`` is rows int32 [users, capacity], their scores, and how many int64 [users]; ``bounds`` [users] are of the scores' type.
+    ``wanted`` int64 [users] is each one's k, below half the capacity. A score within ``slack`` of the k-th best stays as well, unless that
+    fills more than half a buffer: then its best half stays, equal ones by row.
+    """
+    rows, values, counts = kept
+    capacity = rows.shape[1]
+    count = counts[at]
+    rows[at, count], values[at, count] = row, value
+    count += 1
+    if count == capacity:
+        order = np.argsort(-values[at].astype(np.float64), kind="mergesort")
+        bound = np.float64(values[at, order[wanted[at] - 1]]) - slack
+        count = 0
+        for place in order[: capacity // 2]:
+            if values[at, place] >= bound:
+                count += 1
+        if count == capacity // 2:
+            bound = np.float64(values[at, order[count - 1]])
+        chosen = np.sort(order[:count])  # as they came, so that the next time equal ones are by row again
+        for place in range(count):
+            rows[at, place], values[at, place] = rows[at, chosen[place]], values[at, chosen[place]]
+        # What is as good as the bound is let in, but for a full half.
+        if count < capacity // 2:
+            bound -= abs(bound) * 1e-6 + 1e-30 if slack < 1 else 1
+        bounds[at] = max(np.float64(bounds[at]), bound)
+    counts[at] = count
+
+
+@_compiled
+def collect(scores: Any, first: int, wanted: Any, slack: float, bounds: Any, kept: Any) -> None:
+    """``keep`` what is above its user's bound in ``scores`` float32 [items, users] of the items from row ``first`` on."""
+    items, users = scores.shape
+    for i in range(items):
+        line = scores[i]
+        hit = False
+        for u in range(users):
+            hit |= line[u] > bounds[u]
+        if hit:
+            for u in range(users):
+                if line[u] > bounds[u]:
+                    keep(first + i, line[u], u, wanted, slack, bounds, kept)
+
+
+@_compiled
+def scan(catalogue: Any, first: int, last: int, users: Any, wanted: Any, slack: int, bounds: Any, kept: Any) -> None:
+    """``keep`` the items ``first`` to ``last`` (whole tiles) that are above their user's bound.
+
+    ``catalogue``: the items uint8 [rows · width], their prior int16 [rows], the width. ``users``: int8 [groups, width / 2, USERS, 2],
+    and what the items' offset adds to each one's scores, taken back, int16 [users].
+    """
+    items, prior, width = catalogue
+    panels, start = users
+    scores, masks = np.empty(ITEMS * USERS, np.int16), np.empty(ITEMS, np.uint64)
+    for block in range(first, last, BLOCK):
+        for user in range(0, start.size, USERS):
+            for item in range(block, min(block + BLOCK, last), ITEMS):
+                if not _tile(items, item * width, width, panels, user * width, start, bounds, user, prior, item, scores, masks):
+                    continue
+                for i in range(ITEMS):
+                    mask = masks[i]
+                    while mask and prior[item + i] != CLOSED:
+                        u = _lowest_bit(mask)
+                        mask &= mask - np.uint64(1)
+                        keep(item + i, scores[i * USERS + u], user + u, wanted, slack, bounds, kept)
