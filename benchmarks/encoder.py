@@ -1,10 +1,12 @@
-"""How fast the encoder is, beside sentence-transformers and one text at a time: ``python -m benchmarks.encoder``."""
+"""How fast the encoder is, beside sentence-transformers and one text at a time, and behind its front: ``python -m benchmarks.encoder``."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -19,10 +21,13 @@ from transformers import AutoModel, AutoTokenizer
 from benchmarks.harness import RESULTS, interleave, ratio, save
 from encoders.encoder import Encoder
 from encoders.loading import load
+from encoders.serving.cache import VectorCache
+from encoders.serving.micro_batcher import MicroBatcher
 from streams.simulator.catalogue import make_catalogue
 
 TEXTS = 2_000
 ONE_BY_ONE = 200
+CALLERS = 64
 
 
 def shop_texts(count: int, seed: int) -> list[str]:
@@ -60,9 +65,12 @@ def main() -> None:
     assert 1 - float((vectors * theirs).sum(1).min()) < 1e-3, "the two do not compute the same"
     exact.close()
     tutorial = one_by_one(folder)
+    stalls: list[float] = []
+    sys.setswitchinterval(0.0005)  # as a worker does
     measured = interleave(
         {
             "veilstream": lambda _: rate(lambda: ours.encode(texts), TEXTS),
+            "front": lambda _: rate(lambda: stalls.append(asyncio.run(behind_front(ours, texts))), TEXTS),
             "sentence_transformers": lambda _: rate(lambda: peer.encode(texts, show_progress_bar=False), TEXTS),
             "one_by_one": lambda _: rate(lambda: [tutorial(text) for text in texts[:ONE_BY_ONE]], ONE_BY_ONE),
             "gemm": lambda _: gemm(),
@@ -78,6 +86,10 @@ def main() -> None:
         "tokens": counts.tokens,
         "padding_share": counts.padding / (counts.tokens + counts.padding),
         "worst_cosine_error": error,
+        "callers": CALLERS,
+        "longest_stall_ms": stalls,
+        "longest_stall_ms_median": statistics.median(stalls),
+        "front_to_offline": ratio(measured, "front", "veilstream"),
         "runs": measured,
         "medians": {name: statistics.median(values) for name, values in measured.items()},
         "useful_gflops": useful,
@@ -88,6 +100,30 @@ def main() -> None:
     print(f"wrote {save('encoder', result)}")
     draw(measured)
     ours.close()
+
+
+async def behind_front(encoder: Encoder, texts: list[str]) -> float:
+    """Every text asked for by one of ``CALLERS`` tasks, one at a time, nothing cached. The event loop's longest stall, milliseconds: how
+    much later than due a task that sleeps 1 ms over and over wakes up.
+    """
+    front, left, longest = MicroBatcher(encoder, cache=VectorCache(0)), iter(texts), 0.0
+
+    async def ask() -> None:
+        for text in left:
+            await front.encode_many([text])
+
+    async def watch() -> None:
+        nonlocal longest
+        while True:
+            begun = time.perf_counter()
+            await asyncio.sleep(0.001)
+            longest = max(longest, time.perf_counter() - begun - 0.001)
+
+    watching = asyncio.create_task(watch())
+    await asyncio.gather(*(ask() for _ in range(CALLERS)))
+    watching.cancel()
+    await front.close()
+    return 1e3 * longest
 
 
 def one_by_one(folder: str) -> Callable[[str], np.ndarray[Any, Any]]:

@@ -71,6 +71,10 @@ def _encoder(result: dict[str, Any]) -> list[str]:
         f"Useful operations run at {result['share_of_gemm_median']:.0%} of torch's fp32 GEMM rate "
         f"({result['medians']['gemm']:.0f} GFLOP/s).",
         "",
+        f"{result['callers']} tasks that ask for one text at a time get {result['front_to_offline']['ratio_median']:.0%} of the rate of "
+        f"one call with all texts; the event loop's longest stall was {result['longest_stall_ms_median']:.1f} ms (median of the rounds: "
+        f"{', '.join(f'{stall:.1f}' for stall in result['longest_stall_ms'])}).",
+        "",
         "![texts per second](results/encoder.png)",
     ]
 

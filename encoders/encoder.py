@@ -4,26 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from encoders.engines.engine import Engine, Vectors
+from encoders.engines.engine import BatchCounts, Engine, Vectors
 from encoders.engines.selection import Trial
 from encoders.texts import check_texts
+from encoders.threads import give_way
 
 _CHUNK = 1024
 """Texts tokenized at a time; the next ones are, while these are computed."""
-
-
-@dataclass(frozen=True, slots=True)
-class BatchCounts:
-    """What encoding took."""
-
-    tokens: int
-    padding: int
-    """Positions computed beside the tokens."""
 
 
 class Encoder:
@@ -41,7 +32,7 @@ class Encoder:
         self._engine = engine
         self._tokenize = tokenize
         self._token_budget = min(token_budget, engine.batch_tokens)
-        self._threads = ThreadPoolExecutor(engine.lanes, thread_name_prefix="encode")
+        self._threads = ThreadPoolExecutor(engine.lanes, thread_name_prefix="encode", initializer=give_way)
         self.version = version
         """Twelve hexadecimal characters of the weights and of what else decides the vectors, but not of the engine."""
         self.dimension = engine.dimension

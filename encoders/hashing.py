@@ -8,6 +8,8 @@ from zlib import crc32
 import numpy as np
 import numpy.typing as npt
 
+from encoders.engines.engine import BatchCounts, Vectors
+
 
 class HashingEncoder:
     """Deterministic unit vectors; texts that share character trigrams are similar."""
@@ -28,3 +30,10 @@ class HashingEncoder:
                 vectors[row, 0] = 1.0
         unit: npt.NDArray[np.float32] = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
         return unit
+
+    def encode_counted(self, texts: Sequence[str]) -> tuple[Vectors, BatchCounts]:
+        """``encode``; there are no tokens here."""
+        return self.encode(texts), BatchCounts(0, 0)
+
+    def close(self) -> None:
+        """Nothing is held."""

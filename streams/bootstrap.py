@@ -24,7 +24,7 @@ from streams.settings import KafkaSettings, Settings
 from streams.wire.codec import Codecs, open_codecs
 
 if TYPE_CHECKING:
-    from encoders.serving.micro_batcher import MicroBatcher
+    from encoders.serving.slot import EncoderSlot
 
 
 class Bootstrap:
@@ -62,15 +62,17 @@ class Bootstrap:
             on_dead_letter=metrics.dead_letter,
         )
 
-    def _encoder(self) -> MicroBatcher:
+    def _encoder(self) -> EncoderSlot:
         from encoders import load_encoder
-        from encoders.serving.micro_batcher import MicroBatcher
+        from encoders.serving.cache import VectorCache
+        from encoders.serving.metrics import EncoderMetrics
+        from encoders.serving.slot import EncoderSlot
 
         settings = self.settings
         encoder = load_encoder(
             settings.model, device=settings.device, precision=settings.precision, token_budget=settings.encoder_token_budget
         )
-        return MicroBatcher(encoder)
+        return EncoderSlot(encoder, cache=VectorCache(settings.encoder_cache_mb * 2**20), metrics=EncoderMetrics(self.registry))
 
     def _follow(self, topic: str, model: object) -> TopicFollower:
         apply = model.apply  # type: ignore[attr-defined]
@@ -97,14 +99,15 @@ class Bootstrap:
         from streams.catalogue.stage import CatalogueRules, CatalogueStage
 
         dead_letters = self._dead_letters(CATALOGUE.name, metrics)
+        encoder = self._encoder()
         handler = CatalogueStage(
             codecs=self.codecs,
-            encoder=self._encoder(),
+            encoder=encoder,
             dead_letters=dead_letters,
             rules=CatalogueRules.from_settings(self.settings),
             clock=self.clock,
         )
-        return StageParts(CATALOGUE, handler, dead_letters, metrics, self.registry)
+        return StageParts(CATALOGUE, handler, dead_letters, metrics, self.registry, closers=(encoder.close,))
 
     def _profile(self, metrics: StageMetrics) -> StageParts:
         from streams.profile.centred_matrix import CentredItemMatrix
@@ -118,7 +121,7 @@ class Bootstrap:
         board = PopularityBoard(self.codecs.for_topic(topics.ITEMS_POPULARITY), rules.popularity_half_life_ms)
         handler = ProfileStage(codecs=self.codecs, encoder=encoder, matrix=matrix, board=board, dead_letters=dead_letters, rules=rules)
         followers = (self._follow(topics.ITEMS_VECTORS, matrix), self._follow(topics.ITEMS_POPULARITY, board))
-        return StageParts(PROFILE, handler, dead_letters, metrics, self.registry, followers)
+        return StageParts(PROFILE, handler, dead_letters, metrics, self.registry, followers, closers=(encoder.close,))
 
     def _feedback(self, metrics: StageMetrics) -> StageParts:
         from streams.feedback.stage import FeedbackRules, FeedbackStage

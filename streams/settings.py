@@ -81,6 +81,7 @@ class Settings(BaseSettings):
     device: str = Field("auto", description="auto, cpu, cuda, cuda:0 ...")
     precision: str = Field("auto", description="auto (the fastest that is exact enough here), int16, fp32, bf16, fp16.")
     encoder_token_budget: int = Field(2048, ge=64, description="Padded tokens in one encoder batch.")
+    encoder_cache_mb: int = Field(64, ge=0, description="MiB of vectors of texts seen lately that a worker keeps.")
     item_text_characters: int = Field(
         1000, ge=16, le=10_000, description="Most characters of an item's title, category, brand and description that are encoded."
     )

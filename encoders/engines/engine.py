@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 Vectors = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class BatchCounts:
+    """What encoding took."""
+
+    tokens: int
+    padding: int
+    """Positions computed beside the tokens."""
 
 
 class Engine(Protocol):

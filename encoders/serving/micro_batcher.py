@@ -1,7 +1,8 @@
 """Requests of many tasks, encoded together.
 
-While a batch computes, requests gather; when it ends, a turn of the event loop that brings nothing new, a full batch or ``max_wait_s``
-starts the next. So a lone request waits for next to nothing, and under load batches grow by themselves.
+While batches compute, requests gather; when one ends, a turn of the event loop that brings nothing new, a full batch or ``max_wait_s``
+starts the next. So a lone request waits for next to nothing, and under load batches grow by themselves. Two batches are under way at a
+time: while one's answers are handed out and its callers ask again, the other keeps the processor busy.
 """
 
 from __future__ import annotations
@@ -16,13 +17,19 @@ from typing import Protocol
 
 import numpy as np
 
-from encoders.engines.engine import Vectors
+from encoders.engines.engine import BatchCounts, Vectors
 from encoders.serving.cache import VectorCache
 from encoders.serving.isolation import Outcome, encode_each
+from encoders.serving.metrics import EncoderMetrics, NoMetrics
 from encoders.texts import check_texts
+from encoders.threads import give_way
 
 _SLICE = 256
 """Texts of one request that are looked up between two turns of the event loop."""
+_CALLS = 2
+"""Batches under way at a time."""
+_WORTH_SPLITTING = 16
+"""Texts; fewer are one batch, though two could be under way."""
 
 
 class EncodesTexts(Protocol):
@@ -32,6 +39,8 @@ class EncodesTexts(Protocol):
     dimension: int
 
     def encode(self, texts: Sequence[str]) -> Vectors: ...
+    def encode_counted(self, texts: Sequence[str]) -> tuple[Vectors, BatchCounts]: ...
+    def close(self) -> None: ...
 
 
 @dataclass(eq=False, slots=True)
@@ -40,6 +49,7 @@ class _Waiting:
 
     text: str
     future: asyncio.Future[Vectors]
+    since: float
     interested: int = 0
 
 
@@ -71,6 +81,7 @@ class MicroBatcher:
         max_batch_texts: int = 512,
         max_waiting_texts: int = 8192,
         max_wait_s: float = 0.005,
+        metrics: EncoderMetrics | None = None,
     ) -> None:
         """Without a cache, one of 64 MiB of its own."""
         self.version = encoder.version
@@ -82,11 +93,13 @@ class MicroBatcher:
         self._max_wait_s = max_wait_s
         self._queue = _Queue()
         self._known: dict[str, _Waiting] = {}
-        self._room, self._idle = asyncio.Event(), asyncio.Event()
+        self._room, self._idle, self._free = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._calls: set[asyncio.Task[None]] = set()
         self._closing = False
         self._requests = 0
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="encoder")
+        self._metrics = NoMetrics() if metrics is None else metrics.of(encoder)
+        self._threads = ThreadPoolExecutor(_CALLS, thread_name_prefix="encoder", initializer=give_way)
 
     async def encode_many(self, texts: Sequence[str]) -> Vectors:
         """float32 [n, dimension], unit length, in input order; each text computed once, whoever asks at the same time.
@@ -107,11 +120,11 @@ class MicroBatcher:
         return result
 
     async def close(self) -> None:
-        """Returns when all accepted requests are answered and the thread has ended."""
+        """Returns when all accepted requests are answered and the threads have ended. The encoder stays open."""
         self._closing = True
         if self._requests:
             await self._idle.wait()
-        await asyncio.get_running_loop().run_in_executor(None, self._thread.shutdown)
+        await asyncio.get_running_loop().run_in_executor(None, self._threads.shutdown)
 
     def _ended(self) -> None:
         self._requests -= 1
@@ -129,6 +142,7 @@ class MicroBatcher:
                 out[place] = vector
             else:
                 missing.append((place, self._entry(text)))
+        self._metrics.looked_up(len(texts), len(missing), self._cache.bytes)
         if not missing:
             return
         entries = {id(entry): entry for _, entry in missing}.values()
@@ -146,7 +160,7 @@ class MicroBatcher:
     def _entry(self, text: str) -> _Waiting:
         entry = self._known.get(text)
         if entry is None or entry.future.done():
-            entry = _Waiting(text, asyncio.get_running_loop().create_future())
+            entry = _Waiting(text, asyncio.get_running_loop().create_future(), time.monotonic())
             self._known[text] = entry
             self._queue.entries.append(entry)
         return entry
@@ -162,20 +176,46 @@ class MicroBatcher:
             self._task = asyncio.get_running_loop().create_task(self._run(), name="encoder")
 
     async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
         while self._queue.entries:
+            while len(self._calls) >= _CALLS:
+                self._free.clear()
+                await self._free.wait()
             await self._gather()
-            batch = self._queue.take(self._max_batch)
+            batch = self._queue.take(self._share())
             self._room.set()
-            if not batch:
-                continue
-            texts = [entry.text for entry in batch]
-            outcomes: Sequence[Outcome]
-            try:
-                outcomes = await loop.run_in_executor(self._thread, encode_each, self._encoder.encode, texts)
-            except Exception as error:  # noqa: BLE001 - without an answer its requests would wait for ever
-                outcomes = [error] * len(batch)
-            self._answer(batch, outcomes)
+            if batch:
+                call = asyncio.get_running_loop().create_task(self._compute(batch), name="encoder batch")
+                self._calls.add(call)
+                call.add_done_callback(self._computed)
+
+    def _share(self) -> int:
+        """Texts of the next batch: what waits is divided among the calls that can be under way."""
+        waiting = len(self._queue.entries)
+        calls = _CALLS - len(self._calls) if waiting >= _WORTH_SPLITTING else 1
+        return min(self._max_batch, -(-waiting // calls))
+
+    def _computed(self, call: asyncio.Task[None]) -> None:
+        self._calls.discard(call)
+        self._free.set()
+
+    async def _compute(self, batch: Sequence[_Waiting]) -> None:
+        texts = [entry.text for entry in batch]
+        begun = time.monotonic()
+        counts: list[BatchCounts] = []
+        outcomes: Sequence[Outcome]
+
+        def encode(some: Sequence[str]) -> Vectors:
+            vectors, count = self._encoder.encode_counted(some)
+            counts.append(count)
+            return vectors
+
+        try:
+            outcomes = await asyncio.get_running_loop().run_in_executor(self._threads, encode_each, encode, texts)
+        except Exception as error:  # noqa: BLE001 - without an answer its requests would wait for ever
+            outcomes = [error] * len(batch)
+        failed = sum(isinstance(outcome, Exception) for outcome in outcomes)
+        self._metrics.computed(counts, len(batch), failed, time.monotonic() - begun, [begun - entry.since for entry in batch])
+        self._answer(batch, outcomes)
 
     async def _gather(self) -> None:
         """Until a turn of the loop brings nothing new, the batch is full, or the wait is over."""

@@ -61,6 +61,7 @@ def run_stage(stage: str) -> None:
             loop.add_signal_handler(number, stop.set)
         process = Bootstrap(settings, kafka).process(stage)
         tune_garbage_collection()
+        hand_over_quickly()
         await process.run(stop)
 
     uvloop.run(main())
@@ -72,6 +73,11 @@ def tune_garbage_collection() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
+
+
+def hand_over_quickly() -> None:
+    """A thread that computes asks for the interpreter now and then; the event loop shall not wait 5 ms (the default) to have it back."""
+    sys.setswitchinterval(0.0005)
 
 
 def supervise(names: list[str]) -> None:

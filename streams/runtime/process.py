@@ -48,6 +48,8 @@ class StageParts:
     metrics: StageMetrics
     registry: CollectorRegistry
     followers: Sequence[TopicFollower] = field(default_factory=tuple)
+    closers: Sequence[Callable[[], Awaitable[None]]] = ()
+    """Called when everything else has stopped."""
 
 
 class StageProcess:
@@ -229,7 +231,13 @@ class StageProcess:
 
     async def _shut_down(self, writer: OutputWriter, tail: TailReader, status: StatusServer) -> None:
         self._parts.metrics.ready.set(0)
-        stops: list[Callable[[], Awaitable[None]]] = [*(f.stop for f in self._parts.followers), tail.stop, writer.stop, status.stop]
+        stops: list[Callable[[], Awaitable[None]]] = [
+            *(f.stop for f in self._parts.followers),
+            tail.stop,
+            writer.stop,
+            status.stop,
+            *self._parts.closers,
+        ]
         if self._app is not None and self._app.started:
             stops.insert(0, self._app.stop)
         if self._lanes is not None:
