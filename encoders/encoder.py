@@ -71,7 +71,7 @@ class Encoder:
     def _begin(self, rows: list[list[int]], lengths: npt.NDArray[np.int64], out: Vectors) -> list[Future[int]]:
         # Few texts are shared among the lanes, too.
         budget = min(self._token_budget, -(-int(lengths.sum()) // self.lanes))
-        return [self._threads.submit(self._compute, rows, batch, out) for batch in token_batches(lengths, budget)]
+        return [self._threads.submit(self._compute, rows, batch, out) for batch in token_batches(self._engine.widths(lengths), budget)]
 
     def _compute(self, rows: list[list[int]], batch: npt.NDArray[np.int64], out: Vectors) -> int:
         out[batch], padding = self._engine.forward([rows[row] for row in batch])

@@ -45,6 +45,7 @@ def load(name_or_path: str, *, device: str, precision: str, token_budget: int) -
         pooling=config.pooling,
         padding_id=tokenizer.pad_token_id or 0,
         tokens=Tokens(tokenizer, max_tokens=max_tokens, lower_case=config.lower_case, prompt=config.prompt),
+        longest=max_tokens,
         version=version(folder, weights, config, max_tokens),
         token_budget=token_budget,
     )
@@ -67,6 +68,8 @@ class _Parts:
     pooling: str
     padding_id: int
     tokens: Tokens
+    longest: int
+    """Tokens."""
     version: str
     token_budget: int
 
@@ -80,9 +83,15 @@ class _Parts:
         else:
             dtype = _DTYPES[precision]
             model = self.model if self.model.dtype == dtype else deepcopy(self.model).to(dtype)
-            engine = TorchEngine(
-                model, name=f"torch-{precision}", pooling=self.pooling, padding_id=self.padding_id, batch_tokens=self.token_budget
-            )
+            device = next(model.parameters()).device
+            common: dict[str, Any] = {"name": f"torch-{precision}", "pooling": self.pooling, "padding_id": self.padding_id}
+            if device.type == "cuda":
+                from encoders.engines.device import CudaDevice
+                from encoders.engines.device_engine import DeviceEngine
+
+                engine = DeviceEngine(model, CudaDevice(device), longest=self.longest, batch_tokens=self.token_budget, **common)
+            else:
+                engine = TorchEngine(model, batch_tokens=self.token_budget, **common)
         return Encoder(engine, self.tokens, version=self.version, token_budget=self.token_budget, trials=trials)
 
 

@@ -35,6 +35,10 @@ class Engine(Protocol):
         """Tokens of a call beyond which a larger batch is no faster."""
         ...
 
+    def widths(self, lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Positions that rows of these lengths take in a batch of their like."""
+        ...
+
     def forward(self, rows: Sequence[Sequence[int]]) -> tuple[Vectors, int]:
         """float32 [len(rows), dimension], unit length, in the order of rows; and the padded positions computed beside the tokens."""
         ...

@@ -8,6 +8,7 @@ from threading import Lock
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from encoders.engines import int16_kernels as kernels
 from encoders.engines.engine import Vectors
@@ -56,6 +57,10 @@ class Int16Engine:
         self._lock = Lock()
         self.lanes = lanes
         self.dimension = self._weights.width
+
+    def widths(self, lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """See ``Engine.widths``."""
+        return lengths
 
     def forward(self, rows: Sequence[Sequence[int]]) -> tuple[Vectors, int]:
         """See ``Engine.forward``. Raises ValueError for a token or a length that the model doesn't have."""

@@ -13,19 +13,21 @@ from hypothesis import strategies as st
 from transformers import BertConfig, BertModel, RobertaConfig, RobertaModel
 
 from encoders import load_encoder
+from encoders.engines.device_engine import DeviceEngine
 from encoders.engines.engine import Engine
 from encoders.engines.int16_engine import Int16Engine
 from encoders.engines.int16_tile import shape_of
 from encoders.engines.int16_weights import panel, quantize, unsupported
 from encoders.engines.torch_engine import TorchEngine
 from streams.errors import ConfigurationError
+from tests.support.simulated_device import SimulatedDevice
 
 SIZES = {"vocab_size": 120, "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 128}
 BUILDERS: dict[str, Any] = {
     "bert": lambda: BertModel(BertConfig(max_position_embeddings=96, **SIZES), add_pooling_layer=False),
     "roberta": lambda: RobertaModel(RobertaConfig(max_position_embeddings=98, pad_token_id=1, **SIZES), add_pooling_layer=False),
 }
-ENGINES = ["torch", "int16"]
+ENGINES = ["torch", "int16", "device"]
 
 
 def small_model(kind: str) -> Any:
@@ -36,6 +38,16 @@ def small_model(kind: str) -> Any:
 def engine_of(name: str, model: Any, pooling: str = "mean") -> Engine:
     if name == "int16":
         return Int16Engine(model, pooling=pooling, lanes=2)
+    if name == "device":
+        return DeviceEngine(
+            model,
+            SimulatedDevice(),
+            name="device",
+            pooling=pooling,
+            padding_id=model.config.pad_token_id,
+            longest=96,
+            batch_tokens=512,
+        )
     return TorchEngine(model, name="torch-fp32", pooling=pooling, padding_id=model.config.pad_token_id, batch_tokens=2048)
 
 
