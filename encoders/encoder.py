@@ -26,12 +26,10 @@ class Encoder:
         tokenize: Callable[[Sequence[str]], list[list[int]]],
         *,
         version: str,
-        token_budget: int,
         trials: Sequence[Trial] = (),
     ) -> None:
         self._engine = engine
         self._tokenize = tokenize
-        self._token_budget = min(token_budget, engine.batch_tokens)
         self._threads = ThreadPoolExecutor(engine.lanes, thread_name_prefix="encode", initializer=give_way)
         self.version = version
         """Twelve hexadecimal characters of the weights and of what else decides the vectors, but not of the engine."""
@@ -70,8 +68,8 @@ class Encoder:
 
     def _begin(self, rows: list[list[int]], lengths: npt.NDArray[np.int64], out: Vectors) -> list[Future[int]]:
         # Few texts are shared among the lanes, too.
-        budget = min(self._token_budget, -(-int(lengths.sum()) // self.lanes))
-        return [self._threads.submit(self._compute, rows, batch, out) for batch in token_batches(self._engine.widths(lengths), budget)]
+        budget = min(self._engine.batch_tokens, -(-int(lengths.sum()) // self.lanes))
+        return [self._threads.submit(self._compute, rows, batch, out) for batch in token_batches(lengths, budget)]
 
     def _compute(self, rows: list[list[int]], batch: npt.NDArray[np.int64], out: Vectors) -> int:
         out[batch], padding = self._engine.forward([rows[row] for row in batch])

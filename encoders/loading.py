@@ -28,7 +28,7 @@ _LOG = logging.getLogger(__name__)
 _DEFAULT_MAX_TOKENS = 256
 
 
-def load(name_or_path: str, *, device: str, precision: str, token_budget: int) -> Encoder:
+def load(name_or_path: str, *, device: str, precision: str, token_budget: int, compile_graphs: bool = False) -> Encoder:
     """See ``encoders.load_encoder``."""
     target = _device(device)
     if precision != "auto":
@@ -48,6 +48,7 @@ def load(name_or_path: str, *, device: str, precision: str, token_budget: int) -
         longest=max_tokens,
         version=version(folder, weights, config, max_tokens),
         token_budget=token_budget,
+        compile_graphs=compile_graphs,
     )
     encoder = parts.encoder("fp32" if precision in ("auto", "int16") else precision)
     _try_out(encoder, folder)
@@ -55,7 +56,9 @@ def load(name_or_path: str, *, device: str, precision: str, token_budget: int) -
         reason = unsupported(model.config)
         if reason is not None:
             raise ConfigurationError(f"VEILSTREAM_PRECISION=int16 is for BERT and RoBERTa, and {folder} has {reason}; use auto or fp32")
-        return _replaced(encoder, parts.encoder("int16"))
+        chosen = _replaced(encoder, parts.encoder("int16"))
+        chosen.encode(TEXTS)  # compiles, for which an event loop could not wait
+        return chosen
     return _fastest(encoder, parts, target) if precision == "auto" else encoder
 
 
@@ -72,6 +75,8 @@ class _Parts:
     """Tokens."""
     version: str
     token_budget: int
+    compile_graphs: bool
+    """On a GPU."""
 
     def encoder(self, precision: str, trials: Sequence[Trial] = ()) -> Encoder:
         """Raises ImportError for int16 where the processor has no instructions for it."""
@@ -79,20 +84,23 @@ class _Parts:
         if precision == "int16":
             from encoders.engines.int16_engine import Int16Engine
 
-            engine = Int16Engine(self.model, pooling=self.pooling, lanes=torch.get_num_threads())
+            engine = Int16Engine(self.model, pooling=self.pooling, lanes=torch.get_num_threads(), token_budget=self.token_budget)
         else:
             dtype = _DTYPES[precision]
             model = self.model if self.model.dtype == dtype else deepcopy(self.model).to(dtype)
             device = next(model.parameters()).device
             common: dict[str, Any] = {"name": f"torch-{precision}", "pooling": self.pooling, "padding_id": self.padding_id}
             if device.type == "cuda":
-                from encoders.engines.device import CudaDevice
                 from encoders.engines.device_engine import DeviceEngine
+                from encoders.engines.torch_device import TorchDevice
 
-                engine = DeviceEngine(model, CudaDevice(device), longest=self.longest, batch_tokens=self.token_budget, **common)
+                backend = "inductor" if self.compile_graphs else None
+                engine = DeviceEngine(
+                    model, TorchDevice(device), longest=self.longest, token_budget=self.token_budget, compiled=backend, **common
+                )
             else:
                 engine = TorchEngine(model, batch_tokens=self.token_budget, **common)
-        return Encoder(engine, self.tokens, version=self.version, token_budget=self.token_budget, trials=trials)
+        return Encoder(engine, self.tokens, version=self.version, trials=trials)
 
 
 def _fastest(reference: Encoder, parts: _Parts, device: torch.device) -> Encoder:

@@ -5,6 +5,7 @@ Imports are inside the functions that need them: a worker that needs no model mu
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,9 @@ from streams.wire.codec import Codecs, open_codecs
 
 if TYPE_CHECKING:
     from encoders.serving.slot import EncoderSlot
+    from streams.runtime.ports import CandidateScan, FloatArray
+
+log = logging.getLogger(__name__)
 
 
 class Bootstrap:
@@ -70,7 +74,11 @@ class Bootstrap:
 
         settings = self.settings
         encoder = load_encoder(
-            settings.model, device=settings.device, precision=settings.precision, token_budget=settings.encoder_token_budget
+            settings.model,
+            device=settings.device,
+            precision=settings.precision,
+            token_budget=settings.encoder_token_budget,
+            compile_graphs=settings.encoder_compile,
         )
         return EncoderSlot(encoder, cache=VectorCache(settings.encoder_cache_mb * 2**20), metrics=EncoderMetrics(self.registry))
 
@@ -117,7 +125,13 @@ class Bootstrap:
         dead_letters = self._dead_letters(PROFILE.name, metrics)
         encoder = self._encoder()
         rules = ProfileRules.from_settings(self.settings)
-        matrix = CentredItemMatrix(self.codecs.for_topic(topics.ITEMS_VECTORS), encoder.version, encoder.dimension)
+        matrix = CentredItemMatrix(
+            self.codecs.for_topic(topics.ITEMS_VECTORS),
+            encoder.version,
+            encoder.dimension,
+            make_scan=_item_scan,
+            exact_up_to=self.settings.exact_items,
+        )
         board = PopularityBoard(self.codecs.for_topic(topics.ITEMS_POPULARITY), rules.popularity_half_life_ms)
         handler = ProfileStage(codecs=self.codecs, encoder=encoder, matrix=matrix, board=board, dead_letters=dead_letters, rules=rules)
         followers = (self._follow(topics.ITEMS_VECTORS, matrix), self._follow(topics.ITEMS_POPULARITY, board))
@@ -136,3 +150,21 @@ class Bootstrap:
 def stage_names() -> tuple[str, ...]:
     """All stages, in the order of the flow."""
     return tuple(STAGES)
+
+
+def _item_scan(vectors: FloatArray) -> CandidateScan | None:
+    """None where search has to be exact whatever the catalogue's size: without the instructions for a scan, or if it misses too much."""
+    try:
+        from encoders.nearest.item_scan import ItemScan
+        from encoders.nearest.recall import FLOOR
+    except ImportError as error:
+        log.warning("catalogues of any size are searched exactly: %s", error)
+        return None
+    scan = ItemScan(vectors.shape[1])
+    scan.put(slice(0, len(vectors)), vectors)
+    recall = scan.recall(vectors)
+    if recall < FLOOR:
+        log.warning("a scan of %d items has a recall of %.3f, below %.2f; they are compared exactly", len(vectors), recall, FLOOR)
+        return None
+    log.info("%d items are searched by a scan with a recall of %.3f", len(vectors), recall)
+    return scan

@@ -81,6 +81,9 @@ class Settings(BaseSettings):
     device: str = Field("auto", description="auto, cpu, cuda, cuda:0 ...")
     precision: str = Field("auto", description="auto (the fastest that is exact enough here), int16, fp32, bf16, fp16.")
     encoder_token_budget: int = Field(2048, ge=64, description="Padded tokens in one encoder batch.")
+    encoder_compile: bool = Field(
+        False, description="On a GPU: compile the encoder's passes; each of about 36 shapes takes seconds when it is first met."
+    )
     encoder_cache_mb: int = Field(64, ge=0, description="MiB of vectors of texts seen lately that a worker keeps.")
     item_text_characters: int = Field(
         1000, ge=16, le=10_000, description="Most characters of an item's title, category, brand and description that are encoded."
@@ -101,6 +104,11 @@ class Settings(BaseSettings):
         90.0, ge=0, description="An item bought is not recommended to the buyer within this event time, days."
     )
     search_blend: float = Field(0.7, ge=0, le=1, description="Weight of the query against the profile in search recommendations.")
+    exact_items: int = Field(
+        200_000,
+        ge=0,
+        description="Catalogues of more items are searched by a scan of small integers (recall above 0.98) instead of exactly.",
+    )
     reasons_max: int = Field(3, ge=0, description="Most reasons given for an item.")
 
     # feedback

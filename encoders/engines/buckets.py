@@ -1,44 +1,77 @@
-"""The shapes that batches are padded to on an accelerator: few, so that what is compiled, chosen or captured for one is used again."""
+"""The few shapes that batches are padded to on an accelerator, which compiles, picks its kernels and keeps its memory by shape.
+
+Widths are 8, 16 and from there the powers of two with the middles between them (24, 32, 48, 64, ...), up to the model's longest row.
+Rows are powers of two. With a budget of 2,048 and rows of up to 256 tokens there are at most 36 shapes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-_STEPS = ((64, 8), (128, 16), (256, 32))
-"""Up to so many tokens, widths are multiples of the second number; beyond, of 64."""
-_LAST_STEP = 64
+_NARROWEST = 8
+"""And all widths but the longest are multiples of it: matrix units and attention's kernels want rows aligned to 16 bytes."""
+_LEAST = 256
+"""Positions below which a pass is taken to be no faster, as starting its kernels takes longer. Not measured on a GPU."""
 
 
-def widths(lengths: npt.NDArray[np.int64], longest: int) -> npt.NDArray[np.int64]:
-    """Each length, at least 1 and at most ``longest``, rounded up to a width: by 7 tokens or an eighth of the width above 64 at most."""
-    steps = np.full(lengths.shape, _LAST_STEP)
-    for limit, step in reversed(_STEPS):
-        steps[lengths <= limit] = step
-    rounded: npt.NDArray[np.int64] = np.minimum(-(-lengths // steps) * steps, longest)
-    return rounded
+@dataclass(frozen=True, slots=True)
+class Shape:
+    rows: int
+    width: int
+
+    @property
+    def positions(self) -> int:
+        return self.rows * self.width
 
 
-def most_rows(width: int, budget: int) -> int:
-    """Rows of the largest batch of this width."""
-    return max(1, budget // width)
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Rows ``start`` to ``stop`` (exclusive) of those given, padded to ``shape``."""
+
+    start: int
+    stop: int
+    shape: Shape
 
 
-def rows_to(count: int, most: int) -> int:
-    """Rows that a batch of ``count`` is padded to: 2^n or 3 · 2^n, but not more than ``most``, the usual full batch."""
-    size = 1 << (count - 1).bit_length()
-    if size >= 4 and count <= size * 3 // 4:
-        size = size * 3 // 4
-    return min(size, most)
+class Buckets:
+    """Pure rules for rows of at most ``longest`` tokens."""
+
+    def __init__(self, longest: int) -> None:
+        steps = (step for power in range(3, longest.bit_length() + 1) for step in (2**power, 3 * 2 ** (power - 1)))
+        self._widths = (*(step for step in steps if step % _NARROWEST == 0 and step < longest), longest)
+
+    def width(self, tokens: int) -> int:
+        """The narrowest that holds so many tokens. Raises IndexError above ``longest``."""
+        place = bisect_left(self._widths, tokens)
+        width: int = self._widths[place]
+        return width
+
+    def batches(self, lengths: npt.NDArray[np.int64], budget: int) -> Iterator[Batch]:
+        """All rows in order, in batches of at most ``budget`` positions, or of one row. ``lengths`` are at least 1 and fall.
+
+        Each row is longer than half of its batch's width, or the batch has next to no more positions than make a pass worth while. So
+        at most 4 positions a token are computed (a row counted as 8 tokens at least), and 512 more for each halving of the longest row.
+        """
+        start = 0
+        while start < len(lengths):
+            width = self.width(int(lengths[start]))
+            most = _power_below(max(1, budget // width))
+            least = min(most, _power_above(-(-_LEAST // width)))
+            # Lengths fall, so those longer than half the width come first.
+            long = int(np.searchsorted(-lengths[start:], -(width // 2), side="left")) if width > _NARROWEST else len(lengths) - start
+            count = min(most, max(long, least), len(lengths) - start)
+            yield Batch(start, start + count, Shape(max(least, _power_above(count)), width))
+            start += count
 
 
-def pieces(rows: Sequence[Sequence[int]], longest: int, budget: int) -> list[slice]:
-    """Rows (longest first, as they come) in runs that fit into ``budget`` padded tokens, or of one row."""
-    found, start = [], 0
-    while start < len(rows):
-        width = int(widths(np.array([max(len(row) for row in rows[start:])]), longest)[0])
-        found.append(slice(start, min(start + most_rows(width, budget), len(rows))))
-        start = found[-1].stop
-    return found
+def _power_below(number: int) -> int:
+    return 1 << (number.bit_length() - 1)
+
+
+def _power_above(number: int) -> int:
+    return 1 << (number - 1).bit_length()

@@ -1,100 +1,53 @@
-"""What an accelerator is asked for, and CUDA's answer.
-
-A lane is a queue of work with page-locked host memory of its own. Nothing waits but ``Lane.wait``; so while one lane's batch computes,
-the other's is copied.
-"""
+"""What an engine asks of an accelerator. Nothing blocks but ``Stream.wait``, so the copies of one stream run beside another's passes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import torch
 
 
-class Lane(Protocol):
-    """For one thread at a time."""
+class Stream(Protocol):
+    """A queue of work that is done in order. One thread at a time uses it. Values on the device are opaque to the caller."""
 
-    def host(self, name: str, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
-        """Page-locked memory. The lane must have been waited for since it was last asked for under this name."""
+    def upload(self, host: torch.Tensor) -> Any:
+        """A copy of ``host``, a contiguous part of a buffer from ``Device.host``, which may not be written to before ``wait``."""
         ...
 
-    def upload(self, host: torch.Tensor) -> torch.Tensor:
-        """Queues the copy; what is queued afterwards sees the data."""
+    def run(self, function: Callable[[torch.Tensor], torch.Tensor], value: Any) -> Any:
+        """What ``function`` makes of an uploaded value. Raises what ``Device.out_of_memory`` knows where there is no room for it."""
         ...
 
-    def download(self, computed: torch.Tensor, host: torch.Tensor) -> None:
-        """Queues the copy; ``host`` holds the data after ``wait``."""
-        ...
-
-    def queue(self) -> AbstractContextManager[Any]:
-        """Within, what torch computes is queued on this lane."""
+    def download(self, value: Any, host: torch.Tensor) -> None:
+        """Into ``host``, a contiguous part of a buffer from ``Device.host`` and of the value's shape, type; undefined before ``wait``."""
         ...
 
     def wait(self) -> None:
-        """Until everything queued is done."""
+        """Until all that was asked for is done. Other threads run meanwhile."""
         ...
 
 
 class Device(Protocol):
-    """An accelerator that torch computes on."""
+    """Any thread may call it."""
 
     @property
-    def lanes(self) -> Sequence[Lane]: ...
-    @property
-    def out_of_memory(self) -> type[Exception]: ...
-
-    def free(self) -> None:
-        """Gives back memory that is kept for reuse."""
+    def name(self) -> str:
+        """For messages, as settings name it: ``cuda:0``."""
         ...
 
+    def host(self, count: int, dtype: torch.dtype) -> torch.Tensor:
+        """A buffer [count] on the host that streams copy from and to without blocking."""
+        ...
 
-class CudaDevice:
-    """A GPU. Not run in the product's own tests, which have none: they run ``DeviceEngine`` on a device with a simulated clock."""
+    def stream(self) -> Stream:
+        """A new one; the model's weights are in place for it."""
+        ...
 
-    out_of_memory: type[Exception] = torch.OutOfMemoryError
+    def out_of_memory(self, error: Exception) -> bool:
+        """Whether a smaller batch may do what raised this."""
+        ...
 
-    def __init__(self, device: torch.device, lanes: int = 2) -> None:
-        self.lanes = [CudaLane(device) for _ in range(lanes)]
-
-    def free(self) -> None:
-        """Empties torch's cache."""
-        torch.cuda.empty_cache()
-
-
-class CudaLane:
-    """A CUDA stream and its buffers."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-        self._stream: Any = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-        # The model may still be on its way, or being made bf16, on the stream that is current now.
-        self._stream.wait_stream(torch.cuda.current_stream(device))
-        self._buffers: dict[str, torch.Tensor] = {}
-
-    def host(self, name: str, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
-        """See ``Lane.host``. A buffer grows and is used again."""
-        count = 1
-        for size in shape:
-            count *= size
-        buffer = self._buffers.get(name)
-        if buffer is None or buffer.numel() < count:
-            buffer = self._buffers[name] = torch.empty(count, dtype=dtype, pin_memory=True)
-        return buffer[:count].view(shape)
-
-    def upload(self, host: torch.Tensor) -> torch.Tensor:
-        """See ``Lane.upload``."""
-        return host.to(self._device, non_blocking=True)
-
-    def download(self, computed: torch.Tensor, host: torch.Tensor) -> None:
-        """See ``Lane.download``."""
-        host.copy_(computed, non_blocking=True)
-
-    def queue(self) -> AbstractContextManager[Any]:
-        """See ``Lane.queue``."""
-        return torch.cuda.stream(self._stream)
-
-    def wait(self) -> None:
-        """See ``Lane.wait``."""
-        self._stream.synchronize()
+    def free_memory(self) -> None:
+        """Gives back what is kept for later use. Memory of what is still referred to, by a frame of a caught exception say, stays taken."""
+        ...

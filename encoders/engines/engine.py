@@ -32,11 +32,7 @@ class Engine(Protocol):
     def dimension(self) -> int: ...
     @property
     def batch_tokens(self) -> int:
-        """Tokens of a call beyond which a larger batch is no faster."""
-        ...
-
-    def widths(self, lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Positions that rows of these lengths take in a batch of their like."""
+        """Most tokens that a call should have, padding included: beyond, it is no faster."""
         ...
 
     def forward(self, rows: Sequence[Sequence[int]]) -> tuple[Vectors, int]:

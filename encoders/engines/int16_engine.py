@@ -8,7 +8,6 @@ from threading import Lock
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from encoders.engines import int16_kernels as kernels
 from encoders.engines.engine import Vectors
@@ -47,20 +46,19 @@ class Int16Engine:
     """See ``int16_kernels`` for the arithmetic. The first call on a machine compiles (some seconds; the result is kept on disk)."""
 
     name = "int16"
-    batch_tokens = _BATCH_TOKENS
 
-    def __init__(self, model: Any, *, pooling: str, lanes: int) -> None:
-        """``model`` is a transformers model in fp32 that ``int16_weights.unsupported`` has nothing against; it isn't kept."""
+    def __init__(self, model: Any, *, pooling: str, lanes: int, token_budget: int = _BATCH_TOKENS) -> None:
+        """``model`` is a transformers model in fp32 that ``int16_weights.unsupported`` has nothing against; it isn't kept.
+
+        ``token_budget``: most tokens of a call, where that is less than what the caches want.
+        """
         self._weights = read(model, kernels.COLUMNS)
         self._cls = pooling == "cls"
         self._free: list[Workspace] = []
         self._lock = Lock()
         self.lanes = lanes
+        self.batch_tokens = min(token_budget, _BATCH_TOKENS)
         self.dimension = self._weights.width
-
-    def widths(self, lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """See ``Engine.widths``."""
-        return lengths
 
     def forward(self, rows: Sequence[Sequence[int]]) -> tuple[Vectors, int]:
         """See ``Engine.forward``. Raises ValueError for a token or a length that the model doesn't have."""

@@ -9,8 +9,8 @@ from encoders.engines.engine import Vectors
 from encoders.nearest import kernels
 from encoders.nearest.decide import Pairs, Rows, pairs_of
 
-_BLOCK = 1024
-"""Items multiplied at a time: their scores for 64 users stay in the second-level cache."""
+_BLOCK = 8192
+"""Items multiplied at a time. A thread of torch's that has lost its processor to another program delays each product, so they are few."""
 _UNIT_ROUNDOFF = 2.0**-24
 
 

@@ -12,7 +12,7 @@ from typing import Any, cast
 import numpy as np
 from numba import njit
 
-from encoders.nearest.scan_tile import host_shape, lowest_bit, tile_for
+from encoders.nearest.scan_tile import host_shape, lowest_bit, tail_for, tile_for
 
 _SHAPE = host_shape()
 if _SHAPE is None:
@@ -23,7 +23,10 @@ BLOCK = 12 * ITEMS
 """Items that all groups of users are compared with in turn: they stay in the first-level cache."""
 CLOSED = -32768
 """As a bias: nobody may have this item."""
+TAIL_STEP = 2 * _SHAPE.lanes
+"""Tails have a width that is a multiple of it."""
 _tile = tile_for(_SHAPE)
+_tail = tail_for(_SHAPE)
 _lowest_bit = cast(Callable[[Any], int], lowest_bit)
 
 
@@ -97,20 +100,47 @@ def collect(scores: Any, first: int, wanted: Any, slack: float, bounds: Any, kep
 def scan(catalogue: Any, first: int, last: int, users: Any, wanted: Any, slack: int, bounds: Any, kept: Any) -> None:
     """``keep`` the items ``first`` to ``last`` (whole tiles) that are above their user's bound.
 
-    ``catalogue``: the items uint8 [rows · width], their prior int16 [rows], the width. ``users``: int8 [groups, width / 2, USERS, 2],
-    and what the items' offset adds to each one's scores, taken back, int16 [users].
+    ``catalogue``: the items' heads uint8 [rows · width], their tails uint8 [rows · tail width], the prior int16 [rows], both widths.
+    ``users``: heads int8 [groups, width / 2, USERS, 2], tails int8 [users · tail width], and of each user what the items' offset adds to
+    the head's and the tail's product, taken back, int16, the head's share of the user, and the slack of a head alone. A pair is
+    looked at if its head, the prior times the share added, comes near enough to the share of the bound.
     """
-    items, prior, width = catalogue
-    panels, start = users
+    items, tails, prior, width, tail_width = catalogue
+    panels, user_tails, start, tail_start, share, head_slack = users
     scores, masks = np.empty(ITEMS * USERS, np.int16), np.empty(ITEMS, np.uint64)
+    near, added = np.empty(start.size, np.int16), np.zeros(ITEMS, np.int16)
     for block in range(first, last, BLOCK):
         for user in range(0, start.size, USERS):
+            # The same part of the prior for all users of a group: the largest share. What it lets in too much is looked at in vain.
+            most = np.float32(0.0)
+            for u in range(USERS):
+                most = max(most, share[user + u])
+            for u in range(USERS):
+                near[user + u] = _near(bounds[user + u], share[user + u], head_slack[user + u])
             for item in range(block, min(block + BLOCK, last), ITEMS):
-                if not _tile(items, item * width, width, panels, user * width, start, bounds, user, prior, item, scores, masks):
+                for i in range(ITEMS):
+                    added[i] = CLOSED if prior[item + i] == CLOSED else np.int16(np.ceil(most * np.float32(max(prior[item + i], 0))))
+                if not _tile(items, item * width, width, panels, user * width, start, near, user, added, 0, scores, masks):
                     continue
                 for i in range(ITEMS):
                     mask = masks[i]
                     while mask and prior[item + i] != CLOSED:
                         u = _lowest_bit(mask)
                         mask &= mask - np.uint64(1)
-                        keep(item + i, scores[i * USERS + u], user + u, wanted, slack, bounds, kept)
+                        at = user + u
+                        value = np.int64(scores[i * USERS + u]) - added[i]
+                        if tail_width:
+                            rest = _tail(tails, (item + i) * tail_width, user_tails, at * tail_width, tail_width)
+                            value = np.int64(np.int16(value + tail_start[at] + rest))
+                        value += prior[item + i]
+                        if value > bounds[at]:
+                            keep(item + i, np.int16(min(value, 32767)), at, wanted, slack, bounds, kept)
+                            near[at] = _near(bounds[at], share[at], head_slack[at])
+
+
+@_compiled
+def _near(bound: Any, share: Any, slack: Any) -> Any:
+    """The bound for a head. The largest bound, above which there is nothing, stays so."""
+    if bound == 32767:
+        return np.int16(32767)
+    return np.int16(max(-32768.0, np.floor(share * bound) - slack))

@@ -11,12 +11,12 @@ from encoders.engines.engine import Vectors
 from encoders.nearest import exact
 from encoders.nearest.decide import Found, Rows, decide
 from encoders.nearest.item_scan import ItemScan
+from encoders.nearest.recall import FLOOR, recall_of
 
 EXACT_UP_TO = 200_000
 """Items. Up to here the whole fp32 product takes a tenth of a second for 64 users on two cores."""
-RECALL_FLOOR = 0.98
-_PROBES = 64
-_K = 10
+LEAST_DIMENSION = 32
+"""Below, small integers tell too many items apart too badly, and the whole product costs little."""
 _LOG = logging.getLogger(__name__)
 
 
@@ -34,16 +34,14 @@ class NearestItems:
         self._scan: ItemScan | None = None
         self.recall: float | None = None
         """Of the scan at K = 10, measured on probes when this was made; None where search is exact anyway."""
-        if len(vectors) > exact_up_to:
+        if len(vectors) > exact_up_to and vectors.shape[1] >= LEAST_DIMENSION:
             scan = ItemScan(vectors.shape[1], threads=threads)
             scan.put(slice(0, len(vectors)), vectors)
             self.recall = recall_of(scan, vectors)
-            if self.recall >= RECALL_FLOOR:
+            if self.recall >= FLOOR:
                 self._scan = scan
             else:
-                _LOG.warning(
-                    "the scan of %d items has a recall of %.3f, below %.2f; search stays exact", len(ids), self.recall, RECALL_FLOOR
-                )
+                _LOG.warning("the scan of %d items has a recall of %.3f, below %.2f; search stays exact", len(ids), self.recall, FLOOR)
 
     @property
     def exact(self) -> bool:
@@ -72,22 +70,3 @@ class NearestItems:
         else:
             pairs = self._scan.candidates(users, wanted, prior=prior, closed=shut, floor=floor)
         return decide(pairs, users, self._vectors, self._ids, count=k, prior=prior, threshold=threshold)
-
-
-def recall_of(scan: ItemScan, vectors: Vectors, *, seed: int = 0) -> float:
-    """The share of the exact ten best that ``scan`` proposes, for probes that are like users: sums of one to four items, some noise."""
-    generator = np.random.default_rng(seed)
-    chosen = generator.integers(0, len(vectors), (_PROBES, 4))
-    chosen[: _PROBES // 2, 1:] = chosen[: _PROBES // 2, :1]
-    probes = vectors[chosen].sum(axis=1) + generator.standard_normal((_PROBES, vectors.shape[1]), np.float32) / np.sqrt(vectors.shape[1])
-    probes = (probes / np.maximum(np.linalg.norm(probes, axis=1, keepdims=True), 1e-6)).astype(np.float32)
-    count = min(_K, len(vectors))
-    wanted, none, ids = np.full(_PROBES, count, np.int64), np.zeros(0, np.int64), [""] * len(vectors)
-    found = []
-    for pairs in (
-        exact.candidates(probes, vectors, wanted, prior=None, closed=none, floor=-2.0),
-        scan.candidates(probes, wanted, prior=None, closed=none, floor=-2.0),
-    ):
-        found.append(decide(pairs, probes, vectors, ids, count=count, prior=None, threshold=-np.inf).scores)
-    # By score, so that items with one and the same vector may stand for each other.
-    return float(np.mean(found[1] >= found[0][:, -1:]))

@@ -174,6 +174,58 @@ def emit(
     return builder.icmp_unsigned("!=", found, zero)
 
 
+def tail_for(shape: ScanShape) -> Callable[..., Any]:
+    """A function for compiled code: ``sum = tail(items, at, users, users_at, width)``, Σ items[at + k] · users[users_at + k] mod 2^16.
+
+    ``items`` uint8, ``users`` int8, k below ``width``, a multiple (at least one) of ``2 * shape.lanes``.
+    """
+
+    @intrinsic
+    def tail(_context: Any, items: Any, at: Any, users: Any, users_at: Any, width: Any) -> Any:
+        signature = types.int16(items, types.intp, users, types.intp, types.intp)
+
+        def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+            given = []
+            for kind, value in zip(signature.args, arguments, strict=True):
+                given.append(context.make_array(kind)(context, builder, value).data if isinstance(kind, types.Array) else value)
+            return emit_tail(builder, shape, *given)
+
+        return signature, generate
+
+    return tail
+
+
+def emit_tail(
+    builder: ir.IRBuilder, shape: ScanShape, items: ir.Value, at: ir.Value, users: ir.Value, users_at: ir.Value, width: ir.Value
+) -> ir.Value:
+    """The instructions of ``tail_for``, at the builder's place."""
+    sums16, pairs8 = ir.VectorType(_I16, shape.lanes), ir.VectorType(_I8, 2 * shape.lanes)
+
+    def load(pointer: ir.Value, place: ir.Value) -> ir.Value:
+        value = builder.load(builder.bitcast(builder.gep(pointer, [place]), pairs8.as_pointer()))
+        value.align = 1
+        return value
+
+    def function(name: str, result: ir.Type, *arguments: ir.Type) -> Any:
+        return cgutils.get_or_insert_function(builder.module, ir.FunctionType(result, arguments), name)  # type: ignore[no-untyped-call]
+
+    before = builder.block
+    loop, done = builder.append_basic_block("tail"), builder.append_basic_block("summed")
+    builder.branch(loop)
+    builder.position_at_end(loop)
+    k, total = builder.phi(_I64), builder.phi(sums16)
+    product = function(shape.product, sums16, pairs8, pairs8)
+    added = builder.add(total, builder.call(product, [load(items, builder.add(at, k)), load(users, builder.add(users_at, k))]))
+    following = builder.add(k, ir.Constant(_I64, 2 * shape.lanes))
+    k.add_incoming(ir.Constant(_I64, 0), before)
+    k.add_incoming(following, loop)
+    total.add_incoming(ir.Constant(sums16, None), before)
+    total.add_incoming(added, loop)
+    builder.cbranch(builder.icmp_signed("<", following, width), loop, done)
+    builder.position_at_end(done)
+    return builder.call(function(f"llvm.vector.reduce.add.v{shape.lanes}i16", _I16, sums16), [added])
+
+
 @intrinsic
 def lowest_bit(_context: Any, mask: Any) -> Any:
     """For compiled code: the number of the lowest bit that is set in a uint64 other than 0."""

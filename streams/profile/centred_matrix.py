@@ -7,10 +7,12 @@ high and the differences small. Taking the common part out and normalising again
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from streams.profile.item_matrix import ItemMatrix
-from streams.runtime.ports import FloatArray, RecordCodec
+from streams.runtime.ports import CandidateScan, FloatArray, RecordCodec
 from streams.runtime.records import SourceRecord
 
 _SHRINK_ITEMS = 50
@@ -22,8 +24,22 @@ _DRIFT = 0.01
 class CentredItemMatrix(ItemMatrix):
     """``vectors`` holds normalise(v - mean); queries must go through ``centre`` before they are compared."""
 
-    def __init__(self, codec: RecordCodec, version: str, dimension: int) -> None:
+    def __init__(
+        self,
+        codec: RecordCodec,
+        version: str,
+        dimension: int,
+        *,
+        make_scan: Callable[[FloatArray], CandidateScan | None] | None = None,
+        exact_up_to: int = 0,
+    ) -> None:
+        """``make_scan``: an index of these vectors, or None where it would miss too much; asked for once, when there are more than
+        ``exact_up_to`` rows. Raises as ``ItemMatrix``.
+        """
         super().__init__(codec, version, dimension)
+        self._make_scan = make_scan
+        self._exact_up_to = exact_up_to
+        self._scan: CandidateScan | None = None
         self._sum = np.zeros(dimension, np.float64)
         self._mean: FloatArray = np.zeros(dimension, np.float32)
         self._centred: FloatArray = np.zeros((0, dimension), np.float32)
@@ -35,6 +51,18 @@ class CentredItemMatrix(ItemMatrix):
         if self._stale:
             self._refresh()
         return self._centred[: len(self.ids)]
+
+    @property
+    def scan(self) -> CandidateScan | None:
+        """The index of ``vectors``; None where they are compared exactly. Valid until the next ``apply``."""
+        if self._make_scan is None or len(self.ids) <= self._exact_up_to:
+            return None
+        vectors = self.vectors
+        if self._scan is None:
+            self._scan = self._make_scan(vectors)
+            if self._scan is None:
+                self._make_scan = None
+        return self._scan
 
     def centre(self, vectors: FloatArray) -> FloatArray:
         """Unit vectors [..., dimension] without the catalogue's mean, of unit length again."""
@@ -67,6 +95,8 @@ class CentredItemMatrix(ItemMatrix):
             self._mean = mean
         raw = self._vectors[rows]
         self._centred[rows] = np.where(raw.any(axis=1, keepdims=True), _unit(raw - self._mean), np.float32(0))
+        if self._scan is not None:
+            self._scan.put(rows, self._centred[rows])
         self._stale.clear()
 
 

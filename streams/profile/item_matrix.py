@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from streams.catalogue.vectors import from_bytes, key_prefix
 from streams.errors import Reason, RecordError
-from streams.runtime.ports import FloatArray, RecordCodec
+from streams.runtime.ports import CandidateScan, FloatArray, RecordCodec
 from streams.runtime.records import SourceRecord
 
 _FIRST_CAPACITY = 1024
@@ -59,6 +59,11 @@ class ItemMatrix:
     def recommendable(self) -> npt.NDArray[np.bool_]:
         """bool [rows], a view: neither out of stock, nor blocked, nor free."""
         return self._recommendable[: len(self._ids)]
+
+    @property
+    def scan(self) -> CandidateScan | None:
+        """An index of ``vectors``; None: compare them all."""
+        return None
 
     def centre(self, vectors: FloatArray) -> FloatArray:
         """Query vectors as they compare with this matrix's: here as they are."""

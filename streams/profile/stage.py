@@ -100,7 +100,11 @@ class ProfileStage:
         result = []
         for rounds in walked.groups(most_requests(self._matrix)):
             requests = [trigger.request for triggers in rounds for trigger in triggers]
-            ranking = Ranking(requests, self._matrix, self._board, vectors, rules)
+            # What an earlier answer of this batch recommends is left out of the same shopper's later ones.
+            excluded = [
+                len(_excluded(trigger, rules)) + number * rules.top_k for number, triggers in enumerate(rounds) for trigger in triggers
+            ]
+            ranking = Ranking(requests, self._matrix, self._board, vectors, rules, most_excluded=excluded)
             first = 0
             for triggers in rounds:
                 answers = ranking.answer(first, [_excluded(trigger, rules) for trigger in triggers])

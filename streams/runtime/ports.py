@@ -27,6 +27,35 @@ class TextEncoder(Protocol):
         ...
 
 
+class CandidatePairs(Protocol):
+    """Pairs ordered by user."""
+
+    @property
+    def users(self) -> npt.NDArray[np.int64]: ...
+    @property
+    def rows(self) -> npt.NDArray[np.int64]: ...
+
+
+class CandidateScan(Protocol):
+    """An index of a large catalogue's vectors."""
+
+    def put(self, rows: npt.NDArray[np.int64], vectors: FloatArray, /) -> None:
+        """Set rows to unit or zero vectors."""
+        ...
+
+    def candidates(
+        self,
+        users: FloatArray,
+        wanted: npt.NDArray[np.int64],
+        *,
+        prior: FloatArray | None,
+        closed: npt.NDArray[np.int64],
+        floor: float,
+    ) -> CandidatePairs:
+        """Pairs that hold (all but surely) each user's ``wanted`` best by cosine + prior above ``floor``; never a ``closed`` row."""
+        ...
+
+
 class RecordCodec(Protocol):
     """One topic's values to bytes and back."""
 

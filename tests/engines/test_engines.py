@@ -46,7 +46,7 @@ def engine_of(name: str, model: Any, pooling: str = "mean") -> Engine:
             pooling=pooling,
             padding_id=model.config.pad_token_id,
             longest=96,
-            batch_tokens=512,
+            token_budget=512,
         )
     return TorchEngine(model, name="torch-fp32", pooling=pooling, padding_id=model.config.pad_token_id, batch_tokens=2048)
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from encoders.nearest import nearest
 from encoders.nearest.decide import Found
 from encoders.nearest.item_scan import ItemScan
-from encoders.nearest.nearest import NearestItems, recall_of
+from encoders.nearest.nearest import NearestItems
+from encoders.nearest.recall import recall_of
 from encoders.nearest.scan_tile import shape_of
 
 WAYS = {"exact": 10**9, "scan": 0}
@@ -40,13 +41,12 @@ def ids_of(generator: np.random.Generator, count: int) -> list[str]:
     return [f"sku-{number}" for number in generator.permutation(count)]
 
 
-@pytest.mark.parametrize("way", WAYS)
 @settings(max_examples=60, deadline=None)
 @given(
     seed=st.integers(0, 10**6),
     items=st.integers(1, 900),
     users=st.integers(1, 70),
-    dimension=st.sampled_from([2, 7, 32, 100, 384]),
+    dimension=st.sampled_from([2, 7, 32, 100, 130, 384]),
     k=st.integers(1, 25),
     with_prior=st.booleans(),
     closed_share=st.sampled_from([0.0, 0.3, 1.0]),
@@ -54,7 +54,6 @@ def ids_of(generator: np.random.Generator, count: int) -> list[str]:
     copies=st.integers(1, 3),
 )
 def test_as_a_plain_sort(
-    way: str,
     seed: int,
     items: int,
     users: int,
@@ -71,10 +70,28 @@ def test_as_a_plain_sort(
     # A prior that many items share: ties that only the id decides.
     prior = generator.choice(np.array([0, 0.125, 0.25], np.float32), -(-items // copies)).repeat(copies)[:items] if with_prior else None
     closed = np.flatnonzero(generator.random(items) < closed_share)
-    found = NearestItems(vectors, ids, exact_up_to=WAYS[way]).search(people, k, prior=prior, closed=closed, threshold=threshold)
     expected = plainly(vectors, ids, people, k, prior, set(closed.tolist()), threshold)
-    assert np.array_equal(found.rows, expected.rows)
-    assert np.array_equal(found.scores, expected.scores)
+    for way, exact_up_to in WAYS.items():
+        items_of = NearestItems(vectors, ids, exact_up_to=exact_up_to)
+        found = items_of.search(people, k, prior=prior, closed=closed, threshold=threshold)
+        if items_of.exact:
+            assert np.array_equal(found.rows, expected.rows), way
+            assert np.array_equal(found.scores, expected.scores), way
+        else:
+            check_scanned(found, expected, vectors, people, prior)
+
+
+def check_scanned(found: Found, expected: Found, vectors: Any, people: Any, prior: Any) -> None:
+    """Whatever is found has its exact score and is in order; and hardly anything is missing."""
+    user, place = np.nonzero(found.rows >= 0)
+    rows = found.rows[user, place]
+    assert len(set(zip(user, rows, strict=True))) == len(rows)
+    scores = (people[user] * vectors[rows]).sum(axis=1) + (0 if prior is None else prior[rows])
+    assert np.allclose(found.scores[user, place], scores, atol=1e-6)
+    assert (found.scores[:, 1:] <= found.scores[:, :-1]).all()
+    wanted = (expected.rows >= 0).sum()
+    same = sum(len(set(a) & set(b) - {-1}) for a, b in zip(found.rows.tolist(), expected.rows.tolist(), strict=True))
+    assert same >= wanted - 3 - 0.02 * wanted
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -113,7 +130,7 @@ def test_recall_of_the_scan_on_many_items(kind: str) -> None:
 
 def test_a_scan_that_misses_too_much_is_not_used(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setattr(nearest, "recall_of", lambda *_: 0.97)
-    items = NearestItems(unit(np.random.default_rng(0), 50, 16), [str(n) for n in range(50)], exact_up_to=10)
+    items = NearestItems(unit(np.random.default_rng(0), 50, 48), [str(n) for n in range(50)], exact_up_to=10)
     assert items.exact
     assert "recall of 0.970" in caplog.text
 

@@ -2,104 +2,114 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 
-COPY_S_PER_BYTE = 1e-6
-COMPUTE_S_PER_TOKEN = 1e-5
+COPY_S_PER_BYTE = 2e-7
+COMPUTE_S_PER_POSITION = 1e-5
 
 
 class OutOfMemory(RuntimeError):
     """What the device raises."""
 
 
+class Value(NamedTuple):
+    """A tensor of the device's. ``made_by``: only this stream may use it."""
+
+    tensor: torch.Tensor
+    made_by: SimulatedStream
+
+
 @dataclass
 class SimulatedDevice:
-    """A copy engine in each direction, a compute engine, ``count`` lanes. A batch of more than ``room`` tokens doesn't fit."""
+    """A copy engine in each direction and one for computing. A pass of more than ``room`` positions doesn't fit."""
 
-    count: int = 2
     room: int = 10**9
+    name: str = "simulated:0"
     uploading_until: float = 0.0
     downloading_until: float = 0.0
     computing_until: float = 0.0
     freed: int = 0
     shapes: list[tuple[int, int]] = field(default_factory=list)
-    out_of_memory: type[Exception] = OutOfMemory
+    """[rows, width] of every pass that was tried."""
+    streams: list[SimulatedStream] = field(default_factory=list)
+    pinned: set[int] = field(default_factory=set)
 
-    def __post_init__(self) -> None:
-        self.lanes = [SimulatedLane(self) for _ in range(self.count)]
+    def host(self, count: int, dtype: torch.dtype) -> torch.Tensor:
+        buffer = torch.full((count,), -7, dtype=dtype)
+        self.pinned.add(buffer.untyped_storage().data_ptr())
+        return buffer
 
-    def free(self) -> None:
+    def stream(self) -> SimulatedStream:
+        self.streams.append(SimulatedStream(self))
+        return self.streams[-1]
+
+    def out_of_memory(self, error: Exception) -> bool:
+        return isinstance(error, OutOfMemory)
+
+    def free_memory(self) -> None:
         self.freed += 1
 
     @property
     def finished_s(self) -> float:
-        return max(lane.now for lane in self.lanes)
+        return max(stream.now for stream in self.streams)
 
 
-class SimulatedLane:
-    """Queued work starts when the lane's work before it and the engine that it needs are done. Real copies are made at ``wait``, so whoever
-    writes to a buffer too early, or reads it too early, has wrong numbers."""
+class SimulatedStream:
+    """Work starts when the stream's work before it and the engine that it needs are done. Downloads are made at ``wait``, and uploads are
+    compared then, so whoever writes to a buffer too early, or reads it too early, has wrong numbers."""
 
     def __init__(self, device: SimulatedDevice) -> None:
         self.device = device
         self.now = 0.0
-        self.queued_until = 0.0
         self.uses = 0
-        self.queueing = False
-        self._busy: set[str] = set()
-        self._buffers: dict[str, torch.Tensor] = {}
-        self._downloads: list[tuple[torch.Tensor, torch.Tensor]] = []
+        self._queued_until = 0.0
         self._uploads: list[tuple[torch.Tensor, torch.Tensor]] = []
+        self._downloads: list[tuple[torch.Tensor, torch.Tensor]] = []
 
-    def host(self, name: str, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
-        assert name not in self._busy, "a buffer is asked for while a copy from or to it may be under way"
-        self._busy.add(name)
-        self._buffers[name] = torch.full(shape, -7, dtype=dtype)
-        return self._buffers[name]
+    def upload(self, host: torch.Tensor) -> Value:
+        self._check(host)
+        device = self.device
+        device.uploading_until = self._queue(device.uploading_until, host.nbytes * COPY_S_PER_BYTE)
+        self._uploads.append((host, host.clone()))
+        return Value(self._uploads[-1][1], self)
 
-    def upload(self, host: torch.Tensor) -> torch.Tensor:
-        assert any(host is buffer for buffer in self._buffers.values()), "only page-locked memory is copied without a wait"
-        self.queued_until = self.device.uploading_until = (
-            max(self.queued_until, self.now, self.device.uploading_until) + host.nbytes * COPY_S_PER_BYTE
-        )
-        copied = host.clone()
-        assert self.queueing
-        self._uploads.append((host, copied))
-        if host.shape[1] > 1:
-            rows, width = host.shape
-            self.device.shapes.append((rows, width))
-            if rows * width > self.device.room:
-                raise OutOfMemory
-            self._to_compute = rows * width
-        return copied
-
-    def download(self, computed: torch.Tensor, host: torch.Tensor) -> None:
-        assert any(host is buffer for buffer in self._buffers.values())
-        self.queued_until = self.device.computing_until = (
-            max(self.queued_until, self.device.computing_until) + self._to_compute * COMPUTE_S_PER_TOKEN
-        )
-        self.queued_until = self.device.downloading_until = (
-            max(self.queued_until, self.device.downloading_until) + host.nbytes * COPY_S_PER_BYTE
-        )
-        self._downloads.append((computed, host))
-
-    @contextmanager
-    def queue(self) -> Iterator[None]:
+    def run(self, function: Callable[[torch.Tensor], torch.Tensor], value: Value) -> Value:
+        assert value.made_by is self
+        rows, width = value.tensor.shape[0], value.tensor.shape[1] - 1
         self.uses += 1
-        self.queueing = True
-        yield
-        self.queueing = False
+        self.device.shapes.append((rows, width))
+        if rows * width > self.device.room:
+            raise OutOfMemory
+        device = self.device
+        device.computing_until = self._queue(device.computing_until, rows * width * COMPUTE_S_PER_POSITION)
+        with torch.inference_mode():
+            return Value(function(value.tensor), self)
+
+    def download(self, value: Value, host: torch.Tensor) -> None:
+        self._check(host)
+        assert value.made_by is self
+        assert (value.tensor.shape, value.tensor.dtype) == (host.shape, host.dtype)
+        device = self.device
+        device.downloading_until = self._queue(device.downloading_until, host.nbytes * COPY_S_PER_BYTE)
+        self._downloads.append((value.tensor, host))
 
     def wait(self) -> None:
         for host, copied in self._uploads:
             assert torch.equal(host, copied), "the buffer was written to while it was copied"
         for computed, host in self._downloads:
-            host.copy_(computed.clone())
+            host.copy_(computed)
         self._uploads.clear()
         self._downloads.clear()
-        self._busy.clear()
-        self.now = max(self.now, self.queued_until)
+        self.now = max(self.now, self._queued_until)
+
+    def _queue(self, engine_until: float, seconds: float) -> float:
+        self._queued_until = max(self._queued_until, self.now, engine_until) + seconds
+        return self._queued_until
+
+    def _check(self, host: torch.Tensor) -> None:
+        assert host.untyped_storage().data_ptr() in self.device.pinned, "only page-locked memory is copied without a wait"
+        assert host.is_contiguous()
