@@ -94,7 +94,13 @@ def _search(result: dict[str, Any]) -> list[str]:
     return [*_rows(head, rows), "", f"{result['users']} users at once, medians. {'; '.join(notes)}.", "", "![search](results/search.png)"]
 
 
-TABLES = {"encoder": _encoder, "search": _search, "pipeline": _pipeline, "avro": _avro}
+def _engines(result: dict[str, Any]) -> list[str]:
+    names = sorted(result["medians"], key=result["medians"].__getitem__, reverse=True)
+    rows = [[name, f"{result['medians'][name]:,.0f}", f"{result['worst_cosine_error'][name]:.1e}"] for name in names]
+    return _rows(["engine", "texts/s, median", "worst cosine error"], rows)
+
+
+TABLES = {"engines": _engines, "encoder": _encoder, "search": _search, "pipeline": _pipeline, "avro": _avro}
 
 
 if __name__ == "__main__":
