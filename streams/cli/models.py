@@ -124,6 +124,8 @@ def promote(version: str, share: float | None, reason: str) -> None:
 
     Every byte of it is verified first. Promoting what the canary serves to everybody ends the canary.
     """
+    if share is not None and not 0 < share <= 1:  # click's range lets NaN pass
+        raise click.UsageError("--canary is a share above 0 and at most 1")
     settings, store, key = _opened()
     _announce_version(settings, store, _signing_key(settings), store.verify(version, key), share, reason or "promoted by an operator")
 
