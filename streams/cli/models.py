@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,7 +13,6 @@ from streams.cli.text import visible
 if TYPE_CHECKING:
     from nacl.signing import VerifyKey
 
-    from streams.models.announcement import Announcement
     from streams.models.channels import Channels
     from streams.models.manifest import Manifest
     from streams.models.store import ModelStore
@@ -101,7 +99,7 @@ def add(folder: str, parent: str | None) -> None:
     manifest = Manifest(
         model_version=encoder.version,
         parent=parent,
-        base=Path(folder).name,
+        base=source.name if Path(folder).is_dir() else folder,
         created_at=SystemClock().now_ms(),
         dimension=encoder.dimension,
         files=hash_files(source, kept),
@@ -124,10 +122,12 @@ def promote(version: str, share: float | None, reason: str) -> None:
 
     Every byte of it is verified first. Promoting what the canary serves to everybody ends the canary.
     """
+    from streams.cli.models_announcing import announce_version
+
     if share is not None and not 0 < share <= 1:  # click's range lets NaN pass
         raise click.UsageError("--canary is a share above 0 and at most 1")
     settings, store, key = _opened()
-    _announce_version(settings, store, _signing_key(settings), store.verify(version, key), share, reason or "promoted by an operator")
+    announce_version(settings, store, _signing_key(settings), store.verify(version, key), share, reason or "promoted by an operator")
 
 
 @command.command()
@@ -136,18 +136,19 @@ def promote(version: str, share: float | None, reason: str) -> None:
 @click.option("--reason", default="", help="Why, for the record.")
 def rollback(target: str | None, canary: bool, reason: str) -> None:
     """Go back to the parent of the version that stable serves, or withdraw the canary."""
+    from streams.cli.models_announcing import announce_version, read, withdraw_canary
     from streams.errors import ConfigurationError
 
     if canary and target is not None:
         raise click.UsageError("--canary goes back to no version; leave --to out")
     settings, store, key = _opened()
     reason = reason or "rolled back by an operator"
-    channels = _channels(settings, key)
+    channels = read(settings, key)
     if canary:
         current = channels.current("canary")
         if current is None:
             raise ConfigurationError("no canary is served; see `veilstream models list`")
-        _withdraw(settings, _signing_key(settings), channels, current, reason)
+        withdraw_canary(settings, _signing_key(settings), channels, current, reason)
         return
     stable = channels.current("stable")
     if target is None:
@@ -156,7 +157,7 @@ def rollback(target: str | None, canary: bool, reason: str) -> None:
         if stable.parent is None:
             raise ConfigurationError(f"{stable.model_version}, which stable serves, has no parent; name a version with --to VERSION")
     goal = target or (stable.parent if stable is not None else None) or ""
-    _announce_version(settings, store, _signing_key(settings), store.verify(goal, key), None, reason)
+    announce_version(settings, store, _signing_key(settings), store.verify(goal, key), None, reason)
 
 
 def _opened() -> tuple[Settings, ModelStore, VerifyKey]:
@@ -182,18 +183,12 @@ def _signing_key(settings: Settings) -> ModelSigningKey:
     return key
 
 
-def _channels(settings: Settings, key: VerifyKey) -> Channels:
-    from streams.admin.announcing import current_channels
-    from streams.settings import load_kafka_settings
-
-    return asyncio.run(current_channels(settings, load_kafka_settings(), key))
-
-
 def _channels_if_reachable(settings: Settings, key: VerifyKey) -> Channels | None:
+    from streams.cli.models_announcing import read
     from streams.errors import BrokerUnavailable, ConfigurationError
 
     try:
-        return _channels(settings, key)
+        return read(settings, key)
     except (BrokerUnavailable, ConfigurationError) as error:
         click.echo(f"which channel serves what is not known: {error}", err=True)
         return None
@@ -209,44 +204,3 @@ def _tell_missing(channels: Channels | None, listed: set[str]) -> None:
     if channels.refused:
         told = ", ".join(f"{count} {reason}" for reason, count in sorted(channels.refused.items()))
         click.echo(f"announcements that every worker refuses: {told}", err=True)
-
-
-def _announce_version(
-    settings: Settings, store: ModelStore, key: ModelSigningKey, manifest: Manifest, share: float | None, reason: str
-) -> None:
-    """``share`` None is everybody."""
-    from streams.clock import SystemClock
-    from streams.models.announcement import announce
-
-    channels = _channels(settings, key.verify_key)
-    channel: Any = "stable" if share is None else "canary"
-    before = channels.current(channel)
-    announcement = announce(
-        manifest,
-        store.location(manifest.model_version),
-        channel,
-        announced_at=channels.next_time(channel, SystemClock().now_ms()),
-        canary_share=share or 0.0,
-        reason=reason,
-    )
-    _send(settings, key, announcement)
-    was = f", after {before.model_version}" if before is not None and before.model_version != manifest.model_version else ""
-    click.echo(f"{channel} serves {manifest.model_version}{'' if share is None else f' to {share:.4g} of the pseudonyms'}{was}")
-    canary = channels.current("canary")
-    if share is None and canary is not None and canary.model_version == manifest.model_version:
-        _withdraw(settings, key, channels, canary, f"{manifest.model_version} is stable")
-
-
-def _withdraw(settings: Settings, key: ModelSigningKey, channels: Channels, current: Announcement, reason: str) -> None:
-    from streams.clock import SystemClock
-    from streams.models.announcement import withdraw
-
-    _send(settings, key, withdraw(current, announced_at=channels.next_time("canary", SystemClock().now_ms()), reason=reason))
-    click.echo(f"canary serves nothing, after {current.model_version}")
-
-
-def _send(settings: Settings, key: ModelSigningKey, announcement: Announcement) -> None:
-    from streams.admin.announcing import send_announcement
-    from streams.settings import load_kafka_settings
-
-    asyncio.run(send_announcement(announcement, key, settings, load_kafka_settings()))

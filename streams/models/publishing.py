@@ -11,7 +11,7 @@ from typing import Any
 
 from fsspec import AbstractFileSystem
 
-from streams.errors import ConfigurationError, ModelRefused, Refusal
+from streams.errors import ModelRefused, Refusal
 from streams.models.file_names import MANIFEST, SIGNATURE
 from streams.models.manifest import Manifest, check_hash
 from streams.models.scratch import make_final, scratch_folder
@@ -19,11 +19,10 @@ from streams.models.scratch import make_final, scratch_folder
 CHUNK = 1 << 20
 
 
-def publish_local(fs: AbstractFileSystem, root: Path, source: Path, manifest: Manifest, signature: bytes) -> None:
-    """Everything into a hidden sibling folder, to disk, then one rename. Nothing is left where it fails.
+def publish_local(fs: AbstractFileSystem, root: Path, source: Path, manifest: Manifest, signature: bytes) -> bool:
+    """Everything into a hidden sibling folder, to disk, then one rename; False where something has that name already.
 
-    Raises ModelRefused where a file is not what the manifest says, ConfigurationError where something else has the name,
-    OSError where the disk fails.
+    Nothing is left where it fails. Raises ModelRefused where a file is not what the manifest says, OSError where the disk fails.
     """
     with scratch_folder(root) as scratch:
         for name in manifest.files:
@@ -31,8 +30,7 @@ def publish_local(fs: AbstractFileSystem, root: Path, source: Path, manifest: Ma
             _copy(fs, source, manifest, name, str(scratch / name), durable=True)
         _write(fs, str(scratch / SIGNATURE), signature, durable=True)
         _write(fs, str(scratch / MANIFEST), manifest.to_bytes(), durable=True)
-        if not make_final(scratch, root / manifest.model_version):
-            raise ConfigurationError(f"{root / manifest.model_version} was made meanwhile, or is no model; look at it, then publish again")
+        return make_final(scratch, root / manifest.model_version)
 
 
 def publish_objects(fs: AbstractFileSystem, folder: str, source: Path, manifest: Manifest, signature: bytes) -> None:

@@ -32,7 +32,7 @@ def scratch_folder(parent: Path) -> Iterator[Path]:
                 shutil.rmtree(litter, ignore_errors=True)
         with contextlib.suppress(OSError):
             fcntl.flock(lock, fcntl.LOCK_SH)
-        folder = parent / f"{_LITTER}{secrets.token_hex(6)}"
+        folder = _hidden(parent)
         folder.mkdir()
         try:
             yield folder
@@ -57,6 +57,18 @@ def make_final(scratch: Path, final: Path) -> bool:
         raise
     sync_folder(final.parent)
     return True
+
+
+def discard(folder: Path) -> None:
+    """Takes a folder away at once and whole, so that nobody finds half of it."""
+    hidden = _hidden(folder.parent)
+    with contextlib.suppress(FileNotFoundError):  # somebody else was faster
+        folder.rename(hidden)
+    shutil.rmtree(hidden, ignore_errors=True)
+
+
+def _hidden(parent: Path) -> Path:
+    return parent / f"{_LITTER}{secrets.token_hex(6)}"
 
 
 def sync_folder(folder: Path) -> None:

@@ -6,7 +6,6 @@ import errno
 import hashlib
 import logging
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +21,7 @@ from streams.models.file_names import MANIFEST, RESERVED, SIGNATURE, is_version
 from streams.models.folder import check_configured_dimension, verify_folder
 from streams.models.manifest import Manifest, check_files, check_hash, sign_manifest, verify_manifest
 from streams.models.publishing import copy_hashed, publish_local, publish_objects
-from streams.models.scratch import make_final, scratch_folder, sync_folder
+from streams.models.scratch import discard, make_final, scratch_folder
 
 log = logging.getLogger(__name__)
 
@@ -83,17 +82,16 @@ class ModelStore:
         is there with others or signed by another key, and where a file is not what the manifest says.
         """
         version = manifest.model_version
-        with self._reached():
-            self._fs.invalidate_cache()
-            there = self._fs.exists(self._path(version, MANIFEST))
-        if there:
-            return self._same(self._trusted(version, key.verify_key), manifest)
+        if self._exists(version):
+            return self._same(manifest, key.verify_key)
         signature = sign_manifest(manifest, key)
         with self._reached():
-            if self._local is not None:
-                publish_local(self._fs, self._local, folder, manifest, signature)
-            else:
+            if self._local is None:
                 publish_objects(self._fs, self._path(version), folder, manifest, signature)
+            elif not publish_local(self._fs, self._local, folder, manifest, signature):
+                if not self._exists(version):
+                    raise ConfigurationError(f"{self.location(version)} is there and is no model; move it away, then publish again")
+                return self._same(manifest, key.verify_key)
         return manifest
 
     def verify(self, version: str, verify_key: VerifyKey) -> Manifest:
@@ -127,11 +125,22 @@ class ModelStore:
             for name in RESERVED:
                 self._download(version, name, scratch)
             verify_folder(scratch, verify_key)
-            if final.exists():
-                shutil.rmtree(final)
-                sync_folder(cache_folder)
-            made = make_final(scratch, final)
-        return final if made else self._verified(final, verify_key)
+            if not self._cached_meanwhile(final, manifest, verify_key):
+                discard(final)
+                make_final(scratch, final)
+        return self._verified(final, verify_key)
+
+    def _exists(self, version: str) -> bool:
+        with self._reached():
+            self._fs.invalidate_cache()
+            return bool(self._fs.exists(self._path(version, MANIFEST)))
+
+    def _cached_meanwhile(self, final: Path, manifest: Manifest, verify_key: VerifyKey) -> bool:
+        """Another process may have fetched it, and be loading it now."""
+        try:
+            return verify_folder(final, verify_key).files == manifest.files
+        except ModelRefused:
+            return False
 
     def _verified(self, final: Path, verify_key: VerifyKey) -> Path:
         manifest = verify_folder(final, verify_key)
@@ -139,21 +148,20 @@ class ModelStore:
             raise ModelRefused(Refusal.OTHER_CONTENT, f"the folder {final} holds {manifest.model_version}; remove it")
         return final
 
-    def _trusted(self, version: str, verify_key: VerifyKey) -> Manifest:
+    def _same(self, manifest: Manifest, verify_key: VerifyKey) -> Manifest:
+        """The manifest of a version that is there. Raises ModelRefused where it is not of the same files, or can't be trusted."""
+        place = self.location(manifest.model_version)
         try:
-            return self.read_manifest(version, verify_key)
+            there = self.read_manifest(manifest.model_version, verify_key)
         except ModelRefused as error:
             raise ModelRefused(
-                error.refusal, f"{self.location(version)} is there already, and {error.detail}; to publish, remove that version first"
+                error.refusal, f"{place} is there already, and {error.detail}; to publish, remove that version first"
             ) from None
-
-    def _same(self, there: Manifest, manifest: Manifest) -> Manifest:
         if there.files != manifest.files:
             differ = sorted(name for name in {*there.files, *manifest.files} if there.files.get(name) != manifest.files.get(name))
             raise ModelRefused(
                 Refusal.OTHER_CONTENT,
-                f"{self.location(manifest.model_version)} is there with other files ({', '.join(differ[:3])}); "
-                "publish the folder it was made of, or remove that version first",
+                f"{place} is there with other files ({', '.join(differ[:3])}); to publish others, remove that version first",
             )
         return there
 

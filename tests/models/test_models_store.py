@@ -8,6 +8,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -265,7 +266,7 @@ def test_what_is_no_model_has_the_versions_name(folder: Path, key: SigningKey, t
     (root / VERSION / "notes.txt").write_text("mine")
     store = ModelStore(str(root))
     assert store.list_versions() == []
-    with pytest.raises(ConfigurationError, match="is no model"):
+    with pytest.raises(ConfigurationError, match="is there and is no model; move it away"):
         store.publish(folder, manifest_of(folder), key)
     assert [path.name for path in root.iterdir() if path.name != ".lock"] == [VERSION]
 
@@ -284,3 +285,16 @@ def test_a_store_that_can_not_be_reached(folder: Path, key: SigningKey, tmp_path
     (tmp_path / "file").write_text("")
     with pytest.raises(TransientError, match="then try again"):
         ModelStore(str(tmp_path / "file" / "store")).publish(folder, manifest_of(folder), key)
+
+
+def test_many_at_once_make_one(folder: Path, key: SigningKey, tmp_path: Path) -> None:
+    """Publishers and workers on one machine: all get the same version, and nobody's folder is taken away."""
+    root, cache = str(tmp_path / "store"), tmp_path / "cache"
+    manifests = [manifest_of(folder, created_at=number) for number in range(8)]
+    with ThreadPoolExecutor(8) as threads:
+        published = list(threads.map(lambda manifest: ModelStore(root).publish(folder, manifest, key), manifests))
+        assert len({made.created_at for made in published}) == 1
+        fetched = list(threads.map(lambda _: ModelStore(root).fetch(VERSION, cache, key.verify_key), manifests))
+    assert set(fetched) == {cache / VERSION}
+    assert verify_folder(cache / VERSION, key.verify_key) == ModelStore(root).verify(VERSION, key.verify_key) == published[0]
+    assert sorted(path.name for path in (*cache.iterdir(), *Path(root).iterdir())) == [".lock", ".lock", VERSION, VERSION]
