@@ -4,6 +4,7 @@
 
     VeilstreamError
     ├── RecordError          this record is bad: dead-letter it (carries a Reason), go on
+    ├── ModelRefused         this model is bad: serve on with the old one (carries a Refusal)
     ├── TransientError       the world is bad: keep the record, try again
     └── FatalError           stop and tell the operator
         ├── ConfigurationError     a setting, a key file, a model, a topic: names the fix (exit code 1)
@@ -48,6 +49,22 @@ class Reason(StrEnum):
     POISON = "poison"
 
 
+class Refusal(StrEnum):
+    """Machine-readable reason why a model is not served. Add members; never rename one."""
+
+    MALFORMED = "malformed"
+    NOT_FINITE = "not_finite"
+    SIGNATURE = "signature"
+    HASH = "hash"
+    MISSING_FILE = "missing_file"
+    EXTRA_FILE = "extra_file"
+    UNSAFE_PATH = "unsafe_path"
+    FILE_KIND = "file_kind"
+    DIMENSION = "dimension"
+    OTHER_CONTENT = "other_content"
+    OUTDATED = "outdated"
+
+
 class VeilstreamError(Exception):
     """Base of all errors of the product."""
 
@@ -58,6 +75,15 @@ class RecordError(VeilstreamError):
     def __init__(self, reason: Reason, detail: str = "") -> None:
         super().__init__(f"{reason.value}: {detail}" if detail else reason.value)
         self.reason = reason
+        self.detail = detail
+
+
+class ModelRefused(VeilstreamError):
+    """A model, its manifest or its announcement is not what was signed. The message names what is wrong and the fix."""
+
+    def __init__(self, refusal: Refusal, detail: str) -> None:
+        super().__init__(f"model refused ({refusal.value}): {detail}")
+        self.refusal = refusal
         self.detail = detail
 
 

@@ -89,6 +89,9 @@ class Settings(BaseSettings):
         1000, ge=16, le=10_000, description="Most characters of an item's title, category, brand and description that are encoded."
     )
 
+    # models
+    models: str = Field("models", description="Store of model versions: a folder, or any fsspec URL (s3://bucket/models, gs://...).")
+
     # profile
     half_life_days: float = Field(120.0, gt=0, description="Age at which an event's weight has halved, days.")
     history_size: int = Field(50, ge=1, le=1000, description="Most history entries kept for a shopper.")

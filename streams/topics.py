@@ -53,7 +53,7 @@ TOPICS: tuple[TopicSpec, ...] = (
     TopicSpec(RECOMMENDATIONS, "pseudonym", "delete", 7 * DAY_MS, ("profile",), ("feedback", "subscribers"), co_partitioned=True),
     TopicSpec(FEEDBACK, "pseudonym", "delete", 30 * DAY_MS, ("feedback",), ("analysts",), co_partitioned=True),
     TopicSpec(TRAINING_PAIRS, "pseudonym", "delete", 30 * DAY_MS, ("feedback",), ("trainer",), co_partitioned=True),
-    TopicSpec(MODELS, "channel", "compact", None, ("trainer", "operators"), ("catalogue", "profile"), single_partition=True),
+    TopicSpec(MODELS, "channel", "compact", None, ("trainer", "operators"), ("catalogue", "profile", "trainer"), single_partition=True),
     TopicSpec(PRIVACY_AUDIT, "stage", "delete", -1, ("ingest", "catalogue", "profile", "feedback", "trainer"), ("operators",)),
 )
 

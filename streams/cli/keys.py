@@ -15,17 +15,20 @@ def command() -> None:
 @command.command()
 @click.option("--dir", "folder", type=click.Path(path_type=Path, file_okay=False), help="Where to. Default: VEILSTREAM_KEYS_DIR.")
 @click.option("--key-id", default="k1", show_default=True, help="Short public name of the pseudonym key; every pseudonym begins with it.")
+@click.option("--only", type=click.Choice(["models"]), help="Generate this pair alone, for a folder that has the others.")
 @click.option("--overwrite", is_flag=True, help="Replace what is there. Old pseudonyms and sealed ids can then not be matched or opened.")
-def generate(folder: Path | None, key_id: str, overwrite: bool) -> None:
-    """Generate the pseudonym key and the key pairs of subscriber and recovery.
+def generate(folder: Path | None, key_id: str, only: str | None, overwrite: bool) -> None:
+    """Generate the pseudonym key and the key pairs of subscriber, recovery and models.
 
     Give pseudonym.key to ingest workers alone, subscriber.key to the service that must reach a person, recovery.key to the
-    operator who may open dead letters. Workers need the two .pub files.
+    operator who may open dead letters, models.key to the trainer and to who promotes models. Workers need the .pub files.
     """
-    from streams.privacy.keys import generate_keys
+    from streams.privacy.keys import generate_keys, generate_model_keys
     from streams.settings import load_settings
 
     if not key_id.isalnum() or len(key_id) > 16:
         raise click.UsageError("--key-id must be 1 to 16 letters and digits")
-    for path in generate_keys(folder or load_settings().keys_dir, key_id=key_id, overwrite=overwrite):
+    target = folder or load_settings().keys_dir
+    paths = generate_model_keys(target, overwrite=overwrite) if only else generate_keys(target, key_id=key_id, overwrite=overwrite)
+    for path in paths:
         click.echo(f"wrote {path}")

@@ -12,19 +12,25 @@ import os
 import re
 import secrets
 import stat
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
 from nacl.public import PrivateKey, PublicKey
+from nacl.signing import SigningKey, VerifyKey
 
 from streams.errors import ConfigurationError
 
-Purpose = Literal["pseudonym", "subscriber", "recovery"]
+Purpose = Literal["pseudonym", "subscriber", "recovery", "models"]
 
 _KEY_BYTES = 32
 _X25519 = "x25519"
+_ED25519 = "ed25519"
 _KEY_ID = re.compile(r"[A-Za-z0-9]{1,16}")
+_MODELS = ("models.key", "models.pub")
+_FIX_MODELS = "add it with `veilstream keys generate --only models`, or copy it from where models are signed"
 _FIX = "make keys with `veilstream keys generate`, or set VEILSTREAM_KEYS_DIR to where they are"
 
 
@@ -45,32 +51,37 @@ class SecretKey(PrivateKey):
     __repr__ = __str__
 
 
+class ModelSigningKey(SigningKey):
+    """The key that models are signed with; its text, unlike its parent's, does not hold it."""
+
+    def __str__(self) -> str:
+        return "<signing key>"
+
+    __repr__ = __str__
+
+
 def generate_keys(folder: Path, *, key_id: str = "k1", overwrite: bool = False) -> list[Path]:
-    """Write pseudonym.key, and a pair each for the subscriber and for recovery; returns the paths.
+    """Write pseudonym.key, and a pair each for the subscriber, for recovery and for models; returns the paths.
 
     Raises ConfigurationError where one exists and ``overwrite`` is false: whoever loses the pseudonym key loses the link
     between old and new profiles.
     """
     if not _KEY_ID.fullmatch(key_id):
         raise ConfigurationError("a key id is 1 to 16 letters and digits of ASCII")
-    names = ("pseudonym.key", "subscriber.key", "subscriber.pub", "recovery.key", "recovery.pub")
-    existing = [name for name in names if (folder / name).exists()]
-    if existing and not overwrite:
-        raise ConfigurationError(
-            f"{folder} holds {', '.join(existing)} already; choose another folder, or --overwrite if nothing uses them"
-        )
-    try:
-        if not folder.is_dir():
-            folder.mkdir(parents=True)
-            folder.chmod(0o700)
+    _refuse_existing(folder, ("pseudonym.key", "subscriber.key", "subscriber.pub", "recovery.key", "recovery.pub", *_MODELS), overwrite)
+    with _making(folder):
         paths = [_write(folder / "pseudonym.key", f"pseudonym {key_id} secret", secrets.token_bytes(_KEY_BYTES), secret=True)]
         for purpose in ("subscriber", "recovery"):
             private = PrivateKey.generate()
-            paths.append(_write(folder / f"{purpose}.key", f"{purpose} {_X25519} secret", bytes(private), secret=True))
-            paths.append(_write(folder / f"{purpose}.pub", f"{purpose} {_X25519} public", bytes(private.public_key), secret=False))
-    except OSError as error:
-        raise ConfigurationError(f"keys can't be written to {folder} ({error.strerror}); choose another folder") from None
-    return paths
+            paths += _write_pair(folder, purpose, _X25519, bytes(private), bytes(private.public_key))
+        return paths + _write_model_keys(folder)
+
+
+def generate_model_keys(folder: Path, *, overwrite: bool = False) -> list[Path]:
+    """Write models.key and models.pub alone, into a folder that may hold the others; returns the paths. Raises as above."""
+    _refuse_existing(folder, _MODELS, overwrite)
+    with _making(folder):
+        return _write_model_keys(folder)
 
 
 def load_pseudonym_key(path: Path) -> PseudonymKey:
@@ -86,6 +97,47 @@ def load_public_key(path: Path, purpose: Purpose) -> PublicKey:
 def load_private_key(path: Path, purpose: Purpose) -> SecretKey:
     """Raises ConfigurationError as above."""
     return SecretKey(_read(path, purpose, secret=True)[1])
+
+
+def load_model_signing_key(path: Path) -> ModelSigningKey:
+    """Raises ConfigurationError as above."""
+    return ModelSigningKey(_read(path, "models", secret=True)[1])
+
+
+def load_model_verify_key(path: Path) -> VerifyKey:
+    """Raises ConfigurationError as above."""
+    return VerifyKey(_read(path, "models", secret=False)[1])
+
+
+def _refuse_existing(folder: Path, names: Sequence[str], overwrite: bool) -> None:
+    existing = [name for name in names if (folder / name).exists()]
+    if existing and not overwrite:
+        raise ConfigurationError(
+            f"{folder} holds {', '.join(existing)} already; choose another folder, or --overwrite if nothing uses them"
+        )
+
+
+@contextmanager
+def _making(folder: Path) -> Iterator[None]:
+    try:
+        if not folder.is_dir():
+            folder.mkdir(parents=True)
+            folder.chmod(0o700)
+        yield
+    except OSError as error:
+        raise ConfigurationError(f"keys can't be written to {folder} ({error.strerror}); choose another folder") from None
+
+
+def _write_model_keys(folder: Path) -> list[Path]:
+    signing = SigningKey.generate()
+    return _write_pair(folder, "models", _ED25519, bytes(signing), bytes(signing.verify_key))
+
+
+def _write_pair(folder: Path, purpose: Purpose, algorithm: str, secret: bytes, public: bytes) -> list[Path]:
+    return [
+        _write(folder / f"{purpose}.key", f"{purpose} {algorithm} secret", secret, secret=True),
+        _write(folder / f"{purpose}.pub", f"{purpose} {algorithm} public", public, secret=False),
+    ]
 
 
 def _write(path: Path, what: str, key: bytes, *, secret: bool) -> Path:
@@ -104,7 +156,10 @@ def _read(path: Path, purpose: Purpose, *, secret: bool) -> tuple[str, bytes]:
             raise ConfigurationError(f"key file {path} is open to everybody; chmod 600 it, or make new keys if others may have read it")
         lines = path.read_text(encoding="ascii").splitlines()
     except FileNotFoundError:
-        raise ConfigurationError(f"key file {path} is missing; {_FIX}") from None
+        fix = (
+            "add it with `veilstream keys generate --only models`, or copy it from where models are signed" if purpose == "models" else _FIX
+        )
+        raise ConfigurationError(f"key file {path} is missing; {fix}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"key file {path} can't be read ({type(error).__name__}); {_FIX}") from None
     words = lines[0].split() if lines else []
@@ -115,7 +170,8 @@ def _read(path: Path, purpose: Purpose, *, secret: bool) -> tuple[str, bytes]:
         known = found_purpose in get_args(Purpose) and found_kind in ("secret", "public")
         what = f"a {found_kind} {found_purpose} key" if known else "some other key"
         raise ConfigurationError(f"{path} is {what}; a {kind} {purpose} key is needed there; {_FIX}")
-    if not (_KEY_ID.fullmatch(name) if purpose == "pseudonym" else name == _X25519):
+    algorithm = _ED25519 if purpose == "models" else _X25519
+    if not (_KEY_ID.fullmatch(name) if purpose == "pseudonym" else name == algorithm):
         raise ConfigurationError(f"{path} is of a kind that this version does not know; {_FIX}")
     try:
         key = base64.b64decode(lines[1], validate=True)

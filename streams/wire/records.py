@@ -164,6 +164,10 @@ class ModelAnnouncement(TypedDict):
     epsilon_spent: float | None
     parent: str | None
     announced_at: int
+    serving: dict[str, float]
+    canary_share: float
+    reason: str
+    withdrawn: bool
     signature: bytes
 
 

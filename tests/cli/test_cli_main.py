@@ -41,11 +41,13 @@ def test_help_lists_every_command_and_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    for name in ("worker", "topics", "keys", "settings", "replay", "watch", "recover", "broker"):
+    for name in ("worker", "topics", "keys", "settings", "replay", "watch", "recover", "models", "broker"):
         assert f"  {name} " in done.stdout
 
 
-@pytest.mark.parametrize("name", ["worker", "topics", "keys", "settings", "replay", "watch", "recover", "backtest", "broker", "demo"])
+@pytest.mark.parametrize(
+    "name", ["worker", "topics", "keys", "settings", "replay", "watch", "recover", "models", "backtest", "broker", "demo"]
+)
 def test_every_command_helps(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run([name, "--help"]) == 0
     assert f"Usage: veilstream {name}" in capsys.readouterr().out

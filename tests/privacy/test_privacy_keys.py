@@ -10,7 +10,16 @@ from pathlib import Path
 import pytest
 
 from streams.errors import ConfigurationError
-from streams.privacy.keys import PseudonymKey, generate_keys, load_private_key, load_pseudonym_key, load_public_key
+from streams.privacy.keys import (
+    PseudonymKey,
+    generate_keys,
+    generate_model_keys,
+    load_model_signing_key,
+    load_model_verify_key,
+    load_private_key,
+    load_pseudonym_key,
+    load_public_key,
+)
 from streams.privacy.seal import Sealer, open_sealed
 
 SECRETS = ("pseudonym.key", "subscriber.key", "recovery.key")
@@ -135,3 +144,39 @@ def test_public_and_secret_keys_are_told_apart(folder: Path) -> None:
 def test_keys_compare_by_content() -> None:
     assert PseudonymKey("k1", b"a" * 32) == PseudonymKey("k1", b"a" * 32)
     assert PseudonymKey("k1", b"a" * 32) != PseudonymKey("k1", b"b" * 32)
+
+
+def test_model_keys_sign_and_verify(folder: Path) -> None:
+    signing = load_model_signing_key(folder / "models.key")
+    assert load_model_verify_key(folder / "models.pub").verify(signing.sign(b"model")) == b"model"
+    assert stat.S_IMODE((folder / "models.key").stat().st_mode) == 0o600
+    for shown in (repr(signing), str(signing), f"{signing}"):
+        assert shown == "<signing key>"
+
+
+def test_model_keys_come_to_a_folder_that_has_the_others(folder: Path) -> None:
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with pytest.raises(ConfigurationError, match=r"holds models\.key, models\.pub already"):
+        generate_model_keys(folder)
+    (folder / "models.key").unlink()
+    (folder / "models.pub").unlink()
+    with pytest.raises(ConfigurationError, match=r"models\.pub is missing; add it with `veilstream keys generate --only models`"):
+        load_model_verify_key(folder / "models.pub")
+    assert [path.name for path in generate_model_keys(folder)] == ["models.key", "models.pub"]
+    for name in ("pseudonym.key", "subscriber.key", "subscriber.pub", "recovery.key", "recovery.pub"):
+        assert (folder / name).read_bytes() == before[name]
+    old = load_model_verify_key(folder / "models.pub")
+    generate_model_keys(folder, overwrite=True)
+    assert load_model_verify_key(folder / "models.pub") != old
+    assert {path.name for path in folder.iterdir()} == set(before)
+
+
+def test_model_keys_are_told_from_the_others(folder: Path) -> None:
+    with pytest.raises(ConfigurationError, match="is a public recovery key; a public models key is needed"):
+        load_model_verify_key(folder / "recovery.pub")
+    (folder / "models.pub").chmod(0o600)
+    with pytest.raises(ConfigurationError, match="is a public models key; a secret models key is needed"):
+        load_model_signing_key(folder / "models.pub")
+    _replace_line(folder / "models.pub", 0, "veilstream models x25519 public")
+    with pytest.raises(ConfigurationError, match="does not know"):
+        load_model_verify_key(folder / "models.pub")

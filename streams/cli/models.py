@@ -1,0 +1,206 @@
+"""``veilstream models``: the model versions, and which of them serves."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from streams.cli.text import visible
+
+if TYPE_CHECKING:
+    from nacl.signing import VerifyKey
+
+    from streams.models.channels import Channels
+    from streams.models.manifest import Manifest
+    from streams.models.store import ModelStore
+    from streams.privacy.keys import ModelSigningKey
+    from streams.settings import Settings
+
+
+@click.group(name="models")
+def command() -> None:
+    """List, add, promote and roll back model versions.
+
+    VEILSTREAM_MODELS says where they are: a folder, or any fsspec URL. What changes them needs models.key, from
+    `veilstream keys generate --only models`.
+    """
+
+
+@command.command(name="list")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a version.")
+def list_(as_json: bool) -> int:
+    """List the versions, newest first, and the channels that serve them.
+
+    The exit code is 1 where the manifest of a version can't be trusted.
+    """
+    from streams.cli.models_table import as_object, table
+    from streams.errors import ModelRefused
+
+    settings, store, key = _opened()
+    manifests: list[Manifest] = []
+    refused = 0
+    for version in store.list_versions():
+        try:
+            manifests.append(store.read_manifest(version, key))
+        except ModelRefused as error:
+            refused += 1
+            click.echo(visible(f"{version}: {error}"), err=True)
+    manifests.sort(key=lambda manifest: manifest.created_at, reverse=True)
+    channels = _channels_if_reachable(settings, key)
+    if as_json:
+        for manifest in manifests:
+            click.echo(json.dumps(as_object(manifest, channels)))
+    elif manifests:
+        click.echo(table(manifests, channels), nl=False)
+    else:
+        click.echo(f"no model versions in {store.root}; add one with `veilstream models add FOLDER`", err=True)
+    _tell_missing(channels, {manifest.model_version for manifest in manifests})
+    return 1 if refused else 0
+
+
+@command.command()
+@click.argument("version")
+def show(version: str) -> None:
+    """Show all that is known of VERSION, as JSON, after verifying every byte of it."""
+    from dataclasses import asdict
+
+    _, store, key = _opened()
+    manifest = store.verify(version, key)
+    click.echo(json.dumps({**asdict(manifest), "location": store.location(version)}, indent=2, sort_keys=True))
+
+
+@command.command()
+@click.argument("folder")
+@click.option("--parent", help="Version that it was trained from, where it is in the store.")
+def add(folder: str, parent: str | None) -> None:
+    """Add the model in FOLDER (a folder, a Hugging Face id, or `bundled`) as a version; nothing serves it yet.
+
+    The model is loaded and tried, which gives its version and dimension. Files that a model has no use for are left out. It is
+    served with the half-life, popularity weight and threshold that the settings have now.
+    """
+    from encoders import load_encoder
+    from encoders.folder import locate
+    from streams.clock import SystemClock
+    from streams.models.folder import hash_files, model_files
+    from streams.models.manifest import Manifest
+    from streams.models.serving import Serving
+
+    settings, store, _ = _opened()
+    key = _signing_key(settings)
+    if parent is not None:
+        store.read_manifest(parent, key.verify_key)
+    source = locate(folder)
+    encoder = load_encoder(str(source), device="cpu", precision="fp32")
+    encoder.close()
+    kept, left_out = model_files(source)
+    manifest = Manifest(
+        model_version=encoder.version,
+        parent=parent,
+        base=source.name if Path(folder).is_dir() else folder,
+        created_at=SystemClock().now_ms(),
+        dimension=encoder.dimension,
+        files=hash_files(source, kept),
+        metrics={},
+        serving=Serving(settings.half_life_days, settings.popularity_weight, settings.threshold),
+        verdict="added by hand",
+    )
+    there = store.publish(source, manifest, key)
+    if left_out:
+        click.echo(visible(f"left out {', '.join(left_out)}"), err=True)
+    click.echo(f"{'added' if there is manifest else 'there already:'} {manifest.model_version} in {store.root}")
+
+
+@command.command()
+@click.argument("version")
+@click.option("--canary", "share", type=click.FloatRange(0, 1, min_open=True), help="Serve it to this share of pseudonyms only (0 to 1).")
+@click.option("--reason", default="", help="Why, for the record.")
+def promote(version: str, share: float | None, reason: str) -> None:
+    """Announce VERSION: to everybody, or with --canary SHARE to a share of pseudonyms.
+
+    Every byte of it is verified first. Promoting what the canary serves to everybody ends the canary.
+    """
+    from streams.cli.models_announcing import announce_version
+
+    if share is not None and not 0 < share <= 1:  # click's range lets NaN pass
+        raise click.UsageError("--canary is a share above 0 and at most 1")
+    settings, store, key = _opened()
+    announce_version(settings, store, _signing_key(settings), store.verify(version, key), share, reason or "promoted by an operator")
+
+
+@command.command()
+@click.option("--to", "target", metavar="VERSION", help="Go back to this one. Default: the parent of what stable serves.")
+@click.option("--canary", is_flag=True, help="Withdraw the canary; stable stays as it is.")
+@click.option("--reason", default="", help="Why, for the record.")
+def rollback(target: str | None, canary: bool, reason: str) -> None:
+    """Go back to the parent of the version that stable serves, or withdraw the canary."""
+    from streams.cli.models_announcing import announce_version, read, withdraw_canary
+    from streams.errors import ConfigurationError
+
+    if canary and target is not None:
+        raise click.UsageError("--canary goes back to no version; leave --to out")
+    settings, store, key = _opened()
+    reason = reason or "rolled back by an operator"
+    channels = read(settings, key)
+    if canary:
+        current = channels.current("canary")
+        if current is None:
+            raise ConfigurationError("no canary is served; see `veilstream models list`")
+        withdraw_canary(settings, _signing_key(settings), channels, current, reason)
+        return
+    stable = channels.current("stable")
+    if target is None:
+        if stable is None:
+            raise ConfigurationError("no version was promoted yet, so there is none to go back from; name one with --to VERSION")
+        if stable.parent is None:
+            raise ConfigurationError(f"{stable.model_version}, which stable serves, has no parent; name a version with --to VERSION")
+    goal = target or (stable.parent if stable is not None else None) or ""
+    announce_version(settings, store, _signing_key(settings), store.verify(goal, key), None, reason)
+
+
+def _opened() -> tuple[Settings, ModelStore, VerifyKey]:
+    from streams.admin.kafka_client import quiet_client_loggers
+    from streams.models.store import ModelStore
+    from streams.privacy.keys import load_model_verify_key
+    from streams.settings import load_settings
+
+    quiet_client_loggers()
+    settings = load_settings()
+    return settings, ModelStore(settings.models), load_model_verify_key(settings.keys_dir / "models.pub")
+
+
+def _signing_key(settings: Settings) -> ModelSigningKey:
+    from streams.errors import ConfigurationError
+    from streams.privacy.keys import load_model_signing_key, load_model_verify_key
+
+    key = load_model_signing_key(settings.keys_dir / "models.key")
+    if key.verify_key != load_model_verify_key(settings.keys_dir / "models.pub"):
+        raise ConfigurationError(
+            f"models.key and models.pub in {settings.keys_dir} are no pair: workers would refuse what is signed; copy both from one place"
+        )
+    return key
+
+
+def _channels_if_reachable(settings: Settings, key: VerifyKey) -> Channels | None:
+    from streams.cli.models_announcing import read
+    from streams.errors import BrokerUnavailable, ConfigurationError
+
+    try:
+        return read(settings, key)
+    except (BrokerUnavailable, ConfigurationError) as error:
+        click.echo(f"which channel serves what is not known: {error}", err=True)
+        return None
+
+
+def _tell_missing(channels: Channels | None, listed: set[str]) -> None:
+    if channels is None:
+        return
+    for current in (channels.current("stable"), channels.current("canary")):
+        if current is not None and current.model_version not in listed:
+            what = f"{current.channel} serves {current.model_version} from {current.location}"
+            click.echo(visible(f"{what}, which is no version in this store"), err=True)
+    if channels.refused:
+        told = ", ".join(f"{count} {reason}" for reason, count in sorted(channels.refused.items()))
+        click.echo(f"announcements that every worker refuses: {told}", err=True)

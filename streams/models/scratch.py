@@ -1,0 +1,80 @@
+"""Folders that get their final name when they are complete, and of which a crash leaves nothing that matters."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_LITTER = ".incomplete-"
+_LOCK = ".lock"
+
+
+@contextmanager
+def scratch_folder(parent: Path) -> Iterator[Path]:
+    """A new, hidden folder in ``parent``; what is not renamed away is removed at the end.
+
+    What a killed process left behind is removed first. Everybody at work holds a shared lock, which ends with its process, so
+    whoever gets the lock for itself knows that all it finds is litter.
+    """
+    parent.mkdir(parents=True, exist_ok=True)
+    lock = os.open(parent / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        # Some network file systems have no locks: there, litter stays until somebody removes it, and does no harm.
+        with contextlib.suppress(OSError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for litter in parent.glob(f"{_LITTER}*"):
+                shutil.rmtree(litter, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            fcntl.flock(lock, fcntl.LOCK_SH)
+        folder = _hidden(parent)
+        folder.mkdir()
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        os.close(lock)
+
+
+def make_final(scratch: Path, final: Path) -> bool:
+    """Gives a complete folder its name, for good once this returns; False where somebody else has just done so.
+
+    The files' content must be on disk already.
+    """
+    for folder in [scratch, *(path for path in scratch.rglob("*") if path.is_dir())]:
+        sync_folder(folder)
+    try:
+        scratch.rename(final)
+    except OSError:
+        if final.exists():
+            return False
+        raise
+    sync_folder(final.parent)
+    return True
+
+
+def discard(folder: Path) -> None:
+    """Takes a folder away at once and whole, so that nobody finds half of it."""
+    hidden = _hidden(folder.parent)
+    with contextlib.suppress(FileNotFoundError):  # somebody else was faster
+        folder.rename(hidden)
+    shutil.rmtree(hidden, ignore_errors=True)
+
+
+def _hidden(parent: Path) -> Path:
+    return parent / f"{_LITTER}{secrets.token_hex(6)}"
+
+
+def sync_folder(folder: Path) -> None:
+    """Waits until the folder's entries are on disk."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
