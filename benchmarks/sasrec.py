@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from benchmarks.retail import Cut, Scores
 
@@ -31,6 +32,7 @@ class SasRec(nn.Module):
         self.blocks = nn.TransformerEncoder(block, BLOCKS, nn.LayerNorm(WIDTH), enable_nested_tensor=False)
         self.dropout = nn.Dropout(DROPOUT)
         nn.init.normal_(self.items.weight, std=0.05)
+        nn.init.normal_(self.places.weight, std=0.05)
         self.register_buffer("later", torch.triu(torch.full((LENGTH, LENGTH), -1e9), 1))
 
     def forward(self, sequences: torch.Tensor) -> torch.Tensor:
@@ -55,13 +57,15 @@ def sasrec(cut: Cut, *, epochs: int, limit_s: float, on_epoch: Callable[[int, Sc
     ends = np.searchsorted(past.users[order], np.arange(cut.shape[0] + 1))
     histories = [History(past.items[order[a:b]] + 1, past.baskets[order[a:b]]) for a, b in pairwise(ends)]
     model = SasRec(cut.shape[1])
+    # The average of the last steps' weights is judged: the targets of one step are few and noisy.
+    averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.98))
     optimizer = torch.optim.AdamW(model.parameters(), RATE, weight_decay=1e-2)
     begun, scores = time.perf_counter(), np.zeros((0, 0), np.float32)
     for epoch in range(epochs):
-        _train_one_epoch(model, optimizer, windows(histories, generator), begun + limit_s)
+        _train_one_epoch(model, averaged, optimizer, windows(histories, generator), begun + limit_s)
         last = epoch + 1 == epochs or time.perf_counter() - begun > limit_s
         if on_epoch is not None or last:
-            scores = _score(model, [histories[shopper].items for shopper in cut.shoppers])
+            scores = _score(averaged.module, [histories[shopper].items for shopper in cut.shoppers])
         if on_epoch is not None:
             on_epoch(epoch + 1, scores)
         if last:
@@ -100,7 +104,7 @@ def windows(histories: list[History], generator: np.random.Generator) -> np.ndar
     return np.stack([history.window(generator) for history in chosen])[generator.permutation(len(chosen))]
 
 
-def _train_one_epoch(model: SasRec, optimizer: torch.optim.Optimizer, sequences: np.ndarray, until: float) -> None:
+def _train_one_epoch(model: SasRec, averaged: AveragedModel, optimizer: torch.optim.Optimizer, sequences: np.ndarray, until: float) -> None:
     model.train()
     for start in range(0, len(sequences), BATCH):
         if time.perf_counter() > until:
@@ -114,6 +118,7 @@ def _train_one_epoch(model: SasRec, optimizer: torch.optim.Optimizer, sequences:
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
+        averaged.update_parameters(model)
 
 
 def _loss(model: SasRec, states: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:

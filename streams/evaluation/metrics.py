@@ -56,7 +56,8 @@ def per_case(found: Bools, cases: Sequence[Case]) -> PerCase:
     targets = np.array([len(case.targets) for case in cases], np.int64)
     gains = discounts(count)
     ideal = np.concatenate(([0.0], np.cumsum(gains)))[np.minimum(targets, count)]
-    return PerCase(found.any(axis=1).astype(np.float64), np.asarray((found @ gains) / ideal), np.asarray(found.sum(axis=1) / targets))
+    recall: Floats = found.mean(axis=1) * count / targets
+    return PerCase(found.any(axis=1).astype(np.float64), np.asarray((found @ gains) / ideal), recall)
 
 
 def discounts(count: int) -> Floats:
