@@ -28,7 +28,7 @@ from streams.evaluation.metrics import discounts
 
 K = 10
 VALIDATION, TEST = 0.7, 0.8
-SASREC_SECONDS = 100.0
+SASREC_SECONDS = 75.0
 DATA = Path(__file__).resolve().parents[1] / ".." / "shared" / "data" / "online_retail_2010_2011"
 
 GRIDS: dict[str, tuple[Callable[..., Scores], dict[str, Any], dict[str, Sequence[Any]]]] = {

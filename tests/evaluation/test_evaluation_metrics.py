@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -79,7 +80,7 @@ def test_calibration_counts_every_item_once(drawn: list[tuple[float, bool]], bin
     found = calibration(Ranked(np.zeros(scores.shape, np.intp), scores), good, bins)
     assert sum(b.items for b in found) == len(drawn)
     assert sum(b.items * b.precision for b in found) == pytest.approx(good.sum())
-    assert all(a.high <= b.low for a, b in zip(found, found[1:], strict=False))
+    assert all(a.high <= b.low for a, b in pairwise(found))
     assert max(b.items for b in found) - min(b.items for b in found) <= 1
 
 
