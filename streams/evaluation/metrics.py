@@ -57,7 +57,7 @@ def per_case(found: Bools, cases: Sequence[Case]) -> PerCase:
     gains = discounts(count)
     ideal = np.concatenate(([0.0], np.cumsum(gains)))[np.minimum(targets, count)]
     recall: Floats = found.mean(axis=1) * count / targets
-    return PerCase(found.any(axis=1).astype(np.float64), np.asarray((found @ gains) / ideal), recall)
+    return PerCase(np.asarray(found.any(axis=1), np.float64), np.asarray((found @ gains) / ideal), recall)
 
 
 def discounts(count: int) -> Floats:
