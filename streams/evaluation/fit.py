@@ -25,7 +25,7 @@ class FitRule:
     half_lives_days: Sequence[float] = (7.5, 15.0, 30.0, 60.0, 120.0, 240.0, 480.0)
     weights: Sequence[float] = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.6)
     count: int = 10
-    evidence: float = 2.0
+    evidence: float = 2.5
     """The best point must beat the current one by so many standard errors of their difference, case by case; else nothing moves.
     The best of many points is the luckiest too."""
     target_precision: float | None = None

@@ -49,10 +49,10 @@ def test_fit_does_not_move_without_evidence() -> None:
     moved = 0
     for seed in range(20):
         generator = np.random.default_rng(seed)
-        shop = catalogue(generator, 40, counts=np.full(40, 3.0))
+        shop = catalogue(generator, 40, counts=generator.uniform(0, 30, 40))
         found = fit(random_cases(generator, 150), shop, CURRENT, RULE)
         moved += found != CURRENT
-    assert moved <= 4
+    assert moved <= 2
 
 
 def test_too_few_cases_move_nothing() -> None:
