@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streams.evaluation.cases import Case, Catalogue, Fitted
-from streams.evaluation.metrics import hits, per_case
+from streams.evaluation.metrics import head, hits, per_case
 from streams.evaluation.score import Ranked, chunks, top
 from streams.evaluation.threshold import for_precision, for_volume
 
@@ -32,14 +32,20 @@ class FitRule:
     target_volume: float | None = None
     """Items a request. With neither target the threshold stays; both at once are refused."""
     min_cases: int = 100
+    spread_tolerance: float | None = 0.1
+    """Points at which coverage or the long tail's share is lower than the current point's by more than this share of it are left
+    out: a heavier prior can always buy hits by showing everybody the same. None: all points are taken. As the gate's tolerances."""
 
 
 class Point(NamedTuple):
-    """One place of the grid, and HR@K + NDCG@K of each case there."""
+    """One place of the grid."""
 
     half_life_days: float
     weight: float
     values: Floats
+    """[cases]: HR@K + NDCG@K."""
+    coverage: float
+    long_tail: float
 
 
 def fit(cases: Sequence[Case], catalogue: Catalogue, current: Fitted, rule: FitRule) -> Fitted:
@@ -54,7 +60,7 @@ def fit(cases: Sequence[Case], catalogue: Catalogue, current: Fitted, rule: FitR
     if len(cases) < rule.min_cases:
         return current
     points = grid(cases, catalogue, current, rule)
-    half_life, weight = choose(points, current, [case.user for case in cases], rule.evidence)
+    half_life, weight = choose(points, current, [case.user for case in cases], rule)
     return Fitted(
         half_life, weight, _threshold(cases, catalogue, current._replace(half_life_days=half_life, popularity_weight=weight), rule)
     )
@@ -64,24 +70,32 @@ def grid(cases: Sequence[Case], catalogue: Catalogue, current: Fitted, rule: Fit
     """All points. The users' vectors and their product with the catalogue are made once a half-life; a weight only adds its prior."""
     half_lives = sorted({*rule.half_lives_days, current.half_life_days})
     weights = sorted({*rule.weights, current.popularity_weight})
+    tail = ~head(catalogue.interactions)
     points = []
     for half_life in half_lives:
-        values = np.empty((len(weights), len(cases)))
+        values, shown = np.empty((len(weights), len(cases))), np.zeros((len(weights), len(catalogue.ids)), np.int64)
         for chunk in chunks(cases, catalogue, half_life):
             some = cases[chunk.places]
             for place, weight in enumerate(weights):
-                result = per_case(hits(top(chunk, catalogue, weight, rule.count), some, catalogue), some)
+                ranked = top(chunk, catalogue, weight, rule.count)
+                result = per_case(hits(ranked, some, catalogue), some)
                 values[place, chunk.places] = result.hit + result.ndcg
-        points += [Point(half_life, weight, row) for weight, row in zip(weights, values, strict=True)]
+                shown[place] += np.bincount(ranked.rows[ranked.rows >= 0], minlength=len(catalogue.ids))
+        coverage = (shown > 0).sum(axis=1) / max(1, int(catalogue.open_rows.sum()))
+        long_tail = shown[:, tail].sum(axis=1) / np.maximum(1, shown.sum(axis=1))
+        points += [Point(half_life, *rest) for rest in zip(weights, values, coverage.tolist(), long_tail.tolist(), strict=True)]
     return points
 
 
-def choose(points: Sequence[Point], current: Fitted, users: Sequence[str], evidence: float) -> tuple[float, float]:
+def choose(points: Sequence[Point], current: Fitted, users: Sequence[str], rule: FitRule) -> tuple[float, float]:
     """(half-life, weight) by the rule of ``fit``; ``current`` must be among the points."""
     now = next(p for p in points if (p.half_life_days, p.weight) == (current.half_life_days, current.popularity_weight))
+    if rule.spread_tolerance is not None:
+        least = 1 - rule.spread_tolerance
+        points = [p for p in points if p.coverage >= least * now.coverage and p.long_tail >= least * now.long_tail]
     best = max(points, key=lambda point: (float(point.values.mean()), -_distance(point, current)))
     gain, error = _gain(best.values - now.values, users)
-    if gain <= evidence * error:
+    if gain <= rule.evidence * error:
         return now.half_life_days, now.weight
     near = []
     for point in points:

@@ -42,7 +42,7 @@ def markdown(
         *(f"- {reason}" for reason in verdict.reasons),
         "",
         "## Metrics",
-        *_table(["", "candidate", "serving now", "difference", "95% of the time within"], _metric_rows(verdict, candidate, incumbent)),
+        *_table(["", "candidate", "serving now", "difference", "interval"], _metric_rows(verdict, candidate, incumbent)),
         "",
         "An interval that does not hold 0 is more than chance. Definitions: docs/evaluation.md.",
         "",
@@ -56,7 +56,7 @@ def markdown(
     parts = [name for name in verdict.differences if name not in METRICS]
     if parts:
         rows = [[name, _size(name, candidate), *_interval(verdict, name)] for name in parts]
-        lines += ["## Parts of the shoppers", *_table(["", "cases", "difference", "within"], rows), ""]
+        lines += ["## Parts of the shoppers", *_table(["", "cases", "difference", "interval"], rows), ""]
     bins = [[f"{b.low:.3f} to {b.high:.3f}", f"{b.items:,}", f"{b.precision:.1%}"] for b in candidate.calibration]
     lines += ["## What a score is worth", *_table(["score", "items recommended", "of these were right"], bins), ""]
     lines += [f"Threshold {candidate.threshold:.3f}: {candidate.volume:.1f} items a request, {candidate.precision:.1%} of them right.", ""]

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from streams.evaluation.cases import Case, Catalogue, Fitted
 from streams.evaluation.fit import FitRule, Point, choose, fit, grid
-from streams.evaluation.metrics import hits, per_case
+from streams.evaluation.metrics import coverage, hits, long_tail_share, per_case
 from streams.evaluation.score import Ranked, rank
 from streams.evaluation.threshold import for_precision, for_volume
 from tests.support.evaluation_world import case, catalogue, random_cases
 
-RULE = FitRule(half_lives_days=(7.5, 30.0, 120.0, 480.0), weights=(0.0, 0.1, 0.2, 0.4))
+RULE = FitRule(half_lives_days=(7.5, 30.0, 120.0, 480.0), weights=(0.0, 0.1, 0.2, 0.4), spread_tolerance=None)
 CURRENT = Fitted(60.0, 0.15, 0.3)
 
 
@@ -65,25 +65,41 @@ def test_the_grid_is_what_scoring_each_point_says() -> None:
     shop, cases = catalogue(generator), random_cases(generator, 60)
     points = grid(cases, shop, CURRENT, RULE)
     assert len(points) == 25
-    for point in points[::6]:
-        answer = rank(cases, shop, half_life_days=point.half_life_days, popularity_weight=point.weight, count=10)
+    for one in points[::6]:
+        answer = rank(cases, shop, half_life_days=one.half_life_days, popularity_weight=one.weight, count=10)
         values = per_case(hits(answer, cases, shop), cases)
-        assert point.values == pytest.approx(values.hit + values.ndcg)
+        assert one.values == pytest.approx(values.hit + values.ndcg)
+        assert one.coverage == coverage(answer, shop.open_rows)
+        assert one.long_tail == pytest.approx(long_tail_share(answer, shop.interactions))
+
+
+def point(half_life: float, values: np.ndarray, coverage: float = 0.5, long_tail: float = 0.2) -> Point:
+    return Point(half_life, 0.15, values, coverage, long_tail)
+
+
+@pytest.mark.parametrize(("coverage", "long_tail", "moves"), [(0.46, 0.19, True), (0.44, 0.2, False), (0.5, 0.17, False), (0.9, 0.9, True)])
+def test_hits_are_not_bought_with_sameness(coverage: float, long_tail: float, moves: bool) -> None:
+    values = np.random.default_rng(1).uniform(0, 1, 400)
+    points = [point(60.0, values), point(120.0, values + 0.3, coverage, long_tail)]
+    users = [f"u{n}" for n in range(400)]
+    chosen = choose(points, CURRENT, users, replace(RULE, spread_tolerance=0.1))
+    assert chosen == (120.0 if moves else 60.0, 0.15)
+    assert choose(points, CURRENT, users, RULE) == (120.0, 0.15)
 
 
 def test_among_equals_the_nearest_is_chosen() -> None:
     generator = np.random.default_rng(1)
     users = [f"u{n}" for n in range(400)]
     low, high = generator.uniform(0, 1, 400), generator.uniform(0.5, 1.5, 400)
-    points = [Point(60.0, 0.15, low), Point(120.0, 0.15, high), Point(480.0, 0.15, high + generator.normal(0.0005, 0.02, 400))]
-    assert choose(points, CURRENT, users, 2.0) == (120.0, 0.15)
+    points = [point(60.0, low), point(120.0, high), point(480.0, high + generator.normal(0.0005, 0.02, 400))]
+    assert choose(points, CURRENT, users, RULE) == (120.0, 0.15)
 
 
 def test_cases_of_one_user_are_one_piece_of_evidence() -> None:
     values = np.random.default_rng(1).normal(0.05, 0.3, 20)
-    points = [Point(60.0, 0.15, np.zeros(400)), Point(120.0, 0.15, np.repeat(values, 20))]
-    assert choose(points, CURRENT, [f"u{n}" for n in range(400)], 2.0) == (120.0, 0.15)
-    assert choose(points, CURRENT, [f"u{n // 20}" for n in range(400)], 2.0) == (60.0, 0.15)
+    points = [point(60.0, np.zeros(400)), point(120.0, np.repeat(values, 20))]
+    assert choose(points, CURRENT, [f"u{n}" for n in range(400)], RULE) == (120.0, 0.15)
+    assert choose(points, CURRENT, [f"u{n // 20}" for n in range(400)], RULE) == (60.0, 0.15)
 
 
 drawn = st.lists(st.tuples(st.integers(0, 30), st.booleans()), min_size=60, max_size=200)
