@@ -48,7 +48,7 @@ GRIDS: dict[str, tuple[Callable[..., Scores], dict[str, Any], dict[str, Sequence
         {
             "half_life_days": (None, 15.0, 30.0, 60.0, 120.0),
             "factors": (16, 32, 64, 128, 256),
-            "regularization": (0.01, 0.1, 1.0, 10.0, 30.0),
+            "regularization": (0.01, 0.1, 1.0, 10.0, 30.0, 100.0),
             "alpha": (1.0, 3.0, 10.0, 30.0),
             "iterations": (8, 15, 30),
         },

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from math import log, sqrt
+from math import sqrt
 from typing import Literal, NamedTuple
 
 from croniter import croniter  # type: ignore[import-untyped]
 
 from streams.errors import ConfigurationError
+from streams.learning.drift import population_stability
 
 Cause = Literal["request", "pairs", "schedule", "drift"]
 
@@ -87,20 +88,6 @@ def decide(now: Situation, rule: TriggerRule) -> Decision:
     if now.started_before and left_ms > 0:
         return Decision(False, cause, f"waits {left_ms / 60_000:.0f} minutes more for the pause between two: {why}")
     return Decision(True, cause, why)
-
-
-def population_stability(reference: Sequence[int], recent: Sequence[int]) -> float:
-    """The population stability index Σ (p - q) · ln(p / q) of two histograms over the same bins; 0 for equal shares. Half a count is
-    added to every bin, so that an empty one does not make it infinite. Raises ValueError where the bins differ in number.
-
-    >>> population_stability([10, 20, 30], [100, 200, 300]) < 0.01
-    True
-    """
-    if len(reference) != len(recent):
-        raise ValueError(f"histograms of {len(reference)} and {len(recent)} bins can't be compared")
-    total_p, total_q = sum(reference) + 0.5 * len(reference), sum(recent) + 0.5 * len(recent)
-    shares = [((p + 0.5) / total_p, (q + 0.5) / total_q) for p, q in zip(reference, recent, strict=True)]
-    return sum((p - q) * log(p / q) for p, q in shares)
 
 
 def due(cron: str, since_ms: int, now_ms: int) -> bool:

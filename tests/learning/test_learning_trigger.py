@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.errors import ConfigurationError
-from streams.learning.trigger import Shown, Situation, TriggerRule, decide, due, population_stability
+from streams.learning.trigger import Shown, Situation, TriggerRule, decide, due
 
 HOUR_MS = 3_600_000
 START_MS = int(datetime(2026, 3, 1, tzinfo=UTC).timestamp() * 1000)
@@ -82,23 +82,6 @@ def test_reasons_say_what_it_waits_for() -> None:
     assert "300 minutes" in decide(replace(asked, started_before=True), RULE).reason
     assert "running" in decide(replace(asked, running=True), RULE).reason
     assert "drifted" in decide(replace(QUIET, reference_scores=[900, 100], recent_scores=[100, 900]), RULE).reason
-
-
-@given(histograms, histograms, st.integers(1, 20))
-def test_population_stability_is_a_distance_of_shares(first: list[int], second: list[int], times: int) -> None:
-    index = population_stability(first, second)
-    assert index >= 0
-    assert index == pytest.approx(population_stability(second, first))
-    assert population_stability(first, first) == 0
-    full = [count + 100 for count in first]
-    assert population_stability(full, [times * count for count in full]) < 0.01
-
-
-def test_population_stability_by_hand() -> None:
-    # Shares .5 and .5 against .8 and .2: .3 · ln(.8/.5) + .3 · ln(.5/.2) = .4159
-    assert population_stability([500_000, 500_000], [800_000, 200_000]) == pytest.approx(0.4159, abs=1e-4)
-    with pytest.raises(ValueError, match="bins"):
-        population_stability([1], [1, 2])
 
 
 @given(st.integers(0, 100 * HOUR_MS), st.integers(0, 100 * HOUR_MS))
