@@ -27,6 +27,8 @@ class GateRule:
     """Of its two-sided interval, whose lower end must be above ``least_gain``."""
     least_gain: float = 0.0
     min_cases: int = 200
+    min_users: int = 100
+    """Intervals are drawn over users; over few of them they promise too much, however many cases there are."""
     min_old_cases: int = 50
     """Fewer cases of the old slice say nothing; then forgetting is not judged, and the verdict says so."""
     coverage_tolerance: float = 0.1
@@ -56,6 +58,9 @@ def decide(candidate: Measurement, incumbent: Measurement, rule: GateRule) -> Ve
     cases = len(candidate.users)
     if cases < rule.min_cases:
         return Verdict(False, [f"too few cases to judge: {cases}, at least {rule.min_cases} are needed"], {}, numbers)
+    users = len(set(candidate.users))
+    if users < rule.min_users:
+        return Verdict(False, [f"too few shoppers to judge: {users}, at least {rule.min_users} are needed"], {}, numbers)
     broken = [name for name, value in numbers.items() if not isfinite(value)]
     if broken or not (_finite(candidate) and _finite(incumbent)):
         return Verdict(False, [f"not a finite number: {', '.join(broken) or 'results of single cases'}"], {}, numbers)
@@ -73,9 +78,9 @@ def decide(candidate: Measurement, incumbent: Measurement, rule: GateRule) -> Ve
     against += _falls("coverage", candidate.coverage, incumbent.coverage, rule.coverage_tolerance)
     against += _falls("long-tail share", candidate.long_tail, incumbent.long_tail, rule.long_tail_tolerance)
     for name, mask in incumbent.segments.items():
-        users = [user for user, own in zip(candidate.users, mask.tolist(), strict=True) if own]
+        owners = [user for user, own in zip(candidate.users, mask.tolist(), strict=True) if own]
         ours, theirs = (PerCase(*(column[mask] for column in of.values)) for of in (candidate, incumbent))
-        differences[name] = _difference(ours, theirs, users, rule.metric, rule)
+        differences[name] = _difference(ours, theirs, owners, rule.metric, rule)
         against += _worse(name, differences[name], float(_of(incumbent.values, rule.metric)[mask].mean()), rule.segment_tolerance)
     remarks: list[str] = []
     if candidate.old is not None and incumbent.old is not None and len(candidate.old_users) >= rule.min_old_cases:

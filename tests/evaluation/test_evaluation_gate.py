@@ -81,6 +81,13 @@ def test_too_few_cases_are_no_evidence() -> None:
     assert not decide(measurement(AFTER[:0]), measurement(BEFORE[:0]), RULE).promote
 
 
+def test_many_cases_of_few_shoppers_are_no_evidence() -> None:
+    users = [f"u{n % 99}" for n in range(400)]
+    verdict = decide(measurement(AFTER, users=users), measurement(BEFORE, users=users), RULE)
+    assert not verdict.promote
+    assert "too few shoppers" in verdict.reasons[0]
+
+
 def test_without_an_old_slice_it_says_so() -> None:
     verdict = decide(measurement(AFTER), measurement(BEFORE), RULE)
     assert verdict.promote
