@@ -100,7 +100,27 @@ def _engines(result: dict[str, Any]) -> list[str]:
     return _rows(["engine", "texts/s, median", "worst cosine error"], rows)
 
 
-TABLES = {"engines": _engines, "encoder": _encoder, "search": _search, "pipeline": _pipeline, "avro": _avro}
+def _quality(result: dict[str, Any]) -> list[str]:
+    rows = []
+    for name, own in result["rankers"].items():
+        before = own.get("validation")
+        told = "" if before is None else f"{_score(before['hr'])} / {_score(before['ndcg'])}"
+        less = "" if name.startswith("veilstream, encoder") else _range(own["hr_veilstream_less_this"], "+")
+        rows.append([name, _range(own["hr"]), _range(own["ndcg"]), told, less])
+    head = ["ranker", "HR@10", "NDCG@10", "at the 70% cut", "HR@10 of veilstream as it ships, less this"]
+    note = f"{result['users']:,} shoppers at the 80% cut; in brackets 95% bootstrap intervals over shoppers."
+    return [*_rows(head, rows), "", note, "", "![quality](results/quality.png)"]
+
+
+def _range(interval: dict[str, float], sign: str = "") -> str:
+    return f"{_score(interval['mean'], sign)} [{_score(interval['low'], sign)}, {_score(interval['high'], sign)}]"
+
+
+def _score(value: float, sign: str = "") -> str:
+    return f"{value:{sign}.3f}".replace("0.", ".", 1)
+
+
+TABLES = {"engines": _engines, "encoder": _encoder, "quality": _quality, "search": _search, "pipeline": _pipeline, "avro": _avro}
 
 
 if __name__ == "__main__":

@@ -19,11 +19,13 @@ from tests.support.deployment import Deployment, deployed
 
 ROOT = Path(__file__).resolve().parents[1]
 STAGES = ("ingest", "catalogue", "profile", "feedback")
+RULES = ("evaluation", "learning")
+"""Folders of pure rules beside the stages."""
 FOREIGN = {"faust", "mode", "aiokafka", "torch", "transformers", "encoders", "asyncio", "threading", "subprocess", "socket", "urllib"}
 UNREPEATABLE = {"time", "os", "random", "secrets", "uuid", "pydantic", "pydantic_settings", "logging"}
 CLOCK_CALLS = {"now", "utcnow", "today", "fromtimestamp"}
 PURE_MAY_IMPORT = ("streams.wire", "streams.privacy", "streams.errors", "streams.topics", "streams.clock", "streams.dead_letters")
-PURE_MAY_IMPORT += ("streams.runtime.records", "streams.runtime.ports", *(f"streams.{stage}" for stage in STAGES))
+PURE_MAY_IMPORT += ("streams.runtime.records", "streams.runtime.ports", *(f"streams.{stage}" for stage in STAGES + RULES))
 
 
 def modules(*folders: str) -> list[Path]:
@@ -74,7 +76,9 @@ def violations(source: str) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("path", modules(*(f"streams/{stage}" for stage in STAGES)), ids=lambda path: f"{path.parent.name}/{path.stem}")
+@pytest.mark.parametrize(
+    "path", modules(*(f"streams/{folder}" for folder in STAGES + RULES)), ids=lambda path: f"{path.parent.name}/{path.stem}"
+)
 def test_the_stages_are_pure(path: Path) -> None:
     assert violations(path.read_text()) == []
 
@@ -148,7 +152,7 @@ for name in names:
     importlib.import_module(name)
 apps = [repr(type(found)) for found in gc.get_objects() if isinstance(found, faust.App)]
 print(json.dumps({"names": names, "done": done, "apps": apps, "threads": threading.active_count(),
-                  "heavy": sorted({"torch", "transformers"} & set(sys.modules))}))
+                  "heavy": sorted({"torch", "transformers", "matplotlib"} & set(sys.modules))}))
 """
 
 

@@ -98,7 +98,9 @@ def test_pools_as_the_folder_says(folder: Path, config: dict[str, Any], pooling:
 def test_a_plain_bert_folder_gets_the_mean(folder: Path) -> None:
     for name in ("modules.json", "1_Pooling/config.json", "sentence_bert_config.json"):
         (folder / name).unlink()
-    assert np.allclose(load_encoder(str(folder), precision="fp32").encode(["red shoe"])[0], expected(folder, "red shoe", "mean", 24), atol=1e-5)
+    assert np.allclose(
+        load_encoder(str(folder), precision="fp32").encode(["red shoe"])[0], expected(folder, "red shoe", "mean", 24), atol=1e-5
+    )
 
 
 def test_the_prompt_that_a_model_wants_stands_before_every_text(folder: Path) -> None:

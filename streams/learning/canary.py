@@ -1,0 +1,119 @@
+"""A share of the shoppers gets the new model first; what they do decides, however often it is looked at.
+
+The test is always valid: a confidence sequence holds the true difference at all times at once with the stated confidence, so stopping
+at the first look that shows something does not raise the rate of errors. It is the mixture sequential probability ratio test of Johari,
+Koomen, Pekelis and Walsh, "Peeking at A/B tests" (KDD 2017), with variances estimated from the data, as justified for large counts by
+Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas, "Time-uniform central limit theory and asymptotic confidence sequences" (Annals of
+Statistics 2024); compare Howard, Ramdas, McAuliffe and Sekhon, "Time-uniform, nonparametric, nonasymptotic confidence sequences"
+(Annals of Statistics 2021).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from hashlib import blake2b
+from math import inf, isfinite, log, sqrt
+from typing import Literal, NamedTuple
+
+Action = Literal["promote", "roll back", "go on", "give up"]
+
+
+@dataclass(frozen=True)
+class CanaryRule:
+    """The unit is one recommendation, its reward the sum over its items."""
+
+    alpha: float = 0.05
+    """Chance, over the whole canary, that a difference is claimed where there is none."""
+    scale: float = 0.1
+    """The size of difference that is looked for, in the reward's unit: finds this one soonest, others too. It changes the time it
+    takes, not the validity."""
+    design_effect: float = 1.5
+    """By how much one shopper's recommendations resemble each other: variances are multiplied by it (Kish, Survey Sampling, 1965)."""
+    min_each: int = 200
+    """Recommendations of each model before anything is decided."""
+    max_candidate: int = 50_000
+    """Recommendations of the candidate after which it is given up undecided."""
+    max_ms: int = 7 * 86_400_000
+    """Time after which it is given up undecided, milliseconds."""
+
+
+class Arm(NamedTuple):
+    """The rewards of one model, added up."""
+
+    size: int = 0
+    """How many."""
+    total: float = 0.0
+    squares: float = 0.0
+
+    def plus(self, rewards: Iterable[float]) -> Arm:
+        """With more rewards. Raises ValueError for one that is not finite: it would spoil the sums for good."""
+        size, total, squares = self
+        for reward in rewards:
+            if not isfinite(reward):
+                raise ValueError("a reward must be a finite number")
+            size, total, squares = size + 1, total + reward, squares + reward * reward
+        return Arm(size, total, squares)
+
+    @property
+    def mean(self) -> float:
+        return self.total / self.size if self.size else 0.0
+
+    @property
+    def variance(self) -> float:
+        """Of one reward, unbiased; never negative."""
+        if self.size < 2:
+            return 0.0
+        return max(0.0, (self.squares - self.total * self.total / self.size) / (self.size - 1))
+
+
+class Outcome(NamedTuple):
+    action: Action
+    reason: str
+    difference: float
+    """Mean reward of the candidate less the incumbent's."""
+    low: float
+    high: float
+    """The confidence sequence's interval now."""
+
+
+def in_canary(pseudonym: str, share: float, version: str) -> bool:
+    """Whether this shopper gets the model of this version first: the same answer everywhere and always. Who is in at a share is in at
+    every larger one; another version chooses other people, so that not always the same ones bear the risk."""
+    digest = blake2b(f"{version}\0{pseudonym}".encode(), digest_size=8, person=b"vs.canary").digest()
+    return int.from_bytes(digest, "big") < share * 2.0**64
+
+
+def compare(incumbent: Arm, candidate: Arm, elapsed_ms: int, rule: CanaryRule) -> Outcome:
+    """Promote when the interval lies above 0, roll back when it lies below, give up at the end of count or time, else go on. The first
+    answer that is not ``go on`` is final; the caller stops asking."""
+    difference, radius = candidate.mean - incumbent.mean, _radius(incumbent, candidate, rule)
+    low, high = difference - radius, difference + radius
+    told = f"difference in mean reward {difference:+.4f}, between {low:+.4f} and {high:+.4f} ({candidate.size} recommendations)"
+    if min(incumbent.size, candidate.size) >= rule.min_each:
+        if low > 0:
+            return Outcome("promote", f"the new model earns more: {told}", difference, low, high)
+        if high < 0:
+            return Outcome("roll back", f"the new model earns less: {told}", difference, low, high)
+    if candidate.size >= rule.max_candidate:
+        return Outcome(
+            "give up", f"no difference found in {rule.max_candidate} recommendations; the old model stays: {told}", difference, low, high
+        )
+    if elapsed_ms >= rule.max_ms:
+        days = rule.max_ms / 86_400_000
+        return Outcome("give up", f"no difference found in {days:.1f} days; the old model stays: {told}", difference, low, high)
+    return Outcome("go on", f"not decided: {told}", difference, low, high)
+
+
+def _radius(incumbent: Arm, candidate: Arm, rule: CanaryRule) -> float:
+    """With V the variance of the difference of means and τ the scale, |difference - truth| stays below
+    √( 2 · V · (V + τ²) / τ² · (ln(1/α) + ½ · ln((V + τ²) / V)) ) for all times at once with probability 1 - α: there the normal
+    mixture √(V / (V + τ²)) · exp(τ² d² / (2 V (V + τ²))) of likelihood ratios reaches 1/α (Johari et al., equation 9)."""
+    if min(incumbent.size, candidate.size) < 2:
+        return inf
+    spread = rule.design_effect * (incumbent.variance / incumbent.size + candidate.variance / candidate.size)
+    if spread == 0.0:
+        # All rewards alike, in both: nothing is known of how they vary.
+        return inf
+    mixed = spread + rule.scale**2
+    return sqrt(2.0 * spread * mixed / rule.scale**2 * (log(1.0 / rule.alpha) + 0.5 * log(mixed / spread)))

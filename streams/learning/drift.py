@@ -1,0 +1,38 @@
+"""Whether scores are spread as they were: histograms over fixed bins, and how far apart two are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import log
+
+import numpy as np
+import numpy.typing as npt
+
+
+def bin_edges(reference: npt.NDArray[np.float64], bins: int = 10) -> npt.NDArray[np.float64]:
+    """The inner edges, at most ``bins`` - 1, that divide the reference scores into parts of equal size; fewer where many scores are
+    equal. Kept with the reference window, so that later windows are counted over the same bins. Raises ValueError where there are no
+    scores."""
+    if not len(reference):
+        raise ValueError("no scores to divide into bins")
+    return np.unique(np.quantile(reference, np.arange(1, bins) / bins))
+
+
+def histogram(scores: npt.NDArray[np.float64], edges: npt.NDArray[np.float64]) -> list[int]:
+    """How many scores fall into each of the len(edges) + 1 bins; one at an edge belongs to the bin above it."""
+    counts: list[int] = np.bincount(np.searchsorted(edges, scores, side="right"), minlength=len(edges) + 1).tolist()
+    return counts
+
+
+def population_stability(reference: Sequence[int], recent: Sequence[int]) -> float:
+    """The population stability index Σ (p - q) · ln(p / q) of two histograms over the same bins; 0 for equal shares. Half a count is
+    added to every bin, so that an empty one does not make it infinite. Raises ValueError where the bins differ in number.
+
+    >>> population_stability([10, 20, 30], [100, 200, 300]) < 0.01
+    True
+    """
+    if len(reference) != len(recent):
+        raise ValueError(f"histograms of {len(reference)} and {len(recent)} bins can't be compared")
+    total_p, total_q = sum(reference) + 0.5 * len(reference), sum(recent) + 0.5 * len(recent)
+    shares = [((p + 0.5) / total_p, (q + 0.5) / total_q) for p, q in zip(reference, recent, strict=True)]
+    return sum((p - q) * log(p / q) for p, q in shares)
