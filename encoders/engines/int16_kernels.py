@@ -6,13 +6,12 @@ row by row (``int16_weights`` says why no sum overflows); everything between the
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import njit
 
-from encoders.engines import float_tile
+from encoders.compiling import compiler
+from encoders.engines import float_tile, int16_tile
 from encoders.engines.int16_tile import host_shape, tile_for
 
 _SHAPE = host_shape()
@@ -30,11 +29,7 @@ FLOAT_ROWS = float_tile.ROWS
 _float_tile = float_tile.float_tile(LANES)
 
 
-def _compiled(function: Callable[..., None]) -> Callable[..., None]:
-    try:
-        return njit(nogil=True, fastmath=True, error_model="numpy", cache=True)(function)
-    except RuntimeError:  # numba finds no folder that it may write to, so the code is compiled again in each process
-        return njit(nogil=True, fastmath=True, error_model="numpy")(function)
+_compiled = compiler((int16_tile, float_tile), _SHAPE, fastmath=True)
 
 
 @_compiled

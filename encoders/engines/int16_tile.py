@@ -39,8 +39,8 @@ class Shape:
         return self.lanes * self.vectors
 
 
-# With 12 rows of 512 bits LLVM keeps a sum on the stack within the loop. Where that crosses a cache line, by chance of the caller's stack, all
-# is half as fast; with 10 none is.
+# With 12 rows of 512 bits LLVM keeps a sum on the stack within the loop. Where that crosses a cache line, by chance of the caller's stack,
+# all is half as fast; with 10 none is.
 _AVX2 = Shape("avx2", 8, 6, 2, None, "llvm.x86.avx2.pmadd.wd")
 _AVX_VNNI = Shape("avxvnni", 8, 6, 2, "llvm.x86.avx512.vpdpwssd.256", "llvm.x86.avx2.pmadd.wd")
 _AVX512 = Shape("avx512", 16, 10, 2, None, "llvm.x86.avx512.pmaddw.d.512")

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import numpy as np
-from numba import njit
 
+from encoders.compiling import compiler
+from encoders.nearest import scan_tile
 from encoders.nearest.scan_tile import host_shape, lowest_bit, tail_for, tile_for
 
 _SHAPE = host_shape()
@@ -30,11 +31,7 @@ _tail = tail_for(_SHAPE)
 _lowest_bit = cast(Callable[[Any], int], lowest_bit)
 
 
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    try:
-        return njit(nogil=True, error_model="numpy", cache=True)(function)
-    except RuntimeError:  # numba finds no folder that it may write to, so the code is compiled again in each process
-        return njit(nogil=True, error_model="numpy")(function)
+_compiled = compiler((scan_tile,), _SHAPE)
 
 
 @_compiled
