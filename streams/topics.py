@@ -18,6 +18,7 @@ ITEMS_POPULARITY = "items.popularity"
 RECOMMENDATIONS = "recommendations"
 FEEDBACK = "feedback"
 TRAINING_PAIRS = "training.pairs"
+TRAINING_CONTROL = "training.control"
 MODELS = "models"
 PRIVACY_AUDIT = "privacy.audit"
 
@@ -53,6 +54,15 @@ TOPICS: tuple[TopicSpec, ...] = (
     TopicSpec(RECOMMENDATIONS, "pseudonym", "delete", 7 * DAY_MS, ("profile",), ("feedback", "subscribers"), co_partitioned=True),
     TopicSpec(FEEDBACK, "pseudonym", "delete", 30 * DAY_MS, ("feedback",), ("analysts",), co_partitioned=True),
     TopicSpec(TRAINING_PAIRS, "pseudonym", "delete", 30 * DAY_MS, ("feedback",), ("trainer",), co_partitioned=True),
+    TopicSpec(
+        TRAINING_CONTROL,
+        "request_id",
+        "delete",
+        30 * DAY_MS,
+        ("learning", "trainer", "operators"),
+        ("learning", "trainer", "operators"),
+        single_partition=True,
+    ),
     TopicSpec(MODELS, "channel", "compact", None, ("trainer", "operators"), ("catalogue", "profile", "trainer"), single_partition=True),
     TopicSpec(PRIVACY_AUDIT, "stage", "delete", -1, ("ingest", "catalogue", "profile", "feedback", "trainer"), ("operators",)),
 )
