@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 
 from encoders.encoder import token_batches
-from encoders.engines.torch_engine import unit_vectors
+from encoders.engines.pooling import unit_vectors
 from encoders.folder import check_files, locate, sentence_config
 from encoders.loading import DEFAULT_MAX_TOKENS, positions, read_model
 from encoders.tokens import Tokens
@@ -96,7 +96,9 @@ class TextModel:
         lengths = torch.tensor([len(row) for row in chosen], device=self.device)
         mask = torch.arange(width, device=self.device)[None, :] < lengths[:, None]
         torch.manual_seed(seed)
-        return unit_vectors(self.model, ids, mask, masked=bool((lengths < width).any()), pooling=self.pooling)
+        padded = bool((lengths < width).any())
+        hidden = self.model(input_ids=ids, attention_mask=mask.long() if padded else None).last_hidden_state
+        return unit_vectors(hidden, mask, self.pooling)
 
     def _cast(self) -> AbstractContextManager[object]:
         return torch.autocast(self.device.type, dtype=self.autocast or torch.bfloat16, enabled=self.autocast is not None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
+from math import sqrt
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -57,7 +58,10 @@ def training_set(
             continue
         user = users.setdefault(case.user, len(users))
         negatives = _near(refused.get(case.user, []), case, numbers)
-        for target in sorted(case.targets & numbers.keys()):
+        wanted = sorted(case.targets & numbers.keys())
+        # A basket of a hundred lines says more than one of a single line, but not a hundred times as much.
+        share = sqrt(max(1, len(wanted)))
+        for target in wanted:
             pair = _pair_of(outcomes.get((case.user, target), []), case.at_ms)
             examples.append(
                 Example(
@@ -65,7 +69,7 @@ def training_set(
                     history=tuple(history),
                     history_weights=tuple(history.values()),
                     target=numbers[target],
-                    weight=_LEAST_WEIGHT if pair is None else _WEIGHTS.get(pair["outcome"], _LEAST_WEIGHT),
+                    weight=(_LEAST_WEIGHT if pair is None else _WEIGHTS.get(pair["outcome"], _LEAST_WEIGHT)) / share,
                     propensity=1.0 if pair is None or pair["rank"] is None else propensity.get(pair["rank"], 1.0),
                     at_ms=case.at_ms,
                     negatives=negatives,

@@ -58,9 +58,7 @@ def judge(world: World, split: Split, candidate: Encode, incumbent: Encode, curr
 def glance(world: World, cases: Sequence[Case], encode: Encode, fitted: Fitted, count: int) -> float:
     """HR@K + NDCG@K of the cases, which a training takes for better or worse; 0 where there are none."""
     catalogue = world.catalogue(encode, cases)
-    ranked = rank(
-        cases, catalogue, half_life_days=fitted.half_life_days, popularity_weight=fitted.popularity_weight, count=count
-    )
+    ranked = rank(cases, catalogue, half_life_days=fitted.half_life_days, popularity_weight=fitted.popularity_weight, count=count)
     if not cases:
         return 0.0
     found = per_case(hits(ranked, cases, catalogue), cases)
