@@ -127,7 +127,7 @@ class Settings(BaseSettings):
     trainer_max_pairs: int = Field(200_000, ge=1, description="Most training pairs kept; the oldest go first.")
     trainer_max_age_days: float = Field(90.0, gt=0, description="Training pairs older than the newest by this much are dropped, days.")
     trainer_adapter: Literal["lora", "full"] = Field("lora", description="What is trained: low-rank adapters, or every weight.")
-    trainer_batch_size: int = Field(256, ge=2, description="Examples in one step of fine-tuning.")
+    trainer_batch_size: int = Field(1024, ge=2, description="Examples in one step of fine-tuning.")
     trainer_checkpoint_minutes: float = Field(2.0, gt=0, description="How often a round's checkpoint is saved, minutes.")
     trainer_threads: int = Field(0, ge=0, description="Threads of a round; 0: as many as torch takes.")
     trainer_validation_share: float = Field(0.1, gt=0, lt=0.5, description="Share of the pairs, by time, that parameters are fitted to.")

@@ -115,6 +115,11 @@ class Backtest:
         """Dead letters and dropped events by reason."""
         return self._rejected | self._drops.counts
 
+    @property
+    def items(self) -> int:
+        """How many items the catalogue has, without those that were refused."""
+        return len(self._matrix)
+
     def load_items(self, items: Iterable[Mapping[str, Any]], on_progress: Callable[[int], None]) -> int:
         """Encode the catalogue; how many items there are then."""
         codec = self._codecs.for_topic(topics.CATALOGUE_ITEMS)

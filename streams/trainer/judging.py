@@ -10,8 +10,8 @@ from streams.evaluation.cases import Case, Fitted
 from streams.evaluation.fit import FitRule, fit
 from streams.evaluation.gate import GateRule, Verdict, decide
 from streams.evaluation.measure import Measurement, measure
-from streams.evaluation.score import rank
 from streams.evaluation.metrics import hits, per_case
+from streams.evaluation.score import rank
 from streams.trainer.slices import Split
 from streams.trainer.world import Encode, World
 

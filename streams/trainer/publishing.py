@@ -51,7 +51,7 @@ def card(judged: Judged, base: str) -> str:
             f"# Model {judged.version}",
             f"Fine-tuned by Veilstream from {judged.parent} (which began with {base}).",
             "",
-            f"- Learnt from {judged.pairs} examples between {judged.data_from} and {judged.data_to} (milliseconds since the epoch); pseudonymous.",
+            f"- Learnt from {judged.pairs} examples between {judged.data_from} and {judged.data_to} (epoch milliseconds); pseudonymous.",
             f"- {judged.steps} steps in {judged.seconds:.0f} s.",
             f"- On what came after: {metrics}.",
             f"- Served with: {fitted}.",

@@ -20,7 +20,7 @@ def pending(before: Iterable[Mapping[str, Any]], records: Iterable[TrainingContr
     found = {request["request_id"]: dict(request) for request in before}
     for record in records:
         if record["state"] == "requested":
-            found.setdefault(record["request_id"], {name: record[name] for name in ("request_id", "cause", "reason", "at")})  # type: ignore[literal-required]
+            found.setdefault(record["request_id"], {name: record[name] for name in ("request_id", "cause", "reason", "at")})
         elif record["state"] in ("finished", "failed"):
             found.pop(record["request_id"], None)
     return list(found.values())[-_KEPT:]

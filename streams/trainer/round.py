@@ -117,7 +117,7 @@ def _learnable(material: Material, split: Split, rules: RoundRules) -> TrainingS
     )
     if len(made.examples) < 2:
         raise ConfigurationError(
-            f"{len(material.pairs)} pairs give {len(made.examples)} examples to learn from: there must be histories, and items of the catalogue"
+            f"{len(material.pairs)} pairs give {len(made.examples)} examples to learn from: they need histories, and items of the catalogue"
         )
     return made
 
@@ -215,4 +215,5 @@ def _judged(
 
 
 def _by(encoder: Any) -> Encode:
-    return lambda texts: encoder.encode(texts)
+    encode: Encode = encoder.encode
+    return encode

@@ -26,13 +26,17 @@ class RoundRules:
     minutes: float
     """Wall budget of the fine-tuning itself."""
     adapter: str = "lora"
-    batch_size: int = 256
+    batch_size: int = 1024
     device: str = "auto"
     precision: str = "auto"
     """Of the encoders that judge."""
     token_budget: int = 2048
     checkpoint_minutes: float = 2.0
-    history_items: int = 8
+    history_items: int = 4
+    learning_rate: float | None = 5e-4
+    drift_weight: float = 0.5
+    hard_negatives: int = 0
+    patience: int = 6
     tuned: dict[str, float] = field(default_factory=dict)
     """Further fields of FinetuneConfig, for tests and trials."""
 
@@ -68,6 +72,10 @@ class RoundRules:
             token_budget=self.token_budget,
             checkpoint_minutes=self.checkpoint_minutes,
             history_items=self.history_items,
+            learning_rate=self.learning_rate,
+            drift_weight=self.drift_weight,
+            hard_negatives=self.hard_negatives,
+            patience=self.patience,
             newest_from_ms=newest_from_ms,
             **self.tuned,  # type: ignore[arg-type]
         )

@@ -111,7 +111,8 @@ class TrainerService:
         if stop.is_set() and self._shop.outcome is None:
             self._shop.note(attempts=attempts - 1)  # we stopped it ourselves
         elif self._shop.outcome is None and attempts >= _ATTEMPTS:
-            how = f"killed by signal {-child.returncode}" if (child.returncode or 0) < 0 else f"exit code {child.returncode}"
+            code = child.returncode or 0
+            how = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
             self._shop.end({"state": "failed", "reason": f"the round's process ended {attempts} times ({how}); is there enough memory?"})
 
     async def _canary(self, stop: asyncio.Event, intake: Intake, store: PairStore) -> None:

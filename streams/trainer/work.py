@@ -65,7 +65,7 @@ def do_round(
             "state": "failed",
             "reason": f"{error.strerror or type(error).__name__}; free some space or look at {shop.root}'s rights",
         }
-    except Exception as error:  # noqa: BLE001 - whatever a library raises must be told on the topic, by its kind alone
+    except Exception as error:  # whatever a library raises must be told on the topic, by its kind alone
         log.exception("the round failed")
         outcome = {"state": "failed", "reason": f"unexpected {type(error).__name__}; the trainer's log has the rest"}
     shop.end(outcome)

@@ -36,7 +36,8 @@ class Workshop:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 raise ConfigurationError(
-                    f"another trainer works in {self.root}; ask it with `veilstream trainer --request REASON`, or set VEILSTREAM_TRAINER_DIR"
+                    f"another trainer works in {self.root}; ask it with `veilstream trainer --request REASON`, or set "
+                    "VEILSTREAM_TRAINER_DIR"
                 ) from None
             yield
         finally:
