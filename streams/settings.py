@@ -135,6 +135,9 @@ class Settings(BaseSettings):
     trainer_gate_metric: Literal["hit", "ndcg", "recall"] = Field("ndcg", description="The metric in which a new model must gain.")
     trainer_gate_cases: int = Field(200, ge=1, description="With fewer cases in the test slice no model is promoted.")
     trainer_gate_users: int = Field(100, ge=1, description="With fewer shoppers in the test slice no model is promoted.")
+    trainer_gate_tolerance: float = Field(
+        0.1, ge=0, description="Share by which coverage, the long tail's share and any part of the shoppers may fall under a new model."
+    )
     trainer_target_precision: float | None = Field(
         None, ge=0, le=1, description="Precision for which the threshold is fitted to a new model; unset: it stays."
     )
@@ -143,6 +146,9 @@ class Settings(BaseSettings):
     )
     trainer_canary_share: float = Field(
         0.1, ge=0, le=1, description="Share of pseudonyms that get a new model first; 0: everybody at once."
+    )
+    trainer_canary_recommendations: int = Field(
+        200, ge=2, description="Recommendations of each model before a canary is promoted or withdrawn."
     )
 
 

@@ -43,6 +43,8 @@ class Intake:
         }
         self.tally = Tally.load(store.state("tally"))
         self.requests = pending(cast("list[dict[str, Any]]", store.state("requests") or []), [])
+        self.caught_up = False
+        """Once there was nothing more to read: a round that begins before would not know the newest pairs."""
         self._consumer = AIOKafkaConsumer(
             **client_config(kafka), group_id=None, enable_auto_commit=False, auto_offset_reset="earliest", fetch_max_wait_ms=200
         )
@@ -70,6 +72,7 @@ class Intake:
         """Until stopped. A full disk is waited for: nothing is lost that the topic holds."""
         while not stop.is_set():
             fetched = await self._consumer.getmany(timeout_ms=_FETCH_MS, max_records=_MOST)
+            self.caught_up = self.caught_up or not fetched
             for tp, records in fetched.items():
                 topic = tp.topic.removeprefix(self._prefix)
                 values = [(record.timestamp, value) for record in records if (value := self._decoded(topic, record)) is not None]

@@ -33,8 +33,9 @@ class RoundRules:
     token_budget: int = 2048
     checkpoint_minutes: float = 2.0
     history_items: int = 4
-    learning_rate: float | None = 5e-4
-    drift_weight: float = 0.5
+    learning_rate: float | None = 3e-4
+    temperature: float = 0.15
+    drift_weight: float = 1.0
     hard_negatives: int = 0
     patience: int = 6
     tuned: dict[str, float] = field(default_factory=dict)
@@ -48,7 +49,12 @@ class RoundRules:
             judge=JudgeRule(
                 fit=FitRule(target_precision=settings.trainer_target_precision, target_volume=settings.trainer_target_volume),
                 gate=GateRule(
-                    metric=settings.trainer_gate_metric, min_cases=settings.trainer_gate_cases, min_users=settings.trainer_gate_users
+                    coverage_tolerance=settings.trainer_gate_tolerance,
+                    long_tail_tolerance=settings.trainer_gate_tolerance,
+                    segment_tolerance=settings.trainer_gate_tolerance,
+                    metric=settings.trainer_gate_metric,
+                    min_cases=settings.trainer_gate_cases,
+                    min_users=settings.trainer_gate_users,
                 ),
             ),
             minutes=settings.trainer_minutes,
@@ -73,6 +79,7 @@ class RoundRules:
             checkpoint_minutes=self.checkpoint_minutes,
             history_items=self.history_items,
             learning_rate=self.learning_rate,
+            temperature=self.temperature,
             drift_weight=self.drift_weight,
             hard_negatives=self.hard_negatives,
             patience=self.patience,

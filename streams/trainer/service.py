@@ -40,9 +40,10 @@ _ATTEMPTS = 3
 class TrainerService:
     """Stopped and started again it goes on where it was: everything is in the folder and the topics."""
 
-    def __init__(self, settings: Settings, kafka: KafkaSettings, clock: Clock, rule: CanaryRule | None = None) -> None:
+    def __init__(self, settings: Settings, kafka: KafkaSettings, clock: Clock) -> None:
         """Raises ConfigurationError where a key is missing."""
-        self._settings, self._kafka, self._clock, self._rule = settings, kafka, clock, rule or CanaryRule()
+        self._settings, self._kafka, self._clock = settings, kafka, clock
+        self._rule = CanaryRule(min_each=settings.trainer_canary_recommendations)
         self._shop = Workshop(settings.trainer_dir)
         self._announcer = Announcer(settings, kafka, clock)
         registry = CollectorRegistry()
@@ -76,10 +77,10 @@ class TrainerService:
     async def _rounds(self, stop: asyncio.Event, intake: Intake, store: PairStore) -> None:
         while not stop.is_set():
             if self._shop.outcome is not None:
-                await self._retried(stop, lambda: conclude(self._settings, self._kafka, self._shop, self._announcer, self._clock, store))
+                await self._retried(stop, lambda: self._conclude(intake, store))
             elif self._shop.request is not None:
                 await self._child(stop)
-            elif intake.requests:
+            elif intake.requests and intake.caught_up:
                 await self._begin(intake.requests[0], store)
             else:
                 await _wait(stop, _LOOK_S)
@@ -89,6 +90,14 @@ class TrainerService:
         log.info("round %s begins: %s", request["request_id"], request["reason"])
         with contextlib.suppress(VeilstreamError):  # it is told again at the end; the round itself does not wait for it
             await send_control(answer(request, "started", request["reason"], self._clock.now_ms()), self._settings, self._kafka)
+
+    async def _conclude(self, intake: Intake, store: PairStore) -> None:
+        ended = (self._shop.request or {}).get("request_id")
+        state = (self._shop.outcome or {}).get("state", "failed")
+        await conclude(self._settings, self._kafka, self._shop, self._announcer, self._clock, store)
+        # Its end on the topic comes back later than we look for the next one.
+        intake.requests = [waiting for waiting in intake.requests if waiting["request_id"] != ended]
+        self._metrics.rounds.labels(state).inc()
 
     async def _child(self, stop: asyncio.Event) -> None:
         """A round's process, from its beginning or its last checkpoint, until it has ended or we must."""
