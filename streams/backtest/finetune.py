@@ -21,6 +21,8 @@ from streams.wire.records import Item, TrainingPair
 if TYPE_CHECKING:
     from encoders.training.progress import OnProgress
 
+_CONFIDENCE = 0.8
+"""Of the gate: less than before a shop's customers, whom a backtest can not harm."""
 _EVER_MS = 1 << 60
 _HISTORY = 400
 """Events before a visit, of which a profile keeps what counts most."""
@@ -48,7 +50,7 @@ def round_rules(settings: Settings, minutes: float, *, include_seen: bool) -> Ro
     """The trainer's, where nothing that was ever bought is a target unless it may be recommended again; see docs/trainer.md."""
     rules = RoundRules.from_settings(settings)
     profile = replace(rules.split.profile, bought_cooldown_ms=0 if include_seen else _EVER_MS)
-    gate = replace(rules.judge.gate, metric="hit", confidence=0.8)
+    gate = replace(rules.judge.gate, metric="ndcg", confidence=_CONFIDENCE)
     return replace(rules, split=rules.split._replace(profile=profile), judge=replace(rules.judge, gate=gate), minutes=minutes)
 
 

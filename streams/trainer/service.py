@@ -98,6 +98,7 @@ class TrainerService:
         # Its end on the topic comes back later than we look for the next one.
         intake.requests = [waiting for waiting in intake.requests if waiting["request_id"] != ended]
         self._metrics.rounds.labels(state).inc()
+        await self._look_at_canary(intake, store)  # from its first recommendation on
 
     async def _child(self, stop: asyncio.Event) -> None:
         """A round's process, from its beginning or its last checkpoint, until it has ended or we must."""
