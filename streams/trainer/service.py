@@ -49,6 +49,7 @@ class TrainerService:
         registry = CollectorRegistry()
         self._metrics = TrainerMetrics(registry)
         self._ready = False
+        self._begin_anew = False
         self._http = StatusServer(
             registry,
             host=settings.metrics_host,
@@ -73,6 +74,12 @@ class TrainerService:
                 await intake.stop()
                 await self._http.stop()
                 store.close()
+
+    def forget(self, store: PairStore, pseudonym: str) -> int:
+        """Remove a shopper's pairs, how many there were; a round under way begins anew without them."""
+        removed = store.forget(pseudonym)
+        self._begin_anew = self._begin_anew or (removed > 0 and self._shop.request is not None and self._shop.outcome is None)
+        return removed
 
     async def _rounds(self, stop: asyncio.Event, intake: Intake, store: PairStore) -> None:
         while not stop.is_set():
@@ -111,14 +118,18 @@ class TrainerService:
         self._metrics.training.set(1)
         ended, stopped = asyncio.ensure_future(child.wait()), asyncio.ensure_future(stop.wait())
         try:
-            while not ended.done() and not stopped.done():
+            while not (ended.done() or stopped.done() or self._begin_anew):
                 await asyncio.wait((ended, stopped), timeout=_LOOK_S, return_when=asyncio.FIRST_COMPLETED)
                 self._metrics.progress(read_json(self._shop.round / "progress.json") or {})
         finally:
             stopped.cancel()
             await _end(child)
             self._metrics.training.set(0)
-        if stop.is_set() and self._shop.outcome is None:
+        if self._begin_anew:
+            self._begin_anew = False
+            self._shop.restart()
+            self._shop.note(attempts=0)
+        elif stop.is_set() and self._shop.outcome is None:
             self._shop.note(attempts=attempts - 1)  # we stopped it ourselves
         elif self._shop.outcome is None and attempts >= _ATTEMPTS:
             code = child.returncode or 0
