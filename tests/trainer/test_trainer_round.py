@@ -90,7 +90,7 @@ from pathlib import Path
 from tests.trainer.test_trainer_round import material
 from streams.trainer.round import run_round
 from tests.support.trainer_world import quick_rules
-run_round(Path(sys.argv[1]), Path(sys.argv[2]), material(), quick_rules(steps=200, checkpoint_steps=5))
+run_round(Path(sys.argv[1]), Path(sys.argv[2]), material(), quick_rules(steps=100, checkpoint_steps=5))
 """
 
 
@@ -110,6 +110,6 @@ def test_killed_in_the_middle_it_goes_on(base: Path, tmp_path: Path, damage: boo
         with (kept[-1] / "tensors.safetensors").open("r+b") as file:
             file.seek(-40, os.SEEK_END)
             file.write(b"\xff" * 40)
-    judged = run_round(folder, base, material(), quick_rules(steps=200, checkpoint_steps=5))
+    judged = run_round(folder, base, material(), quick_rules(steps=100, checkpoint_steps=5))
     assert judged.resumed_from == int(kept[-2 if damage else -1].name.removeprefix("step-"))
-    assert judged.steps == 200
+    assert judged.steps == 100
