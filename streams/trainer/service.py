@@ -86,9 +86,9 @@ class TrainerService:
             if self._shop.outcome is not None:
                 await self._retried(stop, lambda: self._conclude(intake, store))
             elif self._shop.request is not None:
-                await self._child(stop)
+                await self._retried(stop, lambda: self._child(stop))
             elif intake.requests and intake.caught_up:
-                await self._begin(intake.requests[0], store)
+                await self._retried(stop, lambda: self._begin(intake.requests[0], store))
             else:
                 await _wait(stop, _LOOK_S)
 
@@ -161,10 +161,10 @@ class TrainerService:
             await self._announcer.end_canary(candidate, outcome.reason)
 
     async def _retried(self, stop: asyncio.Event, act: Callable[[], Awaitable[None]]) -> None:
-        """A broker or store that is away for a while ends nothing."""
+        """A broker or store that is away for a while, or a full disk, ends nothing."""
         try:
             await act()
-        except VeilstreamError as error:
+        except (VeilstreamError, OSError) as error:
             self._metrics.retries.inc()
             log.warning("%s; trying again", error)
             await _wait(stop, _CANARY_S)

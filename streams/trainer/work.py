@@ -56,20 +56,23 @@ def do_round(
 ) -> dict[str, Any]:
     """Train, judge, publish; the outcome, which is in the workshop then. Whatever fails becomes an outcome with its reason: the old model
     serves on. Only a kill leaves no outcome, and the round is gone on with."""
-    try:
-        outcome = _done(settings, kafka, shop, clock, on_progress)
-    except VeilstreamError as error:
-        outcome = {"state": "failed", "reason": str(error)}
-    except OSError as error:
-        outcome = {
-            "state": "failed",
-            "reason": f"{error.strerror or type(error).__name__}; free some space or look at {shop.root}'s rights",
-        }
-    except Exception as error:  # whatever a library raises must be told on the topic, by its kind alone
-        log.exception("the round failed")
-        outcome = {"state": "failed", "reason": f"unexpected {type(error).__name__}; the trainer's log has the rest"}
-    shop.end(outcome)
-    return outcome
+    with shop.working():
+        if shop.request is None or shop.outcome is not None:
+            return shop.outcome or {}  # whom we waited for has ended it
+        try:
+            outcome = _done(settings, kafka, shop, clock, on_progress)
+        except VeilstreamError as error:
+            outcome = {"state": "failed", "reason": str(error)}
+        except OSError as error:
+            outcome = {
+                "state": "failed",
+                "reason": f"{error.strerror or type(error).__name__}; free some space or look at {shop.root}'s rights",
+            }
+        except Exception as error:  # whatever a library raises must be told on the topic, by its kind alone
+            log.exception("the round failed")
+            outcome = {"state": "failed", "reason": f"unexpected {type(error).__name__}; the trainer's log has the rest"}
+        shop.end(outcome)
+        return outcome
 
 
 def _done(

@@ -43,6 +43,17 @@ class Workshop:
         finally:
             os.close(handle)
 
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Waits until nobody else works on the round: a trainer that was killed alone leaves its child behind, which goes on."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        handle = os.open(self.root / ".round-lock", os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
+
     @property
     def request(self) -> dict[str, Any] | None:
         """Of the round that is under way."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -247,3 +248,24 @@ def test_two_trainers_in_one_folder_are_refused(shop: Shop, capsys: pytest.Captu
     assert run(["trainer", "--once"]) == 1
     assert "another trainer works in" in capsys.readouterr().err
     shop.stop()
+
+
+@pytest.mark.slow
+def test_a_child_that_outlives_its_trainer_is_waited_for(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SIGKILL of the trainer alone leaves the child at work: the next one must not work on the same folder."""
+    assert run(["trainer", "--request", "to see it learn"]) == 0
+    shop.start()
+    checkpoints = shop.folder / "trainer" / "round" / "checkpoints"
+    shop.wait("a checkpoint", lambda: list(checkpoints.glob("step-????????")))
+    orphaned = shop.process
+    assert orphaned is not None
+    orphaned.kill()
+    orphaned.wait()
+    shop.start()
+    try:
+        shop.wait("the end", lambda: "finished" in shop.states())
+        assert shop.states() == ["requested", "started", "finished"]
+        assert shop.stop() < 8
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(orphaned.pid, signal.SIGKILL)
