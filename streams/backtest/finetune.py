@@ -21,8 +21,9 @@ from streams.wire.records import Item, TrainingPair
 if TYPE_CHECKING:
     from encoders.training.progress import OnProgress
 
-_CONFIDENCE = 0.8
-"""Of the gate: less than before a shop's customers, whom a backtest can not harm."""
+_CONFIDENCE, _LONG_TAIL = 0.8, 0.25
+"""Of the gate: less is asked than in a shop, whose shoppers and sellers a backtest can not harm. How it came: docs/trainer.md."""
+OFFLINE_GATE = f"offline gate: {_CONFIDENCE:.0%} interval, the long tail may lose {_LONG_TAIL:.0%} of its share"
 _EVER_MS = 1 << 60
 _HISTORY = 400
 """Events before a visit, of which a profile keeps what counts most."""
@@ -50,7 +51,9 @@ def round_rules(settings: Settings, minutes: float, *, include_seen: bool) -> Ro
     """The trainer's, where nothing that was ever bought is a target unless it may be recommended again; see docs/trainer.md."""
     rules = RoundRules.from_settings(settings)
     profile = replace(rules.split.profile, bought_cooldown_ms=0 if include_seen else _EVER_MS)
-    gate = replace(rules.judge.gate, metric="ndcg", confidence=_CONFIDENCE)
+    gate = replace(
+        rules.judge.gate, metric="ndcg", confidence=_CONFIDENCE, long_tail_tolerance=max(_LONG_TAIL, rules.judge.gate.long_tail_tolerance)
+    )
     return replace(rules, split=rules.split._replace(profile=profile), judge=replace(rules.judge, gate=gate), minutes=minutes)
 
 

@@ -111,7 +111,7 @@ def _finetuned(
 ) -> Judged | None:
     """What the gate says; None where nothing could be trained, and says why. The shipped model serves then."""
     from encoders.folder import locate
-    from streams.backtest.finetune import finetune_before, item_facts, round_rules
+    from streams.backtest.finetune import OFFLINE_GATE, finetune_before, item_facts, round_rules
     from streams.errors import ConfigurationError, FatalError
 
     if settings.model == "hashing":
@@ -125,7 +125,7 @@ def _finetuned(
     used = "the fine-tuned model is used" if judged.promote else "the model as it is serves"
     fitted = f"half-life {judged.fitted.half_life_days:.4g} days, popularity weight {judged.fitted.popularity_weight:.4g}"
     click.echo(f"fine-tuned in {judged.seconds:.0f} s, {judged.steps} steps, on {judged.pairs} examples before the cutoff")
-    click.echo(f"{used}: {judged.told}" + (f"; {fitted}" if judged.promote else ""))
+    click.echo(f"{used}: {judged.told} ({OFFLINE_GATE})" + (f"; {fitted}" if judged.promote else ""))
     return judged
 
 

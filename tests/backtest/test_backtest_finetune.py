@@ -67,6 +67,7 @@ def own_kind(found: dict[str, list[str]]) -> float:
     return sum(same) / len(same)
 
 
+@pytest.mark.slow
 def test_what_the_gate_lets_pass_is_used(shop: Path) -> None:
     _, before = backtest(shop, "before.csv")
     told, after = backtest(shop, "after.csv", "--finetune", "0.1", **GATE)
@@ -76,6 +77,7 @@ def test_what_the_gate_lets_pass_is_used(shop: Path) -> None:
     assert own_kind(after) > 2 * own_kind(before)
 
 
+@pytest.mark.slow
 def test_what_the_gate_refuses_is_not(shop: Path) -> None:
     _, before = backtest(shop, "before.csv")
     told, after = backtest(shop, "refused.csv", "--finetune", "0.02", **{**GATE, "TRAINER_GATE_CASES": "100000"})

@@ -94,6 +94,7 @@ run_round(Path(sys.argv[1]), Path(sys.argv[2]), material(), quick_rules(steps=10
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", [False, True])
 def test_killed_in_the_middle_it_goes_on(base: Path, tmp_path: Path, damage: bool) -> None:
     """With SIGKILL. A damaged newest checkpoint is refused, and the one before it taken."""
