@@ -25,7 +25,8 @@ from streams.errors import ConfigurationError
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _LOG = logging.getLogger(__name__)
-_DEFAULT_MAX_TOKENS = 256
+DEFAULT_MAX_TOKENS = 256
+"""Where neither the model nor its sentence-transformers files say."""
 
 
 def load(name_or_path: str, *, device: str, precision: str, token_budget: int, compile_graphs: bool = False) -> Encoder:
@@ -36,8 +37,8 @@ def load(name_or_path: str, *, device: str, precision: str, token_budget: int, c
     folder = locate(name_or_path)
     weights = check_files(folder)
     config = sentence_config(folder)
-    tokenizer, model = _from_files(folder, _DTYPES.get(precision, torch.float32))
-    max_tokens = min(config.max_tokens or _DEFAULT_MAX_TOKENS, _positions(model), tokenizer.model_max_length)
+    tokenizer, model = read_model(folder, _DTYPES.get(precision, torch.float32))
+    max_tokens = min(config.max_tokens or DEFAULT_MAX_TOKENS, positions(model), tokenizer.model_max_length)
     if getattr(model, "pooler", None) is not None and hasattr(model.pooler, "dense"):
         model.pooler = None  # BERT's pooler is not used: its weights and its product are left out
     parts = _Parts(
@@ -136,7 +137,8 @@ def _replaced(old: Encoder, new: Encoder) -> Encoder:
     return new
 
 
-def _from_files(folder: Path, dtype: torch.dtype) -> tuple[Any, Any]:
+def read_model(folder: Path, dtype: torch.dtype) -> tuple[Any, Any]:
+    """Tokenizer and model. Raises ConfigurationError where the files are damaged or do not belong together."""
     quiet: Any = transformers_logging
     quiet.set_verbosity_error()
     quiet.disable_progress_bar()
@@ -167,9 +169,9 @@ def _from_files(folder: Path, dtype: torch.dtype) -> tuple[Any, Any]:
     return tokenizer, model
 
 
-def _positions(model: Any) -> int:
+def positions(model: Any) -> int:
     """How many tokens the model has positions for. RoBERTa's family numbers them from behind the padding's."""
-    limit = getattr(model.config, "max_position_embeddings", None) or _DEFAULT_MAX_TOKENS
+    limit = getattr(model.config, "max_position_embeddings", None) or DEFAULT_MAX_TOKENS
     padding = getattr(getattr(getattr(model, "embeddings", None), "position_embeddings", None), "padding_idx", None)
     return int(limit) if padding is None else int(limit) - padding - 1
 

@@ -121,6 +121,36 @@ class Settings(BaseSettings):
     )
     training_history_size: int = Field(20, ge=1, description="Most history elements in a training pair.")
 
+    # trainer
+    trainer_dir: Path = Field(Path("var/trainer"), description="Where the trainer keeps pairs, rounds, reports and TensorBoard logs.")
+    trainer_minutes: float = Field(15.0, gt=0, description="Wall budget of one round's fine-tuning, minutes.")
+    trainer_max_pairs: int = Field(200_000, ge=1, description="Most training pairs kept; the oldest go first.")
+    trainer_max_age_days: float = Field(90.0, gt=0, description="Training pairs older than the newest by this much are dropped, days.")
+    trainer_adapter: Literal["lora", "full"] = Field("lora", description="What is trained: low-rank adapters, or every weight.")
+    trainer_batch_size: int = Field(1024, ge=2, description="Examples in one step of fine-tuning.")
+    trainer_checkpoint_minutes: float = Field(2.0, gt=0, description="How often a round's checkpoint is saved, minutes.")
+    trainer_threads: int = Field(0, ge=0, description="Threads of a round; 0: as many as torch takes.")
+    trainer_validation_share: float = Field(0.1, gt=0, lt=0.5, description="Share of the pairs, by time, that parameters are fitted to.")
+    trainer_test_share: float = Field(0.1, gt=0, lt=0.5, description="Share of the pairs, the newest, by which a model is judged.")
+    trainer_gate_metric: Literal["hit", "ndcg", "recall"] = Field("ndcg", description="The metric in which a new model must gain.")
+    trainer_gate_cases: int = Field(200, ge=1, description="With fewer cases in the test slice no model is promoted.")
+    trainer_gate_users: int = Field(100, ge=1, description="With fewer shoppers in the test slice no model is promoted.")
+    trainer_gate_tolerance: float = Field(
+        0.1, ge=0, description="Share by which coverage, the long tail's share and any part of the shoppers may fall under a new model."
+    )
+    trainer_target_precision: float | None = Field(
+        None, ge=0, le=1, description="Precision for which the threshold is fitted to a new model; unset: it stays."
+    )
+    trainer_target_volume: float | None = Field(
+        None, gt=0, description="Items a recommendation for which the threshold is fitted, instead of a precision; unset: it stays."
+    )
+    trainer_canary_share: float = Field(
+        0.1, ge=0, le=1, description="Share of pseudonyms that get a new model first; 0: everybody at once."
+    )
+    trainer_canary_recommendations: int = Field(
+        200, ge=2, description="Recommendations of each model before a canary is promoted or withdrawn."
+    )
+
 
 S = TypeVar("S", bound=BaseSettings)
 

@@ -18,6 +18,7 @@ ITEMS_POPULARITY = "items.popularity"
 RECOMMENDATIONS = "recommendations"
 FEEDBACK = "feedback"
 TRAINING_PAIRS = "training.pairs"
+TRAINING_CONTROL = "training.control"
 MODELS = "models"
 PRIVACY_AUDIT = "privacy.audit"
 
@@ -43,7 +44,7 @@ class TopicSpec:
 
 TOPICS: tuple[TopicSpec, ...] = (
     TopicSpec(BEHAVIOUR_RAW, "anything", "delete", DAY_MS, ("producers",), ("ingest",), raw_identity=True),
-    TopicSpec(CATALOGUE_ITEMS, "item_id", "compact", None, ("producers",), ("catalogue",)),
+    TopicSpec(CATALOGUE_ITEMS, "item_id", "compact", None, ("producers",), ("catalogue", "trainer")),
     TopicSpec(CONSENT_UPDATES, "user_id", "delete", DAY_MS, ("producers",), ("ingest",), raw_identity=True),
     TopicSpec(PRIVACY_ERASURE, "user_id", "delete", DAY_MS, ("producers",), ("ingest",), raw_identity=True),
     TopicSpec(BEHAVIOUR_CLEAN, "pseudonym", "delete", 7 * DAY_MS, ("ingest",), ("profile", "feedback"), co_partitioned=True),
@@ -51,8 +52,17 @@ TOPICS: tuple[TopicSpec, ...] = (
     TopicSpec(ITEMS_VECTORS, "model version/item_id", "compact", None, ("catalogue",), ("catalogue", "profile")),
     TopicSpec(ITEMS_POPULARITY, "item_id", "compact", None, ("profile",), ("profile",), co_partitioned=True),
     TopicSpec(RECOMMENDATIONS, "pseudonym", "delete", 7 * DAY_MS, ("profile",), ("feedback", "subscribers"), co_partitioned=True),
-    TopicSpec(FEEDBACK, "pseudonym", "delete", 30 * DAY_MS, ("feedback",), ("analysts",), co_partitioned=True),
+    TopicSpec(FEEDBACK, "pseudonym", "delete", 30 * DAY_MS, ("feedback",), ("analysts", "trainer"), co_partitioned=True),
     TopicSpec(TRAINING_PAIRS, "pseudonym", "delete", 30 * DAY_MS, ("feedback",), ("trainer",), co_partitioned=True),
+    TopicSpec(
+        TRAINING_CONTROL,
+        "request_id",
+        "delete",
+        30 * DAY_MS,
+        ("learning", "trainer", "operators"),
+        ("learning", "trainer", "operators"),
+        single_partition=True,
+    ),
     TopicSpec(MODELS, "channel", "compact", None, ("trainer", "operators"), ("catalogue", "profile", "trainer"), single_partition=True),
     TopicSpec(PRIVACY_AUDIT, "stage", "delete", -1, ("ingest", "catalogue", "profile", "feedback", "trainer"), ("operators",)),
 )

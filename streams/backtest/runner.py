@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from nacl.public import PrivateKey
 
@@ -31,6 +31,7 @@ from streams.runtime.ports import TextEncoder
 from streams.runtime.records import BatchResult, MemoryRecord, OutputRecord
 from streams.settings import Settings
 from streams.wire.codec import Codecs
+from streams.wire.records import CleanEvent
 
 BATCH = 2000
 
@@ -114,6 +115,11 @@ class Backtest:
         """Dead letters and dropped events by reason."""
         return self._rejected | self._drops.counts
 
+    @property
+    def items(self) -> int:
+        """How many items the catalogue has, without those that were refused."""
+        return len(self._matrix)
+
     def load_items(self, items: Iterable[Mapping[str, Any]], on_progress: Callable[[int], None]) -> int:
         """Encode the catalogue; how many items there are then."""
         codec = self._codecs.for_topic(topics.CATALOGUE_ITEMS)
@@ -127,8 +133,14 @@ class Backtest:
             on_progress(len(batch))
         return len(self._matrix)
 
-    def learn(self, events: Iterable[Mapping[str, Any]], on_progress: Callable[[int], None]) -> None:
-        """Apply raw events, in order of time."""
+    def learn(
+        self,
+        events: Iterable[Mapping[str, Any]],
+        on_progress: Callable[[int], None],
+        on_clean: Callable[[list[CleanEvent]], None] | None = None,
+    ) -> None:
+        """Apply raw events, in order of time; ``on_clean`` is given them as ingest passes them on."""
+        decode = self._codecs.for_topic(topics.BEHAVIOUR_CLEAN).decode
         codec = self._codecs.for_topic(topics.BEHAVIOUR_RAW)
         records = (MemoryRecord(topics.BEHAVIOUR_RAW, 0, o, self._now_ms, None, codec.encode(event)) for o, event in enumerate(events))
         for batch in batched_records(records):
@@ -137,6 +149,8 @@ class Backtest:
             if clean:
                 result = asyncio.run(_call(self._profile, clean, self._profiles))
                 self._board.apply(_records(result, topics.ITEMS_POPULARITY))
+            if on_clean is not None:
+                on_clean([cast(CleanEvent, decode(record.value)) for record in clean])
             on_progress(len(batch))
 
     def recommend(

@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from encoders.training.progress import OnProgress, Progress
+    from streams.settings import Settings
+    from streams.trainer.round import Judged
+    from streams.wire.records import CleanEvent, TrainingPair
 
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
@@ -17,16 +26,26 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 @click.option("--top", default=10, show_default=True, type=click.IntRange(1, 1000), help="Items for each user.")
 @click.option("--out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="CSV to write: user,rank,item,score.")
 @click.option("--include-seen", is_flag=True, help="Recommend also what the user had to do with before.")
-def command(items: Path, events: Path, cutoff: str, top: int, out: Path, include_seen: bool) -> None:
+@click.option(
+    "--finetune",
+    "minutes",
+    type=click.FloatRange(0, min_open=True),
+    metavar="MINUTES",
+    help="Fine-tune the model for so long on the events before the cutoff; it is used where the gate lets it pass.",
+)
+def command(items: Path, events: Path, cutoff: str, top: int, out: Path, include_seen: bool, minutes: float | None) -> None:
     """Run the stages' own code over files: learn from the events before the cutoff, and write the best items of every user that
     has one."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bars
 
     from encoders import load_encoder
     from encoders.serving.micro_batcher import MicroBatcher
     from streams.admin.csv_files import ReadReport, read_events, read_items
+    from streams.backtest.finetune import pair_rules
     from streams.backtest.history import EventsBefore
+    from streams.backtest.pairs import PairMaker
     from streams.backtest.runner import Backtest
     from streams.errors import ConfigurationError, RecordError
     from streams.ingest.times import to_milliseconds
@@ -40,30 +59,81 @@ def command(items: Path, events: Path, cutoff: str, top: int, out: Path, include
     settings = load_settings()
     report = ReadReport()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    with TemporaryDirectory(prefix="veilstream-") as scratch, Bars(*columns, console=Console(stderr=True)) as progress:
         before = EventsBefore(read_events(events, report), cutoff_ms)
         if not before.users:
             raise ConfigurationError(f"{events} has no event before {cutoff}")
-        encoder = MicroBatcher(
-            load_encoder(settings.model, device=settings.device, precision=settings.precision, token_budget=settings.encoder_token_budget)
-        )
-        backtest = Backtest(settings, local_codecs(), encoder, cutoff_ms)
-        task = progress.add_task("items encoded", total=None)
-        count = backtest.load_items(read_items(items, report), lambda n, t=task: progress.advance(t, n))  # type: ignore[misc]
-        progress.update(task, total=count, completed=count)
-        task = progress.add_task("events learned", total=len(before.events))
-        backtest.learn(before.events, lambda n, t=task: progress.advance(t, n))  # type: ignore[misc]
+        catalogue = list(read_items(items, report))
+
+        def learned(model: str, serving: Settings, on_clean: Callable[[list[CleanEvent]], None] | None = None) -> Backtest:
+            loaded = load_encoder(model, device=settings.device, precision=settings.precision, token_budget=settings.encoder_token_budget)
+            backtest = Backtest(serving, local_codecs(), MicroBatcher(loaded), cutoff_ms)
+            task = progress.add_task("items encoded", total=None)
+            count = backtest.load_items(catalogue, lambda n: progress.advance(task, n))
+            progress.update(task, total=count, completed=count)
+            task = progress.add_task("events learned", total=len(before.events))
+            backtest.learn(before.events, lambda n: progress.advance(task, n), on_clean)
+            return backtest
+
+        maker = PairMaker(pair_rules(settings))
+        backtest = learned(settings.model, settings, None if minutes is None else maker.add)
+        if minutes is not None:
+            task = progress.add_task("fine-tuning steps", total=None)
+            judged = _finetuned(
+                maker.pairs(),
+                catalogue,
+                minutes,
+                settings,
+                Path(scratch),
+                include_seen,
+                lambda p: progress.update(task, completed=p.step, total=p.steps, description=_told(p)),
+            )
+            if judged is not None and judged.promote:
+                fitted = judged.fitted
+                changes = {"half_life_days": fitted.half_life_days, "popularity_weight": fitted.popularity_weight}
+                backtest = learned(str(Path(scratch) / "model"), settings.model_copy(update=changes))
         task = progress.add_task("users served", total=len(before.users))
-        rows = backtest.recommend(
-            before.users,
-            {} if include_seen else before.seen,
-            top,
-            lambda n, t=task: progress.advance(t, n),  # type: ignore[misc]
-        )
+        rows = backtest.recommend(before.users, {} if include_seen else before.seen, top, lambda n: progress.advance(task, n))
         _write(out, rows)
-    click.echo(f"wrote {out}: {len(before.users)} users, {count} items, {len(before.events)} events before the cutoff")
+    click.echo(f"wrote {out}: {len(before.users)} users, {backtest.items} items, {len(before.events)} events before the cutoff")
     for reason, number in sorted((report.broken | backtest.rejected).items()):
         click.echo(f"left out {number}: {reason}", err=True)
+
+
+def _finetuned(
+    pairs: list[TrainingPair],
+    catalogue: list[dict[str, Any]],
+    minutes: float,
+    settings: Settings,
+    folder: Path,
+    include_seen: bool,
+    on_progress: OnProgress,
+) -> Judged | None:
+    """What the gate says; None where nothing could be trained, and says why. The shipped model serves then."""
+    from encoders.folder import locate
+    from streams.backtest.finetune import OFFLINE_GATE, finetune_before, item_facts, round_rules
+    from streams.errors import ConfigurationError, FatalError
+
+    if settings.model == "hashing":
+        raise ConfigurationError("`hashing` is no model that can be fine-tuned; leave --finetune out, or set VEILSTREAM_MODEL")
+    rules = round_rules(settings, minutes, include_seen=include_seen)
+    try:
+        judged = finetune_before(pairs, item_facts(catalogue, settings), locate(settings.model), rules, settings, folder, on_progress)
+    except (FatalError, OSError) as error:
+        click.echo(f"not fine-tuned, the model as it is serves: {error}")
+        return None
+    used = "the fine-tuned model is used" if judged.promote else "the model as it is serves"
+    fitted = f"half-life {judged.fitted.half_life_days:.4g} days, popularity weight {judged.fitted.popularity_weight:.4g}"
+    click.echo(f"fine-tuned in {judged.seconds:.0f} s, {judged.steps} steps, on {judged.pairs} examples before the cutoff")
+    click.echo(f"{used}: {judged.told} ({OFFLINE_GATE})" + (f"; {fitted}" if judged.promote else ""))
+    return judged
+
+
+def _told(progress: Progress) -> str:
+    return (
+        f"fine-tuning steps, loss {progress.loss:.3f}, rate {progress.learning_rate:.1e}, {progress.pairs_per_second:,.0f} pairs/s, "
+        f"{progress.seconds_left:.0f} s left"
+    )
 
 
 def _write(out: Path, rows: object) -> None:

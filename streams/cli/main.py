@@ -19,6 +19,7 @@ _COMMANDS = {
     "replay": "Publish items and events from CSV files.",
     "watch": "Show a topic's records as they come.",
     "recover": "Open, mend and replay dead letters.",
+    "trainer": "Learn from training pairs, and publish what proves better.",
     "models": "List, add, promote and roll back model versions.",
     "backtest": "Recommend from files, without a broker, and write the result.",
     "broker": "Run the embedded broker.",

@@ -171,6 +171,17 @@ class ModelAnnouncement(TypedDict):
     signature: bytes
 
 
+class TrainingControl(TypedDict):
+    request_id: str
+    state: str
+    cause: str
+    reason: str
+    at: int
+    model_version: str | None
+    verdict: str
+    pairs: int
+
+
 class Consent(TypedDict):
     user_id: str
     purposes: dict[str, bool]

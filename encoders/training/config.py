@@ -1,0 +1,121 @@
+"""The settings of a fine-tuning. No torch here: a caller may hold one without loading it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from streams.errors import ConfigurationError, FatalError
+
+
+class TrainingDiverged(FatalError):
+    """Too many steps in a row had no finite loss or gradient."""
+
+
+_ABOVE_ZERO = (
+    *("steps", "epochs", "minutes", "batch_size", "accumulate", "temperature", "clip_norm", "lora_rank"),
+    *("token_budget", "activation_tokens", "max_bad_steps", "patience", "checkpoint_minutes", "propensity_clip", "hard_pool"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class FinetuneConfig:
+    """All that decides a fine-tuning beside its data; docs/training.md says what each is worth.
+
+    At least one of ``steps``, ``epochs`` and ``minutes`` must be set; the first one reached ends the training, and the learning rate's
+    schedule follows whichever is nearest to its end.
+    """
+
+    steps: int | None = None
+    epochs: float | None = None
+    minutes: float | None = None
+    """Wall clock, with validation and refreshes, without loading and saving."""
+    batch_size: int = 256
+    """Examples of a step and process; with n processes a step has n times as many."""
+    accumulate: int = 1
+    """Batches whose gradients are added before the weights move. Each is contrasted within itself only; ``batch_size`` can be
+    as large as the examples allow without more memory (see ``activation_tokens``), so this is seldom wanted."""
+    seed: int = 0
+    device: str = "auto"
+    """auto, cpu or cuda; with torchrun each process takes its own GPU."""
+
+    adapter: str = "lora"
+    """lora, or full: every weight."""
+    lora_rank: int = 16
+    lora_alpha: int = 32
+    lora_dropout: float = 0.0
+    dropout: float = 0.0
+    """Within the model, in place of its own; of short texts it costs more signal than it saves from overfitting."""
+    learning_rate: float | None = None
+    """At its peak; None: 1e-3 for lora, 5e-5 for full."""
+    warmup: float = 0.1
+    """Share of the training over which the rate rises; then it falls as a cosine to nothing."""
+    weight_decay: float = 0.01
+    clip_norm: float = 1.0
+    precision: str = "auto"
+    """bf16 or fp32; auto takes bf16 where the processor multiplies it natively."""
+    gradient_checkpointing: bool = False
+    activation_tokens: int = 65_536
+    """Batches of more tokens (of one process) are computed twice, first without keeping what the gradient needs (Gao et al., "Scaling deep
+    contrastive learning batch size under memory limited setup", 2021): the same result in bounded memory."""
+    token_budget: int = 2048
+    """Padded tokens of one forward pass."""
+
+    temperature: float = 0.1
+    logq: float = 0.0
+    """How much of the logQ correction is applied, 0 to 1. At 0 the cosine learns what popularity does not explain, which is what the served
+    score asks of it, since that adds popularity itself; at 1 it learns popularity, too."""
+    propensity_clip: float = 10.0
+    """Upper bound of the inverse propensity."""
+    centre: bool = True
+    shrink_items: int = 50
+    """The mean counts as if so many items without direction stood beside the catalogue's; as served."""
+    history_items: int = 8
+    """Of a history, so many of the heaviest entries are encoded, with gradient."""
+    stale_items: int = 64
+    """So many of the next ones stand by their vectors of the last refresh, without gradient."""
+    hard_negatives: int = 2
+    """Of each example: of the items nearest to the user at the last refresh, none of the user's own."""
+    hard_pool: int = 50
+    """They are drawn from so many of the nearest."""
+    shown_negatives: int = 2
+    """At most so many of what the user was shown and did not take."""
+    drift_weight: float = 0.1
+    """Of 1 - cos(vector, the previous model's vector of the same text) in the loss."""
+    augment: float = 0.1
+    """Share of a batch's texts that are read with a word or an attribute left out, or words in another order."""
+    replay_share: float = 0.3
+    """Share of each batch drawn from before the newest window, where there is one."""
+    newest_from_ms: int | None = None
+    """Examples from here on are the newest window; None: all are."""
+
+    refreshes: int = 8
+    """How often the vectors behind mean, stale history and hard negatives are made anew, evenly over the training."""
+    validations: int = 8
+    patience: int = 4
+    """Validations in a row without a better one, after which the training ends."""
+    checkpoint_minutes: float = 2.0
+    checkpoint_steps: int | None = None
+    """Save a checkpoint every so many steps, too."""
+    max_bad_steps: int = 20
+    """So many steps in a row without a finite loss and gradient end the training with TrainingDiverged."""
+
+    def __post_init__(self) -> None:
+        if self.steps is None and self.epochs is None and self.minutes is None:
+            raise ConfigurationError("a fine-tuning needs an end: set steps, epochs or minutes")
+        for name in _ABOVE_ZERO:
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise ConfigurationError(f"{name} must be above zero, not {value}")
+        for name in ("logq", "augment", "replay_share", "warmup", "dropout", "lora_dropout"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigurationError(f"{name} must be between 0 and 1, not {getattr(self, name)}")
+        for name, offered in (("adapter", ("lora", "full")), ("precision", ("auto", "bf16", "fp32"))):
+            if getattr(self, name) not in offered:
+                raise ConfigurationError(f"{name} must be one of {', '.join(offered)}, not {getattr(self, name)!r}")
+
+    @property
+    def peak_rate(self) -> float:
+        """The learning rate after warmup."""
+        if self.learning_rate is not None:
+            return self.learning_rate
+        return 1e-3 if self.adapter == "lora" else 5e-5

@@ -1,0 +1,141 @@
+"""``veilstream trainer``: learns from training pairs, judges, publishes, announces."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from encoders.training.progress import Progress
+    from streams.settings import KafkaSettings, Settings
+
+
+@click.command(name="trainer")
+@click.option("--once", is_flag=True, help="Train now on what the store holds, then exit.")
+@click.option("--request", metavar="REASON", help="Only ask the trainer that runs for a round.")
+@click.option("--round", "round_", is_flag=True, hidden=True, help="The round in the trainer's folder: the trainer's own child.")
+def command(once: bool, request: str | None, round_: bool) -> int:
+    """Take in training pairs and train when the control topic asks for it, until SIGINT or SIGTERM.
+
+    A round that is interrupted goes on when the trainer is started again. It needs models.key and models.pub.
+    """
+    if once + round_ + (request is not None) > 1:
+        raise click.UsageError("--once and --request exclude each other")
+    from streams.admin.kafka_client import quiet_client_loggers
+    from streams.settings import load_kafka_settings, load_settings
+
+    settings, kafka = load_settings(), load_kafka_settings()
+    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    quiet_client_loggers()
+    if request is not None:
+        return _request(request, settings, kafka)
+    if round_:
+        return _round(settings, kafka)
+    return _once(settings, kafka) if once else _serve(settings, kafka)
+
+
+def _request(reason: str, settings: Settings, kafka: KafkaSettings) -> int:
+    from streams.clock import SystemClock
+    from streams.trainer.kafka import send_control
+    from streams.trainer.requests import request
+
+    record = request(reason, SystemClock().now_ms())
+    asyncio.run(send_control(record, settings, kafka))
+    click.echo(f"asked for a round: {record['request_id']}")
+    return 0
+
+
+def _round(settings: Settings, kafka: KafkaSettings) -> int:
+    """In the child; the parent tells what came of it."""
+    from streams.clock import SystemClock
+    from streams.trainer.work import do_round
+    from streams.trainer.workshop import Workshop
+
+    do_round(settings, kafka, Workshop(settings.trainer_dir), SystemClock())
+    return 0
+
+
+def _once(settings: Settings, kafka: KafkaSettings) -> int:
+    """The exit code is 1 where the round failed; a gate that says no is no failure."""
+    from streams.clock import SystemClock
+    from streams.trainer.announcer import Announcer
+    from streams.trainer.kafka import send_control
+    from streams.trainer.requests import answer, request
+    from streams.trainer.service import conclude
+    from streams.trainer.store import PairStore
+    from streams.trainer.work import bounds, do_round
+    from streams.trainer.workshop import Workshop
+
+    clock, shop = SystemClock(), Workshop(settings.trainer_dir)
+    announcer = Announcer(settings, kafka, clock)
+    if settings.trainer_threads:
+        import torch
+
+        torch.set_num_threads(settings.trainer_threads)
+    with shop.alone():
+        store = PairStore(shop.root, bounds(settings))
+        try:
+            if shop.request is None:
+                asked = request("once, by an operator", clock.now_ms())
+                shop.begin(asked, up_to=store.last())
+                asyncio.run(send_control(answer(asked, "started", asked["reason"], clock.now_ms()), settings, kafka))
+            if shop.outcome is None:
+                with Shown() as shown:
+                    do_round(settings, kafka, shop, clock, shown.tell)
+            outcome = shop.outcome or {}
+            asyncio.run(conclude(settings, kafka, shop, announcer, clock, store))
+        finally:
+            store.close()
+    click.echo(f"{outcome['state']}: {outcome['reason']}" + (f"; {outcome['verdict']}" if outcome.get("verdict") else ""))
+    return 0 if outcome["state"] == "finished" else 1
+
+
+def _serve(settings: Settings, kafka: KafkaSettings) -> int:
+    from streams.clock import SystemClock
+    from streams.trainer.service import TrainerService
+
+    async def main() -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stop.set)
+        await TrainerService(settings, kafka, SystemClock()).run(stop)
+
+    asyncio.run(main())
+    return 0
+
+
+class Shown:
+    """A training's progress on the terminal: loss, learning rate, pairs per second, validation, time left."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, TextColumn
+        from rich.progress import Progress as Bars
+
+        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[told]}"))
+        self._bars = Bars(*columns, console=Console(stderr=True))
+        self._task = self._bars.add_task("fine-tuning", total=None, told="")
+        self._validation = ""
+
+    def tell(self, progress: Progress) -> None:
+        """One step more."""
+        if progress.validation is not None:
+            self._validation = f" · validation {progress.validation:.4f}"
+        told = (
+            f"loss {progress.loss:.3f} · rate {progress.learning_rate:.1e} · {progress.pairs_per_second:,.0f} pairs/s"
+            f"{self._validation} · {progress.seconds_left:.0f} s left"
+        )
+        self._bars.update(self._task, completed=progress.step, total=progress.steps, told=told)
+
+    def __enter__(self) -> Shown:
+        self._bars.start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._bars.stop()

@@ -1,0 +1,86 @@
+"""Who earns more: the rewards of stable's and the canary's recommendations, added up as feedback comes, and how likely places are seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from streams.learning.canary import Arm, CanaryRule, Outcome, compare
+from streams.trainer.propensity import Seen
+from streams.wire.records import Feedback
+
+_RANKS = 200
+
+
+@dataclass
+class Tally:
+    """What the feedback up to now says. One recommendation is one reward: the sum over its items; its records come one after the other, so
+    a recommendation is closed when another one of its partition begins."""
+
+    incumbent: str = ""
+    candidate: str = ""
+    since_ms: int = 0
+    """When the canary was announced."""
+    arms: dict[str, Arm] = field(default_factory=dict)
+    open: dict[int, tuple[str, str, float]] = field(default_factory=dict)
+    """By partition: the recommendation whose items are coming, its model, its reward so far."""
+    seen: dict[int, Seen] = field(default_factory=dict)
+    """By rank."""
+
+    def watch(self, incumbent: str, candidate: str, since_ms: int) -> None:
+        """Begin to compare two versions; nothing changes where they are being compared already."""
+        if (incumbent, candidate, since_ms) != (self.incumbent, self.candidate, self.since_ms):
+            self.incumbent, self.candidate, self.since_ms = incumbent, candidate, since_ms
+            self.arms, self.open = {}, {}
+
+    def add(self, partition: int, feedback: Iterable[tuple[int, Feedback]]) -> None:
+        """A partition's records with the broker's times, milliseconds, in order. Rewards from before the announcement do not count: then
+        stable served everybody."""
+        for written_ms, record in feedback:
+            rank = record["rank"]
+            if 0 <= rank < _RANKS:
+                before = self.seen.get(rank, Seen(0, 0))
+                self.seen[rank] = Seen(before.recommended + 1, before.seen + (record["shown"] or record["outcome"] != "ignored"))
+            if record["model_version"] not in (self.incumbent, self.candidate) or written_ms < self.since_ms:
+                continue
+            known = self.open.get(partition)
+            if known is not None and known[0] == record["recommendation_id"]:
+                self.open[partition] = (known[0], known[1], known[2] + record["reward"])
+                continue
+            if known is not None:
+                self._close(known)
+            self.open[partition] = (record["recommendation_id"], record["model_version"], record["reward"])
+
+    def outcome(self, now_ms: int, rule: CanaryRule) -> Outcome | None:
+        """What is to be done; None where no canary is served."""
+        if not self.candidate:
+            return None
+        return compare(self.arms.get(self.incumbent, Arm()), self.arms.get(self.candidate, Arm()), now_ms - self.since_ms, rule)
+
+    def _close(self, known: tuple[str, str, float]) -> None:
+        self.arms[known[1]] = self.arms.get(known[1], Arm()).plus([known[2]])
+
+    def dump(self) -> dict[str, Any]:
+        """For the store."""
+        return {
+            "versions": [self.incumbent, self.candidate, self.since_ms],
+            "arms": {version: list(arm) for version, arm in self.arms.items()},
+            "open": [[partition, *known] for partition, known in self.open.items()],
+            "seen": [[rank, *of] for rank, of in self.seen.items()],
+        }
+
+    @classmethod
+    def load(cls, told: Any) -> Tally:
+        """The inverse of ``dump``; a new one of None."""
+        if told is None:
+            return cls()
+        incumbent, candidate, since_ms = told["versions"]
+        return cls(
+            incumbent,
+            candidate,
+            since_ms,
+            {version: Arm(*arm) for version, arm in told["arms"].items()},
+            {partition: (recommendation, version, reward) for partition, recommendation, version, reward in told["open"]},
+            {rank: Seen(*of) for rank, *of in told["seen"]},
+        )

@@ -1,0 +1,65 @@
+"""A candidate beside the model that serves: parameters fitted on validation, the verdict on the test slice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+
+from streams.evaluation.cases import Case, Fitted
+from streams.evaluation.fit import FitRule, fit
+from streams.evaluation.gate import GateRule, Verdict, decide
+from streams.evaluation.measure import Measurement, measure
+from streams.evaluation.metrics import hits, per_case
+from streams.evaluation.score import rank
+from streams.trainer.slices import Split
+from streams.trainer.world import Encode, World
+
+
+@dataclass(frozen=True)
+class JudgeRule:
+    """How a model is judged; ``most`` bounds the cases of each slice, for time's sake."""
+
+    fit: FitRule = field(default_factory=FitRule)
+    gate: GateRule = field(default_factory=GateRule)
+    most: int = 3000
+    glance: int = 800
+    """Cases of the validation slice that a training looks at now and then."""
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """All that is said of the candidate."""
+
+    verdict: Verdict
+    candidate: Measurement
+    incumbent: Measurement
+    fitted: Fitted
+
+
+def some(cases: Sequence[Case], most: int) -> list[Case]:
+    """At most so many, by hash of shopper and time: the same ones every time, and no time of day is left out."""
+    if len(cases) <= most:
+        return list(cases)
+    chosen = sorted(cases, key=lambda case: blake2b(f"{case.user}/{case.at_ms}".encode(), digest_size=8).digest())[:most]
+    return sorted(chosen, key=lambda case: (case.at_ms, case.user))
+
+
+def judge(world: World, split: Split, candidate: Encode, incumbent: Encode, current: Fitted, rule: JudgeRule) -> Judgement:
+    """Both models are given the same cases; the incumbent is served as ``current`` says, the candidate as fitted to it."""
+    validation, test, old = (some(cases, rule.most) for cases in (split.validation, split.test, split.old))
+    new = world.catalogue(candidate, [*validation, *test, *old])
+    fitted = fit(validation, new, current, rule.fit)
+    ours = measure(test, new, fitted, count=rule.fit.count, old=old)
+    theirs = measure(test, world.catalogue(incumbent, [*test, *old]), current, count=rule.fit.count, old=old)
+    return Judgement(decide(ours, theirs, rule.gate), ours, theirs, fitted)
+
+
+def glance(world: World, cases: Sequence[Case], encode: Encode, fitted: Fitted, count: int) -> float:
+    """HR@K + NDCG@K of the cases, which a training takes for better or worse; 0 where there are none."""
+    catalogue = world.catalogue(encode, cases)
+    ranked = rank(cases, catalogue, half_life_days=fitted.half_life_days, popularity_weight=fitted.popularity_weight, count=count)
+    if not cases:
+        return 0.0
+    found = per_case(hits(ranked, cases, catalogue), cases)
+    return float(found.hit.mean() + found.ndcg.mean())

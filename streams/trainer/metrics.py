@@ -1,0 +1,46 @@
+"""The trainer's metrics. Labels never hold anything of a record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+_PROGRESS = {
+    "step": "Steps of the round under way.",
+    "steps": "Planned steps of the round under way.",
+    "loss": "Loss of the last step.",
+    "learning_rate": "Learning rate of the last step.",
+    "pairs_per_second": "Examples per second of the last step.",
+    "seconds_left": "Time left of the fine-tuning, seconds.",
+    "validation": "HR@K + NDCG@K of the last validation.",
+}
+
+
+class TrainerMetrics:
+    """Every one, once."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        def gauge(name: str, text: str) -> Gauge:
+            return Gauge(f"veilstream_trainer_{name}", text, registry=registry)
+
+        self.stored = gauge("pairs_stored", "Training pairs in the store.")
+        self.training = gauge("training", "1 while a round is under way.")
+        self.pending = gauge("requests_pending", "Requests that wait.")
+        self.pairs = Counter("veilstream_trainer_pairs_total", "Training pairs taken in, each once.", registry=registry)
+        self.rejected = Counter(
+            "veilstream_trainer_records_rejected_total", "Records that could not be read.", ["topic"], registry=registry
+        )
+        self.retries = Counter("veilstream_trainer_retries_total", "Attempts repeated after a transient failure.", registry=registry)
+        self.rounds = Counter("veilstream_trainer_rounds_total", "Rounds by how they ended.", ["state"], registry=registry)
+        self.canary = Gauge(
+            "veilstream_trainer_canary_difference", "Mean reward of the canary less stable's.", ["bound"], registry=registry
+        )
+        self._progress = {name: gauge(name, text) for name, text in _PROGRESS.items()}
+
+    def progress(self, told: Mapping[str, Any]) -> None:
+        """Of the round under way."""
+        for name, gauge in self._progress.items():
+            if told.get(name) is not None:
+                gauge.set(told[name])

@@ -1,0 +1,153 @@
+"""The store of pairs: any interleaving of appends and kills keeps each pair once, within its bounds."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streams.errors import TransientError
+from streams.topics import TRAINING_PAIRS
+from streams.trainer.store import Bounds, PairStore
+from tests.support.trainer_world import DAY_MS, START_MS, pair
+
+BOUNDS = Bounds(most=1000, age_ms=400 * DAY_MS)
+
+
+def ids(store: PairStore) -> list[str]:
+    return sorted(found["pair_id"] for found in store.read())
+
+
+@given(
+    st.lists(st.lists(st.integers(0, 30), max_size=8), max_size=12),
+    st.lists(st.booleans(), min_size=12, max_size=12),
+    st.integers(1, 12),
+    st.integers(0, 30),
+)
+@settings(max_examples=40, deadline=None)
+def test_each_pair_once_within_bounds_whatever_is_reopened(batches: list[list[int]], reopens: list[bool], most: int, age_days: int) -> None:
+    """Pair n is of day n. A reopened store is what a kill after a commit leaves."""
+    with TemporaryDirectory() as folder:
+        bounds = Bounds(most, age_days * DAY_MS)
+        store = PairStore(Path(folder), bounds)
+        kept: set[int] = set()
+        offset = 0
+        for batch, reopen in zip(batches, reopens, strict=False):
+            offset += len(batch)
+            store.append([pair(n, f"u{n % 3}", "i1", at_ms=START_MS + n * DAY_MS) for n in batch], {(TRAINING_PAIRS, 0): offset})
+            kept |= set(batch)
+            kept = set(sorted(n for n in kept if n >= max(kept) - age_days)[-most:]) if kept else kept
+            if reopen:
+                store.close()
+                store = PairStore(Path(folder), bounds)
+            assert ids(store) == [f"{n:032x}" for n in sorted(kept)]
+            assert len(store) == len(kept)
+            assert store.offsets(TRAINING_PAIRS) == {0: offset}
+        store.close()
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from streams.trainer.store import Bounds, PairStore
+from tests.support.trainer_world import pair
+store = PairStore(Path(sys.argv[1]), Bounds())
+for start in range(0, 100_000, 50):
+    store.append([pair(n, "u", "i1") for n in range(start, start + 50)], {("training.pairs", 0): start + 50})
+    print(start + 50, flush=True)
+"""
+
+
+def test_a_killed_writer_neither_loses_nor_doubles(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path)], stdout=subprocess.PIPE, text=True) as writer:
+        assert writer.stdout is not None
+        committed = 0
+        for line in writer.stdout:
+            committed = int(line)
+            if committed >= 500:
+                break
+        writer.kill()
+    store = PairStore(tmp_path, Bounds())
+    following = store.offsets(TRAINING_PAIRS)[0]
+    assert following >= committed
+    assert ids(store) == [f"{n:032x}" for n in range(following)], "pairs and offset are of the same moment"
+    store.append([pair(n, "u", "i1") for n in range(following - 20, following + 5)], {(TRAINING_PAIRS, 0): following + 5})
+    assert len(store) == following + 5
+    store.close()
+
+
+def test_a_torn_tail_is_cut(tmp_path: Path) -> None:
+    """The log's last frame half written: what was committed before it stays."""
+    store = PairStore(tmp_path, BOUNDS)
+    store.append([pair(1, "u", "i1")], {(TRAINING_PAIRS, 0): 1})
+    wal = tmp_path / "pairs.sqlite-wal"
+    whole = wal.read_bytes()
+    store.append([pair(2, "u", "i1")], {(TRAINING_PAIRS, 0): 2})
+    torn = wal.read_bytes()[: len(whole) + 2000]
+    main = (tmp_path / "pairs.sqlite").read_bytes()
+    store.close()
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "pairs.sqlite").write_bytes(main)
+    (other / "pairs.sqlite-wal").write_bytes(torn)
+    again = PairStore(other, BOUNDS)
+    assert ids(again) == [f"{1:032x}"]
+    assert again.offsets(TRAINING_PAIRS) == {0: 1}
+    again.close()
+
+
+@pytest.mark.parametrize("rubbish", [b"no database at all" * 500, None])
+def test_a_damaged_file_is_moved_aside_and_begun_anew(tmp_path: Path, rubbish: bytes | None) -> None:
+    store = PairStore(tmp_path, BOUNDS)
+    store.append([pair(n, f"u{n}", "i1") for n in range(500)], {(TRAINING_PAIRS, 0): 500})
+    store.close()
+    path = tmp_path / "pairs.sqlite"
+    data = path.read_bytes()
+    path.write_bytes(rubbish or data[:8192] + b"\xff" * 8192 + data[16384:])
+    again = PairStore(tmp_path, BOUNDS)
+    assert len(again) == 0
+    assert again.offsets(TRAINING_PAIRS) == {}, "so the topic is read from its beginning"
+    assert (tmp_path / "pairs.damaged").is_file()
+    again.close()
+
+
+def test_a_forgotten_shopper_leaves_no_byte(tmp_path: Path) -> None:
+    store = PairStore(tmp_path, BOUNDS)
+    store.append([pair(n, "k1.alice" if n % 2 else "k1.bob", "i1") for n in range(40)], {(TRAINING_PAIRS, 0): 40})
+    assert store.forget("k1.alice") == 20
+    assert store.forget("k1.alice") == 0
+    assert {found["pseudonym"] for found in store.read()} == {"k1.bob"}
+    assert store.offsets(TRAINING_PAIRS) == {0: 40}
+    assert not any(b"k1.alice" in path.read_bytes() for path in tmp_path.iterdir())
+    store.close()
+
+
+def test_a_full_disk_leaves_pairs_and_offset_as_they_were(tmp_path: Path) -> None:
+    store = PairStore(tmp_path, BOUNDS)
+    store.append([pair(1, "u", "i1")], {(TRAINING_PAIRS, 0): 1})
+    pages = store._db.execute("PRAGMA page_count").fetchone()[0]
+    store._db.execute(f"PRAGMA max_page_count = {pages}")  # SQLite's own "disk is full"
+    with pytest.raises(TransientError, match="free some space"):
+        store.append([pair(n, "u" * 500, "i1") for n in range(2, 200)], {(TRAINING_PAIRS, 0): 200})
+    assert ids(store) == [f"{1:032x}"]
+    assert store.offsets(TRAINING_PAIRS) == {0: 1}
+    store._db.execute("PRAGMA max_page_count = 100000")
+    assert store.append([pair(n, "u", "i1") for n in range(2, 200)], {(TRAINING_PAIRS, 0): 200}) == 198
+    store.close()
+
+
+def test_a_round_reads_what_was_there_when_it_began(tmp_path: Path) -> None:
+    store = PairStore(tmp_path, BOUNDS)
+    store.append([pair(1, "u", "i1")], {})
+    up_to = store.last()
+    store.append([pair(2, "u", "i2")], {})
+    assert [found["item_id"] for found in store.read(up_to)] == ["i1"]
+    store.advance({}, {"tally": {"a": [1, 2.5]}})
+    assert store.state("tally") == {"a": [1, 2.5]}
+    assert store.state("nothing") is None
+    store.close()
