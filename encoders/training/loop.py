@@ -85,6 +85,10 @@ def finetune(
         )
 
 
+_SET_ASIDE = 0.2
+"""At most, of a budget in minutes, for the last validation."""
+
+
 class _Run:
     """The loop."""
 
@@ -147,6 +151,8 @@ class _Run:
     def _fraction(self) -> float:
         """By the first process's clock. The last validation's time is set aside for the one at the end."""
         self._state.seconds, aside = self._group.from_first(time.monotonic() - self._since, self._validation_seconds)
+        if self._budget.seconds is not None:
+            aside = min(aside, _SET_ASIDE * self._budget.seconds)
         return self._budget.fraction(self._state.step, self._state.seconds + aside)
 
     def _validated(self) -> float | None:
