@@ -94,7 +94,18 @@ def _search(result: dict[str, Any]) -> list[str]:
     return [*_rows(head, rows), "", f"{result['users']} users at once, medians. {'; '.join(notes)}.", "", "![search](results/search.png)"]
 
 
-TABLES = {"encoder": _encoder, "search": _search, "pipeline": _pipeline, "avro": _avro}
+def _finetune(result: dict[str, Any]) -> list[str]:
+    rows = [[name, f"{value:.1f}"] for name, value in result["medians"].items()]
+    rounds = ", ".join(f"{a / b:.2f}" for a, b in zip(result["runs"]["veilstream"], result["runs"][result["peer"]], strict=True))
+    return [
+        *_rows(["fine-tuning", "pairs/s, median"], rows),
+        "",
+        f"Veilstream is **{result['to_peer']['ratio_median']:.2f} ×** as fast as {result['peer']} (rounds: {rounds}); both in fp32 "
+        f"{result['to_peer_fp32']['ratio_median']:.2f} ×. Batches of {result['batch']} pairs, {result['threads']} threads.",
+    ]
+
+
+TABLES = {"encoder": _encoder, "finetune": _finetune, "search": _search, "pipeline": _pipeline, "avro": _avro}
 
 
 if __name__ == "__main__":
