@@ -63,7 +63,7 @@ def test_it_learns_and_what_is_saved_loads(base: Path, shop: TrainingSet, tmp_pa
     assert told[-1].learning_rate < told[20].learning_rate
     encoder = load_encoder(str(tmp_path / "out"), precision="fp32")
     assert encoder.version != load_encoder(str(base), precision="fp32").version
-    assert validate(lambda texts: encoder.encode(texts)) == pytest.approx(result.best, abs=0.02)
+    assert validate(encoder.encode) == pytest.approx(result.best, abs=0.02)
     assert (tmp_path / "out" / "1_Pooling" / "config.json").is_file()
     assert not list(tmp_path.glob("*.part"))
 
