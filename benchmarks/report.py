@@ -120,7 +120,26 @@ def _score(value: float, sign: str = "") -> str:
     return f"{value:{sign}.3f}".replace("0.", ".", 1)
 
 
-TABLES = {"engines": _engines, "encoder": _encoder, "quality": _quality, "search": _search, "pipeline": _pipeline, "avro": _avro}
+def _finetune(result: dict[str, Any]) -> list[str]:
+    rows = [[name, f"{value:.1f}"] for name, value in result["medians"].items()]
+    rounds = ", ".join(f"{a / b:.2f}" for a, b in zip(result["runs"]["veilstream"], result["runs"][result["peer"]], strict=True))
+    return [
+        *_rows(["fine-tuning", "pairs/s, median"], rows),
+        "",
+        f"Veilstream is **{result['to_peer']['ratio_median']:.2f} ×** as fast as {result['peer']} (rounds: {rounds}); both in fp32 "
+        f"{result['to_peer_fp32']['ratio_median']:.2f} ×. Batches of {result['batch']} pairs, {result['threads']} threads.",
+    ]
+
+
+TABLES = {
+    "engines": _engines,
+    "encoder": _encoder,
+    "finetune": _finetune,
+    "quality": _quality,
+    "search": _search,
+    "pipeline": _pipeline,
+    "avro": _avro,
+}
 
 
 if __name__ == "__main__":
