@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from nacl.public import PrivateKey
 
 from streams import topics
+from streams.catalogue.encoding import OneEncoder
 from streams.catalogue.stage import CatalogueRules, CatalogueStage
 from streams.clock import FixedClock
 from streams.dead_letters import DeadLetterBuilder
@@ -91,7 +92,7 @@ class Backtest:
         self._board = PopularityBoard(codecs.for_topic(topics.ITEMS_POPULARITY), self._rules.popularity_half_life_ms)
         self._queries = QueryVectors(encoder)
         self._catalogue = CatalogueStage(
-            codecs=codecs, encoder=encoder, dead_letters=letters["catalogue"], rules=CatalogueRules.from_settings(settings), clock=clock
+            codecs=codecs, models=OneEncoder(encoder), dead_letters=letters["catalogue"], rules=CatalogueRules.from_settings(settings), clock=clock
         )
         self._ingest = IngestStage(
             codecs=codecs,
