@@ -49,7 +49,9 @@ async def backfill(partition: int, items: Iterable[tuple[bytes, bytes]], live: L
         for item_id, item in lacking_it.items():
             found = vectors[item.content.text_hash]
             vector = added[item_id][version] = b"" if isinstance(found, RecordError) else found
-            result.outputs.append(_output(item_id, version, item.content, vector_value(codec, item_id, version, item.content, vector, now_ms)))
+            result.outputs.append(
+                _output(item_id, version, item.content, vector_value(codec, item_id, version, item.content, vector, now_ms))
+            )
     for item_id, item in due.items():
         after = item.became(KnownItem(item.partition, item.text, item.content, added[item_id]))
         for version in sorted(live.retired.intersection(item.versions)):
@@ -79,4 +81,6 @@ def vector_value(codec: RecordCodec, item_id: str, version: str, content: Conten
 def _output(item_id: str, version: str, content: Content, value: bytes | None) -> OutputRecord:
     identity = "\0".join((version, item_id, *map(str, (content.text_hash, content.recommendable, content.category, content.price_band))))
     person = b"vs.itemretired" if value is None else b"vs.itembackfill"
-    return OutputRecord(ITEMS_VECTORS, vector_key(version, item_id), value, blake2b(identity.encode(), digest_size=16, person=person).digest())
+    return OutputRecord(
+        ITEMS_VECTORS, vector_key(version, item_id), value, blake2b(identity.encode(), digest_size=16, person=person).digest()
+    )

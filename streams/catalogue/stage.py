@@ -55,9 +55,7 @@ class CatalogueStage:
     needed, but then a redo with other batch boundaries could write an older record after a newer one.
     """
 
-    def __init__(
-        self, *, codecs: TopicCodecs, models: InUse[Live], dead_letters: DeadLetters, rules: CatalogueRules, clock: Clock
-    ) -> None:
+    def __init__(self, *, codecs: TopicCodecs, models: InUse[Live], dead_letters: DeadLetters, rules: CatalogueRules, clock: Clock) -> None:
         self._items = codecs.for_topic(CATALOGUE_ITEMS)
         self._vectors = codecs.for_topic(ITEMS_VECTORS)
         self._models = models

@@ -19,6 +19,12 @@ def recommendation_id(pseudonym: str, event_id: str, model_version: str) -> byte
     return blake2b(identity.encode(), digest_size=16, person=b"vs.recommend").digest()
 
 
+def answer_id(event: CleanEvent) -> bytes:
+    """16 bytes by which the runtime knows, after a crash, that an event was answered: by whichever model, it is not answered again."""
+    identity = "\0".join((event["pseudonym"], event["event_id"]))
+    return blake2b(identity.encode(), digest_size=16, person=b"vs.answer").digest()
+
+
 def make(event: CleanEvent, offset: int, policy: str, ranked: Ranked, *, model_version: str, rules: ProfileRules) -> Made:
     """What is kept of a recommendation; all that goes out can be made from it and the event."""
     return Made(
