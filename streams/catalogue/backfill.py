@@ -15,7 +15,7 @@ from streams.runtime.records import BatchResult, OutputRecord
 from streams.topics import ITEMS_VECTORS
 from streams.wire.records import ItemVector
 
-PART = 64
+PART = 128
 """Items at a time: changes of the partition's items wait while they are encoded, so not many."""
 
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import unicodedata
 from typing import Any
 
-import numpy as np
 import msgspec
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
