@@ -43,6 +43,13 @@ class BuiltModel:
         self.lease = Lease(self.close)
         self._monotonic = monotonic
 
+    async def start(self, partitions: int) -> None:
+        """Returns when all that is in the topic now is applied. Raises what stopped the follower."""
+        await self.follower.start(partitions)
+        await self.follower.caught_up()
+        if self.completeness is not None:
+            self.completeness.begin_to_wait()
+
     def _apply(self, records: Sequence[SourceRecord]) -> None:
         self.matrix.apply(records)
         if self.completeness is not None:

@@ -25,8 +25,8 @@ class Completeness:
 
     The catalogue is what all versions together hold, each item as its newest record shows it (a removed item has a tombstone under
     every version). A version agrees on an item where its own record shows the same text and the same ``recommendable``. It is
-    complete when the share of items on which it agrees is at least ``share``; an item on which it agreed before still counts for
-    ``IN_FLIGHT_S``, since a catalogue that changes all the time has always some change under way.
+    complete when the share of items on which it agrees is at least ``share``. After ``begin_to_wait``, an item on which it agreed
+    before still counts for ``IN_FLIGHT_S``, since a catalogue that changes all the time has always some change under way.
     """
 
     def __init__(self, codec: RecordCodec, version: str, share: float = 1.0) -> None:
@@ -36,6 +36,7 @@ class Completeness:
         self._items: dict[str, dict[str, _Shown]] = {}
         self._agreed: set[str] = set()
         self._since: dict[str, float] = {}
+        self._waits = False
 
     def apply(self, records: Sequence[SourceRecord], now_s: float) -> None:
         """Take in a fetch; ``now_s`` is of any monotonic clock, seconds. Never raises for a record."""
@@ -49,6 +50,11 @@ class Completeness:
                 continue
             if slash:
                 self._put(version, item_id, shown, now_s)
+
+    def begin_to_wait(self) -> None:
+        """What comes from now on is news. Before, it is history: an item on which this version agreed once may have changed long ago,
+        while nobody kept the version."""
+        self._waits = True
 
     def held(self, now_s: float) -> float:
         """Share of the catalogue's items that count; 1 for an empty catalogue."""
@@ -79,7 +85,7 @@ class Completeness:
             self._agreed.add(item_id)
             self._since.pop(item_id, None)
             return
-        elif item_id in self._agreed:
+        elif item_id in self._agreed and self._waits:
             self._since[item_id] = now_s
         self._agreed.discard(item_id)
         if not versions:

@@ -203,8 +203,7 @@ class ProfileModels:
             return known
         built = self._build(encoder)
         try:
-            await built.follower.start(self._partitions)
-            await built.follower.caught_up()
+            await built.start(self._partitions)
         except BaseException:
             await built.close()
             raise
