@@ -70,9 +70,7 @@ class Shop:
         dead_letters = DeadLetterBuilder(
             CODECS.for_topic(DEAD_LETTER), Sealer(PrivateKey.generate().public_key), "catalogue", FixedClock(START_MS), 10_000
         )
-        self.stage = CatalogueStage(
-            codecs=CODECS, models=self, dead_letters=dead_letters, rules=CatalogueRules(), clock=FixedClock(START_MS)
-        )
+        self.stage = CatalogueStage(codecs=CODECS, models=self, dead_letters=dead_letters, rules=CatalogueRules(), clock=self.clock)
 
     @contextmanager
     def use(self) -> Iterator[Live]:
