@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Gauge
 
 from streams import topics
 from streams.admin.kafka_client import client_config
@@ -95,6 +95,12 @@ class Bootstrap:
             rules=CatalogueRules.from_settings(self.settings),
             clock=self.clock,
         )
+        without_text = Gauge(
+            "veilstream_catalogue_items_without_text",
+            "Items that a new model lacks until they are published again: their state is of a version that kept no texts.",
+            registry=self.registry,
+        )
+        without_text.set_function(lambda: sum(handler.textless.values()))
         return StageParts(CATALOGUE, handler, dead_letters, metrics, self.registry, (models,), closers=(models.close,))
 
     def _profile(self, metrics: StageMetrics) -> StageParts:
