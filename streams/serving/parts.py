@@ -50,11 +50,15 @@ class ModelParts:
     """Of one stage in one process."""
 
     def __init__(self, root: Root) -> None:
-        """Raises ConfigurationError for a key file that is there and can't be used."""
+        """Raises ConfigurationError for a key file that is there and can't be used, and where VEILSTREAM_MODEL is no model: though it may
+        not be needed now, it is what is left when another is refused."""
+        from encoders.folder import check_files, locate
         from encoders.serving.cache import VectorCache
         from encoders.serving.metrics import EncoderMetrics
 
         settings = self._settings = root.settings
+        if settings.model != "hashing":
+            check_files(locate(settings.model))
         self._root = root
         self._metrics = ModelMetrics(root.registry)
         self._encoder_metrics = EncoderMetrics(root.registry)
