@@ -46,18 +46,26 @@ class StageSpec:
     """Topics read whole into memory."""
     uses_encoder: bool = False
     timer_s: float | None = None
-    """How often the handler may close what is due without an event."""
+    """How often the handler may do what is due without an event."""
 
 
 INGEST = StageSpec("ingest", (topics.BEHAVIOUR_RAW,), (topics.BEHAVIOUR_CLEAN, topics.DEAD_LETTER))
-CATALOGUE = StageSpec("catalogue", (topics.CATALOGUE_ITEMS,), (topics.ITEMS_VECTORS, topics.DEAD_LETTER), table="items", uses_encoder=True)
+CATALOGUE = StageSpec(
+    "catalogue",
+    (topics.CATALOGUE_ITEMS,),
+    (topics.ITEMS_VECTORS, topics.DEAD_LETTER),
+    table="items",
+    follows=(topics.MODELS,),
+    uses_encoder=True,
+    timer_s=0.5,
+)
 PROFILE = StageSpec(
     "profile",
     (topics.BEHAVIOUR_CLEAN,),
     (topics.RECOMMENDATIONS, topics.ITEMS_POPULARITY, topics.DEAD_LETTER),
     table="profiles",
     aligned=True,
-    follows=(topics.ITEMS_VECTORS, topics.ITEMS_POPULARITY),
+    follows=(topics.ITEMS_VECTORS, topics.ITEMS_POPULARITY, topics.MODELS),
     uses_encoder=True,
 )
 FEEDBACK = StageSpec(

@@ -5,11 +5,10 @@ Imports are inside the functions that need them: a worker that needs no model mu
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Gauge
 
 from streams import topics
 from streams.admin.kafka_client import client_config
@@ -25,10 +24,7 @@ from streams.settings import KafkaSettings, Settings
 from streams.wire.codec import Codecs, open_codecs
 
 if TYPE_CHECKING:
-    from encoders.serving.slot import EncoderSlot
-    from streams.runtime.ports import CandidateScan, FloatArray
-
-log = logging.getLogger(__name__)
+    from streams.runtime.records import SourceRecord
 
 
 class Bootstrap:
@@ -66,24 +62,7 @@ class Bootstrap:
             on_dead_letter=metrics.dead_letter,
         )
 
-    def _encoder(self) -> EncoderSlot:
-        from encoders import load_encoder
-        from encoders.serving.cache import VectorCache
-        from encoders.serving.metrics import EncoderMetrics
-        from encoders.serving.slot import EncoderSlot
-
-        settings = self.settings
-        encoder = load_encoder(
-            settings.model,
-            device=settings.device,
-            precision=settings.precision,
-            token_budget=settings.encoder_token_budget,
-            compile_graphs=settings.encoder_compile,
-        )
-        return EncoderSlot(encoder, cache=VectorCache(settings.encoder_cache_mb * 2**20), metrics=EncoderMetrics(self.registry))
-
-    def _follow(self, topic: str, model: object) -> TopicFollower:
-        apply = model.apply  # type: ignore[attr-defined]
+    def follow(self, topic: str, apply: Callable[[Sequence[SourceRecord]], object]) -> TopicFollower:
         return TopicFollower(client_config(self.kafka), self.settings.topic_prefix + topic, apply)
 
     def _ingest(self, metrics: StageMetrics) -> StageParts:
@@ -105,37 +84,37 @@ class Bootstrap:
 
     def _catalogue(self, metrics: StageMetrics) -> StageParts:
         from streams.catalogue.stage import CatalogueRules, CatalogueStage
+        from streams.serving.parts import ModelParts
 
         dead_letters = self._dead_letters(CATALOGUE.name, metrics)
-        encoder = self._encoder()
+        models = ModelParts(self).catalogue_models()
         handler = CatalogueStage(
             codecs=self.codecs,
-            encoder=encoder,
+            models=models,
             dead_letters=dead_letters,
             rules=CatalogueRules.from_settings(self.settings),
             clock=self.clock,
         )
-        return StageParts(CATALOGUE, handler, dead_letters, metrics, self.registry, closers=(encoder.close,))
+        without_text = Gauge(
+            "veilstream_catalogue_items_without_text",
+            "Items that a new model lacks until they are published again: their state is of a version that kept no texts.",
+            registry=self.registry,
+        )
+        without_text.set_function(lambda: sum(handler.textless.values()))
+        return StageParts(CATALOGUE, handler, dead_letters, metrics, self.registry, (models,), closers=(models.close,))
 
     def _profile(self, metrics: StageMetrics) -> StageParts:
-        from streams.profile.centred_matrix import CentredItemMatrix
         from streams.profile.popularity_board import PopularityBoard
         from streams.profile.stage import ProfileRules, ProfileStage
+        from streams.serving.parts import ModelParts
 
         dead_letters = self._dead_letters(PROFILE.name, metrics)
-        encoder = self._encoder()
         rules = ProfileRules.from_settings(self.settings)
-        matrix = CentredItemMatrix(
-            self.codecs.for_topic(topics.ITEMS_VECTORS),
-            encoder.version,
-            encoder.dimension,
-            make_scan=_item_scan,
-            exact_up_to=self.settings.exact_items,
-        )
+        models = ModelParts(self).profile_models(rules)
         board = PopularityBoard(self.codecs.for_topic(topics.ITEMS_POPULARITY), rules.popularity_half_life_ms)
-        handler = ProfileStage(codecs=self.codecs, encoder=encoder, matrix=matrix, board=board, dead_letters=dead_letters, rules=rules)
-        followers = (self._follow(topics.ITEMS_VECTORS, matrix), self._follow(topics.ITEMS_POPULARITY, board))
-        return StageParts(PROFILE, handler, dead_letters, metrics, self.registry, followers, closers=(encoder.close,))
+        handler = ProfileStage(codecs=self.codecs, models=models, board=board, dead_letters=dead_letters, rules=rules)
+        followers = (models, self.follow(topics.ITEMS_POPULARITY, board.apply))
+        return StageParts(PROFILE, handler, dead_letters, metrics, self.registry, followers, closers=(models.close,))
 
     def _feedback(self, metrics: StageMetrics) -> StageParts:
         from streams.feedback.stage import FeedbackRules, FeedbackStage
@@ -150,21 +129,3 @@ class Bootstrap:
 def stage_names() -> tuple[str, ...]:
     """All stages, in the order of the flow."""
     return tuple(STAGES)
-
-
-def _item_scan(vectors: FloatArray) -> CandidateScan | None:
-    """None where search has to be exact whatever the catalogue's size: without the instructions for a scan, or if it misses too much."""
-    try:
-        from encoders.nearest.item_scan import ItemScan
-        from encoders.nearest.recall import FLOOR
-    except ImportError as error:
-        log.warning("catalogues of any size are searched exactly: %s", error)
-        return None
-    scan = ItemScan(vectors.shape[1])
-    scan.put(slice(0, len(vectors)), vectors)
-    recall = scan.recall(vectors)
-    if recall < FLOOR:
-        log.warning("a scan of %d items has a recall of %.3f, below %.2f; they are compared exactly", len(vectors), recall, FLOOR)
-        return None
-    log.info("%d items are searched by a scan with a recall of %.3f", len(vectors), recall)
-    return scan

@@ -92,6 +92,16 @@ class Settings(BaseSettings):
     # models
     models: str = Field("models", description="Store of model versions: a folder, or any fsspec URL (s3://bucket/models, gs://...).")
 
+    models_cache: Path = Field(Path("var/models"), description="Folder where fetched model versions are kept and verified.")
+    model_grace_s: float = Field(
+        3600.0,
+        ge=0,
+        description="How long the catalogue is kept under a model that no channel needs any more, seconds.",
+    )
+    model_items_share: float = Field(
+        1.0, gt=0, le=1, description="Share of the catalogue's items that must be encoded under a new model before it serves."
+    )
+
     # profile
     half_life_days: float = Field(120.0, gt=0, description="Age at which an event's weight has halved, days.")
     history_size: int = Field(50, ge=1, le=1000, description="Most history entries kept for a shopper.")

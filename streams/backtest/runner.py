@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, cast
 from nacl.public import PrivateKey
 
 from streams import topics
+from streams.catalogue.encoding import OneEncoder
 from streams.catalogue.stage import CatalogueRules, CatalogueStage
 from streams.clock import FixedClock
 from streams.dead_letters import DeadLetterBuilder
@@ -26,6 +27,7 @@ from streams.profile.query_vectors import QueryVectors
 from streams.profile.ranking import rank
 from streams.profile.request import Request
 from streams.profile.rules import ProfileRules
+from streams.profile.serving_model import OneModel
 from streams.profile.stage import ProfileStage
 from streams.runtime.ports import TextEncoder
 from streams.runtime.records import BatchResult, MemoryRecord, OutputRecord
@@ -92,7 +94,11 @@ class Backtest:
         self._board = PopularityBoard(codecs.for_topic(topics.ITEMS_POPULARITY), self._rules.popularity_half_life_ms)
         self._queries = QueryVectors(encoder)
         self._catalogue = CatalogueStage(
-            codecs=codecs, encoder=encoder, dead_letters=letters["catalogue"], rules=CatalogueRules.from_settings(settings), clock=clock
+            codecs=codecs,
+            models=OneEncoder(encoder),
+            dead_letters=letters["catalogue"],
+            rules=CatalogueRules.from_settings(settings),
+            clock=clock,
         )
         self._ingest = IngestStage(
             codecs=codecs,
@@ -104,7 +110,11 @@ class Backtest:
             counters=self._drops,
         )
         self._profile = ProfileStage(
-            codecs=codecs, encoder=encoder, matrix=self._matrix, board=self._board, dead_letters=letters["profile"], rules=self._rules
+            codecs=codecs,
+            models=OneModel(encoder, self._matrix, self._rules),
+            board=self._board,
+            dead_letters=letters["profile"],
+            rules=self._rules,
         )
         self._profiles = _State()
         self._items = _State()

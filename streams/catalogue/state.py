@@ -1,6 +1,7 @@
-"""What the catalogue stage remembers of an item: its vector, so that a change of stock or price costs no encoding.
+"""What the catalogue stage remembers of an item: its text and its vectors, so that a change of stock or price costs no encoding,
+and a new model's vectors can be made without the item being published again (docs/decisions/0007).
 
-Measured: reading 1.6 KB of state is some microseconds, encoding a title some milliseconds. The vector is kept.
+Measured: reading 1.6 KB of state is some microseconds, encoding a title some milliseconds. The vectors are kept.
 """
 
 from __future__ import annotations
@@ -9,37 +10,73 @@ import msgspec
 
 from streams.errors import ConfigurationError
 
-_VERSION = b"\x01"
+_VERSION = b"\x02"
+_WITHOUT_TEXT = b"\x01"
 
 
-class EncodedItem(msgspec.Struct, array_like=True, frozen=True):
-    """The last vector made for an item."""
+class Content(msgspec.Struct, array_like=True, frozen=True):
+    """An item as it is now, as far as its vectors' records show it."""
 
+    text_hash: str
+    recommendable: bool = True
+    category: str | None = None
+    price_band: int | None = None
+
+
+class KnownItem(msgspec.Struct, array_like=True, frozen=True):
+    """An item and what was written of it."""
+
+    partition: int
+    """Of ``catalogue.items``; below 0 where it is not known, and neither are text and content."""
+    text: str
+    content: Content
+    vectors: dict[str, bytes]
+    """Model version to the vector with which the item, as it is now, was written; empty where that model has none for it."""
+    others: tuple[str, ...] = ()
+    """Further model versions under which the item may lie in the topic as it was earlier."""
+
+    @property
+    def versions(self) -> list[str]:
+        """All model versions under which the item may lie in the topic."""
+        return list(dict.fromkeys((*self.vectors, *self.others)))
+
+    def vector(self, version: str, text_hash: str) -> bytes | None:
+        """The vector of this text, if it is known."""
+        return self.vectors.get(version) or None if self.content.text_hash == text_hash else None
+
+    def became(self, after: KnownItem) -> KnownItem:
+        """``after``, with what is still true of the versions that it does not name."""
+        same = after.content == self.content
+        vectors = {**self.vectors, **after.vectors} if same else after.vectors
+        return msgspec.structs.replace(after, vectors=vectors, others=tuple(v for v in self.versions if v not in vectors))
+
+    def without(self, version: str) -> KnownItem:
+        """After its tombstone under this version."""
+        vectors = {name: vector for name, vector in self.vectors.items() if name != version}
+        return msgspec.structs.replace(self, vectors=vectors, others=tuple(v for v in self.others if v != version))
+
+
+class _Old(msgspec.Struct, array_like=True, frozen=True):
     model_version: str
     text_hash: str
     vector: bytes
     earlier_versions: tuple[str, ...] = ()
-    """Older model versions whose vectors of this item may still be in the topic."""
-
-    def under(self, model_version: str, text_hash: str, vector: bytes) -> EncodedItem:
-        """This item after it was encoded (again)."""
-        return EncodedItem(model_version, text_hash, vector, self.all_versions_but(model_version))
-
-    def all_versions_but(self, model_version: str) -> tuple[str, ...]:
-        """Every other model version under which the item has been written."""
-        return tuple(v for v in dict.fromkeys((*self.earlier_versions, self.model_version)) if v != model_version)
 
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(EncodedItem)
+_decoder = msgspec.msgpack.Decoder(KnownItem)
+_old_decoder = msgspec.msgpack.Decoder(_Old)
 
 
-def dump_item(item: EncodedItem) -> bytes:
+def dump_item(item: KnownItem) -> bytes:
     return _VERSION + _encoder.encode(item)
 
 
-def load_item(data: bytes) -> EncodedItem:
+def load_item(data: bytes) -> KnownItem:
     """Raises ConfigurationError where another version of the product wrote it."""
+    if data[:1] == _WITHOUT_TEXT:
+        old = _old_decoder.decode(data[1:])
+        return KnownItem(-1, "", Content(old.text_hash), {old.model_version: old.vector}, old.earlier_versions)
     if data[:1] != _VERSION:
         raise ConfigurationError("the catalogue's state was written by another version of veilstream; use that one, or delete the state")
     return _decoder.decode(data[1:])

@@ -60,9 +60,8 @@ def run_stage(stage: str) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop.set)
         process = Bootstrap(settings, kafka).process(stage)
-        tune_garbage_collection()
         hand_over_quickly()
-        await process.run(stop)
+        await process.run(stop, loaded=tune_garbage_collection)
 
     uvloop.run(main())
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from math import isfinite
 from typing import Protocol
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +35,16 @@ class Rows(Protocol):
     def ids(self) -> Sequence[str]: ...
 
 
+@dataclass(slots=True)
+class _Aligned:
+    """The counts at the reference time by a matrix's rows, as these were at its layout."""
+
+    layout: int = -1
+    counts: Counts = field(default_factory=lambda: np.zeros(0))
+    changed: set[str] = field(default_factory=set)
+    """Items to be counted again."""
+
+
 class PopularityBoard:
     """Sums the partitions' decayed counts.
 
@@ -48,9 +60,8 @@ class PopularityBoard:
         self._parts: dict[str, dict[int, DecayedCount]] = {}
         self._reference_ms: int | None = None
         self._newest_ms = 0
-        self._aligned: Counts = np.zeros(0)
-        self._aligned_to: tuple[int, int] | None = None
-        self._changed: set[str] = set()
+        # One for each matrix that serves: with a canary, two take turns in every batch.
+        self._aligned: WeakKeyDictionary[Rows, _Aligned] = WeakKeyDictionary()
 
     def latest(self, partition: int, item_id: str) -> DecayedCount | None:
         """What the partition last said of the item."""
@@ -77,11 +88,11 @@ class PopularityBoard:
 
     def counts(self, rows: Rows, cell_ms: float) -> Counts:
         """float64 [rows]: the decayed counts at that time, by row; 0 for items without events and rows without item."""
-        self._align(rows)
+        counts = self._align(rows)
         if self._reference_ms is None:
-            return self._aligned
+            return counts
         factor: float = 2.0 ** ((self._reference_ms - cell_ms) / self._half_life_ms)
-        return self._aligned * factor
+        return counts * factor
 
     def _put(self, partition: int, item_id: str, count: DecayedCount) -> None:
         if not (isfinite(count.value) and count.value >= 0):
@@ -91,24 +102,28 @@ class PopularityBoard:
         if known is not None and known.source_offset > count.source_offset:
             return
         parts[partition] = count
-        self._changed.add(item_id)
+        for aligned in self._aligned.values():
+            aligned.changed.add(item_id)
         self._newest_ms = max(self._newest_ms, count.as_of_ms)
         reference = self._reference_ms
         if reference is None or count.as_of_ms - reference > _REFERENCE_HALF_LIVES * self._half_life_ms:
             self._reference_ms = count.as_of_ms
-            self._aligned_to = None
+            self._aligned.clear()
 
-    def _align(self, rows: Rows) -> None:
-        layout = (id(rows), rows.layout)
-        if self._aligned_to != layout:
-            self._aligned = np.fromiter((self._total(item_id) for item_id in rows.ids), np.float64, len(rows.ids))
-            self._aligned_to = layout
+    def _align(self, rows: Rows) -> Counts:
+        aligned = self._aligned.get(rows)
+        if aligned is None:
+            aligned = self._aligned[rows] = _Aligned()
+        if aligned.layout != rows.layout:
+            aligned.counts = np.fromiter((self._total(item_id) for item_id in rows.ids), np.float64, len(rows.ids))
+            aligned.layout = rows.layout
         else:
-            for item_id in self._changed:
+            for item_id in aligned.changed:
                 row = rows.rows.get(item_id)
                 if row is not None:
-                    self._aligned[row] = self._total(item_id)
-        self._changed.clear()
+                    aligned.counts[row] = self._total(item_id)
+        aligned.changed.clear()
+        return aligned.counts
 
     def _total(self, item_id: str) -> float:
         parts = self._parts.get(item_id)

@@ -21,6 +21,10 @@ class QueryVectors:
         self._capacity = capacity
         self._known: OrderedDict[str, FloatArray] = OrderedDict()
 
+    def known(self) -> list[str]:
+        """The texts whose vectors are kept, those asked for last first."""
+        return list(reversed(self._known))
+
     async def lookup(self, texts: Iterable[str]) -> dict[str, FloatArray]:
         """The unit vectors of the texts, float32 [dimension]; without those for which the encoder has no direction.
 

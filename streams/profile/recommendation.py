@@ -19,6 +19,12 @@ def recommendation_id(pseudonym: str, event_id: str, model_version: str) -> byte
     return blake2b(identity.encode(), digest_size=16, person=b"vs.recommend").digest()
 
 
+def answer_id(event: CleanEvent) -> bytes:
+    """16 bytes by which the runtime knows, after a crash, that an event was answered: whichever model did, it is not answered again.
+    An event's id is a hash of shopper and event already."""
+    return bytes.fromhex(event["event_id"])
+
+
 def make(event: CleanEvent, offset: int, policy: str, ranked: Ranked, *, model_version: str, rules: ProfileRules) -> Made:
     """What is kept of a recommendation; all that goes out can be made from it and the event."""
     return Made(

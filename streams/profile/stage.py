@@ -6,20 +6,19 @@ import re
 from collections.abc import Sequence
 from typing import cast
 
-from streams.errors import ConfigurationError, Reason, RecordError
+from streams.errors import Reason, RecordError
 from streams.profile.candidates import recently_recommended
 from streams.profile.events import CODES, SEARCH
-from streams.profile.item_matrix import ItemMatrix
 from streams.profile.popularity_board import PopularityBoard
 from streams.profile.popularity_counter import PopularityCounter
 from streams.profile.profile import Made, Profile, dump_profile, load_profile
-from streams.profile.query_vectors import QueryVectors
 from streams.profile.ranking import Ranking, most_requests
-from streams.profile.recommendation import make, remember
+from streams.profile.recommendation import answer_id, make, remember
 from streams.profile.recommendation_bytes import RecommendationWriter
 from streams.profile.rules import ProfileRules
+from streams.profile.serving_model import Routing, ServingModel
 from streams.profile.walk import Trigger, Walk, walk
-from streams.runtime.ports import DeadLetters, FloatArray, TextEncoder, TopicCodecs
+from streams.runtime.ports import DeadLetters, FloatArray, InUse, TopicCodecs
 from streams.runtime.records import BatchResult, OutputRecord, SourceRecord, StateView
 from streams.topics import BEHAVIOUR_CLEAN, ITEMS_POPULARITY, RECOMMENDATIONS
 from streams.wire.records import CleanEvent
@@ -33,29 +32,27 @@ _EVENT_ID = re.compile(r"[0-9a-f]{32}")
 class ProfileStage:
     """The stage's BatchHandler.
 
-    ``matrix`` and ``board`` are read models that the runtime feeds between batches; recommendations are a function of the
-    records, the state and what the two hold. After the one await (new query texts) nothing is awaited, so a batch sees one
-    catalogue.
+    ``models`` and ``board`` are changed between batches by the runtime; recommendations are a function of the records, the state
+    and what the two hold. A batch uses the models that serve when it begins, each shopper's vectors all of one. After the query
+    texts nothing is awaited, so a batch sees one catalogue.
+
+    ``rules`` decide what profiles hold, whatever model serves; a model's own rules decide how it scores.
     """
 
     def __init__(
         self,
         *,
         codecs: TopicCodecs,
-        encoder: TextEncoder,
-        matrix: ItemMatrix,
+        models: InUse[Routing],
         board: PopularityBoard,
         dead_letters: DeadLetters,
         rules: ProfileRules,
     ) -> None:
-        if (encoder.version, encoder.dimension) != (matrix.version, matrix.dimension):
-            raise ConfigurationError(f"the encoder is {encoder.version}, the item matrix holds {matrix.version}; both must be one model")
         self._events = codecs.reading(BEHAVIOUR_CLEAN, _FIELDS)
         self._writer = RecommendationWriter(codecs.for_topic(RECOMMENDATIONS))
-        self._matrix = matrix
+        self._models = models
         self._board = board
         self._popularity = PopularityCounter(codecs.for_topic(ITEMS_POPULARITY), board, rules.popularity_half_life_ms)
-        self._queries = QueryVectors(encoder)
         self._dead_letters = dead_letters
         self._rules = rules
 
@@ -71,8 +68,11 @@ class ProfileStage:
         tally = self._popularity.begin(partition, batch[0].offset)
 
         walked = walk(events, profiles, tally, self._rules)
-        vectors = {text: self._matrix.centre(vector) for text, vector in (await self._queries.lookup(walked.queries())).items()}
-        made = [*walked.repeats, *self._recommend(walked, vectors)]
+        with self._models.use() as routing:
+            parts = [(model, part, await model.queries.lookup(part.queries())) for model, part in routing.split(walked)]
+            made = walked.repeats
+            for model, part, found in parts:
+                made += self._recommend(model, part, {text: model.matrix.centre(vector) for text, vector in found.items()})
 
         made.sort(key=lambda pair: pair[0].offset)
         result.outputs += [self._output(recommendation, event, partition) for recommendation, event in made]
@@ -95,30 +95,30 @@ class ProfileStage:
                 accepted.append((record.offset, event))
         return accepted
 
-    def _recommend(self, walked: Walk, vectors: dict[str, FloatArray]) -> list[tuple[Made, CleanEvent]]:
-        rules, version = self._rules, self._matrix.version
+    def _recommend(self, model: ServingModel, walked: Walk, vectors: dict[str, FloatArray]) -> list[tuple[Made, CleanEvent]]:
+        rules, matrix = model.rules, model.matrix
         result = []
-        for rounds in walked.groups(most_requests(self._matrix)):
+        for rounds in walked.groups(most_requests(matrix)):
             requests = [trigger.request for triggers in rounds for trigger in triggers]
             # What an earlier answer of this batch recommends is left out of the same shopper's later ones.
             excluded = [
                 len(_excluded(trigger, rules)) + number * rules.top_k for number, triggers in enumerate(rounds) for trigger in triggers
             ]
-            ranking = Ranking(requests, self._matrix, self._board, vectors, rules, most_excluded=excluded)
+            ranking = Ranking(requests, matrix, self._board, vectors, rules, most_excluded=excluded)
             first = 0
             for triggers in rounds:
                 answers = ranking.answer(first, [_excluded(trigger, rules) for trigger in triggers])
                 first += len(triggers)
                 for trigger, ranked in zip(triggers, answers, strict=True):
                     if ranked.items:
-                        made = make(trigger.event, trigger.offset, trigger.policy, ranked, model_version=version, rules=rules)
+                        made = make(trigger.event, trigger.offset, trigger.policy, ranked, model_version=model.version, rules=rules)
                         remember(trigger.profile, made, trigger.event["occurred_at"], rules)
                         result.append((made, trigger.event))
         return result
 
     def _output(self, made: Made, event: CleanEvent, partition: int) -> OutputRecord:
         value = self._writer.encode(made, event)
-        return OutputRecord(RECOMMENDATIONS, event["pseudonym"].encode(), value, made.recommendation_id, partition)
+        return OutputRecord(RECOMMENDATIONS, event["pseudonym"].encode(), value, answer_id(event), partition)
 
 
 def _excluded(trigger: Trigger, rules: ProfileRules) -> list[str]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Protocol
+from contextlib import AbstractContextManager
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,15 @@ from streams.errors import RecordError
 from streams.runtime.records import OutputRecord, SourceRecord
 
 FloatArray = npt.NDArray[np.float32]
+T_co = TypeVar("T_co", covariant=True)
+
+
+class InUse(Protocol[T_co]):
+    """Something that is replaced while the stage runs, such as the models that are served."""
+
+    def use(self) -> AbstractContextManager[T_co]:
+        """What is current now; it stays as it is, and open, until the context ends."""
+        ...
 
 
 class TextEncoder(Protocol):

@@ -21,7 +21,7 @@ from streams.runtime.http import StatusServer
 from streams.runtime.lanes import Lanes
 from streams.runtime.metrics import StageMetrics
 from streams.runtime.output import OutputWriter
-from streams.runtime.read_model import TopicFollower
+from streams.runtime.read_model import Follower
 from streams.runtime.records import BatchHandler
 from streams.runtime.rejects import RejectGuard
 from streams.runtime.runner import BatchRunner, DeadLetters
@@ -47,7 +47,7 @@ class StageParts:
     dead_letters: DeadLetters
     metrics: StageMetrics
     registry: CollectorRegistry
-    followers: Sequence[TopicFollower] = field(default_factory=tuple)
+    followers: Sequence[Follower] = field(default_factory=tuple)
     closers: Sequence[Callable[[], Awaitable[None]]] = ()
     """Called when everything else has stopped."""
 
@@ -66,8 +66,9 @@ class StageProcess:
         self._lanes: Lanes | None = None
         self._followed = False
 
-    async def run(self, stop: asyncio.Event) -> None:
-        """Returns after an orderly stop; raises what made the stage fail."""
+    async def run(self, stop: asyncio.Event, loaded: Callable[[], None] = lambda: None) -> None:
+        """Returns after an orderly stop; raises what made the stage fail. ``loaded`` is called when models and read models are
+        there and the first batch is not."""
         parts, settings = self._parts, self._settings
         ledger = CommitLedger()
         writer = OutputWriter(self._config, topic_prefix=settings.topic_prefix, idempotent=settings.idempotent_producer)
@@ -83,6 +84,7 @@ class StageProcess:
             await self._start_status(status)
             for follower in parts.followers:
                 await follower.start(counts[follower.topic.removeprefix(settings.topic_prefix)])
+            loaded()
             app = self._app = build_app(parts.spec, settings, self._kafka, ledger, partitions)
             runner = self._runner(app, ledger, writer, tail)
             lanes = self._lanes = Lanes(runner.run, self._fail)

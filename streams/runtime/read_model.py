@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
@@ -17,6 +17,21 @@ from streams.runtime.records import SourceRecord
 log = logging.getLogger(__name__)
 
 _MAX_RECORDS = 5000
+
+
+class Follower(Protocol):
+    """Feeds read models from topics, for as long as the stage runs."""
+
+    @property
+    def topic(self) -> str:
+        """Full name of the topic whose partitions it is told at the start."""
+        ...
+
+    async def start(self, partitions: int) -> None: ...
+    async def stop(self) -> None: ...
+    async def caught_up(self, partition: int | None = None) -> None:
+        """Wait until everything that is there now (or in one partition) is applied. Raises what stopped it."""
+        ...
 
 
 class TopicFollower:

@@ -3,12 +3,13 @@ from __future__ import annotations
 import unicodedata
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.catalogue.state import EncodedItem, dump_item, load_item
+from streams.catalogue.state import Content, KnownItem, dump_item, load_item
 from streams.catalogue.text import item_text, text_hash
 from streams.catalogue.validate import MAX_TITLE, valid_item
 from streams.catalogue.vectors import from_bytes, key_prefix, to_bytes, vector_key
@@ -126,9 +127,22 @@ def test_keys_begin_with_the_model_version() -> None:
 
 
 def test_the_state_survives_its_bytes_and_knows_other_versions() -> None:
-    one = EncodedItem("v1", "h", b"1234").under("v2", "h", b"5678").under("v3", "h", b"9").under("v1", "h", b"0")
-    assert one == EncodedItem("v1", "h", b"0", ("v2", "v3"))
+    one = KnownItem(3, "red box", Content("h"), {"v1": b"1234"}, ("v0",))
     assert load_item(dump_item(one)) == one
-    for damaged in (b"", b"\x02abc"):
+    for damaged in (b"", b"\x03abc"):
         with pytest.raises(ConfigurationError, match="state"):
             load_item(damaged)
+
+
+def test_a_state_from_before_texts_were_kept_is_read() -> None:
+    old = load_item(b"\x01" + msgspec.msgpack.encode(["v1", "h", b"1234", ["v0"]]))
+    assert (old.partition, old.vectors, old.versions) == (-1, {"v1": b"1234"}, ["v1", "v0"])
+
+
+def test_what_an_item_was_under_other_versions_holds_only_while_it_stays_the_same() -> None:
+    item = KnownItem(0, "red box", Content("h"), {"v1": b"1", "v2": b"2"}, ("v0",))
+    same = item.became(KnownItem(0, "red box", Content("h"), {"v3": b"3"}))
+    assert (same.vectors, same.others) == ({"v1": b"1", "v2": b"2", "v3": b"3"}, ("v0",))
+    other = item.became(KnownItem(0, "red box", Content("h", recommendable=False), {"v1": b"1"}))
+    assert (other.vectors, other.others) == ({"v1": b"1"}, ("v2", "v0"))
+    assert item.without("v1").versions == ["v2", "v0"]

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from nacl.public import PrivateKey
 
 from encoders.hashing import HashingEncoder
+from streams.catalogue.encoding import OneEncoder
 from streams.catalogue.stage import CatalogueRules, CatalogueStage
 from streams.clock import FixedClock
 from streams.dead_letters import DeadLetterBuilder
@@ -51,7 +52,7 @@ class Shop:
         sealer = Sealer(PrivateKey.generate().public_key)
         dead_letters = DeadLetterBuilder(CODECS.for_topic(DEAD_LETTER), sealer, "catalogue", FixedClock(START_MS), 10_000)
         self.stage = CatalogueStage(
-            codecs=CODECS, encoder=self.encoder, dead_letters=dead_letters, rules=CatalogueRules(), clock=FixedClock(START_MS)
+            codecs=CODECS, models=OneEncoder(self.encoder), dead_letters=dead_letters, rules=CatalogueRules(), clock=FixedClock(START_MS)
         )
 
     async def run(self, records: list[MemoryRecord]) -> BatchResult:
@@ -107,7 +108,8 @@ async def test_a_change_of_stock_costs_no_encoding() -> None:
     assert len(shop.encoder.calls) == 1
     assert [value and value["recommendable"] for value in vectors(result.outputs)] == [False, False]
     assert shop.catalogue()["i1"] == (before["i1"][0], False)
-    assert result.state == {}
+    again = await shop.run([record(3, "i1", "red box", blocked=True)])
+    assert (len(again.outputs), again.state) == (1, {})
 
 
 async def test_a_change_of_text_or_model_is_encoded() -> None:

@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from encoders.nearest.item_scan import ItemScan
-from streams.bootstrap import _item_scan
 from streams.catalogue.vectors import vector_key
 from streams.profile.centred_matrix import CentredItemMatrix
 from streams.profile.popularity_board import PopularityBoard
@@ -18,6 +17,7 @@ from streams.profile.request import Request
 from streams.profile.rules import ProfileRules
 from streams.runtime.ports import CandidateScan, FloatArray
 from streams.runtime.records import MemoryRecord
+from streams.serving.parts import item_scan
 from streams.topics import ITEMS_POPULARITY, ITEMS_VECTORS
 from tests.support.profile_world import CODECS, START_MS, VERSION, popularity_record, vector_record
 
@@ -113,7 +113,7 @@ def test_a_scan_that_misses_too_much_is_not_asked_for_again() -> None:
 def test_a_worker_measures_its_scan(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     vectors = np.random.default_rng(1).standard_normal((500, WIDTH)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    assert _item_scan(vectors) is not None
+    assert item_scan(vectors) is not None
     monkeypatch.setattr(ItemScan, "recall", lambda self, vectors: 0.9)
-    assert _item_scan(vectors) is None
+    assert item_scan(vectors) is None
     assert "recall of 0.900, below 0.98" in caplog.text

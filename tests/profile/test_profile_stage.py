@@ -14,7 +14,7 @@ from encoders.hashing import HashingEncoder
 from streams.errors import ConfigurationError
 from streams.profile.profile import load_profile
 from streams.profile.rules import ProfileRules
-from streams.profile.stage import ProfileStage
+from streams.profile.serving_model import OneModel
 from streams.runtime.records import MemoryRecord
 from streams.topics import DEAD_LETTER, RECOMMENDATIONS
 from tests.support.profile_world import (
@@ -316,14 +316,7 @@ async def test_a_state_of_another_version_stops_the_stage() -> None:
 def test_encoder_and_matrix_must_be_of_one_model() -> None:
     world = World()
     with pytest.raises(ConfigurationError, match="one model"):
-        ProfileStage(
-            codecs=CODECS,
-            encoder=world.encoder,
-            matrix=type(world.matrix)(CODECS.for_topic("items.vectors"), "other", DIMENSION),
-            board=world.board,
-            dead_letters=world.stage._dead_letters,
-            rules=world.rules,
-        )
+        OneModel(world.encoder, type(world.matrix)(CODECS.for_topic("items.vectors"), "other", DIMENSION), world.rules)
 
 
 @settings(max_examples=20, deadline=None)

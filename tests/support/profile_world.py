@@ -20,6 +20,7 @@ from streams.privacy.seal import Sealer
 from streams.profile.item_matrix import ItemMatrix
 from streams.profile.popularity_board import PopularityBoard
 from streams.profile.rules import ProfileRules
+from streams.profile.serving_model import OneModel
 from streams.profile.stage import ProfileStage
 from streams.runtime.records import BatchResult, MemoryRecord, OutputRecord
 from streams.topics import BEHAVIOUR_CLEAN, DEAD_LETTER, ITEMS_POPULARITY, ITEMS_VECTORS, RECOMMENDATIONS
@@ -157,7 +158,11 @@ class World:
             CODECS.for_topic(DEAD_LETTER), Sealer(self.recovery.public_key), "profile", FixedClock(START_MS), 10_000
         )
         self.stage = ProfileStage(
-            codecs=CODECS, encoder=self.encoder, matrix=self.matrix, board=self.board, dead_letters=dead_letters, rules=self.rules
+            codecs=CODECS,
+            models=OneModel(self.encoder, self.matrix, self.rules),
+            board=self.board,
+            dead_letters=dead_letters,
+            rules=self.rules,
         )
 
     async def run(self, records: Sequence[MemoryRecord]) -> BatchResult:
