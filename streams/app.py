@@ -9,6 +9,8 @@
                                       └─────────────────────────────────────┘
     catalogue.items ──catalogue──▶ items.vectors (read whole by profile)
 
+    training.pairs, feedback, recommendations ──learning──▶ training.tallies, training.control (read whole by learning)
+
 Every stage is a Faust app of its own (its own consumer group and rights) with one agent: the agent gets whole fetched
 batches from the batch transport and hands them to the runner, which calls the stage's handler and writes what it returns.
 """
@@ -76,7 +78,16 @@ FEEDBACK = StageSpec(
     aligned=True,
     timer_s=5.0,
 )
-STAGES: dict[str, StageSpec] = {spec.name: spec for spec in (INGEST, CATALOGUE, PROFILE, FEEDBACK)}
+LEARNING = StageSpec(
+    "learning",
+    (topics.TRAINING_PAIRS, topics.FEEDBACK, topics.RECOMMENDATIONS),
+    (topics.TRAINING_TALLIES, topics.TRAINING_CONTROL, topics.DEAD_LETTER),
+    table="tallies",
+    aligned=True,
+    follows=(topics.TRAINING_TALLIES, topics.TRAINING_CONTROL),
+    timer_s=5.0,
+)
+STAGES: dict[str, StageSpec] = {spec.name: spec for spec in (INGEST, CATALOGUE, PROFILE, FEEDBACK, LEARNING)}
 
 
 class Takes(Protocol):

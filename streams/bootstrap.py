@@ -12,12 +12,12 @@ from prometheus_client import CollectorRegistry, Gauge
 
 from streams import topics
 from streams.admin.kafka_client import client_config
-from streams.app import CATALOGUE, FEEDBACK, INGEST, PROFILE, STAGES
+from streams.app import CATALOGUE, FEEDBACK, INGEST, LEARNING, PROFILE, STAGES
 from streams.clock import Clock, SystemClock
 from streams.dead_letters import DeadLetterBuilder
 from streams.privacy.keys import load_pseudonym_key, load_public_key
 from streams.privacy.seal import Sealer
-from streams.runtime.metrics import StageMetrics
+from streams.runtime.metrics import LearningMetrics, StageMetrics
 from streams.runtime.process import StageParts, StageProcess
 from streams.runtime.read_model import TopicFollower
 from streams.settings import KafkaSettings, Settings
@@ -48,6 +48,7 @@ class Bootstrap:
             CATALOGUE.name: self._catalogue,
             PROFILE.name: self._profile,
             FEEDBACK.name: self._feedback,
+            LEARNING.name: self._learning,
         }
         return makers[stage](StageMetrics(self.registry, stage))
 
@@ -124,6 +125,27 @@ class Bootstrap:
             codecs=self.codecs, dead_letters=dead_letters, rules=FeedbackRules.from_settings(self.settings), clock=self.clock
         )
         return StageParts(FEEDBACK, handler, dead_letters, metrics, self.registry)
+
+    def _learning(self, metrics: StageMetrics) -> StageParts:
+        from streams.learning.board import TallyBoard
+        from streams.learning.rounds import Rounds
+        from streams.learning.rules import LearningRules
+        from streams.learning.stage import LearningStage
+
+        dead_letters = self._dead_letters(LEARNING.name, metrics)
+        board = TallyBoard(self.codecs.for_topic(topics.TRAINING_TALLIES))
+        rounds = Rounds(self.codecs.for_topic(topics.TRAINING_CONTROL))
+        handler = LearningStage(
+            codecs=self.codecs,
+            board=board,
+            rounds=rounds,
+            dead_letters=dead_letters,
+            rules=LearningRules.from_settings(self.settings),
+            clock=self.clock,
+            told=LearningMetrics(self.registry),
+        )
+        followers = (self._follow(topics.TRAINING_TALLIES, board), self._follow(topics.TRAINING_CONTROL, rounds))
+        return StageParts(LEARNING, handler, dead_letters, metrics, self.registry, followers)
 
 
 def stage_names() -> tuple[str, ...]:

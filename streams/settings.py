@@ -55,7 +55,7 @@ class Settings(BaseSettings):
     commit_interval_s: float = Field(1.0, gt=0, description="How often source offsets are committed, seconds.")
     metrics_host: str = Field("0.0.0.0", description="Address of /metrics, /healthz and /readyz.")
     metrics_port: int = Field(
-        9464, ge=0, le=65535, description="Port of /metrics; `--stage all` uses this and the following three; 0 takes a free one."
+        9464, ge=0, le=65535, description="Port of /metrics; `--stage all` uses this and the following four; 0 takes a free one."
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="Log level; client libraries stay at WARNING or above."
@@ -160,6 +160,22 @@ class Settings(BaseSettings):
     trainer_canary_recommendations: int = Field(
         200, ge=2, description="Recommendations of each model before a canary is promoted or withdrawn."
     )
+
+    # learning
+    training_min_pairs: int = Field(
+        5000, ge=0, description="New training pairs that ask for a round of training; 0: never because of their number."
+    )
+    training_cron: str | None = Field(None, description="Schedule of rounds: five cron fields, UTC, such as `0 3 * * *`; unset: none.")
+    training_pause_h: float = Field(
+        6.0, ge=0, description="Least real time from one round to the next, hours; an operator's need not wait."
+    )
+    training_drift_psi: float = Field(0.25, gt=0, description="Population stability index of the scores from which drift asks for a round.")
+    training_drift_ignored: float = Field(
+        0.1, gt=0, le=1, description="Rise of the share of recommended items without a reaction that asks for a round."
+    )
+    training_drift_window_h: float = Field(24.0, ge=1, description="Event time in which drift is measured, hours.")
+    training_drift_min: int = Field(1000, ge=1, description="Fewer items in a window are not enough to tell drift.")
+    training_stale_h: float = Field(48.0, gt=0, description="A round that started and is silent for so long counts as ended, hours.")
 
 
 S = TypeVar("S", bound=BaseSettings)

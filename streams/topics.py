@@ -18,6 +18,7 @@ ITEMS_POPULARITY = "items.popularity"
 RECOMMENDATIONS = "recommendations"
 FEEDBACK = "feedback"
 TRAINING_PAIRS = "training.pairs"
+TRAINING_TALLIES = "training.tallies"
 TRAINING_CONTROL = "training.control"
 MODELS = "models"
 PRIVACY_AUDIT = "privacy.audit"
@@ -48,12 +49,17 @@ TOPICS: tuple[TopicSpec, ...] = (
     TopicSpec(CONSENT_UPDATES, "user_id", "delete", DAY_MS, ("producers",), ("ingest",), raw_identity=True),
     TopicSpec(PRIVACY_ERASURE, "user_id", "delete", DAY_MS, ("producers",), ("ingest",), raw_identity=True),
     TopicSpec(BEHAVIOUR_CLEAN, "pseudonym", "delete", 7 * DAY_MS, ("ingest",), ("profile", "feedback"), co_partitioned=True),
-    TopicSpec(DEAD_LETTER, "source position", "delete", 30 * DAY_MS, ("ingest", "catalogue", "profile", "feedback"), ("operators",)),
+    TopicSpec(
+        DEAD_LETTER, "source position", "delete", 30 * DAY_MS, ("ingest", "catalogue", "profile", "feedback", "learning"), ("operators",)
+    ),
     TopicSpec(ITEMS_VECTORS, "model version/item_id", "compact", None, ("catalogue",), ("catalogue", "profile")),
     TopicSpec(ITEMS_POPULARITY, "item_id", "compact", None, ("profile",), ("profile",), co_partitioned=True),
-    TopicSpec(RECOMMENDATIONS, "pseudonym", "delete", 7 * DAY_MS, ("profile",), ("feedback", "subscribers"), co_partitioned=True),
-    TopicSpec(FEEDBACK, "pseudonym", "delete", 30 * DAY_MS, ("feedback",), ("analysts", "trainer"), co_partitioned=True),
-    TopicSpec(TRAINING_PAIRS, "pseudonym", "delete", 30 * DAY_MS, ("feedback",), ("trainer",), co_partitioned=True),
+    TopicSpec(
+        RECOMMENDATIONS, "pseudonym", "delete", 7 * DAY_MS, ("profile",), ("feedback", "learning", "subscribers"), co_partitioned=True
+    ),
+    TopicSpec(FEEDBACK, "pseudonym", "delete", 30 * DAY_MS, ("feedback",), ("learning", "trainer", "analysts"), co_partitioned=True),
+    TopicSpec(TRAINING_PAIRS, "pseudonym", "delete", 30 * DAY_MS, ("feedback",), ("learning", "trainer"), co_partitioned=True),
+    TopicSpec(TRAINING_TALLIES, "partition", "compact", None, ("learning",), ("learning",), single_partition=True),
     TopicSpec(
         TRAINING_CONTROL,
         "request_id",

@@ -13,7 +13,7 @@ import time
 
 import click
 
-STAGE_NAMES = ("ingest", "catalogue", "profile", "feedback")
+STAGE_NAMES = ("ingest", "catalogue", "profile", "feedback", "learning")
 _GRACE_S = 30.0
 
 

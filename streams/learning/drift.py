@@ -9,13 +9,23 @@ import numpy as np
 import numpy.typing as npt
 
 
-def bin_edges(reference: npt.NDArray[np.float64], bins: int = 10) -> npt.NDArray[np.float64]:
-    """The inner edges, at most ``bins`` - 1, that divide the reference scores into parts of equal size; fewer where many scores are
-    equal. Kept with the reference window, so that later windows are counted over the same bins. Raises ValueError where there are no
-    scores."""
-    if not len(reference):
-        raise ValueError("no scores to divide into bins")
-    return np.unique(np.quantile(reference, np.arange(1, bins) / bins))
+def coarsen(reference: Sequence[int], recent: Sequence[int], bins: int = 10) -> tuple[list[int], list[int]]:
+    """Two histograms over the same fine bins, with neighbours put together so that each part holds at least 1 / ``bins`` of the
+    reference; fewer parts where many scores are equal. Raises ValueError where the bins differ in number.
+
+    >>> coarsen([0, 5, 5, 0, 10], [1, 1, 1, 1, 1], bins=2)
+    ([10, 10], [3, 2])
+    """
+    total, before, lately = sum(reference), [0], [0]
+    for old, new in zip(reference, recent, strict=True):
+        if before[-1] and before[-1] * bins >= total:
+            before.append(0)
+            lately.append(0)
+        before[-1] += old
+        lately[-1] += new
+    if len(before) > 1 and before[-1] * bins < total:
+        before[-2:], lately[-2:] = [sum(before[-2:])], [sum(lately[-2:])]
+    return before, lately
 
 
 def histogram(scores: npt.NDArray[np.float64], edges: npt.NDArray[np.float64]) -> list[int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import nan
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -44,3 +46,31 @@ class StageMetrics:
 
     def read_model(self, model: str, rows: int) -> None:
         self._read_model.labels(self._stage, model).set(rows)
+
+
+class LearningMetrics:
+    """What the trigger of training sees, told by the one worker that decides (it owns partition 0); others tell NaN."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        def gauge(name: str, text: str) -> Gauge:
+            return Gauge(f"veilstream_training_{name}", text, registry=registry)
+
+        self._new_pairs = gauge("new_pairs", "Training pairs since the last round was asked for.")
+        self._stability = gauge("score_stability", "Population stability index of the scores; NaN while there are too few.")
+        self._ignored = gauge("ignored_share", "Recommended items without a reaction, lately; NaN while there are none.")
+        self._running = gauge("running", "1 while a round is asked for or runs.")
+        self._requests = Counter("veilstream_training_requests_total", "Rounds that this worker asked for.", ["cause"], registry=registry)
+        self.unknown()
+
+    def unknown(self) -> None:
+        """This worker does not (yet) decide."""
+        self.situation(nan, nan, nan, nan)
+
+    def situation(self, new_pairs: float, stability: float, ignored_share: float, running: float) -> None:
+        self._new_pairs.set(new_pairs)
+        self._stability.set(stability)
+        self._ignored.set(ignored_share)
+        self._running.set(running)
+
+    def requested(self, cause: str) -> None:
+        self._requests.labels(cause).inc()

@@ -8,7 +8,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from typing import Protocol, cast, runtime_checkable
+from typing import Literal, Protocol, cast, runtime_checkable
 
 from streams.errors import FatalError, Reason, RecordError, TransientError
 from streams.runtime.metrics import StageMetrics
@@ -41,6 +41,13 @@ class PartitionOwner(Protocol):
 
     async def on_assigned(self, partition: int, items: Iterable[tuple[bytes, bytes]]) -> None: ...
     async def on_timer(self, partition: int, items: Iterable[tuple[bytes, bytes]]) -> BatchResult: ...
+
+
+@runtime_checkable
+class Unprompted(Protocol):
+    """A PartitionOwner whose timer has something to do also where nothing has been processed yet."""
+
+    unprompted: Literal[True]
 
 
 @runtime_checkable
@@ -193,7 +200,7 @@ class BatchRunner:
     async def _close_due(self, key: tuple[str, int]) -> None:
         source = self._sources.get(key)
         if source is None or not source.is_sure:
-            if await self._tail.committed(*key) is None:
+            if not isinstance(self._handler, Unprompted) and await self._tail.committed(*key) is None:
                 return  # nothing of it was ever processed
             source = await self._take_over(key, self._generation)
         owner = cast(PartitionOwner, self._handler)

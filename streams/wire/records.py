@@ -171,6 +171,23 @@ class ModelAnnouncement(TypedDict):
     signature: bytes
 
 
+class TallyBucket(TypedDict):
+    model_version: str
+    start: int
+    items: int
+    ignored: int
+    scores: list[int]
+
+
+class TrainingTally(TypedDict):
+    partition: int
+    pairs: int
+    pairs_offset: int
+    feedback_offset: int
+    recommendations_offset: int
+    buckets: list[TallyBucket]
+
+
 class TrainingControl(TypedDict):
     request_id: str
     state: str

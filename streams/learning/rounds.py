@@ -1,0 +1,75 @@
+"""The rounds of training, fed from ``training.control``: which was asked for last, and whether one is open."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import cast
+
+from streams.errors import RecordError
+from streams.runtime.ports import RecordCodec
+from streams.runtime.records import SourceRecord
+from streams.wire.records import TrainingControl
+
+_PROGRESS = {"requested": 0, "started": 1, "finished": 2, "failed": 2}
+
+
+@dataclass(slots=True)
+class Round:
+    request_id: str
+    asked_ms: int
+    """When it was asked for, by the clock of who asked."""
+    state: str
+    last_ms: int
+    """When its latest step was."""
+
+
+class Rounds:
+    """In the order in which they were first heard of, which is the same for every reader: the topic has one partition."""
+
+    def __init__(self, codec: RecordCodec) -> None:
+        self.bad_records = 0
+        """Records that could not be used."""
+        self._codec = codec
+        self._rounds: dict[str, Round] = {}
+
+    def apply(self, records: Sequence[SourceRecord]) -> None:
+        """Take in a fetch. A round never goes back: a request that comes again changes nothing. Never raises for a record."""
+        for record in records:
+            try:
+                value = cast(TrainingControl, self._codec.decode(record.value, record.headers))
+            except RecordError:
+                self.bad_records += 1
+                continue
+            progress = _PROGRESS.get(value["state"])
+            if progress is None:
+                self.bad_records += 1
+                continue
+            identity, at_ms = value["request_id"], value["at"]
+            known = self._rounds.setdefault(identity, Round(identity, at_ms, value["state"], at_ms))
+            if progress > _PROGRESS[known.state] or (value["state"] == "started" == known.state):
+                # A trainer that takes a round up again says started again.
+                known.state, known.last_ms = value["state"], at_ms
+
+    @property
+    def latest(self) -> Round | None:
+        """The one that was asked for last."""
+        return next(reversed(self._rounds.values()), None)
+
+    def __contains__(self, request_id: object) -> bool:
+        return request_id in self._rounds
+
+    def is_open(self, now_ms: int, stale_ms: int) -> bool:
+        """Whether any is asked for and has not ended. A request waits for its trainer as long as it takes; one that started and has
+        said nothing for ``stale_ms`` has died."""
+        return any(
+            known.state == "requested" or (known.state == "started" and now_ms - known.last_ms < stale_ms)
+            for known in self._rounds.values()
+        )
+
+
+def next_request_id(previous: str) -> str:
+    """The id of the request that the trigger makes after the round with id ``previous`` (empty: none): whoever asks twice, in knowledge
+    of the same last round, asks for the same one. 32 hexadecimal characters."""
+    return blake2b(previous.encode(), digest_size=16, person=b"vs.training").hexdigest()
