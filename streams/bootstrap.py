@@ -144,7 +144,7 @@ class Bootstrap:
             clock=self.clock,
             told=LearningMetrics(self.registry),
         )
-        followers = (self._follow(topics.TRAINING_TALLIES, board), self._follow(topics.TRAINING_CONTROL, rounds))
+        followers = (self.follow(topics.TRAINING_TALLIES, board), self.follow(topics.TRAINING_CONTROL, rounds))
         return StageParts(LEARNING, handler, dead_letters, metrics, self.registry, followers)
 
 

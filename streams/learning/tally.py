@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple, cast
 
 import numpy as np
+import numpy.typing as npt
 
 from streams.learning.drift import coarsen, histogram
 from streams.learning.trigger import Shown
@@ -18,7 +19,7 @@ BUCKETS_KEPT = 64
 """A tally is written whole: a bound on its size. With windows of a day it goes back sixteen days."""
 NO_REACTION = frozenset({"shown", "ignored"})
 
-_EDGES = np.arange(1, SCORE_BINS) * (SCORE_MOST / SCORE_BINS)
+_EDGES: npt.NDArray[np.float64] = np.arange(1, SCORE_BINS, dtype=np.float64) * (SCORE_MOST / SCORE_BINS)
 
 
 class Windows(NamedTuple):
