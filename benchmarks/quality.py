@@ -145,8 +145,8 @@ def transformer(validation: Cut, test: Cut) -> dict[str, Any]:
     return found | {"settings": {"epochs": -epochs, "tried": len(seen)}, "seconds": round(time.perf_counter() - begun)}
 
 
-def product(data: Path, purchases: Purchases, cut: Cut) -> tuple[Cut, Ints]:
-    """Through the code of ``veilstream backtest``, with the product's default settings and the model that it carries."""
+def product(data: Path, purchases: Purchases, cut: Cut, model: str = "bundled") -> tuple[Cut, Ints]:
+    """Through the code of ``veilstream backtest``, with the product's default settings and the model that it carries, or another."""
     from encoders import load_encoder
     from encoders.serving.micro_batcher import MicroBatcher
     from streams.admin.csv_files import ReadReport, read_events, read_items
@@ -156,7 +156,7 @@ def product(data: Path, purchases: Purchases, cut: Cut) -> tuple[Cut, Ints]:
     from streams.wire.codec import local_codecs
 
     settings, report, cutoff_ms = Settings(), ReadReport(), round(cut.second * 1000)
-    encoder = MicroBatcher(load_encoder("bundled", device="cpu", precision="auto", token_budget=settings.encoder_token_budget))
+    encoder = MicroBatcher(load_encoder(model, device="cpu", precision="auto", token_budget=settings.encoder_token_budget))
     backtest = Backtest(settings, local_codecs(), encoder, cutoff_ms)
     backtest.load_items(read_items(data / "items.csv.gz", report), lambda _: None)
     before = EventsBefore(read_events(data / "events.csv.gz", report), cutoff_ms)

@@ -100,6 +100,16 @@ def _engines(result: dict[str, Any]) -> list[str]:
     return _rows(["engine", "texts/s, median", "worst cosine error"], rows)
 
 
+def _pruning(result: dict[str, Any]) -> list[str]:
+    rows = []
+    for name, speeds in result["texts_per_second"].items():
+        told = [f"{_score(own['hr'])} / {_score(own['ndcg'])}" for own in result[name]]
+        kept = min(own["hr"] / whole["hr"] for own, whole in zip(result[name], result["all six"], strict=True))
+        rows.append([name, f"{statistics.median(speeds):,.0f}", *told, f"{kept:.1%}"])
+    cuts = [f"{own['cut']:.0%} cut, HR@10 / NDCG@10" for own in result["all six"]]
+    return _rows(["layers", "texts/s, median", *cuts, "least share of HR@10 kept"], rows)
+
+
 def _quality(result: dict[str, Any]) -> list[str]:
     rows = []
     for name, own in result["rankers"].items():
@@ -133,6 +143,7 @@ def _finetune(result: dict[str, Any]) -> list[str]:
 
 TABLES = {
     "engines": _engines,
+    "pruning": _pruning,
     "encoder": _encoder,
     "finetune": _finetune,
     "quality": _quality,

@@ -114,6 +114,29 @@ def add(folder: str, parent: str | None) -> None:
 
 
 @command.command()
+@click.argument("folder")
+@click.option("--layers", required=True, metavar="LIST", help="Those to keep, from 0, such as 0,1,2,4,5.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="New folder for the smaller model.")
+def prune(folder: str, layers: str, out: Path) -> None:
+    """Write the model in FOLDER (a folder, a Hugging Face id, or `bundled`) without some of its layers.
+
+    It is faster by about the share of layers left out. Measure what that costs with your own data before serving it:
+    `VEILSTREAM_MODEL=OUT veilstream backtest`.
+    """
+    from encoders import load_encoder
+    from encoders.pruning import keep_layers
+
+    try:
+        kept = [int(number) for number in layers.split(",")]
+    except ValueError:
+        raise click.UsageError("--layers is a list of numbers, such as 0,1,2,4,5") from None
+    keep_layers(folder, kept, out)
+    encoder = load_encoder(str(out), device="cpu", precision="fp32")
+    encoder.close()
+    click.echo(f"wrote {out}: {len(kept)} layers, version {encoder.version}")
+
+
+@command.command()
 @click.argument("version")
 @click.option("--canary", "share", type=click.FloatRange(0, 1, min_open=True), help="Serve it to this share of pseudonyms only (0 to 1).")
 @click.option("--reason", default="", help="Why, for the record.")

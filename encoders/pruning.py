@@ -1,0 +1,65 @@
+"""A model without some of its layers: structured pruning, faster by what is left out. What it costs in quality must be measured."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+from safetensors.torch import load_file, save_file
+
+from encoders.folder import check_files, locate
+from streams.errors import ConfigurationError
+
+_LAYER = re.compile(r"(.*\blayer\.)(\d+)(\..*)")
+"""Of BERT, RoBERTa, ELECTRA and DistilBERT: the number between the list's name and the part's."""
+_COUNTS = ("num_hidden_layers", "n_layers")
+
+
+def keep_layers(name_or_path: str, layers: Sequence[int], target: Path) -> None:
+    """Write the model with these layers alone (from 0, ascending) to the new folder ``target``: weights as safetensors, and what else the
+    model's folder holds. Whole or not at all.
+
+    Raises ConfigurationError for a model or layers that can't be used, and where ``target`` exists.
+    """
+    source = locate(name_or_path)
+    weights = check_files(source)
+    if target.exists():
+        raise ConfigurationError(f"{target} exists; name a folder that does not")
+    config = json.loads((source / "config.json").read_text(encoding="utf-8"))
+    count = next((name for name in _COUNTS if type(config.get(name)) is int), None)
+    if count is None:
+        raise ConfigurationError(f"{source / 'config.json'} does not say how many layers the model has; only BERT's family is offered")
+    kept = list(layers)
+    if not kept or kept != sorted(set(kept)) or kept[0] < 0 or kept[-1] >= config[count]:
+        raise ConfigurationError(f"the model has layers 0 to {config[count] - 1}; name those to keep in ascending order, such as 0,2,3")
+    tensors = _kept({name: tensor for path in weights for name, tensor in load_file(path).items()}, kept)
+    if len({match[2] for match in map(_LAYER.fullmatch, tensors) if match}) != len(kept):
+        raise ConfigurationError(f"the weights in {source} are not named like those of BERT's family; only that is offered")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    half_written = Path(mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        shutil.copytree(source, half_written, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.safetensors*", "*.bin", "*.onnx", ".*"))
+        save_file(tensors, half_written / "model.safetensors", metadata={"format": "pt"})
+        (half_written / "config.json").write_text(json.dumps(config | {count: len(kept)}, indent=2), encoding="utf-8")
+        half_written.chmod(0o755)
+        half_written.rename(target)
+    except BaseException:
+        shutil.rmtree(half_written, ignore_errors=True)
+        raise
+
+
+def _kept(tensors: dict[str, Any], layers: list[int]) -> dict[str, Any]:
+    """Without the other layers, and numbered anew."""
+    result = {}
+    for name, tensor in tensors.items():
+        found = _LAYER.fullmatch(name)
+        if found is None:
+            result[name] = tensor
+        elif int(found[2]) in layers:
+            result[f"{found[1]}{layers.index(int(found[2]))}{found[3]}"] = tensor
+    return result
