@@ -144,7 +144,7 @@ class Bootstrap:
             clock=self.clock,
             told=LearningMetrics(self.registry),
         )
-        followers = (self.follow(topics.TRAINING_TALLIES, board), self.follow(topics.TRAINING_CONTROL, rounds))
+        followers = (self.follow(topics.TRAINING_TALLIES, board.apply), self.follow(topics.TRAINING_CONTROL, rounds.apply))
         return StageParts(LEARNING, handler, dead_letters, metrics, self.registry, followers)
 
 
