@@ -138,6 +138,10 @@ class Settings(BaseSettings):
     trainer_max_age_days: float = Field(90.0, gt=0, description="Training pairs older than the newest by this much are dropped, days.")
     trainer_adapter: Literal["lora", "full"] = Field("lora", description="What is trained: low-rank adapters, or every weight.")
     trainer_batch_size: int = Field(1024, ge=2, description="Examples in one step of fine-tuning.")
+    trainer_learning_rate: float = Field(3e-4, gt=0, description="Learning rate of the fine-tuning at its peak.")
+    trainer_drift: float = Field(
+        1.0, ge=0, description="How strongly a model is held to the one before it; less where that one knows little of the shop's words."
+    )
     trainer_checkpoint_minutes: float = Field(2.0, gt=0, description="How often a round's checkpoint is saved, minutes.")
     trainer_threads: int = Field(0, ge=0, description="Threads of a round; 0: as many as torch takes.")
     trainer_validation_share: float = Field(0.1, gt=0, lt=0.5, description="Share of the pairs, by time, that parameters are fitted to.")

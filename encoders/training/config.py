@@ -89,7 +89,8 @@ class FinetuneConfig:
     """Examples from here on are the newest window; None: all are."""
 
     refreshes: int = 8
-    """How often the vectors behind mean, stale history and hard negatives are made anew, evenly over the training."""
+    """How often the vectors behind mean, stale history and hard negatives are made anew, evenly over the training; less often where that
+    would take more than a tenth of ``minutes``. So with validations."""
     validations: int = 8
     patience: int = 4
     """Validations in a row without a better one, after which the training ends."""

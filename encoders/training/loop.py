@@ -87,6 +87,8 @@ def finetune(
 
 _SET_ASIDE = 0.2
 """At most, of a budget in minutes, for the last validation."""
+_BESIDE = 0.1
+"""Of a budget in minutes, for refreshes, and as much for validations: a short training on a large catalogue does with fewer of them."""
 
 
 class _Run:
@@ -114,6 +116,7 @@ class _Run:
         self._since = time.monotonic() - state.seconds
         self._saved_at = state.seconds
         self._validation_seconds = 0.0
+        self._refresh_seconds = memory.seconds
         self._step_seconds: list[float] = []
 
     def to_the_end(self) -> None:
@@ -133,9 +136,11 @@ class _Run:
                     f"{state.bad_in_a_row} steps in a row had no finite loss or gradient; lower learning_rate, or set precision to fp32"
                 )
             before, fraction = fraction, self._fraction()
-            if self._memory.wanted and fraction < 1 and int(fraction * config.refreshes) > int(before * config.refreshes):
+            refreshes = self._times(config.refreshes, self._refresh_seconds)
+            if self._memory.wanted and fraction < 1 and int(fraction * refreshes) > int(before * refreshes):
                 self._memory.refresh()
-            passed = int(fraction * config.validations) > int(before * config.validations)
+            validations = self._times(config.validations, self._validation_seconds)
+            passed = int(fraction * validations) > int(before * validations)
             value = self._validated() if passed or fraction == 1 else None
             self._tell(rate, fraction, value)
             self._keep(fraction)
@@ -150,18 +155,24 @@ class _Run:
 
     def _fraction(self) -> float:
         """By the first process's clock. The last validation's time is set aside for the one at the end."""
-        self._state.seconds, aside = self._group.from_first(time.monotonic() - self._since, self._validation_seconds)
+        told = (time.monotonic() - self._since, self._validation_seconds, self._memory.seconds)
+        self._state.seconds, aside, self._refresh_seconds = self._group.from_first(*told)
         if self._budget.seconds is not None:
             aside = min(aside, _SET_ASIDE * self._budget.seconds)
         return self._budget.fraction(self._state.step, self._state.seconds + aside)
+
+    def _times(self, wanted: int, seconds: float) -> int:
+        """How often what takes so long is done."""
+        if self._budget.seconds is None or seconds <= 0:
+            return wanted
+        return max(1, min(wanted, int(_BESIDE * self._budget.seconds / seconds)))
 
     def _validated(self) -> float | None:
         if self._validate is None:
             return None
         begun = time.monotonic()
         value = float(self._validate(self._text_model.encode)) if self._group.rank == 0 else 0.0
-        (value,) = self._group.from_first(value)
-        self._validation_seconds = time.monotonic() - begun
+        value, self._validation_seconds = self._group.from_first(value, time.monotonic() - begun)
         self._state.record_validation(value, self._learner)
         return value
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -29,6 +31,8 @@ class Memory:
         self.before: Floats = np.zeros((0, dimension), np.float32)
         """float32 [texts, dimension]: the previous model's vectors, as they are."""
         self.vectors: Floats = self.before
+        self.seconds = 0.0
+        """That the last refresh took here."""
 
     def start(self) -> None:
         """The first refresh, by the model as it was."""
@@ -38,9 +42,11 @@ class Memory:
 
     def refresh(self) -> None:
         """Encode every text; each process its share."""
+        begun = time.monotonic()
         shares = self._group.shares(np.fromiter((len(text) + 8 for text in self._data.texts), np.int64, len(self._data.texts)))
         mine = self._text_model.encode([self._data.texts[row] for row in shares[self._group.rank]])
         self.put(self._group.gather(torch.from_numpy(mine).to(self._group.device), shares).cpu().numpy())
+        self.seconds = time.monotonic() - begun
 
     def put(self, vectors: Floats) -> None:
         """float32 [texts, dimension], unit length: of a refresh, or from a checkpoint."""

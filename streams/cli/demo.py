@@ -11,16 +11,18 @@ import click
 
 @click.command(name="demo")
 @click.option("--keep", is_flag=True, help="Go on until stopped.")
-@click.option("--seconds", default=50.0, show_default=True, type=click.FloatRange(5, 600), help="How long the shop is open.")
+@click.option("--learn", is_flag=True, help="With a trainer: until a new model is promoted, about six minutes.")
+@click.option("--seconds", type=click.FloatRange(5, 3600), help="How long the shop is open; default: 50, with --learn at most 720.")
 @click.option("--items", default=2500, show_default=True, type=click.IntRange(100, 40_000), help="Items in the catalogue.")
-@click.option("--shoppers", default=400, show_default=True, type=click.IntRange(10, 100_000), help="Simulated shoppers.")
+@click.option("--shoppers", type=click.IntRange(10, 100_000), help="Simulated shoppers; default: 400, with --learn 800.")
 @click.option("--seed", default=1, show_default=True, help="Of everything that is random in the shop.")
 @click.option("--out", default=Path("var/demo"), show_default=True, type=click.Path(path_type=Path, file_okay=False), help="Where to.")
-def command(keep: bool, seconds: float, items: int, shoppers: int, seed: int, out: Path) -> None:
+def command(keep: bool, learn: bool, seconds: float | None, items: int, shoppers: int | None, seed: int, out: Path) -> None:
     """Start a broker and every stage, let simulated shoppers search, view, buy and react to what is recommended, show it as it
     happens, and compare those who see recommendations with a control group who does not.
 
-    Ends by itself within three minutes and writes summary.json; --keep goes on until stopped.
+    Ends by itself within three minutes and writes summary.json; --keep goes on until stopped. With --learn a trainer takes in what the
+    shoppers do, fine-tunes the model, judges it, gives it to half of the shoppers first and to all of them if they buy more.
     """
     from streams.simulator.demo import Demo
 
@@ -28,6 +30,9 @@ def command(keep: bool, seconds: float, items: int, shoppers: int, seed: int, ou
         stop = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        await Demo(out, items, shoppers, seed).run(float("inf") if keep else seconds, stop)
+        demo = Demo(out, items, shoppers or (800 if learn else 400), seed, learn=learn)
+        await demo.run(float("inf") if keep else seconds or (720.0 if learn else 50.0), stop)
+            float("inf") if keep else seconds or (720.0 if learn else 50.0), stop
+        )
 
     asyncio.run(main())

@@ -24,12 +24,16 @@ from streams.privacy.pseudonym import Pseudonymizer
 from streams.settings import KafkaSettings, Settings, load_kafka_settings
 from streams.simulator.accounting import Account
 from streams.simulator.driver import ShopDriver
+from streams.simulator.learning import SETTINGS, Learning
 from streams.simulator.screen import Screen
 from streams.simulator.shop import Shop
 from streams.simulator.stages import StageProcesses
 from streams.wire.codec import local_codecs
 
 SIMULATED_MS = 3 * 86_400_000
+_DAYS_IN_S = 75.0
+"""That many seconds for SIMULATED_MS where the shop stays open until it is stopped or has learnt."""
+_KEPT_OPEN_S = 12 * 3600.0
 SESSION_EVERY_MS = 14 * 3_600_000
 _START_LIMIT_S = 90.0
 _DRAIN_LIMIT_S = 60.0
@@ -38,17 +42,19 @@ _DRAIN_LIMIT_S = 60.0
 class Demo:
     """One run of the demo."""
 
-    def __init__(self, out: Path, items: int, shoppers: int, seed: int) -> None:
+    def __init__(self, out: Path, items: int, shoppers: int, seed: int, *, learn: bool = False) -> None:
+        """``learn``: with a trainer, until a model is promoted or refused."""
         self._out = out
         self._items = items
         self._shoppers = shoppers
         self._seed = seed
+        self._learn = learn
         self._console = Console()
 
     async def run(self, seconds: float, stop: asyncio.Event) -> None:
         """Raises FatalError where a stage ends or nothing moves any more."""
         quiet_client_loggers()
-        for name in ("keys", "state", "logs"):
+        for name in ("keys", "state", "logs", "models", "models-cache", "trainer"):
             shutil.rmtree(self._out / name, ignore_errors=True)
         self._out.mkdir(parents=True, exist_ok=True)
         with EmbeddedBroker(log=self._out / "logs" / "broker.log") as broker:
@@ -68,12 +74,13 @@ class Demo:
 
     async def _run(self, settings: Settings, kafka: KafkaSettings, stages: StageProcesses, seconds: float, stop: asyncio.Event) -> None:
         console = self._console
-        stages.start(tuple(STAGES))
-        console.print(
-            f"broker, keys and topics are ready; starting the stages {', '.join(STAGES)} (the first start of the model takes a while)"
-        )
+        stages.start(tuple(STAGES), trainer=self._learn)
+        started = ", ".join(STAGES) + (" and the trainer" if self._learn else "")
+        console.print(f"broker, keys and topics are ready; starting the stages {started} (the first start of the model takes a while)")
         end_ms = time.time_ns() // 1_000_000 - 8 * 3_600_000  # so that every attribution window is over by now
-        start_ms = end_ms - SIMULATED_MS
+        at_rest = self._learn or seconds == float("inf")
+        pace = SIMULATED_MS / (_DAYS_IN_S if at_rest else seconds) / 1000
+        start_ms = end_ms - int(min(seconds, _KEPT_OPEN_S) * pace * 1000)
         shop = Shop(self._seed, self._items, self._shoppers, start_ms, SESSION_EVERY_MS)
         account = Account(Pseudonymizer(load_pseudonym_key(settings.keys_dir / "pseudonym.key")))
         admin = await connect_admin(kafka)
@@ -89,17 +96,31 @@ class Demo:
         await self._until(
             lambda: self._drained(settings, kafka, "catalogue", stages), _START_LIMIT_S, stop, "the catalogue was not encoded"
         )
+        learning: Learning | None = None
         with Screen(console, driver, account, shop) as screen:
+            if self._learn:
+                learning = Learning(settings, kafka, stages, shop, account.pseudonymizer, driver.read_all, screen.say)
+                driver.on_recommendation = learning.saw
+                screen.learning = learning
+            watch = asyncio.create_task(learning.run(stop) if learning else stop.wait())
 
             def tick(share: float) -> None:
                 stages.check()
+                if watch.done():
+                    watch.result()
                 screen.show(share)
 
-            await driver.run(start_ms, end_ms, seconds, stop, tick)
+            try:
+                await driver.run(start_ms, pace, seconds, stop, tick)
+            finally:
+                watch.cancel()
+                await asyncio.gather(watch, return_exceptions=True)
         console.print("the shop has closed; waiting for the rest to come out")
         for stage in STAGES:
             await self._until(partial(self._drained, settings, kafka, stage, stages), _DRAIN_LIMIT_S, None, f"{stage} did not finish")
         summary = await self._close(driver, account, shop, stages)
+        if learning is not None:
+            summary["learning"] = learning.summary()
         (self._out / "summary.json").write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         Screen.summary(console, summary, self._out / "summary.json")
         if summary["lost"] or summary["duplicated"]:
@@ -177,6 +198,10 @@ class Demo:
             "VEILSTREAM_IDLE_CLOSE_S": "3",
             "VEILSTREAM_APP_PREFIX": "demo",
             "VEILSTREAM_TOPIC_PREFIX": "",
+            "VEILSTREAM_MODELS": str(self._out / "models"),
+            "VEILSTREAM_MODELS_CACHE": str(self._out / "models-cache"),
+            "VEILSTREAM_TRAINER_DIR": str(self._out / "trainer"),
+            **(SETTINGS if self._learn else {}),
         }
 
 

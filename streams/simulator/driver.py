@@ -57,6 +57,8 @@ class ShopDriver:
         self._partitions = partitions
         self._idempotent = idempotent
         self._now_ms = 0
+        self.on_recommendation: Callable[[Mapping[str, Any]], object] | None = None
+        """Is shown every recommendation before its shopper is."""
 
     async def publish_catalogue(self) -> int:
         """All items; how many."""
@@ -69,10 +71,9 @@ class ShopDriver:
             await asyncio.gather(*sends)
         return len(self.shop.items)
 
-    async def run(self, start_ms: int, end_ms: int, seconds: float, stop: asyncio.Event, on_tick: Callable[[float], None]) -> None:
-        """Let simulated time pass from start to end within the real seconds, or at the same pace until stopped where ``seconds``
-        is infinite. ``on_tick`` gets the share of it that is over."""
-        pace = (end_ms - start_ms) / (seconds if seconds != float("inf") else 75.0) / 1000
+    async def run(self, start_ms: int, pace: float, seconds: float, stop: asyncio.Event, on_tick: Callable[[float], None]) -> None:
+        """Let simulated time pass from ``start_ms``, ``pace`` times as fast as real time, for so many real seconds or until stopped.
+        ``on_tick`` gets the share of them that is over."""
         consumer = self._consumer()
         await consumer.start()
         async with self._producer() as producer:
@@ -141,6 +142,8 @@ class ShopDriver:
                     value = codec.decode(record.value)
                     self._account.recommended(value["trigger_event_id"], now_s)
                     self.live.consumed += 1
+                    if self.on_recommendation is not None:
+                        self.on_recommendation(value)
                     self.live.recommendations.append(value)
                     if self.shop.receive(value, open_sealed_id(self._key, value["sealed_id"]), self._now_ms):
                         self.live.shown += 1

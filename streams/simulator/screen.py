@@ -16,6 +16,7 @@ from rich.text import Text
 
 from streams.simulator.accounting import Account, percentile
 from streams.simulator.driver import ShopDriver
+from streams.simulator.learning import Learning
 from streams.simulator.shop import Shop
 
 _PLAIN_EVERY_S = 5.0
@@ -29,6 +30,8 @@ class Screen:
         self._driver = driver
         self._account = account
         self._shop = shop
+        self.learning: Learning | None = None
+        """Whose state is shown, where there is any."""
         self._begin = time.monotonic()
         self._last_plain = self._begin
         self._live = Live(console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
@@ -49,8 +52,14 @@ class Screen:
         elif time.monotonic() - self._last_plain >= _PLAIN_EVERY_S:
             self._last_plain = time.monotonic()
             self._console.print(self._figures(), soft_wrap=True)
+            if self.learning is not None:
+                self._console.print(Text(f"    learning: {self.learning.now}"), soft_wrap=True)
             for recommendation in list(self._driver.live.recommendations)[-1:]:
                 self._console.print(Text("    " + self._sentence(recommendation)), soft_wrap=True)
+
+    def say(self, sentence: str) -> None:
+        """A step that is worth a line of its own."""
+        self._console.print(Text(f"{time.monotonic() - self._begin:4.0f} s  ") + Text(sentence, style="bold"), soft_wrap=True)
 
     def _figures(self) -> str:
         live, outcome = self._driver.live, self._shop.outcome()
@@ -81,6 +90,8 @@ class Screen:
         for recommendation in self._driver.live.recommendations:
             table.add_row("[green]recommend[/green]", Text(self._sentence(recommendation)))
         parts: list[Any] = [Text(self._figures()), table]
+        if self.learning is not None:
+            parts.insert(1, Text(f"learning: {self.learning.now}", style="magenta"))
         if share:
             parts.append(ProgressBar(total=1.0, completed=share))
         return Panel(Group(*parts), title="Veilstream: a simulated shop, three days in a minute")
@@ -104,5 +115,15 @@ class Screen:
             f"{summary['treated_rate']:.4f} with recommendations, {summary['control_rate']:.4f} without "
             f"(difference {low:+.4f} to {high:+.4f}, 95 %)",
         )
+        learnt = summary.get("learning")
+        if learnt is not None:
+            table.add_row("learning", f"{learnt['version']} promoted" if learnt["promoted"] else f"nothing promoted: {learnt['verdict']}")
+            if "new_model_rate" in learnt:
+                low, high = learnt["uplift_interval_95"]
+                table.add_row(
+                    "by model",
+                    f"{learnt['new_model_rate']:.4f} by the new one, {learnt['first_model_rate']:.4f} by the first, while both served "
+                    f"(difference {low:+.4f} to {high:+.4f}, 95 %)",
+                )
         console.print(table)
         console.print(f"wrote {path}")

@@ -7,12 +7,12 @@ import json
 import math
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from streams.errors import Reason
 from streams.simulator.catalogue import ShopItem, kinds, make_catalogue, style_names
+from streams.simulator.groups import Outcome, outcome
 from streams.simulator.shopper import Shopper, buys, clicks, drift, looks_at, make_shoppers
 
 CONTROL_SHARE = 0.3
@@ -32,31 +32,6 @@ class Emission(NamedTuple):
     expected: Reason | None
     """The reason of the dead letter that it must become; None where it must become a clean event (or a known duplicate)."""
     duplicate: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """Purchases per session in both groups, and the difference with its 95 % interval (normal approximation)."""
-
-    treated_sessions: int
-    treated_purchases: int
-    control_sessions: int
-    control_purchases: int
-
-    @property
-    def treated_rate(self) -> float:
-        return self.treated_purchases / max(1, self.treated_sessions)
-
-    @property
-    def control_rate(self) -> float:
-        return self.control_purchases / max(1, self.control_sessions)
-
-    @property
-    def uplift_interval(self) -> tuple[float, float]:
-        # Purchases of a session are close to Poisson: variance of a rate = rate / sessions.
-        spread = 1.96 * math.sqrt(self.treated_rate / max(1, self.treated_sessions) + self.control_rate / max(1, self.control_sessions))
-        difference = self.treated_rate - self.control_rate
-        return difference - spread, difference + spread
 
 
 class Shop:
@@ -114,15 +89,8 @@ class Shop:
         return True
 
     def outcome(self) -> Outcome:
-        """What both groups bought so far."""
-        treated = [s for s in self.shoppers if not s.control]
-        control = [s for s in self.shoppers if s.control]
-        return Outcome(
-            sum(s.sessions for s in treated),
-            sum(s.purchases for s in treated),
-            sum(s.sessions for s in control),
-            sum(s.purchases for s in control),
-        )
+        """What those who see recommendations bought so far, and those who don't."""
+        return outcome(self.shoppers, lambda shopper: not shopper.control)
 
     def secrets(self) -> list[str]:
         """Everything about the shoppers that must not be found outside the raw topics."""

@@ -1,4 +1,4 @@
-"""The stages as child processes of the demo."""
+"""The stages and the trainer as child processes of the demo."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
+
+from prometheus_client.parser import text_string_to_metric_families
 
 from streams.broker.embedded import free_port
 from streams.errors import FatalError
@@ -26,16 +28,32 @@ class StageProcesses:
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._ports: dict[str, int] = {}
 
-    def start(self, stages: tuple[str, ...]) -> None:
+    def start(self, stages: tuple[str, ...], *, trainer: bool = False) -> None:
         """One process a stage; its output goes to ``<stage>.log``."""
         self._logs.mkdir(parents=True, exist_ok=True)
         for stage in stages:
-            self._ports[stage] = free_port()
-            environment = {**os.environ, **self._environment, "VEILSTREAM_METRICS_PORT": str(self._ports[stage])}
-            with (self._logs / f"{stage}.log").open("wb") as log:
-                self._processes[stage] = subprocess.Popen(
-                    [sys.executable, "-m", "streams.cli.main", "worker", "--stage", stage], env=environment, stdout=log, stderr=log
-                )
+            self._start(stage, "worker", "--stage", stage)
+        if trainer:
+            self._start("trainer", "trainer")
+
+    def metrics(self, name: str) -> dict[str, float]:
+        """What a process tells at /metrics, unlabelled samples by name; empty where it does not answer."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self._ports[name]}/metrics", timeout=1) as answer:
+                text = answer.read().decode()
+        except (urllib.error.URLError, OSError):
+            return {}
+        return {
+            sample.name: sample.value for family in text_string_to_metric_families(text) for sample in family.samples if not sample.labels
+        }
+
+    def _start(self, name: str, *command: str) -> None:
+        self._ports[name] = free_port()
+        environment = {**os.environ, **self._environment, "VEILSTREAM_METRICS_PORT": str(self._ports[name])}
+        with (self._logs / f"{name}.log").open("wb") as log:
+            self._processes[name] = subprocess.Popen(
+                [sys.executable, "-m", "streams.cli.main", *command], env=environment, stdout=log, stderr=log
+            )
 
     def waiting_for(self) -> list[str]:
         """Stages that are not ready yet. Raises FatalError, with the end of its log, where one has ended."""
@@ -47,9 +65,7 @@ class StageProcesses:
         for stage, process in self._processes.items():
             if process.poll() is not None:
                 tail = (self._logs / f"{stage}.log").read_text(errors="replace").strip().splitlines()[-5:]
-                raise FatalError(
-                    f"stage {stage} ended with code {process.returncode}; the end of {self._logs / stage}.log:\n" + "\n".join(tail)
-                )
+                raise FatalError(f"{stage} ended with code {process.returncode}; the end of {self._logs / stage}.log:\n" + "\n".join(tail))
 
     def stop(self) -> None:
         """SIGTERM to all, then SIGKILL to who does not listen."""

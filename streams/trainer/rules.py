@@ -33,7 +33,7 @@ class RoundRules:
     token_budget: int = 2048
     checkpoint_minutes: float = 2.0
     history_items: int = 4
-    learning_rate: float | None = 3e-4
+    learning_rate: float = 3e-4
     temperature: float = 0.15
     drift_weight: float = 1.0
     hard_negatives: int = 0
@@ -64,6 +64,8 @@ class RoundRules:
             precision=settings.precision,
             token_budget=settings.encoder_token_budget,
             checkpoint_minutes=settings.trainer_checkpoint_minutes,
+            learning_rate=settings.trainer_learning_rate,
+            drift_weight=settings.trainer_drift,
         )
 
     def finetune_config(self, newest_from_ms: int | None) -> FinetuneConfig:

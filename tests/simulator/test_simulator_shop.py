@@ -10,7 +10,8 @@ import pytest
 from streams.errors import Reason
 from streams.simulator.accounting import percentile
 from streams.simulator.catalogue import make_catalogue
-from streams.simulator.shop import Outcome, Shop
+from streams.simulator.groups import Outcome
+from streams.simulator.shop import Shop
 
 HOUR = 3_600_000
 

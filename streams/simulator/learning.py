@@ -1,0 +1,168 @@
+"""What the demo sees of learning: pairs, the round, the canary, the promotion; and who bought more meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from streams.admin.announcing import current_channels
+from streams.errors import BrokerUnavailable, TransientError
+from streams.learning.canary import in_canary
+from streams.privacy.keys import load_model_verify_key
+from streams.privacy.pseudonym import Pseudonymizer
+from streams.settings import KafkaSettings, Settings
+from streams.simulator.groups import Comparison
+from streams.simulator.shop import Shop
+from streams.simulator.stages import StageProcesses
+from streams.topics import TRAINING_CONTROL
+
+_LOOK_S = 1.5
+_AFTERWARDS_S = 10.0
+"""That the shop stays open when it is over."""
+_ENDED = ("finished", "failed")
+
+SETTINGS = {
+    # A shop whose day passes in 25 seconds learns from less, faster; and the bundled model does not know the half of its titles
+    # that are Chinese, so it need not be kept close to.
+    "VEILSTREAM_TRAINING_MIN_PAIRS": "16000",
+    "VEILSTREAM_TRAINING_DRIFT_MIN": "1000000000",
+    "VEILSTREAM_TRAINER_MINUTES": "1.5",
+    "VEILSTREAM_TRAINER_TEST_SHARE": "0.2",
+    "VEILSTREAM_TRAINER_BATCH_SIZE": "256",
+    "VEILSTREAM_TRAINER_LEARNING_RATE": "0.001",
+    "VEILSTREAM_TRAINER_DRIFT": "0.1",
+    "VEILSTREAM_TRAINER_CANARY_SHARE": "0.5",
+    "VEILSTREAM_TRAINER_CANARY_RECOMMENDATIONS": "3000",
+    "VEILSTREAM_MODEL_GRACE_S": "30",
+}
+
+
+class Learning:
+    """Follows the topics ``training.control`` and ``models`` and the trainer's metrics, as an operator would."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        kafka: KafkaSettings,
+        stages: StageProcesses,
+        shop: Shop,
+        pseudonymizer: Pseudonymizer,
+        read_all: Callable[[str], Any],
+        say: Callable[[str], None],
+    ) -> None:
+        """``read_all`` (async) gives every value of a topic; ``say`` is told each step once."""
+        self._settings, self._kafka, self._stages, self._shop = settings, kafka, stages, shop
+        self._key = load_model_verify_key(settings.keys_dir / "models.pub")
+        self._pseudonym = pseudonymizer.pseudonym
+        self._read_all, self._say = read_all, say
+        self._begin = time.monotonic()
+        self._states: list[tuple[str, str]] = []
+        self._ended_s: float | None = None
+        self.now = "collecting training pairs"
+        """In one line."""
+        self.candidate: str | None = None
+        self.promoted = False
+        self.verdict = ""
+        self.comparison: Comparison | None = None
+        self._share = 0.0
+        self._events: dict[str, float] = {}
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Until the story is over and a little longer; then sets ``stop``."""
+        while not stop.is_set():
+            try:
+                await self._look()
+            except (BrokerUnavailable, TransientError) as error:
+                self.now = f"{error}"  # a busy broker: it is asked again
+            if self._ended_s is not None and time.monotonic() - self._ended_s > _AFTERWARDS_S:
+                stop.set()
+            await asyncio.sleep(_LOOK_S)
+
+    def saw(self, recommendation: Mapping[str, Any]) -> None:
+        """A recommendation came out: the first of the new model begins the comparison, the first to somebody outside the canary's share
+        ends it."""
+        if self.candidate is None or recommendation["model_version"] != self.candidate:
+            return
+        new, share = self.candidate, self._share
+        if self.comparison is None:
+            self.comparison = Comparison(self._shop.shoppers, lambda user: in_canary(self._pseudonym(user), share, new))
+            self._note("serving", f"{new} serves {share:.0%} of the shoppers; what they buy is compared")
+        elif "everybody" not in self._events and not in_canary(recommendation["pseudonym"], share, new):
+            self.comparison.close()
+            self.promoted = True
+            self._note("everybody", f"{new} serves everybody")
+            self._ended_s = time.monotonic()
+
+    def summary(self) -> dict[str, Any]:
+        """For summary.json."""
+        told: dict[str, Any] = {"promoted": self.promoted, "version": self.candidate, "verdict": self.verdict, "seconds": self._events}
+        if self.comparison is not None:
+            result = self.comparison.outcome()
+            low, high = result.uplift_interval
+            told |= {
+                "new_model_rate": round(result.treated_rate, 5),
+                "first_model_rate": round(result.control_rate, 5),
+                "uplift_interval_95": [round(low, 5), round(high, 5)],
+                "new_model_sessions": result.treated_sessions,
+                "first_model_sessions": result.control_sessions,
+            }
+        return told
+
+    async def _look(self) -> None:
+        for told in await self._read_all(TRAINING_CONTROL):
+            step = (told["request_id"], told["state"])
+            if step not in self._states:
+                self._states.append(step)
+                self._step(told)
+        channels = await current_channels(self._settings, self._kafka, self._key)
+        canary, stable = channels.current("canary"), channels.current("stable")
+        if canary is not None and self.candidate is None:
+            self.candidate, self._share = canary.model_version, canary.canary_share
+            self._note("announced", f"{canary.model_version} is announced to {canary.canary_share:.0%} of the shoppers")
+        if canary is None and self.candidate is not None and self._ended_s is None:
+            if stable is not None and stable.model_version == self.candidate:
+                self._note("promoted", f"{self.candidate} is promoted: {stable.reason}")
+            elif "withdrawn" not in self._events:
+                self._note("withdrawn", f"{self.candidate} is withdrawn; the first model serves on")
+                self._ended_s = time.monotonic()
+        self._tell()
+
+    def _step(self, told: Mapping[str, Any]) -> None:
+        state, reason = told["state"], told["reason"]
+        if state == "requested":
+            self._note("requested", f"a round is asked for: {reason}")
+        elif state == "started":
+            self._note("training", "the round begins")
+        elif state in _ENDED:
+            self.verdict = told["verdict"] or reason
+            self._note(state, f"the round has {state}: {reason}; {told['verdict']}")
+            if told["model_version"] is None:
+                self._ended_s = time.monotonic()
+
+    def _tell(self) -> None:
+        told = self._stages.metrics("trainer")
+        step, steps = told.get("veilstream_trainer_step", 0.0), told.get("veilstream_trainer_steps", 0.0)
+        if self.comparison is not None and not self.promoted:
+            result = self.comparison.outcome()
+            low, high = result.uplift_interval
+            self.now = (
+                f"purchases per session {result.treated_rate:.3f} by {self.candidate}, {result.control_rate:.3f} by the first model "
+                f"({low:+.3f} to {high:+.3f})"
+            )
+        elif self._ended_s is not None:
+            self.now = "it is over"
+        elif self.candidate is not None:
+            self.now = f"the catalogue is encoded under {self.candidate}; the first model serves"
+        elif told.get("veilstream_trainer_training"):
+            left = told.get("veilstream_trainer_seconds_left", 0.0)
+            self.now = f"fine-tuning, step {step:.0f} of {steps:.0f}, {left:.0f} s left" if step else "a round begins"
+            if step and step >= steps:
+                self.now = "fitting and judging the new model"
+        else:
+            self.now = f"{told.get('veilstream_trainer_pairs_stored', 0):.0f} training pairs so far"
+
+    def _note(self, name: str, sentence: str) -> None:
+        self._events[name] = round(time.monotonic() - self._begin, 1)
+        self._say(sentence)
