@@ -32,7 +32,5 @@ def command(keep: bool, learn: bool, seconds: float | None, items: int, shoppers
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         demo = Demo(out, items, shoppers or (800 if learn else 400), seed, learn=learn)
         await demo.run(float("inf") if keep else seconds or (720.0 if learn else 50.0), stop)
-            float("inf") if keep else seconds or (720.0 if learn else 50.0), stop
-        )
 
     asyncio.run(main())
