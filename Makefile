@@ -32,8 +32,8 @@ $(PEERS): $(DEV) requirements-bench.lock
 	$(BIN)/python -m pip install --disable-pip-version-check --require-hashes -r requirements-bench.lock
 	@touch $@
 
-demo: $(RUN) ## Everything against a simulated shop, for three minutes at most (KEEP=1: until stopped)
-	$(BIN)/veilstream demo $(if $(KEEP),--keep)
+demo: $(RUN) ## Everything against a simulated shop, for three minutes at most (LEARN=1: until a model is promoted; KEEP=1: until stopped)
+	$(BIN)/veilstream demo $(if $(LEARN),--learn) $(if $(KEEP),--keep)
 
 check: $(DEV) ## Lint, types, fast tests
 	$(BIN)/ruff check .

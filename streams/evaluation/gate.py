@@ -85,8 +85,8 @@ def decide(candidate: Measurement, incumbent: Measurement, rule: GateRule) -> Ve
     remarks: list[str] = []
     if candidate.old is not None and incumbent.old is not None and len(candidate.old_users) >= rule.min_old_cases:
         differences["old slice"] = _difference(candidate.old, incumbent.old, candidate.old_users, rule.metric, rule)
-        before, after = (float(_of(of, rule.metric).mean()) for of in (incumbent.old, candidate.old))
-        against += _falls("old slice (forgetting)", after, before, rule.forgetting_tolerance)
+        before = float(_of(incumbent.old, rule.metric).mean())
+        against += _worse("old slice (forgetting)", differences["old slice"], before, rule.forgetting_tolerance)
     else:
         remarks.append(f"forgetting was not judged: {len(candidate.old_users)} cases in the old slice, {rule.min_old_cases} are needed")
     if against:
@@ -107,8 +107,8 @@ def _falls(name: str, candidate: float, incumbent: float, tolerance: float) -> l
 
 
 def _worse(name: str, change: Interval, incumbent: float, tolerance: float) -> list[str]:
-    """A segment is small and its mean uncertain: it falls where the mean is lower than is tolerated and the interval lies below
-    zero. Among many segments, one that is lower by chance alone must not stop every promotion."""
+    """A segment or the old slice is small and its mean uncertain: it falls where the mean is lower than is tolerated and the interval
+    lies below zero. Among many segments, one that is lower by chance alone must not stop every promotion."""
     if change.mean >= -tolerance * incumbent or change.high >= 0:
         return []
     return [f"{name}: falls by {_told(change)} from {incumbent:.4f}, more than the {tolerance:.0%} that is tolerated"]

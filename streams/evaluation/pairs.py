@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 
 from streams.evaluation.cases import Case, Part
@@ -54,6 +55,35 @@ def cases_of(
                 case = _case(user, visit, bought, dismissed, events, at_ms - bought_cooldown_ms, weights)
                 found += [case] if case.targets else []
     return sorted(found, key=lambda case: (case.at_ms, case.user))
+
+
+def unexposed(cases: Iterable[Case], pairs: Iterable[TrainingPair], *, window_ms: int) -> list[Case]:
+    """The cases among what the shopper had not been recommended: such items are excluded for both models that are compared, and what she
+    found alone among the others are the targets. A case without one is left out.
+
+    What is recommended is looked at, whatever it is; counted, it would speak for the model that recommended it. ``window_ms``: from a
+    recommendation to the pair that tells of it, at most. Where nothing was recommended the cases stay as they are.
+    """
+    shown: dict[str, list[tuple[int, str]]] = {}
+    alone: dict[tuple[str, str], list[int]] = {}
+    for pair in pairs:
+        if pair["rank"] is not None:
+            shown.setdefault(pair["pseudonym"], []).append((pair["occurred_at"], pair["item_id"]))
+        elif pair["reward"] > 0:
+            alone.setdefault((pair["pseudonym"], pair["item_id"]), []).append(pair["occurred_at"])
+    for own in shown.values():
+        own.sort()
+    found = []
+    for case in cases:
+        until_ms = case.at_ms + HOUR_MS
+        own = shown.get(case.user, [])
+        known = {item for _, item in own[: bisect_right(own, until_ms + window_ms, key=lambda entry: entry[0])]}
+        targets = frozenset(
+            item for item in case.targets - known if any(case.at_ms <= at_ms <= until_ms for at_ms in alone.get((case.user, item), ()))
+        )
+        if targets:
+            found.append(case._replace(targets=targets, excluded=case.excluded | known))
+    return found
 
 
 def _visits(pairs: Sequence[TrainingPair], window_ms: int) -> list[list[TrainingPair]]:

@@ -26,10 +26,11 @@ _ENDED = ("finished", "failed")
 SETTINGS = {
     # A shop whose day passes in 25 seconds learns from less, faster; and the bundled model does not know the half of its titles
     # that are Chinese, so it need not be kept close to.
-    "VEILSTREAM_TRAINING_MIN_PAIRS": "16000",
+    "VEILSTREAM_TRAINING_MIN_PAIRS": "40000",
     "VEILSTREAM_TRAINING_DRIFT_MIN": "1000000000",
     "VEILSTREAM_TRAINER_MINUTES": "1.5",
-    "VEILSTREAM_TRAINER_TEST_SHARE": "0.2",
+    "VEILSTREAM_TRAINER_TEST_SHARE": "0.3",
+    "VEILSTREAM_TRAINER_GATE_METRIC": "hit",
     "VEILSTREAM_TRAINER_BATCH_SIZE": "256",
     "VEILSTREAM_TRAINER_LEARNING_RATE": "0.001",
     "VEILSTREAM_TRAINER_DRIFT": "0.1",

@@ -10,7 +10,7 @@ import logging
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ from streams.trainer.dataset import training_set
 from streams.trainer.files import read_json, write_json
 from streams.trainer.judging import glance, judge, some
 from streams.trainer.rules import RoundRules
-from streams.trainer.slices import Split, split_by_time
+from streams.trainer.slices import Split, split_by_time, without_exposure
 from streams.trainer.world import Encode, ItemFacts, World, build_world
 from streams.wire.records import TrainingPair
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from encoders.training.progress import OnProgress
 
 log = logging.getLogger(__name__)
+_EXPOSED = "judged also by what had been recommended, which speaks for the model that serves: too little was found alone"
 _NO_GAIN = "no validation was better than the model as it was"
 
 
@@ -89,7 +90,7 @@ def run_round(folder: Path, base: Path, material: Material, rules: RoundRules, o
     split = _split(folder, material, rules)
     frozen = _frozen(folder / "data", lambda: _learnable(material, split, rules))
     validation = some(split.validation, rules.judge.glance)
-    judged_cases = [*validation, *(case for part in split[2:] for case in some(part, rules.judge.most))]
+    judged_cases = [*validation, *(case for part in (split.validation, split.test, split.old) for case in some(part, rules.judge.most))]
     world = build_world(
         material.items,
         material.pairs,
@@ -104,7 +105,9 @@ def run_round(folder: Path, base: Path, material: Material, rules: RoundRules, o
 def _split(folder: Path, material: Material, rules: RoundRules) -> Split:
     if len(material.pairs) == 0:
         raise ConfigurationError("there are no training pairs yet; let the shop run, or see whether the feedback stage does")
-    return split_by_time(material.pairs, rules.split, material.old)
+    whole = split_by_time(material.pairs, rules.split, material.old)
+    gate = rules.judge.gate
+    return without_exposure(whole, material.pairs, rules.split, min_cases=gate.min_cases, min_users=gate.min_users)
 
 
 def _learnable(material: Material, split: Split, rules: RoundRules) -> TrainingSet:
@@ -191,7 +194,9 @@ def _judged(
         found = judge(world, split, _by(new), _by(old), material.serving, rules.judge)
     verdict = found.verdict
     if told["best_step"] == 0:
-        verdict = type(verdict)(False, [_NO_GAIN, *verdict.reasons], verdict.differences, verdict.numbers)
+        verdict = replace(verdict, promote=False, reasons=[_NO_GAIN, *verdict.reasons])
+    if not split.alone and any(pair["rank"] is not None for pair in material.pairs):
+        verdict = replace(verdict, reasons=[*verdict.reasons, _EXPOSED])
     write_report(folder / "report", verdict, found.candidate, found.incumbent, versions=versions, fitted=(found.fitted, material.serving))
     numbers = found.verdict.numbers
     times = [example.at_ms for example in frozen.examples]

@@ -45,7 +45,12 @@ class RoundRules:
     def from_settings(cls, settings: Settings) -> RoundRules:
         """The rules under the product's settings."""
         return cls(
-            split=SplitRule(ProfileRules.from_settings(settings), settings.trainer_validation_share, settings.trainer_test_share),
+            split=SplitRule(
+                ProfileRules.from_settings(settings),
+                settings.trainer_validation_share,
+                settings.trainer_test_share,
+                round(settings.attribution_window_s * 1000),
+            ),
             judge=JudgeRule(
                 fit=FitRule(target_precision=settings.trainer_target_precision, target_volume=settings.trainer_target_volume),
                 gate=GateRule(

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from streams.evaluation.cases import Case, Part
-from streams.evaluation.pairs import HOUR_MS, cases_of
+from streams.evaluation.pairs import HOUR_MS, cases_of, unexposed
 from streams.learning.slices import Cuts, OldSlice, cuts
 from streams.profile.events import VIEW
 from streams.profile.history import merge
@@ -26,6 +26,8 @@ class SplitRule(NamedTuple):
     profile: ProfileRules
     validation: float = 0.1
     test: float = 0.1
+    attribution_ms: int = 0
+    """From a recommendation to the pair that tells of it, at most."""
 
 
 class Split(NamedTuple):
@@ -36,6 +38,8 @@ class Split(NamedTuple):
     validation: list[Case]
     test: list[Case]
     old: list[Case]
+    alone: bool = False
+    """Whether what validates and judges was found without a recommendation."""
 
 
 def lighten(pairs: Iterable[TrainingPair]) -> list[TrainingPair]:
@@ -69,6 +73,15 @@ def split_by_time(pairs: Sequence[TrainingPair], rule: SplitRule, old: OldSlice 
     for case in cases_of(pairs, bought_cooldown_ms=rule.profile.bought_cooldown_ms, weights=weights):
         getattr(found, where.slice_of(case.user, case.at_ms, old)).append(folded(case, rule.profile))
     return found
+
+
+def without_exposure(split: Split, pairs: Sequence[TrainingPair], rule: SplitRule, *, min_cases: int, min_users: int) -> Split:
+    """The same, with what was recommended left out of validation, test and old slice (see ``unexposed``), where enough cases are left."""
+    judged = [unexposed(cases, pairs, window_ms=rule.attribution_ms) for cases in split[2:5]]
+    test = judged[1]
+    if len(test) < min_cases or len({case.user for case in test}) < min_users:
+        return split
+    return split._replace(validation=judged[0], test=test, old=judged[2], alone=True)
 
 
 def folded(case: Case, rules: ProfileRules) -> Case:
