@@ -99,7 +99,7 @@ class Demo:
         learning: Learning | None = None
         with Screen(console, driver, account, shop) as screen:
             if self._learn:
-                learning = Learning(settings, kafka, stages, shop, account.pseudonymizer, driver.read_all, screen.say)
+                learning = Learning(settings, kafka, stages, shop, account, driver.read_all, screen.say)
                 driver.on_recommendation = learning.saw
                 screen.learning = learning
             watch = asyncio.create_task(learning.run(stop) if learning else stop.wait())

@@ -11,8 +11,8 @@ from streams.admin.announcing import current_channels
 from streams.errors import BrokerUnavailable, TransientError
 from streams.learning.canary import in_canary
 from streams.privacy.keys import load_model_verify_key
-from streams.privacy.pseudonym import Pseudonymizer
 from streams.settings import KafkaSettings, Settings
+from streams.simulator.accounting import Account, percentile
 from streams.simulator.groups import Comparison
 from streams.simulator.shop import Shop
 from streams.simulator.stages import StageProcesses
@@ -49,14 +49,15 @@ class Learning:
         kafka: KafkaSettings,
         stages: StageProcesses,
         shop: Shop,
-        pseudonymizer: Pseudonymizer,
+        account: Account,
         read_all: Callable[[str], Any],
         say: Callable[[str], None],
     ) -> None:
         """``read_all`` (async) gives every value of a topic; ``say`` is told each step once."""
         self._settings, self._kafka, self._stages, self._shop = settings, kafka, stages, shop
         self._key = load_model_verify_key(settings.keys_dir / "models.pub")
-        self._pseudonym = pseudonymizer.pseudonym
+        self._pseudonym = account.pseudonymizer.pseudonym
+        self._latencies = account.latencies_ms
         self._read_all, self._say = read_all, say
         self._begin = time.monotonic()
         self._states: list[tuple[str, str]] = []
@@ -69,6 +70,8 @@ class Learning:
         self.comparison: Comparison | None = None
         self._share = 0.0
         self._events: dict[str, float] = {}
+        self._answered: dict[str, int] = {"open": 0}
+        """Recommendations up to each event."""
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until the story is over and a little longer; then sets ``stop``."""
@@ -99,6 +102,13 @@ class Learning:
     def summary(self) -> dict[str, Any]:
         """For summary.json."""
         told: dict[str, Any] = {"promoted": self.promoted, "version": self.candidate, "verdict": self.verdict, "seconds": self._events}
+        parts = {"before_round": ("open", "requested"), "round": ("training", "finished"), "swap": ("announced", "serving")}
+        told["latency_ms"] = {
+            name: {"p50": percentile(own, 0.5), "p99": percentile(own, 0.99), "recommendations": len(own)}
+            for name, (first, last) in parts.items()
+            if first in self._answered and last in self._answered
+            for own in [self._latencies[self._answered[first] : self._answered[last]]]
+        }
         if self.comparison is not None:
             result = self.comparison.outcome()
             low, high = result.uplift_interval
@@ -166,4 +176,5 @@ class Learning:
 
     def _note(self, name: str, sentence: str) -> None:
         self._events[name] = round(time.monotonic() - self._begin, 1)
+        self._answered[name] = len(self._latencies)
         self._say(sentence)

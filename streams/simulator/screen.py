@@ -125,5 +125,8 @@ class Screen:
                     f"{learnt['new_model_rate']:.4f} by the new one, {learnt['first_model_rate']:.4f} by the first, while both served "
                     f"(difference {low:+.4f} to {high:+.4f}, 95 %)",
                 )
+            parts = learnt["latency_ms"]
+            told = ", ".join(f"{own['p50']} / {own['p99']} {name.replace('_', ' ')}" for name, own in parts.items())
+            table.add_row("latency then", f"p50 / p99 in ms: {told}")
         console.print(table)
         console.print(f"wrote {path}")
