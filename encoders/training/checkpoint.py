@@ -56,7 +56,9 @@ class Checkpoints:
         except BaseException:
             shutil.rmtree(part, ignore_errors=True)
             raise
-        for old in self._all()[self._keep :]:
+        # Later ones are of a training that was given up, or damaged: kept, they would push the good ones out.
+        mine = [path for path in self._all() if path.name <= target.name]
+        for old in [path for path in self._all() if path not in mine[: self._keep]]:
             shutil.rmtree(old)
         return target
 

@@ -53,10 +53,15 @@ def _request(reason: str, settings: Settings, kafka: KafkaSettings) -> int:
 def _round(settings: Settings, kafka: KafkaSettings) -> int:
     """In the child; the parent tells what came of it."""
     from streams.clock import SystemClock
-    from streams.trainer.work import do_round
+    from streams.errors import TransientError
+    from streams.trainer.work import TRY_AGAIN, do_round
     from streams.trainer.workshop import Workshop
 
-    do_round(settings, kafka, Workshop(settings.trainer_dir), SystemClock())
+    try:
+        do_round(settings, kafka, Workshop(settings.trainer_dir), SystemClock())
+    except TransientError as error:
+        click.echo(f"error: {error}", err=True)
+        return TRY_AGAIN
     return 0
 
 

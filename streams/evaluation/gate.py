@@ -34,6 +34,8 @@ class GateRule:
     coverage_tolerance: float = 0.1
     long_tail_tolerance: float = 0.1
     segment_tolerance: float = 0.1
+    volume_tolerance: float = 0.2
+    """Of the items a request that pass the threshold: a model must not gain by falling silent."""
     forgetting_tolerance: float = 0.05
     resamples: int = 2000
     seed: int = 0
@@ -77,6 +79,7 @@ def decide(candidate: Measurement, incumbent: Measurement, rule: GateRule) -> Ve
         )
     against += _falls("coverage", candidate.coverage, incumbent.coverage, rule.coverage_tolerance)
     against += _falls("long-tail share", candidate.long_tail, incumbent.long_tail, rule.long_tail_tolerance)
+    against += _falls("volume", candidate.volume, incumbent.volume, rule.volume_tolerance)
     for name, mask in incumbent.segments.items():
         owners = [user for user, own in zip(candidate.users, mask.tolist(), strict=True) if own]
         ours, theirs = (PerCase(*(column[mask] for column in of.values)) for of in (candidate, incumbent))

@@ -28,8 +28,8 @@ class CanaryRule:
     scale: float = 0.1
     """The size of difference that is looked for, in the reward's unit: finds this one soonest, others too. It changes the time it
     takes, not the validity."""
-    design_effect: float = 1.5
-    """By how much one shopper's recommendations resemble each other: variances are multiplied by it (Kish, Survey Sampling, 1965)."""
+    design_effect: float = 1.0
+    """Variances of single recommendations are multiplied by it (Kish, Survey Sampling, 1965); between shoppers they are measured."""
     min_each: int = 200
     """Recommendations of each model before anything is decided."""
     max_candidate: int = 50_000
@@ -45,10 +45,12 @@ class Arm(NamedTuple):
     """How many."""
     total: float = 0.0
     squares: float = 0.0
+    between: float | None = None
+    """Variance of the mean as shoppers differ, see ``between``; None: recommendations are independent."""
 
     def plus(self, rewards: Iterable[float]) -> Arm:
         """With more rewards. Raises ValueError for one that is not finite: it would spoil the sums for good."""
-        size, total, squares = self
+        size, total, squares, _ = self
         for reward in rewards:
             if not isfinite(reward):
                 raise ValueError("a reward must be a finite number")
@@ -65,6 +67,28 @@ class Arm(NamedTuple):
         if self.size < 2:
             return 0.0
         return max(0.0, (self.squares - self.total * self.total / self.size) / (self.size - 1))
+
+
+CLUSTERS = 128
+_LEAST_CLUSTERS = 20
+
+
+def cluster_of(pseudonym: str) -> int:
+    """Shoppers are drawn, not recommendations, so the variance is taken between shoppers: in ``CLUSTERS`` groups by hash, which bounds
+    what has to be kept."""
+    return int.from_bytes(blake2b(pseudonym.encode(), digest_size=2, person=b"vs.cluster").digest(), "big") % CLUSTERS
+
+
+def between(clusters: Iterable[tuple[int, float]]) -> float:
+    """The variance of Σ totals / Σ sizes over clusters of (size, total of rewards), by linearization of the ratio (Cochran, Sampling
+    Techniques, 1977, section 9A.4); infinite with fewer than 20 clusters."""
+    known = [(size, total) for size, total in clusters if size]
+    if len(known) < _LEAST_CLUSTERS:
+        return inf
+    count = sum(size for size, _ in known)
+    mean = sum(total for _, total in known) / count
+    apart = sum((total - mean * size) ** 2 for size, total in known)
+    return apart * len(known) / (len(known) - 1) / count**2
 
 
 class Outcome(NamedTuple):
@@ -111,7 +135,9 @@ def _radius(incumbent: Arm, candidate: Arm, rule: CanaryRule) -> float:
     mixture √(V / (V + τ²)) · exp(τ² d² / (2 V (V + τ²))) of likelihood ratios reaches 1/α (Johari et al., equation 9)."""
     if min(incumbent.size, candidate.size) < 2:
         return inf
-    spread = rule.design_effect * (incumbent.variance / incumbent.size + candidate.variance / candidate.size)
+    spread = sum(max(rule.design_effect * arm.variance / arm.size, arm.between or 0.0) for arm in (incumbent, candidate))
+    if spread == inf:
+        return inf
     if spread == 0.0:
         # All rewards alike, in both: nothing is known of how they vary.
         return inf

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from streams.learning.canary import Arm, CanaryRule, Outcome, compare
+from streams.learning.canary import Arm, CanaryRule, Outcome, between, cluster_of, compare
 from streams.trainer.propensity import Seen
 from streams.wire.records import Feedback
 
@@ -23,8 +23,10 @@ class Tally:
     since_ms: int = 0
     """When the canary was announced."""
     arms: dict[str, Arm] = field(default_factory=dict)
-    open: dict[int, tuple[str, str, float]] = field(default_factory=dict)
-    """By partition: the recommendation whose items are coming, its model, its reward so far."""
+    clusters: dict[str, dict[int, tuple[int, float]]] = field(default_factory=dict)
+    """By model and group of shoppers: how many recommendations, and their rewards added up."""
+    open: dict[int, tuple[str, str, float, int]] = field(default_factory=dict)
+    """By partition: the recommendation whose items are coming, its model, its reward so far, its shopper's group."""
     seen: dict[int, Seen] = field(default_factory=dict)
     """By rank."""
 
@@ -32,7 +34,7 @@ class Tally:
         """Begin to compare two versions; nothing changes where they are being compared already."""
         if (incumbent, candidate, since_ms) != (self.incumbent, self.candidate, self.since_ms):
             self.incumbent, self.candidate, self.since_ms = incumbent, candidate, since_ms
-            self.arms, self.open = {}, {}
+            self.arms, self.clusters, self.open = {}, {}, {}
 
     def add(self, partition: int, feedback: Iterable[tuple[int, Feedback]]) -> None:
         """A partition's records with the broker's times, milliseconds, in order. Rewards from before the announcement do not count: then
@@ -46,26 +48,35 @@ class Tally:
                 continue
             known = self.open.get(partition)
             if known is not None and known[0] == record["recommendation_id"]:
-                self.open[partition] = (known[0], known[1], known[2] + record["reward"])
+                self.open[partition] = (known[0], known[1], known[2] + record["reward"], known[3])
                 continue
             if known is not None:
                 self._close(known)
-            self.open[partition] = (record["recommendation_id"], record["model_version"], record["reward"])
+            cluster = cluster_of(record["pseudonym"])
+            self.open[partition] = (record["recommendation_id"], record["model_version"], record["reward"], cluster)
 
     def outcome(self, now_ms: int, rule: CanaryRule) -> Outcome | None:
         """What is to be done; None where no canary is served."""
         if not self.candidate:
             return None
-        return compare(self.arms.get(self.incumbent, Arm()), self.arms.get(self.candidate, Arm()), now_ms - self.since_ms, rule)
+        return compare(self._arm(self.incumbent), self._arm(self.candidate), now_ms - self.since_ms, rule)
 
-    def _close(self, known: tuple[str, str, float]) -> None:
-        self.arms[known[1]] = self.arms.get(known[1], Arm()).plus([known[2]])
+    def _arm(self, version: str) -> Arm:
+        return self.arms.get(version, Arm())._replace(between=between(self.clusters.get(version, {}).values()))
+
+    def _close(self, known: tuple[str, str, float, int]) -> None:
+        _, version, reward, cluster = known
+        self.arms[version] = self.arms.get(version, Arm()).plus([reward])
+        own = self.clusters.setdefault(version, {})
+        size, total = own.get(cluster, (0, 0.0))
+        own[cluster] = (size + 1, total + reward)
 
     def dump(self) -> dict[str, Any]:
         """For the store."""
         return {
             "versions": [self.incumbent, self.candidate, self.since_ms],
-            "arms": {version: list(arm) for version, arm in self.arms.items()},
+            "arms": {version: list(arm[:3]) for version, arm in self.arms.items()},
+            "clusters": {version: [[cluster, *sums] for cluster, sums in own.items()] for version, own in self.clusters.items()},
             "open": [[partition, *known] for partition, known in self.open.items()],
             "seen": [[rank, *of] for rank, of in self.seen.items()],
         }
@@ -81,6 +92,7 @@ class Tally:
             candidate,
             since_ms,
             {version: Arm(*arm) for version, arm in told["arms"].items()},
-            {partition: (recommendation, version, reward) for partition, recommendation, version, reward in told["open"]},
+            {version: {cluster: (size, total) for cluster, size, total in own} for version, own in told["clusters"].items()},
+            {partition: (known, version, reward, cluster) for partition, known, version, reward, cluster in told["open"]},
             {rank: Seen(*of) for rank, *of in told["seen"]},
         )

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 
-from streams.evaluation.cases import Case, Fitted
+from streams.evaluation.cases import Case, Catalogue, Fitted
 from streams.evaluation.fit import FitRule, fit
 from streams.evaluation.gate import GateRule, Verdict, decide
 from streams.evaluation.measure import Measurement, measure
@@ -14,6 +14,9 @@ from streams.evaluation.metrics import hits, per_case
 from streams.evaluation.score import rank
 from streams.trainer.slices import Split
 from streams.trainer.world import Encode, World
+
+_VOLUME_TOLERANCE = 0.05
+"""Within it the threshold stays."""
 
 
 @dataclass(frozen=True)
@@ -49,10 +52,25 @@ def judge(world: World, split: Split, candidate: Encode, incumbent: Encode, curr
     """Both models are given the same cases; the incumbent is served as ``current`` says, the candidate as fitted to it."""
     validation, test, old = (some(cases, rule.most) for cases in (split.validation, split.test, split.old))
     new = world.catalogue(candidate, [*validation, *test, *old])
+    before = world.catalogue(incumbent, [*validation, *test, *old])
     fitted = fit(validation, new, current, rule.fit)
+    if rule.fit.target_precision is None and rule.fit.target_volume is None:
+        fitted = _as_talkative(validation, new, before, fitted, current, rule.fit)
     ours = measure(test, new, fitted, count=rule.fit.count, old=old)
-    theirs = measure(test, world.catalogue(incumbent, [*test, *old]), current, count=rule.fit.count, old=old)
+    theirs = measure(test, before, current, count=rule.fit.count, old=old)
     return Judgement(decide(ours, theirs, rule.gate), ours, theirs, fitted)
+
+
+def _as_talkative(cases: Sequence[Case], new: Catalogue, before: Catalogue, fitted: Fitted, current: Fitted, rule: FitRule) -> Fitted:
+    """The threshold with which the candidate lets as many items pass as the incumbent does, where its scores are spread otherwise: cosines
+    of another model, the same threshold means another share of them."""
+    if len(cases) < rule.min_cases:
+        return fitted
+    wanted = measure(cases, before, current, count=rule.count).volume
+    if wanted <= 0 or abs(measure(cases, new, fitted, count=rule.count).volume - wanted) <= _VOLUME_TOLERANCE * wanted:
+        return fitted
+    same = replace(rule, half_lives_days=(fitted.half_life_days,), weights=(fitted.popularity_weight,), target_volume=wanted)
+    return fit(cases, new, fitted, same)
 
 
 def glance(world: World, cases: Sequence[Case], encode: Encode, fitted: Fitted, count: int) -> float:

@@ -113,7 +113,7 @@ def _split(folder: Path, material: Material, rules: RoundRules) -> Split:
 def _learnable(material: Material, split: Split, rules: RoundRules) -> TrainingSet:
     made = training_set(
         split.train,
-        material.pairs,
+        [pair for pair in material.pairs if pair["occurred_at"] < split.cuts.validation_from_ms],
         {item: facts.text for item, facts in material.items.items()},
         half_life_ms=material.serving.half_life_days * DAY_MS,
         propensity=material.propensity,

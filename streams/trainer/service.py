@@ -25,7 +25,7 @@ from streams.trainer.kafka import send_control
 from streams.trainer.metrics import TrainerMetrics
 from streams.trainer.requests import answer
 from streams.trainer.store import PairStore
-from streams.trainer.work import bounds
+from streams.trainer.work import TRY_AGAIN, bounds
 from streams.trainer.workshop import Workshop
 
 log = logging.getLogger(__name__)
@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 _LOOK_S = 1.0
 _CANARY_S = 10.0
 _GRACE_S = 3.0
+_AGAIN_S = 30.0
 _ATTEMPTS = 3
 """A round whose process was killed so often is given up."""
 
@@ -50,6 +51,8 @@ class TrainerService:
         self._metrics = TrainerMetrics(registry)
         self._ready = False
         self._begin_anew = False
+        self._undecided = True
+        """Whether a canary is served; taken for granted until the topic has told."""
         self._http = StatusServer(
             registry,
             host=settings.metrics_host,
@@ -87,7 +90,8 @@ class TrainerService:
                 await self._retried(stop, lambda: self._conclude(intake, store))
             elif self._shop.request is not None:
                 await self._retried(stop, lambda: self._child(stop))
-            elif intake.requests and intake.caught_up:
+            elif intake.requests and intake.caught_up and not self._undecided:
+                # A model that came now would take the place of the canary, which then nothing could ever decide.
                 await self._retried(stop, lambda: self._begin(intake.requests[0], store))
             else:
                 await _wait(stop, _LOOK_S)
@@ -129,6 +133,10 @@ class TrainerService:
             self._begin_anew = False
             self._shop.restart()
             self._shop.note(attempts=0)
+        elif child.returncode == TRY_AGAIN and self._shop.outcome is None:
+            self._shop.note(attempts=attempts - 1)
+            log.warning("the round waits: see the message before; it goes on where it was")
+            await _wait(stop, _AGAIN_S)
         elif stop.is_set() and self._shop.outcome is None:
             self._shop.note(attempts=attempts - 1)  # we stopped it ourselves
         elif self._shop.outcome is None and attempts >= _ATTEMPTS:
@@ -142,8 +150,14 @@ class TrainerService:
             await _wait(stop, _CANARY_S)
 
     async def _look_at_canary(self, intake: Intake, store: PairStore) -> None:
-        served = incumbent_of(await self._announcer.channels())
-        if served is None:
+        channels = await self._announcer.channels()
+        stable, canary = channels.current("stable"), channels.current("canary")
+        if canary is not None and stable is not None and canary.model_version == stable.model_version:
+            await self._announcer.end_canary(canary.model_version, "promoted")  # a kill came between the two announcements
+            canary = None
+        self._undecided = canary is not None
+        served = incumbent_of(channels)
+        if canary is None or served is None:
             return
         incumbent, candidate, since_ms = served
         intake.tally.watch(incumbent, candidate, since_ms)
@@ -159,6 +173,7 @@ class TrainerService:
         elif outcome.action != "go on":
             log.info("%s is withdrawn: %s", candidate, outcome.reason)
             await self._announcer.end_canary(candidate, outcome.reason)
+        self._undecided = outcome.action == "go on"
 
     async def _retried(self, stop: asyncio.Event, act: Callable[[], Awaitable[None]]) -> None:
         """A broker or store that is away for a while, or a full disk, ends nothing."""
@@ -174,9 +189,17 @@ async def conclude(settings: Settings, kafka: KafkaSettings, shop: Workshop, ann
     """Announce a round's version, tell its end, keep its report. Interrupted, it is done again, to the same effect."""
     request, outcome = shop.request or {}, shop.outcome or {}
     version = outcome.get("version")
-    if version is not None:
-        await announcer.put(version, outcome["verdict"], share=settings.trainer_canary_share)
-        store.advance({}, {"learnt_until": outcome["data_to"]})
+    if version is not None and not outcome.get("announced"):
+        stable = (await announcer.channels()).current("stable")
+        if stable is not None and stable.model_version not in (outcome["parent"], version):
+            reason = f"{stable.model_version} serves meanwhile, and the new model was judged beside {outcome['parent']}"
+            outcome = {**outcome, "state": "failed", "reason": reason, "version": None}
+            version = None
+        else:
+            await announcer.put(version, outcome["verdict"], share=settings.trainer_canary_share)
+            store.advance({}, {"learnt_until": outcome["data_to"]})
+            outcome = {**outcome, "announced": True}
+        shop.end(outcome)  # what comes after it may be done again, this must not: the canary may be decided by then
     told = answer(
         request,
         "finished" if outcome["state"] == "finished" else "failed",

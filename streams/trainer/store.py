@@ -17,6 +17,7 @@ from typing import NamedTuple
 import msgspec
 
 from streams.errors import TransientError
+from streams.learning.slices import OldSlice
 from streams.trainer.slices import lighten
 from streams.wire.records import TrainingPair
 
@@ -130,10 +131,19 @@ class PairStore:
         self._db.executemany(_ADVANCE, [(topic, part, following) for (topic, part), following in offsets.items()])
 
     def _prune(self) -> None:
-        self._db.execute("DELETE FROM pairs WHERE at_ms < (SELECT max(at_ms) FROM pairs) - ?", (self._bounds.age_ms,))
+        """The old slice stays: without it forgetting could no longer be seen."""
+        chosen = self.state("old_slice")
+        old = OldSlice(*chosen) if chosen is not None else None  # type: ignore[misc]
+        self._db.create_function("is_old", 2, lambda user, at_ms: old is not None and old.holds(user, at_ms), deterministic=True)
+        self._db.execute(
+            "DELETE FROM pairs WHERE at_ms < (SELECT max(at_ms) FROM pairs) - ? AND NOT is_old(pseudonym, at_ms)", (self._bounds.age_ms,)
+        )
         over = int(self._db.execute("SELECT count(*) FROM pairs").fetchone()[0]) - self._bounds.most
         if over > 0:
-            self._db.execute("DELETE FROM pairs WHERE seq IN (SELECT seq FROM pairs ORDER BY at_ms, seq LIMIT ?)", (over,))
+            self._db.execute(
+                "DELETE FROM pairs WHERE seq IN (SELECT seq FROM pairs WHERE NOT is_old(pseudonym, at_ms) ORDER BY at_ms, seq LIMIT ?)",
+                (over,),
+            )
 
 
 def _open(path: Path) -> sqlite3.Connection:

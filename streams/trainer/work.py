@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import time
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from streams.admin.announcing import current_channels
 from streams.clock import Clock
-from streams.errors import VeilstreamError
+from streams.errors import TransientError, VeilstreamError
 from streams.evaluation.cases import Fitted
 from streams.learning.slices import OldSlice
 from streams.models.fetching import fetch_announced
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 _TELL_S = 1.0
+TRY_AGAIN = 75
+"""Exit code of a round's process that something temporary stopped (EX_TEMPFAIL): what is done by then is kept."""
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Base(NamedTuple):
@@ -54,16 +58,23 @@ def bounds(settings: Settings) -> Bounds:
 def do_round(
     settings: Settings, kafka: KafkaSettings, shop: Workshop, clock: Clock, on_progress: Callable[[Progress], None] | None = None
 ) -> dict[str, Any]:
-    """Train, judge, publish; the outcome, which is in the workshop then. Whatever fails becomes an outcome with its reason: the old model
-    serves on. Only a kill leaves no outcome, and the round is gone on with."""
+    """Train, judge, publish; the outcome, which is in the workshop then. Whatever fails for good becomes an outcome with its reason: the
+    old model serves on. A kill leaves no outcome, and the round is gone on with; so does what is temporary.
+
+    Raises TransientError where broker or store are away or the disk is full.
+    """
     with shop.working():
         if shop.request is None or shop.outcome is not None:
             return shop.outcome or {}  # whom we waited for has ended it
         try:
             outcome = _done(settings, kafka, shop, clock, on_progress)
+        except TransientError:
+            raise
         except VeilstreamError as error:
             outcome = {"state": "failed", "reason": str(error)}
         except OSError as error:
+            if error.errno in _FULL:
+                raise TransientError(f"the disk of {shop.root} is full; free some space, the round then goes on where it was") from error
             outcome = {
                 "state": "failed",
                 "reason": f"{error.strerror or type(error).__name__}; free some space or look at {shop.root}'s rights",

@@ -68,7 +68,7 @@ class Workshop:
 
     def begin(self, request: Mapping[str, Any], *, up_to: int) -> None:
         """``up_to``: number of the newest pair that belongs to it."""
-        shutil.rmtree(self.round, ignore_errors=True)
+        self._clear()
         write_json(self.round / "request.json", {**request, "up_to": up_to, "attempts": 0})
 
     def note(self, **changes: Any) -> None:
@@ -95,5 +95,13 @@ class Workshop:
                 shutil.copyfile(self.round / name, kept / name)
         if (self.round / "report").is_dir():
             shutil.copytree(self.round / "report", kept / "report", dirs_exist_ok=True)
-        shutil.rmtree(self.round)
+        self._clear()
         return kept
+
+    def _clear(self) -> None:
+        """All of the round at once: one that is half deleted would be taken for one that is not concluded."""
+        gone = self.root / ".round-gone"
+        shutil.rmtree(gone, ignore_errors=True)
+        if self.round.exists():
+            self.round.rename(gone)
+            shutil.rmtree(gone, ignore_errors=True)

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.evaluation.pairs import HOUR_MS, cases_of
+from streams.evaluation.pairs import HOUR_MS, cases_of, unexposed
 
 DAY_MS = 24 * HOUR_MS
 
@@ -89,3 +89,44 @@ def test_cases_are_ordered_and_their_targets_could_be_recommended(drawn: list[tu
         assert {(case.user, item) for item in case.targets} <= positive
     everything = cases_of(pairs)
     assert found == [case for case in everything if case.at_ms >= since * HOUR_MS], "a later start changes nothing that comes after it"
+
+
+def test_what_was_recommended_is_neither_a_target_nor_in_the_way() -> None:
+    shown = {"rank": 3, "recommendation_id": "r", "model_version": "m"}
+    pairs = [
+        {**pair("early", DAY_MS, outcome="shown", reward=0.0), **shown},
+        pair("alone", 10 * DAY_MS),
+        {**pair("followed", 10 * DAY_MS), **shown},
+        pair("shown meanwhile", 10 * DAY_MS),
+        {**pair("shown meanwhile", 10 * DAY_MS + 2 * HOUR_MS, outcome="shown", reward=0.0), **shown},
+        {**pair("later", 11 * DAY_MS, outcome="shown", reward=0.0), **shown},
+        {**pair("alone", 10 * DAY_MS, user="u2"), **shown},
+    ]
+    cases = cases_of(pairs)
+    assert [sorted(case.targets) for case in cases] == [["alone", "followed", "shown meanwhile"], ["alone"]]
+    (case,) = unexposed(cases, pairs, window_ms=HOUR_MS)
+    assert case.targets == {"alone"}
+    assert case.excluded == {"early", "followed", "shown meanwhile"}
+
+
+@given(moments)
+def test_without_recommendations_every_case_stays_as_it_is(drawn: list[tuple[str, str, int, float]]) -> None:
+    pairs = [pair(item, hours * HOUR_MS, user=user, reward=reward) for user, item, hours, reward in drawn]
+    cases = cases_of(pairs)
+    assert unexposed(cases, pairs, window_ms=HOUR_MS) == cases
+
+
+@given(moments, st.lists(st.booleans(), max_size=30))
+def test_targets_and_exclusions_never_meet(drawn: list[tuple[str, str, int, float]], recommended: list[bool]) -> None:
+    ranks = [0 if flag else None for flag in recommended] + [None] * len(drawn)
+    pairs = [
+        {**pair(item, hours * HOUR_MS, user=user, reward=reward), "rank": rank}
+        for (user, item, hours, reward), rank in zip(drawn, ranks, strict=False)
+    ]
+    cases = {(case.user, case.at_ms): case for case in cases_of(pairs)}
+    for case in unexposed(cases.values(), pairs, window_ms=HOUR_MS):
+        before = cases[case.user, case.at_ms]
+        assert case.targets
+        assert case.targets <= before.targets
+        assert case.excluded >= before.excluded
+        assert not case.targets & case.excluded

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.learning.canary import Arm, CanaryRule, compare, in_canary
+from streams.learning.canary import CLUSTERS, Arm, CanaryRule, between, cluster_of, compare, in_canary
 
 RULE = CanaryRule(design_effect=1.0, min_each=200, max_candidate=4000)
 BATCH = 100
@@ -120,3 +120,41 @@ def test_the_design_effect_widens_the_interval() -> None:
     arm = Arm().plus([0.0, 1.0] * 500)
     narrow, wide = (compare(arm, arm, 0, replace(RULE, design_effect=effect)) for effect in (1.0, 2.0))
     assert wide.high > 1.3 * narrow.high
+
+
+def test_shoppers_who_differ_much_do_not_pass_for_evidence() -> None:
+    """150 canaries of two equal models: 600 shoppers with habits of their own, a few of them busy, looked at 30 times. Taken for
+    independent, their recommendations would decide in more than a quarter of them."""
+    generator = np.random.default_rng(9)
+    wrong = {True: 0, False: 0}
+    for _ in range(150):
+        habit, busy = generator.beta(0.4, 3.6, 600), generator.lognormal(0.0, 1.0, 600)
+        new, cluster = generator.random(600) < 0.3, generator.integers(0, CLUSTERS, 600)
+        decided = {True: False, False: False}
+        sums = np.zeros((2, CLUSTERS, 2))
+        for _ in range(30):
+            told = generator.poisson(busy)
+            earned = generator.binomial(told, habit)
+            np.add.at(sums, (new.astype(int), cluster), np.stack([told, earned], axis=1))
+            for clustered in decided:
+                arms = []
+                for own in sums:
+                    size, total = (float(value) for value in own.sum(axis=0))
+                    arms.append(Arm(int(size), total, total, between((int(n), float(t)) for n, t in own) if clustered else None))
+                decided[clustered] |= compare(arms[0], arms[1], 0, RULE).action in ("promote", "roll back")
+        for clustered, found in decided.items():
+            wrong[clustered] += found
+    assert wrong[True] <= 150 * 0.07
+    assert wrong[False] > 150 * 0.2
+
+
+@given(st.lists(st.text(max_size=8), min_size=1, max_size=50))
+def test_a_shopper_is_always_in_the_same_cluster(pseudonyms: list[str]) -> None:
+    assert all(0 <= cluster_of(pseudonym) < CLUSTERS for pseudonym in pseudonyms)
+    assert [cluster_of(pseudonym) for pseudonym in pseudonyms] == [cluster_of(pseudonym) for pseudonym in pseudonyms]
+
+
+def test_too_few_clusters_decide_nothing() -> None:
+    assert between([(10, 1.0)] * 19 + [(0, 0.0)] * 50) == float("inf")
+    arm = Arm().plus([0.0, 1.0] * 500)._replace(between=float("inf"))
+    assert compare(arm, Arm().plus([1.0] * 999 + [0.9]), 0, RULE).action == "go on"

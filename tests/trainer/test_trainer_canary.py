@@ -16,11 +16,13 @@ from streams.trainer.requests import answer, pending, request
 RULE = CanaryRule(min_each=50)
 
 
-def feedback(recommendation: str, version: str, reward: float, rank: int = 0, outcome: str = "purchase") -> dict[str, Any]:
+def feedback(
+    recommendation: str, version: str, reward: float, rank: int = 0, outcome: str = "purchase", user: str = "k1.u"
+) -> dict[str, Any]:
     return {
         "feedback_id": f"{recommendation}{rank}",
         "recommendation_id": recommendation,
-        "pseudonym": "k1.u",
+        "pseudonym": user,
         "item_id": f"i{rank}",
         "rank": rank,
         "policy": "behaviour",
@@ -42,7 +44,7 @@ def stream(seed: int, count: int, better: float) -> list[tuple[int, Any]]:
         version, level = ("new", 0.2 + better) if number % 2 else ("old", 0.2)
         for rank in range(2):
             hit = float(random.random() < level)
-            found.append((1000 + number, feedback(f"r{number}", version, hit, rank, "purchase" if hit else "ignored")))
+            found.append((1000 + number, feedback(f"r{number}", version, hit, rank, "purchase" if hit else "ignored", f"k1.{number // 4}")))
     return found
 
 
@@ -69,7 +71,7 @@ def test_one_recommendation_is_one_reward() -> None:
     tally.watch("old", "new", 500)
     tally.add(0, [(600, feedback("a", "new", 0.5)), (600, feedback("a", "new", 1.0, 1)), (600, feedback("b", "new", 0.0))])
     tally.add(1, [(600, feedback("c", "old", 1.0)), (600, feedback("d", "other", 1.0))])
-    assert tally.arms["new"] == (1, 1.5, 2.25), "b may have more items to come"
+    assert tally.arms["new"] == (1, 1.5, 2.25, None), "b may have more items to come"
     assert "other" not in tally.arms
 
 

@@ -11,7 +11,7 @@ from streams.evaluation.pairs import cases_of
 from streams.profile.rules import ProfileRules
 from streams.trainer.dataset import training_set
 from streams.trainer.propensity import Seen, propensities
-from streams.trainer.slices import SplitRule, lighten, old_slice, split_by_time
+from streams.trainer.slices import SplitRule, lighten, old_slice, split_by_time, without_exposure
 from streams.trainer.world import build_world
 from tests.support.trainer_world import DAY_MS, START_MS, pair, shop_items, shop_pairs
 
@@ -91,3 +91,20 @@ def test_the_world_knows_only_what_was_before() -> None:
     expected = np.bincount([rows[p["item_id"]] for p in pairs if p["occurred_at"] < at_ms], minlength=len(rows))
     assert world.popularity.at(at_ms) == pytest.approx(expected, rel=1e-3)
     assert world.interactions.sum() == sum(p["occurred_at"] < split.cuts.validation_from_ms for p in pairs)
+
+
+def test_the_judging_slices_leave_out_what_was_recommended_where_enough_is_left() -> None:
+    pairs = shop_pairs()
+    whole = split_by_time(pairs, RULE, old_slice(pairs))
+    recommended = [{**p, "rank": 0} if n % 8 == 0 else p for n, p in enumerate(pairs)]
+    split = split_by_time(recommended, RULE, old_slice(pairs))
+    left = without_exposure(split, recommended, RULE, min_cases=5, min_users=2)
+    assert left.alone
+    assert left.train == whole.train, "what is learnt from stays"
+    assert 5 <= len(left.test) < len(whole.test)
+    found_alone = {(p["pseudonym"], p["item_id"]) for p in recommended if p["rank"] is None}
+    assert all((case.user, item) in found_alone for case in left.test for item in case.targets)
+    many = len(whole.test) + 1
+    assert without_exposure(split, recommended, RULE, min_cases=many, min_users=2) == split
+    assert without_exposure(split, recommended, RULE, min_cases=5, min_users=many) == split
+    assert without_exposure(whole, pairs, RULE, min_cases=5, min_users=2)[:5] == whole[:5]
