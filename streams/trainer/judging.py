@@ -17,6 +17,7 @@ from streams.trainer.world import Encode, World
 
 _VOLUME_TOLERANCE = 0.05
 """Within it the threshold stays."""
+_VOLUME_CASES = 20
 
 
 @dataclass(frozen=True)
@@ -53,23 +54,25 @@ def judge(world: World, split: Split, candidate: Encode, incumbent: Encode, curr
     validation, test, old = (some(cases, rule.most) for cases in (split.validation, split.test, split.old))
     new = world.catalogue(candidate, [*validation, *test, *old])
     before = world.catalogue(incumbent, [*validation, *test, *old])
-    fitted = fit(validation, new, current, rule.fit)
+    fitted, gate = fit(validation, new, current, rule.fit), rule.gate
     if rule.fit.target_precision is None and rule.fit.target_volume is None:
         fitted = _as_talkative(validation, new, before, fitted, current, rule.fit)
+    else:
+        gate = replace(gate, volume_tolerance=1.0)  # how much is recommended is what the target says, not what it was
     ours = measure(test, new, fitted, count=rule.fit.count, old=old)
     theirs = measure(test, before, current, count=rule.fit.count, old=old)
-    return Judgement(decide(ours, theirs, rule.gate), ours, theirs, fitted)
+    return Judgement(decide(ours, theirs, gate), ours, theirs, fitted)
 
 
 def _as_talkative(cases: Sequence[Case], new: Catalogue, before: Catalogue, fitted: Fitted, current: Fitted, rule: FitRule) -> Fitted:
     """The threshold with which the candidate lets as many items pass as the incumbent does, where its scores are spread otherwise: cosines
     of another model, the same threshold means another share of them."""
-    if len(cases) < rule.min_cases:
+    if len(cases) < _VOLUME_CASES:
         return fitted
     wanted = measure(cases, before, current, count=rule.count).volume
     if wanted <= 0 or abs(measure(cases, new, fitted, count=rule.count).volume - wanted) <= _VOLUME_TOLERANCE * wanted:
         return fitted
-    same = replace(rule, half_lives_days=(fitted.half_life_days,), weights=(fitted.popularity_weight,), target_volume=wanted)
+    same = replace(rule, half_lives_days=(fitted.half_life_days,), weights=(fitted.popularity_weight,), target_volume=wanted, min_cases=1)
     return fit(cases, new, fitted, same)
 
 

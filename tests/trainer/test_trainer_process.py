@@ -189,7 +189,7 @@ def test_a_request_becomes_a_canary_and_then_stable_through_kills(shop: Shop) ->
     kept.close()
 
     records = [
-        feedback(f"r{n}-{version}", version, float(n % 10 < hits), 0)
+        feedback(f"r{n}-{version}", version, float(n % 10 < hits), 0, user=f"k1.{n // 3}")
         for n in range(300)
         for version, hits in ((manifest.parent, 2), (manifest.model_version, 7))
     ]
