@@ -143,6 +143,9 @@ class Settings(BaseSettings):
         1.0, ge=0, description="How strongly a model is held to the one before it; less where that one knows little of the shop's words."
     )
     trainer_checkpoint_minutes: float = Field(2.0, gt=0, description="How often a round's checkpoint is saved, minutes.")
+    trainer_processes: int = Field(
+        1, ge=1, description="Processes that share a round's fine-tuning (torchrun): one a GPU, or parts of the cores."
+    )
     trainer_threads: int = Field(0, ge=0, description="Threads of a round; 0: as many as torch takes.")
     trainer_validation_share: float = Field(0.1, gt=0, lt=0.5, description="Share of the pairs, by time, that parameters are fitted to.")
     trainer_test_share: float = Field(0.1, gt=0, lt=0.5, description="Share of the pairs, the newest, by which a model is judged.")

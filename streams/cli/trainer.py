@@ -54,9 +54,13 @@ def _round(settings: Settings, kafka: KafkaSettings) -> int:
     """In the child; the parent tells what came of it."""
     from streams.clock import SystemClock
     from streams.errors import TransientError
+    from streams.trainer.together import is_first, join
     from streams.trainer.work import TRY_AGAIN, do_round
     from streams.trainer.workshop import Workshop
 
+    if not is_first():
+        join(Workshop(settings.trainer_dir))
+        return 0
     try:
         do_round(settings, kafka, Workshop(settings.trainer_dir), SystemClock())
     except TransientError as error:

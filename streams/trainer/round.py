@@ -24,6 +24,7 @@ from streams.trainer.files import read_json, write_json
 from streams.trainer.judging import glance, judge, some
 from streams.trainer.rules import RoundRules
 from streams.trainer.slices import Split, split_by_time, without_exposure
+from streams.trainer.together import invite, size
 from streams.trainer.world import Encode, ItemFacts, World, build_world
 from streams.wire.records import TrainingPair
 
@@ -157,10 +158,12 @@ def _finetuned(
         found: dict[str, Any] = told
         return found
     shutil.rmtree(folder / "model", ignore_errors=True)
+    config = rules.finetune_config(material.newest_from_ms)
+    invite(folder, base, config)
     result = finetune(
         base,
         frozen,
-        rules.finetune_config(material.newest_from_ms),
+        config,
         folder / "model",
         checkpoints=folder / "checkpoints",
         validate=lambda encode: glance(world, validation, encode, material.serving, rules.judge.fit.count),
@@ -169,6 +172,7 @@ def _finetuned(
     for refused in result.refused_checkpoints:
         log.warning("a checkpoint was not used: %s", refused)
     told = {
+        "processes": size(),
         "steps": result.steps,
         "seconds": result.seconds,
         "best_step": result.best_step,

@@ -25,6 +25,7 @@ from streams.trainer.kafka import send_control
 from streams.trainer.metrics import TrainerMetrics
 from streams.trainer.requests import answer
 from streams.trainer.store import PairStore
+from streams.trainer.together import command
 from streams.trainer.work import TRY_AGAIN, bounds
 from streams.trainer.workshop import Workshop
 
@@ -118,7 +119,7 @@ class TrainerService:
         environment = dict(os.environ)
         if self._settings.trainer_threads:
             environment |= {"OMP_NUM_THREADS": str(self._settings.trainer_threads)}
-        child = await asyncio.create_subprocess_exec(sys.executable, "-m", "streams.cli.main", "trainer", "--round", env=environment)
+        child = await asyncio.create_subprocess_exec(sys.executable, *command(self._settings.trainer_processes), env=environment)
         self._metrics.training.set(1)
         ended, stopped = asyncio.ensure_future(child.wait()), asyncio.ensure_future(stop.wait())
         try:

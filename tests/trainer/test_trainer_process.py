@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -159,6 +160,18 @@ def shop(broker: EmbeddedBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     if made.process is not None and made.process.poll() is None:
         os.killpg(made.process.pid, signal.SIGKILL)
         made.process.wait()
+
+
+@pytest.mark.slow
+def test_two_processes_share_a_round(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VEILSTREAM_TRAINER_PROCESSES", "2")
+    assert run(["trainer", "--request", "together"]) == 0
+    shop.start()
+    shop.wait("the round's end", lambda: "finished" in shop.states(), 120)
+    (ended,) = [record for record in shop.read(TRAINING_CONTROL) if record["state"] == "finished"]
+    assert ended["model_version"] is not None, ended["verdict"]
+    (kept,) = (shop.folder / "trainer" / "rounds").iterdir()
+    assert json.loads((kept / "finetuned.json").read_text())["processes"] == 2
 
 
 @pytest.mark.slow
