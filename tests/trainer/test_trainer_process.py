@@ -168,8 +168,6 @@ def test_two_processes_share_a_round(shop: Shop, monkeypatch: pytest.MonkeyPatch
     assert run(["trainer", "--request", "together"]) == 0
     shop.start()
     shop.wait("the round's end", lambda: "finished" in shop.states(), 120)
-    (ended,) = [record for record in shop.read(TRAINING_CONTROL) if record["state"] == "finished"]
-    assert ended["model_version"] is not None, ended["verdict"]
     (kept,) = (shop.folder / "trainer" / "rounds").iterdir()
     assert json.loads((kept / "finetuned.json").read_text())["processes"] == 2
 
