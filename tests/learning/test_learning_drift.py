@@ -9,10 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.learning.drift import bin_edges, histogram, population_stability
+from streams.learning.drift import coarsen, histogram, population_stability
 
 histograms = st.lists(st.integers(0, 5000), min_size=10, max_size=10)
-numbers = st.lists(st.floats(-3, 3), min_size=1, max_size=80).map(np.array)
 
 
 @given(histograms, histograms, st.integers(1, 20))
@@ -32,24 +31,26 @@ def test_population_stability_by_hand() -> None:
         population_stability([1], [1, 2])
 
 
-@given(numbers, numbers, st.integers(2, 12))
-def test_every_score_is_counted_once_in_its_bin(reference: np.ndarray, scores: np.ndarray, bins: int) -> None:
-    edges = bin_edges(reference, bins)
-    assert len(edges) < bins
-    counts = histogram(scores, edges)
-    assert len(counts) == len(edges) + 1
+@given(st.lists(st.floats(-3, 3), max_size=80).map(lambda found: np.array(found, np.float64)))
+def test_every_score_is_counted_once_in_its_bin(scores: np.ndarray) -> None:
+    edges = np.array([-1.0, 0.0, 0.5, 2.0])
     bounds = [-np.inf, *edges.tolist(), np.inf]
-    assert counts == [sum(low <= score < high for score in scores) for low, high in pairwise(bounds)]
+    assert histogram(scores, edges) == [sum(low <= score < high for score in scores) for low, high in pairwise(bounds)]
+
+
+@given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 50)), min_size=1, max_size=40), st.integers(1, 12))
+def test_coarser_bins_lose_nothing_and_none_is_too_small(pairs: list[tuple[int, int]], bins: int) -> None:
+    reference, recent = [old for old, _ in pairs], [new for _, new in pairs]
+    before, lately = coarsen(reference, recent, bins)
+    assert (sum(before), sum(lately), len(before)) == (sum(reference), sum(recent), len(lately))
+    assert len(before) <= bins
+    if len(before) > 1:
+        assert all(count * bins >= sum(reference) for count in before)
 
 
 def test_what_is_spread_alike_is_stable_and_a_shift_is_not() -> None:
     generator = np.random.default_rng(8)
-    edges = bin_edges(generator.normal(0.5, 0.2, 5000))
-    first, again, shifted = (histogram(generator.normal(mean, 0.2, 5000), edges) for mean in (0.5, 0.5, 0.65))
-    assert population_stability(first, again) < 0.1
-    assert population_stability(first, shifted) > 0.25
-
-
-def test_no_scores_make_no_bins() -> None:
-    with pytest.raises(ValueError, match="no scores"):
-        bin_edges(np.zeros(0))
+    edges = np.linspace(-1, 2, 99)
+    fine = [histogram(generator.normal(mean, 0.2, 5000), edges) for mean in (0.5, 0.5, 0.65)]
+    assert population_stability(*coarsen(fine[0], fine[1])) < 0.1
+    assert population_stability(*coarsen(fine[0], fine[2])) > 0.25
