@@ -170,13 +170,3 @@ def test_an_older_tally_never_replaces_a_newer_one() -> None:
     one.follow()
     one.board.apply(one.broker.records[topics.TRAINING_TALLIES][:1])
     assert one.board.tallies[0]["pairs"] == 20
-
-
-def test_who_is_assigned_something_forgets_what_it_told() -> None:
-    import asyncio
-
-    one = worker()
-    one.tick()
-    assert one.told.last is not None
-    asyncio.run(one.stage.on_assigned(1, []))
-    assert one.told.last is None
