@@ -91,7 +91,6 @@ class Worker:
             clock=clock,
             told=self.told,
         )
-        self.caught_up = 0
 
     def feed(self, batch: Sequence[MemoryRecord], *, keep: bool = True) -> BatchResult:
         """``keep`` False: the worker dies before the state is written."""
@@ -102,10 +101,9 @@ class Worker:
         return result
 
     def tick(self, *, listen: bool = True, keep: bool = True) -> None:
-        """The timer of every partition. ``listen`` False: what was written has not come back yet."""
+        """The timer of every partition. ``listen`` False: what was written to the control topic has not come back yet."""
         self._listens = listen
-        if listen:
-            self.follow()
+        self.follow()
         for partition, state in self.states.items():
             result = asyncio.run(self.stage.on_timer(partition, list(state.values.items())))
             self.broker.take(result)
@@ -117,13 +115,13 @@ class Worker:
 
     def follow(self) -> None:
         for topic, apply in ((topics.TRAINING_TALLIES, self.board.apply), (topics.TRAINING_CONTROL, self.rounds.apply)):
+            if topic == topics.TRAINING_CONTROL and not self._listens:
+                continue
             apply(self.broker.records[topic][self._read[topic] :])
             self._read[topic] = len(self.broker.records[topic])
 
     async def _catch_up(self) -> None:
-        self.caught_up += 1
-        if self._listens:
-            self.follow()
+        self.follow()
 
     def _apply(self, result: BatchResult, state: State) -> None:
         for key, value in result.state.items():
