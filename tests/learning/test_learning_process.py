@@ -32,7 +32,7 @@ def publish(shop: Deployment, records: Sequence[MemoryRecord]) -> None:
     async def send() -> None:
         async with AIOKafkaProducer(bootstrap_servers=shop.bootstrap_servers, acks="all", enable_idempotence=False) as producer:
             for record in records:
-                await producer.send_and_wait(TRAINING_PAIRS, record.value, record.key, partition=record.partition)
+                await producer.send_and_wait(shop.topic(record.topic), record.value, record.key, partition=record.partition)
 
     asyncio.run(send())
 
