@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaProducer
 
 from streams.broker.embedded import EmbeddedBroker
 from streams.runtime.records import MemoryRecord
-from streams.topics import TRAINING_CONTROL, TRAINING_PAIRS, TRAINING_TALLIES
+from streams.topics import TRAINING_CONTROL, TRAINING_TALLIES
 from streams.wire import local_codecs
 from tests.support.deployment import Deployment, deployed
 from tests.support.learning_world import pairs

@@ -142,9 +142,7 @@ def pairs(offsets: Iterable[int], partition: int = 0) -> list[MemoryRecord]:
 
 
 def recommendation(offset: int, scores: Sequence[float], at_ms: int, version: str = "m", partition: int = 0) -> MemoryRecord:
-    items = [
-        {"item_id": f"i{n}", "rank": n, "score": score, "cosine": 0.5, "prior": 0.0, "reasons": []} for n, score in enumerate(scores)
-    ]
+    items = [{"item_id": f"i{n}", "rank": n, "score": score, "cosine": 0.5, "prior": 0.0, "reasons": []} for n, score in enumerate(scores)]
     value = {
         "recommendation_id": identity("r", offset),
         "pseudonym": USER,
