@@ -135,16 +135,18 @@ class Bootstrap:
         dead_letters = self._dead_letters(LEARNING.name, metrics)
         board = TallyBoard(self.codecs.for_topic(topics.TRAINING_TALLIES))
         rounds = Rounds(self.codecs.for_topic(topics.TRAINING_CONTROL))
+        control = self.follow(topics.TRAINING_CONTROL, rounds.apply)
         handler = LearningStage(
             codecs=self.codecs,
             board=board,
             rounds=rounds,
+            catch_up=control.caught_up,
             dead_letters=dead_letters,
             rules=LearningRules.from_settings(self.settings),
             clock=self.clock,
-            told=LearningMetrics(self.registry),
+            told=LearningMetrics(self.registry, lambda: board.bad_records + rounds.bad_records),
         )
-        followers = (self.follow(topics.TRAINING_TALLIES, board.apply), self.follow(topics.TRAINING_CONTROL, rounds.apply))
+        followers = (self.follow(topics.TRAINING_TALLIES, board.apply), control)
         return StageParts(LEARNING, handler, dead_letters, metrics, self.registry, followers)
 
 

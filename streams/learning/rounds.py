@@ -10,8 +10,13 @@ from typing import cast
 from streams.errors import RecordError
 from streams.runtime.ports import RecordCodec
 from streams.runtime.records import SourceRecord
+from streams.topics import BY_NAME, TRAINING_CONTROL
 from streams.wire.records import TrainingControl
 
+KEPT = 1000
+"""Rounds remembered, the newest: thirty days hold some hundred."""
+_FORGOTTEN_MS = cast(int, BY_NAME[TRAINING_CONTROL].retention_ms)
+"""After that a request is no longer in the topic, so a trainer that begins to read never hears of it."""
 _PROGRESS = {"requested": 0, "started": 1, "finished": 2, "failed": 2}
 
 
@@ -23,6 +28,8 @@ class Round:
     state: str
     last_ms: int
     """When its latest step was."""
+    new_pairs: int = 0
+    """Pairs since the round before, as the request counted them; 0 where it did not, or is not known."""
 
 
 class Rounds:
@@ -47,10 +54,14 @@ class Rounds:
                 self.bad_records += 1
                 continue
             identity, at_ms = value["request_id"], value["at"]
-            known = self._rounds.setdefault(identity, Round(identity, at_ms, value["state"], at_ms))
-            if progress > _PROGRESS[known.state] or (value["state"] == "started" == known.state):
+            known = self._rounds.get(identity)
+            if known is None:
+                self._rounds[identity] = Round(identity, at_ms, value["state"], at_ms, 0 if progress else value["pairs"])
+                if len(self._rounds) > KEPT:
+                    del self._rounds[next(iter(self._rounds))]
+            elif progress > _PROGRESS[known.state] or (value["state"] == "started" == known.state):
                 # A trainer that takes a round up again says started again.
-                known.state, known.last_ms = value["state"], at_ms
+                known.state, known.last_ms = value["state"], max(known.last_ms, at_ms)
 
     @property
     def latest(self) -> Round | None:
@@ -61,12 +72,10 @@ class Rounds:
         return request_id in self._rounds
 
     def is_open(self, now_ms: int, stale_ms: int) -> bool:
-        """Whether any is asked for and has not ended. A request waits for its trainer as long as it takes; one that started and has
-        said nothing for ``stale_ms`` has died."""
-        return any(
-            known.state == "requested" or (known.state == "started" and now_ms - known.last_ms < stale_ms)
-            for known in self._rounds.values()
-        )
+        """Whether any is asked for and has not ended. A request waits for its trainer as long as the topic holds it; a round that
+        started and has said nothing for ``stale_ms`` has died."""
+        patience = {"requested": _FORGOTTEN_MS, "started": stale_ms}
+        return any(known.state in patience and now_ms - known.last_ms < patience[known.state] for known in self._rounds.values())
 
 
 def next_request_id(previous: str) -> str:

@@ -6,25 +6,26 @@ Every partition counts for itself and tells its tally; the owner of partition 0 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from hashlib import blake2b
 from math import nan
-from typing import Any, Literal, Protocol, cast
+from typing import Any, Literal, Protocol
 
 import msgspec
 
 from streams.clock import Clock
 from streams.errors import RecordError
 from streams.learning.board import TallyBoard
+from streams.learning.deciding import Judgement, Since, ask, judge
 from streams.learning.drift import population_stability
-from streams.learning.rounds import Rounds, next_request_id
+from streams.learning.rounds import Rounds
 from streams.learning.rules import LearningRules
-from streams.learning.tally import add_feedback, add_recommendations, empty_tally, newest_ms, position, windows
-from streams.learning.trigger import Decision, Situation, decide
+from streams.learning.tally import add_feedback, add_recommendations, empty_tally, position
+from streams.learning.trigger import Situation
 from streams.runtime.ports import DeadLetters, TopicCodecs
 from streams.runtime.records import BatchResult, OutputRecord, SourceRecord, StateView
 from streams.topics import FEEDBACK, RECOMMENDATIONS, TRAINING_CONTROL, TRAINING_PAIRS, TRAINING_TALLIES
-from streams.wire.records import TrainingControl, TrainingTally
+from streams.wire.records import TrainingTally
 
 __all__ = ["LearningRules", "LearningStage"]
 
@@ -43,28 +44,18 @@ _OFFSETS: dict[str, Literal["pairs_offset", "feedback_offset", "recommendations_
 }
 
 
-class Since(msgspec.Struct, frozen=True, array_like=True):
-    """What new is counted from; in the table of the partition that decides."""
-
-    at_ms: int
-    """Real time of the last request; before the first, when the counting began."""
-    request_id: str = ""
-    pairs: int = 0
-    """Pairs of all partitions at the last request."""
-    event_ms: int = 0
-    """Event time from which on the reference window may begin: a round that brought no new model has seen what was before."""
-
-
 class Told(Protocol):
     """The metrics of the trigger."""
 
-    def unknown(self) -> None: ...
     def situation(self, new_pairs: float, stability: float, ignored_share: float, running: float) -> None: ...
     def requested(self, cause: str) -> None: ...
 
 
 class LearningStage:
-    """The stage's BatchHandler, for batches of each source, and its timer."""
+    """The stage's BatchHandler, for batches of each source, and its timer.
+
+    ``board`` and ``rounds`` are fed from outside; ``catch_up`` returns when all that ``training.control`` holds is in ``rounds``.
+    """
 
     unprompted: Literal[True] = True
 
@@ -74,6 +65,7 @@ class LearningStage:
         codecs: TopicCodecs,
         board: TallyBoard,
         rounds: Rounds,
+        catch_up: Callable[[], Awaitable[object]],
         dead_letters: DeadLetters,
         rules: LearningRules,
         clock: Clock,
@@ -84,6 +76,7 @@ class LearningStage:
         self._control = codecs.for_topic(TRAINING_CONTROL)
         self._board = board
         self._rounds = rounds
+        self._catch_up = catch_up
         self._dead_letters = dead_letters
         self._rules = rules
         self._clock = clock
@@ -95,7 +88,7 @@ class LearningStage:
         partition = batch[0].partition
         key = _tally_key(partition)
         stored = state.get_many([key]).get(key)
-        tally = empty_tally(partition) if stored is None else self._load(stored)
+        tally = empty_tally(partition) if stored is None else _load(stored)
         offset = _OFFSETS[source]
         result = BatchResult()
         # What is in the tally already was counted before a crash.
@@ -107,12 +100,11 @@ class LearningStage:
         else:
             add_recommendations(tally, values, self._rules.bucket_ms)
         tally[offset] = max(tally[offset], batch[-1].offset)
-        result.state[key] = self._tally.encode(tally)
+        result.state[key] = msgspec.msgpack.encode(tally)
         return result
 
     async def on_assigned(self, partition: int, items: Iterable[tuple[bytes, bytes]]) -> None:
-        """Who is assigned something may have lost something else."""
-        self._told.unknown()
+        """Nothing is kept in memory that depends on what is owned."""
 
     async def on_timer(self, partition: int, items: Iterable[tuple[bytes, bytes]]) -> BatchResult:
         """Tell the partition's tally if it has news; on the partition that decides, ask for a round if there is cause."""
@@ -120,52 +112,37 @@ class LearningStage:
         stored = {name: value for name, value in items if name in (key, _SINCE_KEY)}
         result = BatchResult()
         if key in stored:
-            reached = position(self._load(stored[key]))
+            tally = _load(stored[key])
+            reached = position(tally)
             if reached > self._board.position(partition):
                 identity = blake2b(f"{partition}/{reached}".encode(), digest_size=16, person=b"vs.tally").digest()
-                result.outputs.append(OutputRecord(TRAINING_TALLIES, str(partition).encode(), stored[key], identity))
+                result.outputs.append(OutputRecord(TRAINING_TALLIES, str(partition).encode(), self._tally.encode(tally), identity))
         if partition == DECIDES:
-            self._decide(stored.get(_SINCE_KEY), result)
+            await self._decide(stored.get(_SINCE_KEY), result)
         return result
 
-    def _decide(self, stored: bytes | None, result: BatchResult) -> None:
-        now_ms, tallies = self._clock.now_ms(), self._board.tallies
-        pairs, after_ms = sum(tally["pairs"] for tally in tallies), newest_ms(tallies) + self._rules.bucket_ms
+    async def _decide(self, stored: bytes | None, result: BatchResult) -> None:
         known = None if stored is None else msgspec.msgpack.decode(stored, type=Since)
-        since = known or Since(now_ms)
-        latest = self._rounds.latest
-        # A request of one's own may not have come back yet; after long it has passed out of the topic.
-        awaited = since.request_id != "" and since.request_id not in self._rounds and now_ms - since.at_ms < self._rules.stale_ms
-        if latest is not None and latest.request_id != since.request_id and not awaited:
-            since = Since(min(latest.asked_ms, now_ms), latest.request_id, pairs, after_ms)
-        situation = self._situation(since, tallies, pairs, awaited or self._rounds.is_open(now_ms, self._rules.stale_ms), now_ms)
-        decision = decide(situation, self._rules.trigger)
-        self._tell(situation)
-        if decision.start:
-            request = _request(decision, next_request_id(since.request_id), situation)
+        judged = self._judge(known)
+        if judged.decision.start:
+            # Somebody may have asked just now; and what has stopped being fed must not be believed: then this raises.
+            await self._catch_up()
+            judged = self._judge(known)
+        self._tell(judged.situation)
+        since = judged.since
+        if judged.decision.start:
+            request, since = ask(judged, self._board.tallies, self._rules)
             identity = request["request_id"]
             if identity != self._last_asked:
                 self._told.requested(request["cause"])
                 self._last_asked = identity
             value = self._control.encode(request)
             result.outputs.append(OutputRecord(TRAINING_CONTROL, identity.encode(), value, bytes.fromhex(identity)))
-            since = Since(now_ms, identity, pairs, after_ms)
         if since != known:
             result.state[_SINCE_KEY] = msgspec.msgpack.encode(since)
 
-    def _situation(self, since: Since, tallies: Sequence[TrainingTally], pairs: int, running: bool, now_ms: int) -> Situation:
-        seen = windows(tallies, since.event_ms, self._rules.window_ms, self._rules.bucket_ms)
-        return Situation(
-            now_ms=now_ms,
-            since_ms=since.at_ms,
-            started_before=since.request_id != "",
-            running=running,
-            new_pairs=pairs - since.pairs,
-            reference_scores=seen.reference_scores,
-            recent_scores=seen.recent_scores,
-            reference_shown=seen.reference_shown,
-            recent_shown=seen.recent_shown,
-        )
+    def _judge(self, known: Since | None) -> Judgement:
+        return judge(known, self._rounds, self._board.tallies, self._rules, self._clock.now_ms())
 
     def _tell(self, now: Situation) -> None:
         enough = min(sum(now.reference_scores), sum(now.recent_scores)) >= self._rules.trigger.min_window
@@ -185,23 +162,12 @@ class LearningStage:
         result.rejected, result.reasons = reasons.total(), dict(reasons)
         return values
 
-    def _load(self, stored: bytes) -> TrainingTally:
-        return cast(TrainingTally, self._tally.decode(stored))
+
+def _load(stored: bytes) -> TrainingTally:
+    """State is not framed as topics are: it stays readable whichever registry the codecs use."""
+    return msgspec.msgpack.decode(stored, type=TrainingTally)
 
 
 def _tally_key(partition: int) -> bytes:
     """With the partition in it: Faust's memory store keeps all of them in one place."""
     return b"tally/%d" % partition
-
-
-def _request(decision: Decision, request_id: str, now: Situation) -> TrainingControl:
-    return TrainingControl(
-        request_id=request_id,
-        state="requested",
-        cause=decision.cause or "",
-        reason=decision.reason,
-        at=now.now_ms,
-        model_version=None,
-        verdict="",
-        pairs=now.new_pairs,
-    )

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from math import nan
+from time import monotonic
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_SITUATION = (
+    ("new_pairs", "Training pairs since the last round was asked for."),
+    ("score_stability", "Population stability index of the scores; NaN while there are too few."),
+    ("ignored_share", "Recommended items without a reaction, lately; NaN while there are none."),
+    ("running", "1 while a round is asked for or runs."),
+)
 
 
 class StageMetrics:
@@ -49,28 +58,31 @@ class StageMetrics:
 
 
 class LearningMetrics:
-    """What the trigger of training sees, told by the one worker that decides (it owns partition 0); others tell NaN."""
+    """What the trigger of training sees, told by the one worker that decides (it owns partition 0). What is not told again is NaN soon
+    after: it may be another worker that decides by then. ``unreadable`` counts followed records that could not be used."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
-        def gauge(name: str, text: str) -> Gauge:
-            return Gauge(f"veilstream_training_{name}", text, registry=registry)
+    FRESH_S = 30.0
+    """The trigger looks every few seconds."""
 
-        self._new_pairs = gauge("new_pairs", "Training pairs since the last round was asked for.")
-        self._stability = gauge("score_stability", "Population stability index of the scores; NaN while there are too few.")
-        self._ignored = gauge("ignored_share", "Recommended items without a reaction, lately; NaN while there are none.")
-        self._running = gauge("running", "1 while a round is asked for or runs.")
+    def __init__(self, registry: CollectorRegistry, unreadable: Callable[[], int], seconds: Callable[[], float] = monotonic) -> None:
+        self._seconds = seconds
+        self._told: tuple[float, ...] = (nan,) * len(_SITUATION)
+        self._told_at = seconds()
+        for place, (name, text) in enumerate(_SITUATION):
+            Gauge(f"veilstream_training_{name}", text, registry=registry).set_function(functools.partial(self._value, place))
+        Gauge(
+            "veilstream_training_unreadable_records",
+            "Records of training.tallies and training.control that were passed over, since the start: damaged, or not understood.",
+            registry=registry,
+        ).set_function(unreadable)
         self._requests = Counter("veilstream_training_requests_total", "Rounds that this worker asked for.", ["cause"], registry=registry)
-        self.unknown()
-
-    def unknown(self) -> None:
-        """This worker does not (yet) decide."""
-        self.situation(nan, nan, nan, nan)
 
     def situation(self, new_pairs: float, stability: float, ignored_share: float, running: float) -> None:
-        self._new_pairs.set(new_pairs)
-        self._stability.set(stability)
-        self._ignored.set(ignored_share)
-        self._running.set(running)
+        self._told = (new_pairs, stability, ignored_share, running)
+        self._told_at = self._seconds()
 
     def requested(self, cause: str) -> None:
         self._requests.labels(cause).inc()
+
+    def _value(self, place: int) -> float:
+        return self._told[place] if self._seconds() - self._told_at < self.FRESH_S else nan

@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaProducer
 
 from streams.broker.embedded import EmbeddedBroker
 from streams.runtime.records import MemoryRecord
-from streams.topics import TRAINING_CONTROL, TRAINING_PAIRS, TRAINING_TALLIES
+from streams.topics import TRAINING_CONTROL, TRAINING_TALLIES
 from streams.wire import local_codecs
 from tests.support.deployment import Deployment, deployed
 from tests.support.learning_world import pairs
@@ -32,7 +32,7 @@ def publish(shop: Deployment, records: Sequence[MemoryRecord]) -> None:
     async def send() -> None:
         async with AIOKafkaProducer(bootstrap_servers=shop.bootstrap_servers, acks="all", enable_idempotence=False) as producer:
             for record in records:
-                await producer.send_and_wait(TRAINING_PAIRS, record.value, record.key, partition=record.partition)
+                await producer.send_and_wait(shop.topic(record.topic), record.value, record.key, partition=record.partition)
 
     asyncio.run(send())
 

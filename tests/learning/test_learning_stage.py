@@ -14,7 +14,7 @@ from streams.clock import FixedClock
 from streams.learning.rounds import next_request_id
 from streams.runtime.records import MemoryRecord
 from tests.support.feedback_world import State
-from tests.support.learning_world import CODECS, HOUR_MS, RULES, START_MS, Broker, Worker, feedback, pairs
+from tests.support.learning_world import CODECS, HOUR_MS, RULES, START_MS, Broker, Worker, feedback, pairs, recommendation
 
 
 def worker(broker: Broker | None = None, partitions: int = 1, now_ms: int = START_MS) -> Worker:
@@ -172,11 +172,64 @@ def test_an_older_tally_never_replaces_a_newer_one() -> None:
     assert one.board.tallies[0]["pairs"] == 20
 
 
-def test_who_is_assigned_something_forgets_what_it_told() -> None:
-    import asyncio
-
+@given(st.lists(st.tuples(st.sampled_from([topics.FEEDBACK, topics.RECOMMENDATIONS]), st.integers(0, 9), st.booleans()), max_size=14))
+def test_each_outcome_and_score_counts_once_whatever_comes_again(fetches: list[tuple[str, int, bool]]) -> None:
+    """A fetch is the next four records and up to nine that came before; the worker may die before its state is written."""
     one = worker()
+    seen = {topics.FEEDBACK: 0, topics.RECOMMENDATIONS: 0}
+    for topic, back, keep in fetches:
+        offsets = range(max(0, seen[topic] - back), seen[topic] + 4)
+        if topic == topics.FEEDBACK:
+            batch = [feedback(n, "ignored", START_MS + n * HOUR_MS) for n in offsets]
+        else:
+            batch = [recommendation(n, [0.2, 0.9], START_MS + n * HOUR_MS) for n in offsets]
+        one.feed(batch, keep=keep)
+        seen[topic] += 4 if keep else 0
     one.tick()
+    one.follow()
+    buckets = [bucket for tally in one.board.tallies for bucket in tally["buckets"]]
+    assert sum(bucket["items"] for bucket in buckets) == seen[topics.FEEDBACK]
+    assert sum(sum(bucket["scores"]) for bucket in buckets) == 2 * seen[topics.RECOMMENDATIONS]
+
+
+def test_scores_that_are_spread_otherwise_are_drift() -> None:
+    rules = replace(RULES, trigger=replace(RULES.trigger, min_pairs=0))
+    one = Worker(Broker(), FixedClock(START_MS), {0: State(), 1: State()}, rules)
+    for partition in (0, 1):
+        one.feed([recommendation(n, [0.3 + n % 10 / 50], START_MS, partition=partition) for n in range(100)])
+        one.feed([recommendation(100 + n, [0.5 + n % 10 / 50], START_MS + 72 * HOUR_MS, partition=partition) for n in range(100)])
+    one.tick()
+    one.tick()
+    assert requests(one.broker)[0][:2] == ("requested", "drift")
     assert one.told.last is not None
-    asyncio.run(one.stage.on_assigned(1, []))
-    assert one.told.last is None
+    assert one.told.last[1] > rules.trigger.psi
+    first = requests(one.broker)[0][2]
+    one.broker.control(request_id=first, state="finished", at=one.clock.now_ms())
+    one.advance(100 * HOUR_MS)
+    one.tick()
+    assert len(requests(one.broker)) == 2, "a round that brought no new model has seen that drift"
+
+
+def test_a_schedule_asks_once_an_occasion_also_where_nothing_was_ever_learnt() -> None:
+    rules = replace(RULES, trigger=replace(RULES.trigger, min_pairs=0, cron="0 */12 * * *"))
+    one = Worker(Broker(), FixedClock(START_MS), {0: State()}, rules)
+    one.tick()
+    for _ in range(4):
+        one.advance(12 * HOUR_MS)
+        one.tick()
+        one.tick()
+        open_round = requests(one.broker)[-1]
+        assert open_round[:2] == ("requested", "schedule")
+        one.broker.control(request_id=open_round[2], state="failed", at=one.clock.now_ms())
+        one.tick()
+    assert len(requests(one.broker)) == 8
+
+
+def test_a_tally_is_told_when_there_is_news_only() -> None:
+    one = worker(partitions=2)
+    one.tick()
+    assert not one.broker.records[topics.TRAINING_TALLIES]
+    one.feed(pairs(range(5), 1))
+    for _ in range(4):
+        one.tick()
+    assert [record.key for record in one.broker.records[topics.TRAINING_TALLIES]] == [b"1"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any, cast
 
 from hypothesis import given
@@ -63,6 +64,20 @@ def test_the_oldest_buckets_go() -> None:
     assert [bucket["start"] // BUCKET_MS for bucket in tally["buckets"]] == list(range(2 * BUCKETS_KEPT, 3 * BUCKETS_KEPT))
     assert newest_ms([tally, empty_tally(1)]) == (3 * BUCKETS_KEPT - 1) * BUCKET_MS
     assert newest_ms([]) == 0
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 3 * BUCKETS_KEPT), st.sampled_from("mn")), max_size=200), st.lists(st.integers(0, 200), max_size=5)
+)
+def test_what_goes_does_not_depend_on_where_a_batch_begins(records: list[tuple[int, str]], cuts: list[int]) -> None:
+    values = [listed([0.5], number * BUCKET_MS, version) for number, version in records]
+    whole, parts = empty_tally(0), empty_tally(0)
+    add_recommendations(whole, values, BUCKET_MS)
+    bounds = [0, *sorted(cuts), len(values)]
+    for begin, end in pairwise(bounds):
+        add_recommendations(parts, values[begin:end], BUCKET_MS)
+    assert whole == parts
+    assert len(whole["buckets"]) <= BUCKETS_KEPT
 
 
 def test_the_later_tally_has_more_behind_it() -> None:

@@ -36,9 +36,6 @@ class Told:
         self.last: tuple[float, float, float, float] | None = None
         self.causes: list[str] = []
 
-    def unknown(self) -> None:
-        self.last = None
-
     def situation(self, new_pairs: float, stability: float, ignored_share: float, running: float) -> None:
         self.last = (new_pairs, stability, ignored_share, running)
 
@@ -47,15 +44,17 @@ class Told:
 
 
 class Broker:
-    """The two topics that every worker of the stage reads whole, each id once, as the runtime writes them."""
+    """The two topics that every worker of the stage reads whole, each id once, as the runtime writes them; ``once`` False: as it
+    would be if two workers held the same partition."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, once: bool = True) -> None:
+        self._once = once
         self.records: dict[str, list[MemoryRecord]] = defaultdict(list)
         self._ids: set[tuple[str, bytes]] = set()
 
     def take(self, result: BatchResult) -> None:
         for output in result.outputs:
-            if (output.topic, output.record_id) not in self._ids:
+            if not self._once or (output.topic, output.record_id) not in self._ids:
                 self._ids.add((output.topic, output.record_id))
                 self.put(output.topic, output.key, output.value)
 
@@ -77,12 +76,20 @@ class Worker:
 
     def __init__(self, broker: Broker, clock: FixedClock, states: dict[int, State], rules: LearningRules = RULES) -> None:
         self.broker, self.clock, self.states, self.told = broker, clock, states, Told()
+        self._listens = True
         self._read = {topics.TRAINING_TALLIES: 0, topics.TRAINING_CONTROL: 0}
         self.board = TallyBoard(CODECS.for_topic(topics.TRAINING_TALLIES))
         self.rounds = Rounds(CODECS.for_topic(topics.TRAINING_CONTROL))
         letters = DeadLetterBuilder(CODECS.for_topic(topics.DEAD_LETTER), Sealer(PrivateKey.generate().public_key), "learning", clock, 1000)
         self.stage = LearningStage(
-            codecs=CODECS, board=self.board, rounds=self.rounds, dead_letters=letters, rules=rules, clock=clock, told=self.told
+            codecs=CODECS,
+            board=self.board,
+            rounds=self.rounds,
+            catch_up=self._catch_up,
+            dead_letters=letters,
+            rules=rules,
+            clock=clock,
+            told=self.told,
         )
 
     def feed(self, batch: Sequence[MemoryRecord], *, keep: bool = True) -> BatchResult:
@@ -94,9 +101,9 @@ class Worker:
         return result
 
     def tick(self, *, listen: bool = True, keep: bool = True) -> None:
-        """The timer of every partition. ``listen`` False: what was written has not come back yet."""
-        if listen:
-            self.follow()
+        """The timer of every partition. ``listen`` False: what was written to the control topic has not come back yet."""
+        self._listens = listen
+        self.follow()
         for partition, state in self.states.items():
             result = asyncio.run(self.stage.on_timer(partition, list(state.values.items())))
             self.broker.take(result)
@@ -108,8 +115,13 @@ class Worker:
 
     def follow(self) -> None:
         for topic, apply in ((topics.TRAINING_TALLIES, self.board.apply), (topics.TRAINING_CONTROL, self.rounds.apply)):
+            if topic == topics.TRAINING_CONTROL and not self._listens:
+                continue
             apply(self.broker.records[topic][self._read[topic] :])
             self._read[topic] = len(self.broker.records[topic])
+
+    async def _catch_up(self) -> None:
+        self.follow()
 
     def _apply(self, result: BatchResult, state: State) -> None:
         for key, value in result.state.items():
@@ -127,6 +139,25 @@ def pairs(offsets: Iterable[int], partition: int = 0) -> list[MemoryRecord]:
         )
         for offset in offsets
     ]
+
+
+def recommendation(offset: int, scores: Sequence[float], at_ms: int, version: str = "m", partition: int = 0) -> MemoryRecord:
+    items = [{"item_id": f"i{n}", "rank": n, "score": score, "cosine": 0.5, "prior": 0.0, "reasons": []} for n, score in enumerate(scores)]
+    value = {
+        "recommendation_id": identity("r", offset),
+        "pseudonym": USER,
+        "sealed_id": b"sealed",
+        "policy": "behaviour",
+        "trigger_event_id": identity("event", offset),
+        "trigger_type": "view",
+        "source_offset": offset,
+        "created_at": at_ms,
+        "model_version": version,
+        "threshold": 0.3,
+        "items": items,
+    }
+    encode = CODECS.for_topic(topics.RECOMMENDATIONS).encode
+    return MemoryRecord(topics.RECOMMENDATIONS, partition, offset, 0, USER.encode(), encode(value))
 
 
 def feedback(offset: int, outcome: str, at_ms: int, version: str = "m", partition: int = 0) -> MemoryRecord:

@@ -1,0 +1,40 @@
+"""``veilstream worker`` knows every stage, and runs several, each with a port of its own."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from streams.bootstrap import stage_names
+from streams.broker.embedded import EmbeddedBroker
+from streams.cli.worker import STAGE_NAMES
+from tests.support.deployment import deployed, free_port
+
+
+def test_every_stage_can_be_run() -> None:
+    assert stage_names() == STAGE_NAMES
+
+
+@pytest.mark.slow
+def test_several_stages_have_ports_of_their_own(tmp_path: Path) -> None:
+    with EmbeddedBroker() as broker, deployed(tmp_path, broker.bootstrap_servers, "", VEILSTREAM_IDEMPOTENT_PRODUCER="false") as shop:
+        first = free_port()
+        shop.ports = {name: first + place for place, name in enumerate(STAGE_NAMES)}
+        shop.settings = {**shop.settings, "VEILSTREAM_METRICS_PORT": str(first)}
+        with (tmp_path / "both.log").open("wb") as log:
+            command = [sys.executable, "-m", "streams.cli.main", "worker", "--stage", "feedback", "--stage", "learning"]
+            both = subprocess.Popen(command, env=shop.environment, cwd=tmp_path, stdout=log, stderr=log)
+        deadline = time.monotonic() + 60
+        while not (shop.is_ready("feedback") and shop.is_ready("learning")):
+            assert both.poll() is None, (tmp_path / "both.log").read_text()
+            assert time.monotonic() < deadline, (tmp_path / "both.log").read_text()
+            time.sleep(0.2)
+        assert "veilstream_training_running" in shop.metrics("learning")
+        assert "veilstream_training_running" not in shop.metrics("feedback")
+        both.send_signal(signal.SIGTERM)
+        assert both.wait(60) == 0

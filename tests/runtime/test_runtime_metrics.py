@@ -1,0 +1,38 @@
+"""The gauges of the trigger: what is not told again is not shown for long, since another worker decides by then."""
+
+from __future__ import annotations
+
+from math import isnan
+
+from prometheus_client import CollectorRegistry
+
+from streams.runtime.metrics import LearningMetrics
+
+NAMES = ("new_pairs", "score_stability", "ignored_share", "running")
+
+
+def test_what_the_trigger_sees_grows_old() -> None:
+    registry, seconds, unreadable = CollectorRegistry(), [100.0], [0]
+    metrics = LearningMetrics(registry, lambda: unreadable[0], lambda: seconds[0])
+
+    def shown() -> list[float]:
+        return [registry.get_sample_value(f"veilstream_training_{name}") or 0.0 for name in NAMES]
+
+    assert all(isnan(value) for value in shown()), "this worker has not decided yet"
+    metrics.situation(700, 0.04, 0.5, True)
+    assert shown() == [700, 0.04, 0.5, 1]
+    seconds[0] += LearningMetrics.FRESH_S - 1
+    metrics.situation(800, 0.04, 0.5, False)
+    seconds[0] += LearningMetrics.FRESH_S - 1
+    assert shown()[0] == 800
+    seconds[0] += 1
+    assert all(isnan(value) for value in shown()), "it has lost the partition that decides"
+
+
+def test_requests_are_counted_by_cause_and_what_is_unreadable_as_it_is_now() -> None:
+    registry, unreadable = CollectorRegistry(), [0]
+    metrics = LearningMetrics(registry, lambda: unreadable[0])
+    metrics.requested("drift")
+    unreadable[0] = 3
+    assert registry.get_sample_value("veilstream_training_requests_total", {"cause": "drift"}) == 1
+    assert registry.get_sample_value("veilstream_training_unreadable_records") == 3
