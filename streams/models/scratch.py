@@ -13,6 +13,7 @@ from pathlib import Path
 
 _LITTER = ".incomplete-"
 _LOCK = ".lock"
+_TURN = ".turn"
 
 
 @contextmanager
@@ -38,6 +39,20 @@ def scratch_folder(parent: Path) -> Iterator[Path]:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        os.close(lock)
+
+
+@contextmanager
+def one_at_a_time(parent: Path) -> Iterator[None]:
+    """Waits until no other process is in here: between seeing that a folder is not there and putting one, nobody else may put his,
+    which would then be taken away while it is read."""
+    parent.mkdir(parents=True, exist_ok=True)
+    lock = os.open(parent / _TURN, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        with contextlib.suppress(OSError):  # some network file systems have no locks
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
     finally:
         os.close(lock)
 

@@ -21,7 +21,7 @@ from streams.models.file_names import MANIFEST, RESERVED, SIGNATURE, is_version
 from streams.models.folder import check_configured_dimension, verify_folder
 from streams.models.manifest import Manifest, check_files, check_hash, sign_manifest, verify_manifest
 from streams.models.publishing import copy_hashed, publish_local, publish_objects
-from streams.models.scratch import discard, make_final, scratch_folder
+from streams.models.scratch import discard, make_final, one_at_a_time, scratch_folder
 
 log = logging.getLogger(__name__)
 
@@ -125,9 +125,10 @@ class ModelStore:
             for name in RESERVED:
                 self._download(version, name, scratch)
             verify_folder(scratch, verify_key)
-            if not self._cached_meanwhile(final, manifest, verify_key):
-                discard(final)
-                make_final(scratch, final)
+            with one_at_a_time(cache_folder):
+                if not self._cached_meanwhile(final, manifest, verify_key):
+                    discard(final)
+                    make_final(scratch, final)
         return self._verified(final, verify_key)
 
     def _exists(self, version: str) -> bool:

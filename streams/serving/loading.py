@@ -101,7 +101,12 @@ class ModelLoader:
     def _fetch_and_load(self, announcement: Announcement) -> EncodesTexts:
         version = announcement.model_version
         try:
-            folder, _ = fetch_announced(announcement, self._cache, self._verify_key())
+            key = self._verify_key()
+            try:
+                folder, _ = fetch_announced(announcement, self._cache, key)
+            except ConfigurationError as error:
+                # An announced version that the store lacks: an empty mount point looks like that. It is asked again.
+                raise TransientError(str(error)) from error
             encoder = self._load(str(folder))
         except ConfigurationError as error:
             raise ModelRefused(Refusal.MALFORMED, str(error)) from error

@@ -83,7 +83,7 @@ def test_what_is_published_is_fetched(store: ModelStore, folder: Path, key: Sign
     assert verify_folder(fetched, key.verify_key) == manifest
     for name in manifest.files:
         assert (fetched / name).read_bytes() == (folder / name).read_bytes()
-    assert [path.name for path in (tmp_path / "cache").iterdir() if path.name != ".lock"] == [VERSION]
+    assert [path.name for path in (tmp_path / "cache").iterdir() if path.name not in (".lock", ".turn")] == [VERSION]
     assert ModelStore(store.root).location(VERSION) == store.location(VERSION) == f"{store.root}/{VERSION}"
 
 
@@ -297,4 +297,4 @@ def test_many_at_once_make_one(folder: Path, key: SigningKey, tmp_path: Path) ->
         fetched = list(threads.map(lambda _: ModelStore(root).fetch(VERSION, cache, key.verify_key), manifests))
     assert set(fetched) == {cache / VERSION}
     assert verify_folder(cache / VERSION, key.verify_key) == ModelStore(root).verify(VERSION, key.verify_key) == published[0]
-    assert sorted(path.name for path in (*cache.iterdir(), *Path(root).iterdir())) == [".lock", ".lock", VERSION, VERSION]
+    assert sorted(path.name for path in (*cache.iterdir(), *Path(root).iterdir())) == [".lock", ".lock", ".turn", VERSION, VERSION]
