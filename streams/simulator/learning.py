@@ -26,10 +26,11 @@ _ENDED = ("finished", "failed")
 SETTINGS = {
     # A shop whose day passes in 25 seconds learns from less, faster; and the bundled model does not know the half of its titles
     # that are Chinese, so it need not be kept close to.
-    "VEILSTREAM_TRAINING_MIN_PAIRS": "40000",
+    "VEILSTREAM_TRAINING_MIN_PAIRS": "55000",
     "VEILSTREAM_TRAINING_DRIFT_MIN": "1000000000",
     "VEILSTREAM_TRAINER_MINUTES": "2",
-    "VEILSTREAM_TRAINER_TEST_SHARE": "0.45",
+    "VEILSTREAM_TRAINER_VALIDATION_SHARE": "0.25",
+    "VEILSTREAM_TRAINER_TEST_SHARE": "0.4",
     "VEILSTREAM_TRAINER_GATE_METRIC": "hit",
     "VEILSTREAM_TRAINER_BATCH_SIZE": "256",
     "VEILSTREAM_TRAINER_LEARNING_RATE": "0.001",
