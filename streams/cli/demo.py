@@ -11,7 +11,7 @@ import click
 
 @click.command(name="demo")
 @click.option("--keep", is_flag=True, help="Go on until stopped.")
-@click.option("--learn", is_flag=True, help="With a trainer: until a new model is promoted, about six minutes.")
+@click.option("--learn", is_flag=True, help="With a trainer: until a new model is promoted or refused, some nine minutes.")
 @click.option("--seconds", type=click.FloatRange(5, 3600), help="How long the shop is open; default: 50, with --learn at most 720.")
 @click.option("--items", default=2500, show_default=True, type=click.IntRange(100, 40_000), help="Items in the catalogue.")
 @click.option("--shoppers", type=click.IntRange(10, 100_000), help="Simulated shoppers; default: 400, with --learn 800.")
