@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,10 @@ from streams.errors import ConfigurationError
 _PICKLES = ("pytorch_model.bin", "model.pt", "model.pth", "pytorch_model.pt")
 _TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
 _DECIDING = ("config.json", "tokenizer_config.json", "merges.txt", *_TOKENIZERS)
+_NOT_COPIED = (
+    *("*.safetensors", "*.safetensors.index.json", "*.bin", "*.pt", "*.pth", "*.h5", "*.onnx", "*.msgpack"),
+    *("README.md", ".git*", "onnx", "openvino"),
+)
 _OFFERED_MODULES = ("Transformer", "Pooling", "Normalize")
 
 
@@ -89,6 +96,28 @@ def sentence_config(folder: Path) -> SentenceConfig:
         raise ConfigurationError(f"{folder / 'sentence_bert_config.json'}: max_seq_length must be a whole number from 3, or null")
     _check_dimension(folder, pooling)
     return SentenceConfig(_pooling(folder, pooling), max_tokens, bool(transformer.get("do_lower_case")), _prompt(folder))
+
+
+@contextmanager
+def without_weights(source: Path, target: Path) -> Iterator[Path]:
+    """A folder with all that a model's folder holds beside its weights, into which others are to be written; at the end it is ``target``,
+    unless an error ended it: complete or not at all.
+
+    Raises ConfigurationError where ``target`` is there already.
+    """
+    if target.exists():
+        raise ConfigurationError(f"{target} is there already; name a new folder")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(target.name + ".part")
+    if part.exists():
+        shutil.rmtree(part)
+    try:
+        shutil.copytree(source, part, ignore=shutil.ignore_patterns(*_NOT_COPIED))
+        yield part
+        part.replace(target)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
 
 
 def version(folder: Path, weights: list[Path], config: SentenceConfig, max_tokens: int) -> str:

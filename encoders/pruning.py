@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any
 
 from safetensors.torch import load_file, save_file
 
-from encoders.folder import check_files, locate
+from encoders.folder import check_files, locate, without_weights
 from streams.errors import ConfigurationError
 
 _LAYER = re.compile(r"(.*\blayer\.)(\d+)(\..*)")
@@ -28,8 +26,6 @@ def keep_layers(name_or_path: str, layers: Sequence[int], target: Path) -> None:
     """
     source = locate(name_or_path)
     weights = check_files(source)
-    if target.exists():
-        raise ConfigurationError(f"{target} exists; name a folder that does not")
     config = json.loads((source / "config.json").read_text(encoding="utf-8"))
     count = next((name for name in _COUNTS if type(config.get(name)) is int), None)
     if count is None:
@@ -40,17 +36,9 @@ def keep_layers(name_or_path: str, layers: Sequence[int], target: Path) -> None:
     tensors = _kept({name: tensor for path in weights for name, tensor in load_file(path).items()}, kept)
     if len({match[2] for match in map(_LAYER.fullmatch, tensors) if match}) != len(kept):
         raise ConfigurationError(f"the weights in {source} are not named like those of BERT's family; only that is offered")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    half_written = Path(mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    try:
-        shutil.copytree(source, half_written, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.safetensors*", "*.bin", "*.onnx", ".*"))
-        save_file(tensors, half_written / "model.safetensors", metadata={"format": "pt"})
-        (half_written / "config.json").write_text(json.dumps(config | {count: len(kept)}, indent=2), encoding="utf-8")
-        half_written.chmod(0o755)
-        half_written.rename(target)
-    except BaseException:
-        shutil.rmtree(half_written, ignore_errors=True)
-        raise
+    with without_weights(source, target) as part:
+        save_file(tensors, part / "model.safetensors", metadata={"format": "pt"})
+        (part / "config.json").write_text(json.dumps(config | {count: len(kept)}, indent=2), encoding="utf-8")
 
 
 def _kept(tensors: dict[str, Any], layers: list[int]) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import warnings
 from copy import deepcopy
 from pathlib import Path
@@ -10,10 +9,9 @@ from typing import Any
 
 import torch
 
-from encoders.folder import locate
+from encoders.folder import locate, without_weights
 from encoders.training.config import FinetuneConfig
 from encoders.training.text_model import TextModel
-from streams.errors import ConfigurationError
 
 _TARGETS = {
     "bert": ["query", "key", "value", "dense"],
@@ -25,7 +23,6 @@ _TARGETS = {
     "mpnet": ["q", "k", "v", "o", "dense"],
 }
 """Every product with weights within the layers, by architecture; for others peft finds them ("all-linear")."""
-_WEIGHTS = ("*.safetensors", "*.safetensors.index.json", "*.bin", "*.pt", "*.pth", "*.h5", "*.onnx", "*.msgpack")
 
 
 def attach(text_model: TextModel, config: FinetuneConfig) -> None:
@@ -61,14 +58,6 @@ def merged(text_model: TextModel) -> Any:
 def save(text_model: TextModel, base_folder: Path, out_folder: Path) -> None:
     """Write what ``load_encoder`` reads: merged safetensors, and the base's tokenizer and sentence-transformers files. Complete or not at
     all. Raises ConfigurationError where the folder is there already."""
-    if out_folder.exists():
-        raise ConfigurationError(f"{out_folder} is there already; name a new folder")
-    out_folder.parent.mkdir(parents=True, exist_ok=True)
-    part = out_folder.with_name(out_folder.name + ".part")
-    if part.exists():
-        shutil.rmtree(part)
-    shutil.copytree(locate(str(base_folder)), part, ignore=shutil.ignore_patterns(*_WEIGHTS, "README.md", ".git*", "onnx", "openvino"))
-    with warnings.catch_warnings():
+    with without_weights(locate(str(base_folder)), out_folder) as part, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a generation configuration, which encoders have none of
         merged(text_model).save_pretrained(part)
-    part.replace(out_folder)

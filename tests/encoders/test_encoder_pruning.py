@@ -42,7 +42,7 @@ def test_layers_that_the_model_does_not_have_are_refused(layers: list[int], tmp_
 
 def test_an_existing_folder_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine").write_text("precious")
-    with pytest.raises(ConfigurationError, match="exists"):
+    with pytest.raises(ConfigurationError, match="is there already; name a new folder"):
         keep_layers("bundled", [0], tmp_path)
     assert (tmp_path / "mine").read_text() == "precious"
 
