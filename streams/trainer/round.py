@@ -155,6 +155,7 @@ def _finetuned(
 
     told = read_json(folder / "finetuned.json")
     if told is not None and (folder / "model").is_dir():
+        invite(folder, base, None)
         found: dict[str, Any] = told
         return found
     shutil.rmtree(folder / "model", ignore_errors=True)

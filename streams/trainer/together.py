@@ -39,10 +39,11 @@ def is_first() -> bool:
     return int(os.environ.get("RANK", "0")) == 0
 
 
-def invite(folder: Path, base: Path, config: FinetuneConfig) -> None:
-    """The first process tells the others what all of them will now call ``finetune`` with; alone it tells nobody."""
+def invite(folder: Path, base: Path, config: FinetuneConfig | None) -> None:
+    """The first process tells the others what all of them will now call ``finetune`` with, or with None that it was done before; alone it
+    tells nobody."""
     if size() > 1:
-        write_json(folder / _FILE, {"run": _run(), "base": str(base), "config": asdict(config)})
+        write_json(folder / _FILE, {"run": _run(), "base": str(base), "config": None if config is None else asdict(config)})
 
 
 def join(shop: Workshop) -> None:
@@ -57,9 +58,11 @@ def join(shop: Workshop) -> None:
     folder = shop.round
     # Of an earlier start something may lie there; the launch's id tells them apart.
     while (told := read_json(folder / _FILE)) is None or told["run"] != _run():
-        if shop.outcome is not None or (folder / "finetuned.json").exists():
+        if shop.outcome is not None:
             return
         time.sleep(_LOOK_S)
+    if told["config"] is None:
+        return
     finetune(
         Path(told["base"]),
         TrainingSet.load(folder / "data"),
