@@ -23,7 +23,7 @@ from streams.admin.kafka_client import connect_admin, partition_counts, quiet_cl
 from streams.app import STAGES
 from streams.bootstrap import Bootstrap
 from streams.cli.worker import tune_garbage_collection
-from streams.runtime.records import MemoryRecord
+from streams.engine.records import MemoryRecord
 from streams.settings import load_kafka_settings, load_settings
 
 TAKE = 1000

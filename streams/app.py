@@ -27,11 +27,11 @@ import faust
 from faust.types import StreamT
 
 from streams import topics
+from streams.engine.faust.batch import FetchedBatch
+from streams.engine.faust.schema import BatchSchema
+from streams.engine.faust.transport import BatchApp
+from streams.engine.ledger import CommitLedger
 from streams.settings import KafkaSettings, Settings
-from streams.transport.batch import FetchedBatch
-from streams.transport.driver import BatchApp
-from streams.transport.ledger import CommitLedger
-from streams.transport.passthrough import BatchSchema
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,16 +15,16 @@ from streams.admin.kafka_client import client_config
 from streams.app import CATALOGUE, FEEDBACK, INGEST, LEARNING, PROFILE, STAGES
 from streams.clock import Clock, SystemClock
 from streams.dead_letters import DeadLetterBuilder
+from streams.engine.followers import TopicFollower
+from streams.engine.metrics import LearningMetrics, StageMetrics
+from streams.engine.process import StageParts, StageProcess
 from streams.privacy.keys import load_pseudonym_key, load_public_key
 from streams.privacy.seal import Sealer
-from streams.runtime.metrics import LearningMetrics, StageMetrics
-from streams.runtime.process import StageParts, StageProcess
-from streams.runtime.read_model import TopicFollower
 from streams.settings import KafkaSettings, Settings
 from streams.wire.codec import Codecs, open_codecs
 
 if TYPE_CHECKING:
-    from streams.runtime.records import SourceRecord
+    from streams.engine.records import SourceRecord
 
 
 class Bootstrap:

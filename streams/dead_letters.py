@@ -10,10 +10,10 @@ import msgspec
 from nacl.public import PrivateKey
 
 from streams.clock import Clock
+from streams.engine.records import OutputRecord, SourceRecord
 from streams.errors import ConfigurationError, RecordError
 from streams.privacy.scrub import scrub
 from streams.privacy.seal import Sealer, open_sealed
-from streams.runtime.records import OutputRecord, SourceRecord
 from streams.topics import DEAD_LETTER
 
 

@@ -25,7 +25,7 @@ FOREIGN = {"faust", "mode", "aiokafka", "torch", "transformers", "encoders", "as
 UNREPEATABLE = {"time", "os", "random", "secrets", "uuid", "pydantic", "pydantic_settings", "logging"}
 CLOCK_CALLS = {"now", "utcnow", "today", "fromtimestamp"}
 PURE_MAY_IMPORT = ("streams.wire", "streams.privacy", "streams.errors", "streams.topics", "streams.clock", "streams.dead_letters")
-PURE_MAY_IMPORT += ("streams.runtime.records", "streams.runtime.ports", *(f"streams.{stage}" for stage in STAGES + RULES))
+PURE_MAY_IMPORT += ("streams.engine.records", "streams.engine.ports", *(f"streams.{stage}" for stage in STAGES + RULES))
 
 
 def modules(*folders: str) -> list[Path]:
@@ -90,7 +90,7 @@ def test_the_stages_are_pure(path: Path) -> None:
         "def f():\n    import torch",
         "from faust import App",
         "import os.path",
-        "from streams.runtime.runner import BatchRunner",
+        "from streams.engine.runner import BatchRunner",
         "from streams.settings import Settings",
         "from streams import app",
         "from streams.clock import SystemClock",
@@ -116,8 +116,7 @@ def test_the_check_allows_what_is_allowed() -> None:
         ("encoders", {"streams", "faust", "aiokafka"}),
         ("streams/wire", {"faust", "aiokafka", "torch", "encoders"}),
         ("streams/privacy", {"faust", "aiokafka", "torch", "encoders", "time"}),
-        ("streams/transport", {"torch", "encoders"}),
-        ("streams/runtime", {"torch", "transformers", "encoders"}),
+        ("streams/engine", {"torch", "transformers", "encoders"}),
         ("streams/models", {"torch", "transformers", "encoders", "faust"}),
     ],
 )

@@ -15,6 +15,8 @@ from streams.catalogue.encoding import OneEncoder
 from streams.catalogue.stage import CatalogueRules, CatalogueStage
 from streams.clock import FixedClock
 from streams.dead_letters import DeadLetterBuilder
+from streams.engine.ports import TextEncoder
+from streams.engine.records import BatchResult, MemoryRecord, OutputRecord
 from streams.ingest.rules import IngestRules
 from streams.ingest.stage import IngestStage
 from streams.privacy.keys import PseudonymKey
@@ -29,8 +31,6 @@ from streams.profile.request import Request
 from streams.profile.rules import ProfileRules
 from streams.profile.serving_model import OneModel
 from streams.profile.stage import ProfileStage
-from streams.runtime.ports import TextEncoder
-from streams.runtime.records import BatchResult, MemoryRecord, OutputRecord
 from streams.settings import Settings
 from streams.wire.codec import Codecs
 from streams.wire.records import CleanEvent

@@ -9,9 +9,9 @@ from typing import NamedTuple
 from streams.catalogue.encoding import Live, encode_beside
 from streams.catalogue.state import Content, KnownItem, dump_item, load_item
 from streams.catalogue.vectors import vector_key
+from streams.engine.ports import RecordCodec
+from streams.engine.records import BatchResult, OutputRecord
 from streams.errors import RecordError
-from streams.runtime.ports import RecordCodec
-from streams.runtime.records import BatchResult, OutputRecord
 from streams.topics import ITEMS_VECTORS
 from streams.wire.records import ItemVector
 

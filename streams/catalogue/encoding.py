@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from streams.catalogue.vectors import key_prefix, to_bytes
+from streams.engine.ports import FloatArray, TextEncoder
 from streams.errors import ConfigurationError, FatalError, Reason, RecordError, TransientError
-from streams.runtime.ports import FloatArray, TextEncoder
 
 
 class Live(NamedTuple):

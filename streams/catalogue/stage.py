@@ -14,10 +14,10 @@ from streams.catalogue.text import item_text, text_hash
 from streams.catalogue.validate import item_of_key, valid_item
 from streams.catalogue.vectors import vector_key
 from streams.clock import Clock
+from streams.engine.ports import DeadLetters, InUse, TopicCodecs
+from streams.engine.records import BatchResult, OutputRecord, SourceRecord, StateView
 from streams.errors import RecordError
 from streams.ingest.money import price_band
-from streams.runtime.ports import DeadLetters, InUse, TopicCodecs
-from streams.runtime.records import BatchResult, OutputRecord, SourceRecord, StateView
 from streams.topics import CATALOGUE_ITEMS, ITEMS_VECTORS
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from streams.engine.ports import FloatArray
 from streams.evaluation.popularity import Popularity
-from streams.runtime.ports import FloatArray
 
 _SHRINK_ITEMS = 50
 """As in streams/profile/centred_matrix.py."""

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from streams.engine.ports import FloatArray
 from streams.evaluation.cases import Case, Catalogue
 from streams.profile.candidates import closed_rows, exclude
 from streams.profile.embedding import embed, scratch_for
@@ -19,7 +20,6 @@ from streams.profile.request import Request
 from streams.profile.rules import DAY_MS
 from streams.profile.score import prior
 from streams.profile.select import best, cosines, margin, propose
-from streams.runtime.ports import FloatArray
 
 _CHUNK = 4_000_000
 """Most scores in memory at a time (16 MB)."""

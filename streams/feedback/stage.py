@@ -7,13 +7,13 @@ from collections.abc import Iterable, Sequence
 from typing import cast
 
 from streams.clock import Clock
+from streams.engine.ports import DeadLetters, TopicCodecs
+from streams.engine.records import BatchResult, OutputRecord, SourceRecord, StateView
 from streams.errors import Reason, RecordError
 from streams.feedback.clockwork import EVERYTHING, Clockwork
 from streams.feedback.ledger import Interaction, Outstanding, Past, Shopper, dump, load
 from streams.feedback.rules import HISTORY_EVENTS, OUTCOME_OF_EVENT, FeedbackRules
 from streams.feedback.settle import due_at, settle, waits_for
-from streams.runtime.ports import DeadLetters, TopicCodecs
-from streams.runtime.records import BatchResult, OutputRecord, SourceRecord, StateView
 from streams.topics import BEHAVIOUR_CLEAN, FEEDBACK, RECOMMENDATIONS, TRAINING_PAIRS
 from streams.wire.records import CleanEvent, Recommendation
 

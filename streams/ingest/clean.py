@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from streams.engine.records import SourceRecord
 from streams.errors import Reason, RecordError
 from streams.ingest import money, normalise, quantity, region, times
 from streams.ingest.identities import Identities
@@ -12,7 +13,6 @@ from streams.ingest.memo import Memo
 from streams.ingest.rules import IngestRules
 from streams.ingest.throttle import is_automated_agent
 from streams.privacy.pseudonym import Pseudonymizer
-from streams.runtime.records import SourceRecord
 from streams.wire.records import CleanEvent
 
 MAX_POSITION = 10_000

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from streams.clock import Clock
 from streams.dead_letters import DeadLetterBuilder
+from streams.engine.records import BatchResult, OutputRecord, SourceRecord, StateView
 from streams.errors import Reason, RecordError
 from streams.ingest.clean import EventCleaner
 from streams.ingest.deduplicate import RecentEvents
@@ -16,7 +17,6 @@ from streams.ingest.rules import IngestRules
 from streams.ingest.throttle import Throttle
 from streams.privacy.pseudonym import Pseudonymizer
 from streams.privacy.seal import Sealer
-from streams.runtime.records import BatchResult, OutputRecord, SourceRecord, StateView
 from streams.topics import BEHAVIOUR_CLEAN, BEHAVIOUR_RAW
 from streams.wire.codec import Codecs
 

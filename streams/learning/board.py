@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import cast
 
+from streams.engine.ports import RecordCodec
+from streams.engine.records import SourceRecord
 from streams.errors import RecordError
 from streams.learning.tally import SCORE_BINS, position
-from streams.runtime.ports import RecordCodec
-from streams.runtime.records import SourceRecord
 from streams.wire.records import TrainingTally
 
 

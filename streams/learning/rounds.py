@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import cast
 
+from streams.engine.ports import RecordCodec
+from streams.engine.records import SourceRecord
 from streams.errors import RecordError
-from streams.runtime.ports import RecordCodec
-from streams.runtime.records import SourceRecord
 from streams.topics import BY_NAME, TRAINING_CONTROL
 from streams.wire.records import TrainingControl
 

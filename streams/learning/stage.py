@@ -14,6 +14,8 @@ from typing import Any, Literal, Protocol
 import msgspec
 
 from streams.clock import Clock
+from streams.engine.ports import DeadLetters, TopicCodecs
+from streams.engine.records import BatchResult, OutputRecord, SourceRecord, StateView
 from streams.errors import RecordError
 from streams.learning.board import TallyBoard
 from streams.learning.deciding import Judgement, Since, ask, judge
@@ -22,8 +24,6 @@ from streams.learning.rounds import Rounds
 from streams.learning.rules import LearningRules
 from streams.learning.tally import add_feedback, add_recommendations, empty_tally, position
 from streams.learning.trigger import Situation
-from streams.runtime.ports import DeadLetters, TopicCodecs
-from streams.runtime.records import BatchResult, OutputRecord, SourceRecord, StateView
 from streams.topics import FEEDBACK, RECOMMENDATIONS, TRAINING_CONTROL, TRAINING_PAIRS, TRAINING_TALLIES
 from streams.wire.records import TrainingTally
 

@@ -8,10 +8,10 @@ from itertools import chain
 import numpy as np
 import numpy.typing as npt
 
+from streams.engine.ports import FloatArray
 from streams.profile.history import dismissed
 from streams.profile.profile import Profile
 from streams.profile.rules import ProfileRules
-from streams.runtime.ports import FloatArray
 
 NEVER = np.float32(-np.inf)
 

@@ -11,9 +11,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from streams.engine.ports import CandidateScan, FloatArray, RecordCodec
+from streams.engine.records import SourceRecord
 from streams.profile.item_matrix import ItemMatrix
-from streams.runtime.ports import CandidateScan, FloatArray, RecordCodec
-from streams.runtime.records import SourceRecord
 
 _SHRINK_ITEMS = 50
 """A mean of few items is mostly the items themselves: it counts as if this many items without direction stood beside them."""

@@ -13,10 +13,10 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from streams.engine.ports import FloatArray
 from streams.profile.events import SEARCH
 from streams.profile.profile import Entry, Source
 from streams.profile.request import Request
-from streams.runtime.ports import FloatArray
 
 _CANCELLED = 1e-5
 """A sum of vectors this much shorter than its parts is rounding noise, not a direction."""

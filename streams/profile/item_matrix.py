@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from streams.catalogue.vectors import from_bytes, key_prefix
+from streams.engine.ports import CandidateScan, FloatArray, RecordCodec
+from streams.engine.records import SourceRecord
 from streams.errors import Reason, RecordError
-from streams.runtime.ports import CandidateScan, FloatArray, RecordCodec
-from streams.runtime.records import SourceRecord
 
 _FIRST_CAPACITY = 1024
 

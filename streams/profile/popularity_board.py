@@ -11,10 +11,10 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import numpy.typing as npt
 
+from streams.engine.ports import RecordCodec
+from streams.engine.records import SourceRecord
 from streams.errors import Reason, RecordError
 from streams.profile.popularity import DecayedCount
-from streams.runtime.ports import RecordCodec
-from streams.runtime.records import SourceRecord
 
 Counts = npt.NDArray[np.float64]
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
+from streams.engine.ports import RecordCodec
+from streams.engine.records import OutputRecord
 from streams.profile.popularity import DecayedCount
 from streams.profile.popularity_board import PopularityBoard
-from streams.runtime.ports import RecordCodec
-from streams.runtime.records import OutputRecord
 from streams.topics import ITEMS_POPULARITY
 from streams.wire.records import Popularity
 

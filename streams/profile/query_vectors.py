@@ -7,8 +7,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from streams.engine.ports import FloatArray, TextEncoder
 from streams.errors import ConfigurationError
-from streams.runtime.ports import FloatArray, TextEncoder
 
 DEFAULT_CAPACITY = 10_000
 

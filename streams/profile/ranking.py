@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from streams.engine.ports import CandidateScan, FloatArray
 from streams.profile.candidates import closed_rows, exclude
 from streams.profile.embedding import embed, scratch_for
 from streams.profile.item_matrix import ItemMatrix
@@ -17,7 +18,6 @@ from streams.profile.request import Ranked, Request
 from streams.profile.rules import ProfileRules
 from streams.profile.score import prior
 from streams.profile.select import Pairs, best, cosines, margin, propose
-from streams.runtime.ports import CandidateScan, FloatArray
 
 _CHUNK = 4_000_000
 """Most scores in memory at a time (16 MB)."""

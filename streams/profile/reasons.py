@@ -9,9 +9,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from streams.engine.ports import FloatArray
 from streams.profile.embedding import Embedding
 from streams.profile.profile import Source
-from streams.runtime.ports import FloatArray
 
 
 class Reasons(NamedTuple):

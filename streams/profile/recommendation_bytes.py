@@ -11,10 +11,10 @@ from struct import Struct
 
 import numpy as np
 
+from streams.engine.ports import RecordCodec
 from streams.profile.events import EVENT_TYPES
 from streams.profile.profile import Made, Source
 from streams.profile.recommendation import to_record
-from streams.runtime.ports import RecordCodec
 from streams.wire.records import CleanEvent
 
 _HEADER = 5

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from streams.engine.ports import FloatArray
 from streams.profile.profile import Entry, Source
-from streams.runtime.ports import FloatArray
 
 
 class Request(NamedTuple):

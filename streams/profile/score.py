@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from streams.runtime.ports import FloatArray
+from streams.engine.ports import FloatArray
 
 
 def prior(counts: npt.NDArray[np.float64], weight: float) -> FloatArray:

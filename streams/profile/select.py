@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from streams.runtime.ports import FloatArray
+from streams.engine.ports import FloatArray
 
 _UNIT_ROUNDOFF = 2.0**-24
 

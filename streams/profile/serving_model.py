@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from streams.engine.ports import TextEncoder
 from streams.errors import ConfigurationError
 from streams.learning.canary import in_canary
 from streams.profile.item_matrix import ItemMatrix
 from streams.profile.query_vectors import QueryVectors
 from streams.profile.rules import ProfileRules
 from streams.profile.walk import Walk
-from streams.runtime.ports import TextEncoder
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,8 @@ import re
 from collections.abc import Sequence
 from typing import cast
 
+from streams.engine.ports import DeadLetters, FloatArray, InUse, TopicCodecs
+from streams.engine.records import BatchResult, OutputRecord, SourceRecord, StateView
 from streams.errors import Reason, RecordError
 from streams.profile.candidates import recently_recommended
 from streams.profile.events import CODES, SEARCH
@@ -18,8 +20,6 @@ from streams.profile.recommendation_bytes import RecommendationWriter
 from streams.profile.rules import ProfileRules
 from streams.profile.serving_model import Routing, ServingModel
 from streams.profile.walk import Trigger, Walk, walk
-from streams.runtime.ports import DeadLetters, FloatArray, InUse, TopicCodecs
-from streams.runtime.records import BatchResult, OutputRecord, SourceRecord, StateView
 from streams.topics import BEHAVIOUR_CLEAN, ITEMS_POPULARITY, RECOMMENDATIONS
 from streams.wire.records import CleanEvent
 

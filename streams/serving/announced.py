@@ -7,10 +7,10 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from streams.engine.followers import Follower
+from streams.engine.records import SourceRecord
 from streams.models.announcement import Announcement, Channel
 from streams.models.channels import Channels
-from streams.runtime.read_model import Follower
-from streams.runtime.records import SourceRecord
 from streams.serving.metrics import ModelMetrics
 
 log = logging.getLogger(__name__)

@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from streams.engine.followers import Follower
+from streams.engine.records import SourceRecord
 from streams.profile.item_matrix import ItemMatrix
 from streams.profile.query_vectors import QueryVectors
-from streams.runtime.read_model import Follower
-from streams.runtime.records import SourceRecord
 from streams.serving.announced import Apply
 from streams.serving.completeness import Completeness
 from streams.serving.lease import Lease

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from streams.catalogue.encoding import Live
 from streams.clock import Clock
+from streams.engine.ports import TextEncoder
 from streams.errors import TransientError
 from streams.models.announcement import Announcement
-from streams.runtime.ports import TextEncoder
 from streams.serving.announced import Announced
 from streams.serving.lease import Lease, holding
 from streams.serving.loading import ModelLoader

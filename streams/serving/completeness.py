@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from streams.engine.ports import RecordCodec
+from streams.engine.records import SourceRecord
 from streams.errors import RecordError
-from streams.runtime.ports import RecordCodec
-from streams.runtime.records import SourceRecord
 
 FIELDS = ("item_id", "model_version", "text_hash", "recommendable", "encoded_at")
 IN_FLIGHT_S = 5.0

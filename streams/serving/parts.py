@@ -10,14 +10,14 @@ from prometheus_client import CollectorRegistry
 
 from streams import topics
 from streams.clock import Clock
+from streams.engine.followers import Follower
+from streams.engine.ports import CandidateScan, FloatArray
+from streams.engine.records import SourceRecord
 from streams.errors import ConfigurationError
 from streams.models.channels import Channels
 from streams.privacy.keys import load_model_verify_key
 from streams.profile.centred_matrix import CentredItemMatrix
 from streams.profile.rules import ProfileRules
-from streams.runtime.ports import CandidateScan, FloatArray
-from streams.runtime.read_model import Follower
-from streams.runtime.records import SourceRecord
 from streams.serving.announced import Announced, AnnouncedModels, NothingAnnounced
 from streams.serving.built_model import BuiltModel
 from streams.serving.catalogue_models import CatalogueModels

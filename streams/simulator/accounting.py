@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from streams.engine.outputs import ID_HEADER
 from streams.errors import Reason
 from streams.privacy.pseudonym import Pseudonymizer
-from streams.runtime.output import ID_HEADER
 from streams.simulator.shop import Emission
 
 

@@ -14,9 +14,9 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from streams.clock import Clock
+from streams.engine.status_server import StatusServer
 from streams.errors import FatalError, VeilstreamError
 from streams.learning.canary import CanaryRule
-from streams.runtime.http import StatusServer
 from streams.settings import KafkaSettings, Settings
 from streams.trainer.announcer import Announcer, incumbent_of
 from streams.trainer.files import read_json

@@ -9,10 +9,10 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from streams.engine.ports import FloatArray
 from streams.evaluation.cases import Case, Catalogue, centred
 from streams.evaluation.popularity import Popularity, snapshots
 from streams.profile.events import CODES, POPULARITY_WEIGHTS
-from streams.runtime.ports import FloatArray
 from streams.wire.records import TrainingPair
 
 Encode = Callable[[list[str]], FloatArray]

@@ -11,9 +11,9 @@ from nacl.public import PrivateKey
 from streams.admin.recovery import Mended, edit, mended, opened
 from streams.clock import FixedClock
 from streams.dead_letters import DeadLetterBuilder
+from streams.engine.records import MemoryRecord
 from streams.errors import Reason, RecordError
 from streams.privacy.seal import Sealer
-from streams.runtime.records import MemoryRecord
 from streams.topics import BEHAVIOUR_CLEAN, BEHAVIOUR_RAW, CATALOGUE_ITEMS, DEAD_LETTER
 from streams.wire import local_codecs
 

@@ -16,10 +16,10 @@ from streams.catalogue.encoding import OneEncoder
 from streams.catalogue.stage import CatalogueRules, CatalogueStage
 from streams.clock import FixedClock
 from streams.dead_letters import DeadLetterBuilder
+from streams.engine.records import BatchResult, MemoryRecord, OutputRecord
 from streams.errors import ConfigurationError
 from streams.privacy.seal import Sealer
 from streams.profile.item_matrix import ItemMatrix
-from streams.runtime.records import BatchResult, MemoryRecord, OutputRecord
 from streams.topics import CATALOGUE_ITEMS, DEAD_LETTER, ITEMS_VECTORS
 from tests.support.profile_world import CODECS, START_MS, MemoryState
 

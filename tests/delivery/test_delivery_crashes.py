@@ -15,13 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
+from streams.engine.faust.batch import FetchedBatch
+from streams.engine.ledger import Commit, CommitLedger
+from streams.engine.metrics import StageMetrics
+from streams.engine.records import BatchResult, MemoryRecord, OutputRecord, SourceRecord, StateView
+from streams.engine.rejects import RejectGuard
+from streams.engine.runner import BatchRunner
 from streams.errors import RecordError, TransientError
-from streams.runtime.metrics import StageMetrics
-from streams.runtime.records import BatchResult, MemoryRecord, OutputRecord, SourceRecord, StateView
-from streams.runtime.rejects import RejectGuard
-from streams.runtime.runner import BatchRunner
-from streams.transport.batch import FetchedBatch
-from streams.transport.ledger import Commit, CommitLedger
 
 SOURCE, OUT, DEAD = "source", "out", "dead"
 

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams import topics
+from streams.engine.records import MemoryRecord
 from streams.feedback import settle
 from streams.feedback.rules import HISTORY_EVENTS, OUTCOME_OF_EVENT, OUTCOMES, POSITIVE
-from streams.runtime.records import MemoryRecord
 from tests.support.feedback_world import ANNA, BEN, CODECS, MINUTE, RULES, State, event, identity, make_stage, recommendation, the_end
 
 WINDOW, LATENESS = RULES.window_ms // MINUTE, RULES.lateness_ms // MINUTE

@@ -6,9 +6,9 @@ import asyncio
 
 from streams import topics
 from streams.clock import FixedClock
+from streams.engine.records import MemoryRecord
 from streams.errors import Reason
 from streams.feedback.ledger import load
-from streams.runtime.records import MemoryRecord
 from tests.support.feedback_world import (
     ANNA,
     BEN,

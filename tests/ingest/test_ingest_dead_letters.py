@@ -9,9 +9,9 @@ from nacl.public import PrivateKey
 
 from streams.clock import FixedClock
 from streams.dead_letters import DeadLetterBuilder, open_original
+from streams.engine.records import MemoryRecord
 from streams.errors import ConfigurationError, Reason, RecordError
 from streams.privacy.seal import Sealer
-from streams.runtime.records import MemoryRecord
 from streams.topics import DEAD_LETTER
 from streams.wire import local_codecs
 

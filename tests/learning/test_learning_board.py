@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streams.engine.records import MemoryRecord
 from streams.learning.board import TallyBoard
 from streams.learning.tally import SCORE_BINS, empty_tally, position
-from streams.runtime.records import MemoryRecord
 from streams.topics import TRAINING_TALLIES
 from streams.wire.records import TallyBucket, TrainingTally
 from tests.support.learning_world import CODECS

@@ -13,8 +13,8 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from streams.broker.embedded import EmbeddedBroker
+from streams.engine.records import MemoryRecord
 from streams.learning.rounds import next_request_id
-from streams.runtime.records import MemoryRecord
 from streams.topics import DEAD_LETTER, TRAINING_CONTROL, TRAINING_PAIRS
 from streams.trainer.requests import answer
 from tests.learning.test_learning_process import WAIT_S, publish, values, wait_for_tally

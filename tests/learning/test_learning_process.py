@@ -11,7 +11,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from streams.broker.embedded import EmbeddedBroker
-from streams.runtime.records import MemoryRecord
+from streams.engine.records import MemoryRecord
 from streams.topics import TRAINING_CONTROL, TRAINING_TALLIES
 from streams.wire import local_codecs
 from tests.support.deployment import Deployment, deployed

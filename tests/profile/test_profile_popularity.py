@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from streams.engine.records import MemoryRecord, OutputRecord
 from streams.profile.popularity import DecayedCount
 from streams.profile.popularity_board import PopularityBoard
 from streams.profile.popularity_counter import PopularityCounter
 from streams.profile.score import prior
-from streams.runtime.records import MemoryRecord, OutputRecord
 from streams.topics import ITEMS_POPULARITY
 from tests.support.profile_world import CODECS, START_MS, popularity_record
 

@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 
 from encoders.nearest.item_scan import ItemScan
 from streams.catalogue.vectors import vector_key
+from streams.engine.ports import CandidateScan, FloatArray
+from streams.engine.records import MemoryRecord
 from streams.profile.centred_matrix import CentredItemMatrix
 from streams.profile.popularity_board import PopularityBoard
 from streams.profile.profile import Entry
 from streams.profile.ranking import Ranking, rank
 from streams.profile.request import Request
 from streams.profile.rules import ProfileRules
-from streams.runtime.ports import CandidateScan, FloatArray
-from streams.runtime.records import MemoryRecord
 from streams.serving.parts import item_scan
 from streams.topics import ITEMS_POPULARITY, ITEMS_VECTORS
 from tests.support.profile_world import CODECS, START_MS, VERSION, popularity_record, vector_record

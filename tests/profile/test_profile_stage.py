@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from encoders.hashing import HashingEncoder
+from streams.engine.records import MemoryRecord
 from streams.errors import ConfigurationError
 from streams.profile.profile import load_profile
 from streams.profile.rules import ProfileRules
 from streams.profile.serving_model import OneModel
-from streams.runtime.records import MemoryRecord
 from streams.topics import DEAD_LETTER, RECOMMENDATIONS
 from tests.support.profile_world import (
     CODECS,

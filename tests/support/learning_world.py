@@ -12,13 +12,13 @@ from nacl.public import PrivateKey
 from streams import topics
 from streams.clock import FixedClock
 from streams.dead_letters import DeadLetterBuilder
+from streams.engine.records import BatchResult, MemoryRecord
 from streams.learning.board import TallyBoard
 from streams.learning.rounds import Rounds
 from streams.learning.rules import LearningRules
 from streams.learning.stage import LearningStage
 from streams.learning.trigger import TriggerRule
 from streams.privacy.seal import Sealer
-from streams.runtime.records import BatchResult, MemoryRecord
 from streams.wire.codec import local_codecs
 from tests.support.feedback_world import State, identity
 

@@ -16,13 +16,13 @@ from encoders.serving.micro_batcher import MicroBatcher
 from streams.catalogue.vectors import to_bytes, vector_key
 from streams.clock import FixedClock
 from streams.dead_letters import DeadLetterBuilder
+from streams.engine.records import BatchResult, MemoryRecord, OutputRecord
 from streams.privacy.seal import Sealer
 from streams.profile.item_matrix import ItemMatrix
 from streams.profile.popularity_board import PopularityBoard
 from streams.profile.rules import ProfileRules
 from streams.profile.serving_model import OneModel
 from streams.profile.stage import ProfileStage
-from streams.runtime.records import BatchResult, MemoryRecord, OutputRecord
 from streams.topics import BEHAVIOUR_CLEAN, DEAD_LETTER, ITEMS_POPULARITY, ITEMS_VECTORS, RECOMMENDATIONS
 from streams.wire.codec import local_codecs
 

@@ -18,6 +18,7 @@ from encoders.hashing import HashingEncoder
 from encoders.serving.slot import EncoderSlot
 from streams.clock import FixedClock
 from streams.dead_letters import DeadLetterBuilder
+from streams.engine.records import MemoryRecord
 from streams.errors import ConfigurationError
 from streams.models.announcement import Announcement, announce, sign_announcement, withdraw
 from streams.models.channels import Channels
@@ -28,7 +29,6 @@ from streams.profile.item_matrix import ItemMatrix
 from streams.profile.popularity_board import PopularityBoard
 from streams.profile.rules import ProfileRules
 from streams.profile.stage import ProfileStage
-from streams.runtime.records import MemoryRecord
 from streams.serving.announced import AnnouncedModels, Apply
 from streams.serving.built_model import BuiltModel
 from streams.serving.completeness import FIELDS, Completeness

@@ -17,10 +17,10 @@ from prometheus_client import CollectorRegistry
 from streams import topics
 from streams.admin.kafka_client import client_config, quiet_client_loggers
 from streams.app import StageSpec
+from streams.engine.metrics import StageMetrics
+from streams.engine.process import StageParts, StageProcess
+from streams.engine.records import BatchResult, OutputRecord, SourceRecord, StateView
 from streams.errors import RecordError
-from streams.runtime.metrics import StageMetrics
-from streams.runtime.process import StageParts, StageProcess
-from streams.runtime.records import BatchResult, OutputRecord, SourceRecord, StateView
 from streams.settings import load_kafka_settings, load_settings
 
 TOY = StageSpec("toy", (topics.BEHAVIOUR_CLEAN,), (topics.FEEDBACK, topics.DEAD_LETTER), table="toy", aligned=True)

@@ -21,8 +21,8 @@ from streams.catalogue.stage import CatalogueRules, CatalogueStage
 from streams.catalogue.text import text_hash
 from streams.clock import FixedClock
 from streams.dead_letters import DeadLetterBuilder
+from streams.engine.records import BatchResult, MemoryRecord
 from streams.privacy.seal import Sealer
-from streams.runtime.records import BatchResult, MemoryRecord
 from streams.serving.completeness import FIELDS, Completeness
 from streams.topics import CATALOGUE_ITEMS, DEAD_LETTER, ITEMS_VECTORS
 from tests.support.profile_world import CODECS, START_MS, MemoryState

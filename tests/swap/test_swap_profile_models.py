@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from nacl.signing import SigningKey
 
+from streams.engine.records import MemoryRecord
 from streams.learning.canary import in_canary
 from streams.models.serving import Serving
 from streams.profile.recommendation import answer_id
 from streams.profile.rules import DAY_MS
-from streams.runtime.records import MemoryRecord
 from tests.support.profile_world import TITLES, event, event_records
 from tests.support.swap_world import DIMENSION, A, B, C, SwapWorld, cosine
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from streams.transport.batch import FetchedBatch
+from streams.engine.faust.batch import FetchedBatch
 
 _WAITING = 1
 """Batches of one partition number that wait while one is being applied; the next one holds the agent up."""

@@ -11,11 +11,11 @@ from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
 from streams.admin.kafka_client import partition_counts
+from streams.engine.ledger import Commit
+from streams.engine.outputs import ID_HEADER
+from streams.engine.positions import Positions
+from streams.engine.records import SourceRecord
 from streams.errors import TransientError
-from streams.runtime.output import ID_HEADER
-from streams.runtime.positions import Positions
-from streams.runtime.records import SourceRecord
-from streams.transport.ledger import Commit
 
 
 class TailReader:

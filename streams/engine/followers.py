@@ -11,8 +11,8 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
+from streams.engine.records import SourceRecord
 from streams.errors import TransientError
-from streams.runtime.records import SourceRecord
 
 log = logging.getLogger(__name__)
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.runtime.lanes import Lanes
-from streams.runtime.records import MemoryRecord
-from streams.transport.batch import FetchedBatch
+from streams.engine.faust.batch import FetchedBatch
+from streams.engine.lanes import Lanes
+from streams.engine.records import MemoryRecord
 
 
 def batch(partition: int, offset: int, topic: str = "t") -> FetchedBatch:

@@ -7,10 +7,10 @@ import doctest
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from streams.engine import rejects as module
 
+from streams.engine.rejects import RejectGuard
 from streams.errors import TooManyRejects
-from streams.runtime import rejects as module
-from streams.runtime.rejects import RejectGuard
 
 
 def test_doctest() -> None:

@@ -13,9 +13,9 @@ from aiokafka.errors import KafkaError
 from aiokafka.partitioner import murmur2
 from aiokafka.structs import RecordMetadata
 
+from streams.engine.positions import Positions
+from streams.engine.records import OutputRecord
 from streams.errors import Reason, RecordError, TransientError
-from streams.runtime.positions import Positions
-from streams.runtime.records import OutputRecord
 
 ID_HEADER = "veilstream-id"
 """Header of every output: 16 bytes record id, 4 bytes tag of the source partition."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from streams.runtime.records import SourceRecord
+from streams.engine.records import SourceRecord
 
 
 @dataclass(frozen=True, slots=True)

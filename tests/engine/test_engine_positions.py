@@ -7,10 +7,10 @@ import doctest
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from streams.engine import positions as module
 
+from streams.engine.positions import MAX_METADATA_BYTES, decode_positions, encode_positions
 from streams.errors import ConfigurationError
-from streams.runtime import positions as module
-from streams.runtime.positions import MAX_METADATA_BYTES, decode_positions, encode_positions
 
 names = st.from_regex(r"[a-z][a-z.\-]{0,20}", fullmatch=True)
 

@@ -10,16 +10,16 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence, Se
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, cast, runtime_checkable
 
+from streams.engine.faust.batch import FetchedBatch
+from streams.engine.ledger import Commit, CommitLedger
+from streams.engine.metrics import StageMetrics
+from streams.engine.outputs import OutputWriter, source_tag
+from streams.engine.positions import Positions, decode_positions, encode_positions
+from streams.engine.records import BatchHandler, BatchResult, OutputRecord, SourceRecord
+from streams.engine.rejects import RejectGuard
+from streams.engine.state import NoState, StateTable
+from streams.engine.tail import TailReader
 from streams.errors import FatalError, Reason, RecordError, TransientError
-from streams.runtime.metrics import StageMetrics
-from streams.runtime.output import OutputWriter, source_tag
-from streams.runtime.positions import Positions, decode_positions, encode_positions
-from streams.runtime.records import BatchHandler, BatchResult, OutputRecord, SourceRecord
-from streams.runtime.rejects import RejectGuard
-from streams.runtime.state_table import NoState, StateTable
-from streams.runtime.tail import TailReader
-from streams.transport.batch import FetchedBatch
-from streams.transport.ledger import Commit, CommitLedger
 
 log = logging.getLogger(__name__)
 

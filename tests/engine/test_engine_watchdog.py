@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from streams.runtime.watchdog import Watchdog
+from streams.engine.watchdog import Watchdog
 
 
 def look(dog: Watchdog, applied: int | None, committed: int, end: int, *, at_rest: bool = True, partition: int = 0) -> bool:

@@ -9,8 +9,8 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from streams.engine.records import OutputRecord, SourceRecord
 from streams.errors import RecordError
-from streams.runtime.records import OutputRecord, SourceRecord
 
 FloatArray = npt.NDArray[np.float32]
 T_co = TypeVar("T_co", covariant=True)

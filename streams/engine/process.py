@@ -16,21 +16,21 @@ from prometheus_client import CollectorRegistry
 from streams import topics
 from streams.admin.kafka_client import no_broker
 from streams.app import StageSpec, add_agent, add_timer, app_id, build_app, declare_table
+from streams.engine.faust.transport import BatchApp, BatchConsumer
+from streams.engine.followers import Follower
+from streams.engine.lanes import Lanes
+from streams.engine.ledger import CommitLedger
+from streams.engine.metrics import StageMetrics
+from streams.engine.outputs import OutputWriter
+from streams.engine.records import BatchHandler
+from streams.engine.rejects import RejectGuard
+from streams.engine.runner import BatchRunner, DeadLetters
+from streams.engine.state import MemoryStore, NoState, RocksStore, StateTable
+from streams.engine.status_server import StatusServer
+from streams.engine.tail import TailReader
+from streams.engine.watchdog import Watchdog
 from streams.errors import ConfigurationError
-from streams.runtime.http import StatusServer
-from streams.runtime.lanes import Lanes
-from streams.runtime.metrics import StageMetrics
-from streams.runtime.output import OutputWriter
-from streams.runtime.read_model import Follower
-from streams.runtime.records import BatchHandler
-from streams.runtime.rejects import RejectGuard
-from streams.runtime.runner import BatchRunner, DeadLetters
-from streams.runtime.state_table import MemoryStore, NoState, RocksStore, StateTable
-from streams.runtime.tail import TailReader
-from streams.runtime.watchdog import Watchdog
 from streams.settings import KafkaSettings, Settings
-from streams.transport.driver import BatchApp, BatchConsumer
-from streams.transport.ledger import CommitLedger
 
 log = logging.getLogger(__name__)
 

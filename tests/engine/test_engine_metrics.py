@@ -6,7 +6,7 @@ from math import isnan
 
 from prometheus_client import CollectorRegistry
 
-from streams.runtime.metrics import LearningMetrics
+from streams.engine.metrics import LearningMetrics
 
 NAMES = ("new_pairs", "score_stability", "ignored_share", "running")
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from rocksdict import WriteBatch
 
-from streams.runtime.output import OutputWriter
+from streams.engine.outputs import OutputWriter
 
 
 class Store(Protocol):

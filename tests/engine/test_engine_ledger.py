@@ -6,9 +6,9 @@ import doctest
 
 from hypothesis import given
 from hypothesis import strategies as st
+from streams.engine import ledger as module
 
-from streams.transport import ledger as module
-from streams.transport.ledger import Commit, CommitLedger
+from streams.engine.ledger import Commit, CommitLedger
 
 P = ("t", 0)
 

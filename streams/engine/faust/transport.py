@@ -21,9 +21,9 @@ from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 from mode.threads import WorkerThread
 
-from streams.runtime.records import SourceRecord
-from streams.transport.batch import FetchedBatch
-from streams.transport.ledger import Commit, CommitLedger
+from streams.engine.faust.batch import FetchedBatch
+from streams.engine.ledger import Commit, CommitLedger
+from streams.engine.records import SourceRecord
 
 
 class BatchApp(App):
