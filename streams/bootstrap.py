@@ -5,19 +5,21 @@ Imports are inside the functions that need them: a worker that needs no model mu
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Gauge
 
 from streams import topics
-from streams.admin.kafka_client import client_config
+from streams.admin.kafka_client import client_config, no_broker
 from streams.app import CATALOGUE, FEEDBACK, INGEST, LEARNING, PROFILE, STAGES
 from streams.clock import Clock, SystemClock
 from streams.dead_letters import DeadLetterBuilder
 from streams.engine.followers import TopicFollower
 from streams.engine.metrics import LearningMetrics, StageMetrics
 from streams.engine.process import StageParts, StageProcess
+from streams.engine.spec import StageSpec
 from streams.privacy.keys import load_pseudonym_key, load_public_key
 from streams.privacy.seal import Sealer
 from streams.settings import KafkaSettings, Settings
@@ -39,7 +41,7 @@ class Bootstrap:
 
     def process(self, stage: str) -> StageProcess:
         """The process of one stage. Raises ConfigurationError where a key, a model or a setting is missing or wrong."""
-        return StageProcess(self.parts(stage), self.settings, self.kafka, client_config(self.kafka))
+        return stage_process(self.parts(stage), self.settings, self.kafka)
 
     def parts(self, stage: str) -> StageParts:
         """The handler of one stage and what goes with it. Raises as above."""
@@ -60,7 +62,6 @@ class Bootstrap:
             stage,
             self.clock,
             self.settings.max_record_bytes,
-            on_dead_letter=metrics.dead_letter,
         )
 
     def follow(self, topic: str, apply: Callable[[Sequence[SourceRecord]], object]) -> TopicFollower:
@@ -79,7 +80,6 @@ class Bootstrap:
             dead_letters=dead_letters,
             rules=IngestRules.from_settings(self.settings),
             clock=self.clock,
-            counters=metrics,
         )
         return StageParts(INGEST, handler, dead_letters, metrics, self.registry)
 
@@ -148,6 +148,29 @@ class Bootstrap:
         )
         followers = (self.follow(topics.TRAINING_TALLIES, board.apply), control)
         return StageParts(LEARNING, handler, dead_letters, metrics, self.registry, followers)
+
+
+def stage_process(parts: StageParts, settings: Settings, kafka: KafkaSettings) -> StageProcess:
+    """A stage's parts on Kafka, in a consumer group that Faust keeps."""
+    from streams.engine.faust.member import FaustMember
+    from streams.engine.kafka.broker import KafkaBroker
+
+    def make_broker(spec: StageSpec) -> KafkaBroker:
+        return KafkaBroker(
+            client_config(kafka),
+            group_id=f"{settings.app_prefix}-{spec.name}",
+            topic_prefix=settings.topic_prefix,
+            idempotent=settings.idempotent_producer,
+            fetch_wait_ms=settings.fetch_wait_ms,
+        )
+
+    return StageProcess(
+        parts,
+        settings,
+        make_broker=make_broker,
+        make_member=functools.partial(FaustMember, settings=settings, kafka=kafka),
+        no_broker=functools.partial(no_broker, kafka),
+    )
 
 
 def stage_names() -> tuple[str, ...]:

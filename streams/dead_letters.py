@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from typing import Any, NamedTuple, Protocol
 
@@ -41,22 +41,19 @@ class DeadLetterBuilder:
         stage: str,
         clock: Clock,
         max_sealed_bytes: int,
-        *,
-        on_dead_letter: Callable[[str], None] | None = None,
     ) -> None:
         self._codec = codec
         self._sealer = sealer
         self._stage = stage
         self._clock = clock
         self._max_sealed_bytes = max_sealed_bytes
-        self._on_dead_letter = on_dead_letter
 
     def build(self, record: SourceRecord, error: RecordError, *, attempt: int = 1, fields: Sequence[str] = ()) -> OutputRecord:
         """The dead letter of a record; ``fields`` are names of its known fields that had a value."""
         # Details hold no raw values by rule; should one ever slip in, it is not to be read here.
         detail, _ = scrub(error.detail)
         position = f"{record.topic}/{record.partition}/{record.offset}"
-        record_id = blake2b(f"{self._stage}/{position}".encode(), digest_size=16).digest()
+        record_id = self.record_id(record)
         value = self._codec.encode(
             {
                 "dead_letter_id": record_id.hex(),
@@ -74,8 +71,6 @@ class DeadLetterBuilder:
                 "rejected_at": self._clock.now_ms(),
             }
         )
-        if self._on_dead_letter is not None:
-            self._on_dead_letter(error.reason.value)
         headers = (
             ("__connect.errors.topic", record.topic.encode()),
             ("__connect.errors.partition", str(record.partition).encode()),
@@ -84,7 +79,11 @@ class DeadLetterBuilder:
             ("__connect.errors.exception.class.name", type(error).__name__.encode()),
             ("__connect.errors.exception.message", f"{error.reason.value}: {detail}".encode()),
         )
-        return OutputRecord(DEAD_LETTER, position.encode(), value, record_id, None, headers)
+        return OutputRecord(DEAD_LETTER, position.encode(), value, record_id, None, headers, None, error.reason.value)
+
+    def record_id(self, record: SourceRecord) -> bytes:
+        """The id of a record's dead letter: 16 bytes."""
+        return blake2b(f"{self._stage}/{record.topic}/{record.partition}/{record.offset}".encode(), digest_size=16).digest()
 
     def _seal(self, record: SourceRecord) -> bytes | None:
         packed = msgspec.msgpack.encode((record.key, record.value, [(name, value) for name, value in record.headers]))

@@ -6,9 +6,12 @@
     ├── RecordError          this record is bad: dead-letter it (carries a Reason), go on
     ├── ModelRefused         this model is bad: serve on with the old one (carries a Refusal)
     ├── TransientError       the world is bad: keep the record, try again
+    │   └── NotOwner               the partition is another worker's, or may be: leave it alone
     └── FatalError           stop and tell the operator
         ├── ConfigurationError     a setting, a key file, a model, a topic: names the fix (exit code 1)
         ├── BrokerUnavailable      no broker at the address
+        ├── StateDamaged           a local state file is broken: names the folder to delete
+        ├── GroupPositionLost      the group's offsets are gone and can't be made good: says what to do
         └── TooManyRejects         the share of refused records passed its bound
 """
 
@@ -45,6 +48,8 @@ class Reason(StrEnum):
     # item rules
     BAD_TITLE = "bad_title"
     KEY_MISMATCH = "key_mismatch"
+    # the record can't be parsed at all
+    UNREADABLE = "unreadable"
     # anything a stage raised on this record alone
     POISON = "poison"
 
@@ -91,8 +96,16 @@ class TransientError(VeilstreamError):
     """Something outside failed; the same call may succeed later."""
 
 
+class NotOwner(TransientError):
+    """The partition was given to another worker, or the group's coordinator has not been heard from for so long that it may have been."""
+
+
 class FatalError(VeilstreamError):
     """The process must stop; the message names the fix."""
+
+
+class StateDamaged(FatalError):
+    """A local state file can't be read or written; the message says what to delete."""
 
 
 class ConfigurationError(FatalError):
@@ -101,6 +114,10 @@ class ConfigurationError(FatalError):
 
 class BrokerUnavailable(FatalError):
     """No Kafka broker answers at the configured address."""
+
+
+class GroupPositionLost(FatalError):
+    """The consumer group has no offset for a partition of which much was processed already; going on could write it all again."""
 
 
 class TooManyRejects(FatalError):

@@ -50,8 +50,25 @@ class Settings(BaseSettings):
     )
     idempotent_producer: bool = Field(True, description="Kafka's idempotent producer; turn off for brokers without InitProducerId.")
     session_timeout_s: float = Field(30.0, gt=0, description="Consumer group session timeout, seconds.")
+    instance_id: str | None = Field(
+        None,
+        pattern=r"[A-Za-z0-9._-]{1,200}",
+        description="Name of this worker in its groups (static membership), unique among a stage's workers and the same after a restart: "
+        "then a restart within the session timeout moves no partition. Unset: a restarted worker is a new one.",
+    )
     fetch_max_records: int = Field(2000, ge=1, description="Most records in a batch handed to a stage.")
-    fetch_wait_ms: int = Field(20, ge=0, description="How long the broker may wait to fill a fetch, milliseconds.")
+    fetch_wait_ms: int = Field(
+        20,
+        ge=1,
+        description="How long the broker holds a fetch back while it has nothing, milliseconds; a partition that was full waits as "
+        "long before it is fetched again, where others of its broker are idle.",
+    )
+    lookup_max_records: int = Field(
+        5_000_000,
+        ge=0,
+        description="Where a group's offsets are lost: most records in a stage's outputs that are read to find out what is written "
+        "already; with more the stage does not start, and says so.",
+    )
     commit_interval_s: float = Field(1.0, gt=0, description="How often source offsets are committed, seconds.")
     metrics_host: str = Field("0.0.0.0", description="Address of /metrics, /healthz and /readyz.")
     metrics_port: int = Field(

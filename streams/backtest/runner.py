@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -64,14 +65,6 @@ class _State:
                 self.values[key] = value
 
 
-class _Drops:
-    def __init__(self) -> None:
-        self.counts: dict[str, int] = {}
-
-    def on_dropped(self, reason: str, count: int = 1) -> None:
-        self.counts[reason] = self.counts.get(reason, 0) + count
-
-
 class Backtest:
     """Catalogue, ingest and profile stage over memory. Nothing is recommended while it learns."""
 
@@ -84,9 +77,8 @@ class Backtest:
         self._pseudonymizer = Pseudonymizer(PseudonymKey("bt", bytes(PrivateKey.generate())))
         sealer = Sealer(PrivateKey.generate().public_key)
         self._rejected: dict[str, int] = {}
-        self._drops = _Drops()
         letters = {
-            stage: DeadLetterBuilder(codecs.for_topic(topics.DEAD_LETTER), sealer, stage, clock, 0, on_dead_letter=self._count_rejected)
+            stage: DeadLetterBuilder(codecs.for_topic(topics.DEAD_LETTER), sealer, stage, clock, 0)
             for stage in ("ingest", "catalogue", "profile")
         }
         self._rules = replace(ProfileRules.from_settings(settings), recommend=False)
@@ -107,7 +99,6 @@ class Backtest:
             dead_letters=letters["ingest"],
             rules=IngestRules.from_settings(settings),
             clock=clock,
-            counters=self._drops,
         )
         self._profile = ProfileStage(
             codecs=codecs,
@@ -123,7 +114,7 @@ class Backtest:
     @property
     def rejected(self) -> dict[str, int]:
         """Dead letters and dropped events by reason."""
-        return self._rejected | self._drops.counts
+        return self._rejected
 
     @property
     def items(self) -> int:
@@ -138,7 +129,7 @@ class Backtest:
             for offset, item in enumerate(items)
         )
         for batch in batched_records(records):
-            result = asyncio.run(_call(self._catalogue, batch, self._items))
+            result = self._count(asyncio.run(_call(self._catalogue, batch, self._items)))
             self._matrix.apply(_records(result, topics.ITEMS_VECTORS))
             on_progress(len(batch))
         return len(self._matrix)
@@ -154,10 +145,11 @@ class Backtest:
         codec = self._codecs.for_topic(topics.BEHAVIOUR_RAW)
         records = (MemoryRecord(topics.BEHAVIOUR_RAW, 0, o, self._now_ms, None, codec.encode(event)) for o, event in enumerate(events))
         for batch in batched_records(records):
-            clean = _records(asyncio.run(_call(self._ingest, batch, _State())), topics.BEHAVIOUR_CLEAN, self._clean_offset)
+            ingested = self._count(asyncio.run(_call(self._ingest, batch, _State())))
+            clean = _records(ingested, topics.BEHAVIOUR_CLEAN, self._clean_offset)
             self._clean_offset += len(clean)
             if clean:
-                result = asyncio.run(_call(self._profile, clean, self._profiles))
+                result = self._count(asyncio.run(_call(self._profile, clean, self._profiles)))
                 self._board.apply(_records(result, topics.ITEMS_POPULARITY))
             if on_clean is not None:
                 on_clean([cast(CleanEvent, decode(record.value)) for record in clean])
@@ -187,8 +179,12 @@ class Backtest:
         profile = load_profile(data)
         return Request(list(profile.items), list(profile.items.values()), list(profile.queries.items()), None, sorted(seen), self._now_ms)
 
-    def _count_rejected(self, reason: str) -> None:
-        self._rejected[reason] = self._rejected.get(reason, 0) + 1
+    def _count(self, result: BatchResult) -> BatchResult:
+        for reason, count in Counter(output.reason for output in result.outputs if output.reason is not None).items():
+            self._rejected[reason] = self._rejected.get(reason, 0) + count
+        for reason, count in result.dropped.items():
+            self._rejected[reason] = self._rejected.get(reason, 0) + count
+        return result
 
 
 def batched_records(records: Iterable[MemoryRecord]) -> Iterator[list[MemoryRecord]]:

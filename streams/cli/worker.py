@@ -48,6 +48,8 @@ def run_stage(stage: str) -> None:
 
     from streams.admin.kafka_client import quiet_client_loggers
     from streams.bootstrap import Bootstrap
+    from streams.engine.process import leave
+    from streams.errors import VeilstreamError
     from streams.settings import load_kafka_settings, load_settings
 
     settings, kafka = load_settings(), load_kafka_settings()
@@ -61,7 +63,15 @@ def run_stage(stage: str) -> None:
             loop.add_signal_handler(number, stop.set)
         process = Bootstrap(settings, kafka).process(stage)
         hand_over_quickly()
-        await process.run(stop, loaded=tune_garbage_collection)
+        try:
+            await process.run(stop, loaded=tune_garbage_collection)
+        except VeilstreamError as error:
+            if not process.left_behind:
+                raise
+            click.echo(f"error: {error}", err=True)
+            leave(1)
+        if process.left_behind:
+            leave(0)
 
     uvloop.run(main())
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from math import nan
 from time import monotonic
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from streams.engine.records import OutputRecord
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _SITUATION = (
@@ -40,11 +43,67 @@ class StageMetrics:
         self._dropped = Counter("veilstream_dropped_total", "Records dropped by rule, by reason.", ["stage", "reason"], registry=registry)
         self._lag = Gauge("veilstream_lag_records", "Source records not yet applied.", ["stage", "topic", "partition"], registry=registry)
         self._read_model = Gauge("veilstream_read_model_rows", "Entries of a read model.", ["stage", "model"], registry=registry)
+        self._lost = Counter(
+            "veilstream_lost_to_retention_total",
+            "Source records that the topic's retention deleted before they were read.",
+            ["stage", "topic", "partition"],
+            registry=registry,
+        )
+        self._behind = Gauge(
+            "veilstream_behind_seconds",
+            "Age of the oldest source record that is read and not yet applied.",
+            ["stage", "topic", "partition"],
+            registry=registry,
+        )
+        self._retrying = Gauge(
+            "veilstream_retrying_seconds",
+            "How long a partition has been trying the same thing in vain.",
+            ["stage", "partition"],
+            registry=registry,
+        )
+        self.foreign_busy = Gauge(
+            "veilstream_partitions_busy_not_owned",
+            "Partitions that were given away while this worker was still at them; what it has of them will not be written.",
+            ["stage"],
+            registry=registry,
+        ).labels(stage)
+        self._follower_age = Gauge(
+            "veilstream_follower_age_seconds",
+            "Time since a read model was last known to be up to date.",
+            ["stage", "topic"],
+            registry=registry,
+        )
         self.ready = Gauge("veilstream_ready", "1 while the stage processes.", ["stage"], registry=registry).labels(stage)
         self._stage = stage
 
-    def dead_letter(self, reason: str) -> None:
-        self._reasons.labels(self._stage, reason).inc()
+    def on_written(self, outputs: Sequence[OutputRecord]) -> None:
+        """Outputs that the broker has acknowledged."""
+        self.outputs.inc(len(outputs))
+        for output in outputs:
+            if output.reason is not None:
+                self._reasons.labels(self._stage, output.reason).inc()
+
+    def lost_to_retention(self, topic: str, partition: int, count: int) -> None:
+        self._lost.labels(self._stage, topic, str(partition)).inc(count)
+
+    def behind(self, topic: str, partition: int, seconds: float) -> None:
+        self._behind.labels(self._stage, topic, str(partition)).set(seconds)
+
+    def retrying(self, partition: int, seconds: float) -> None:
+        self._retrying.labels(self._stage, str(partition)).set(seconds)
+
+    def follower_age(self, topic: str, seconds: float) -> None:
+        self._follower_age.labels(self._stage, topic).set(seconds)
+
+    def forget_partition(self, topic: str, partition: int) -> None:
+        """Another worker tells of it from now on."""
+        for gauge, labels in (
+            (self._lag, (self._stage, topic, str(partition))),
+            (self._behind, (self._stage, topic, str(partition))),
+            (self._retrying, (self._stage, str(partition))),
+        ):
+            with suppress(KeyError):
+                gauge.remove(*labels)
 
     def on_dropped(self, reason: str, count: int = 1) -> None:
         """Records that a rule drops without a dead letter, such as duplicates."""

@@ -1,145 +1,270 @@
-"""Writes a batch's outputs and waits until the broker has acknowledged every one."""
+"""Writes outputs and changelogs, and comes back only when it is certain what is written.
+
+An idempotent producer whose every batch is sent again, byte for byte and under the same sequence number, until the broker has said yes
+or a no that is final. So a lost answer is no doubt: the broker knows a batch that it has already. What the broker refuses for good
+takes no sequence number, and holds up nothing but itself. The fence is asked right before each request goes to the socket.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
 from zlib import crc32
 
-from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
 from aiokafka.partitioner import murmur2
-from aiokafka.structs import RecordMetadata
 
 from streams.engine.positions import Positions
 from streams.engine.records import OutputRecord
 from streams.errors import Reason, RecordError, TransientError
 
 ID_HEADER = "veilstream-id"
-"""Header of every output: 16 bytes record id, 4 bytes tag of the source partition."""
+"""Header of every output: 16 bytes record id, then the stamp of the source partition that caused it."""
 
-_MAX_BATCH_BYTES = 900_000
+MAX_BATCH_BYTES = 900_000
+MAX_BACKOFF_S = 5.0
 _KEY_CACHE = 200_000
+_RECORD_OVERHEAD = 40
+"""Bytes of framing a record has at most, its id header included; the builder's own estimate is slower."""
 
-Rows = list[tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]]
+LINK_LOST = -1_000
+"""In place of Kafka's error code: no answer came."""
+_OK = 0
+_DUPLICATE = 46
+_REFUSED = frozenset({10, 18, 32, 87})
+"""MESSAGE_TOO_LARGE, RECORD_LIST_TOO_LARGE, INVALID_TIMESTAMP, INVALID_RECORD: not written, and never will be."""
+_PRODUCER_UNKNOWN = frozenset({45, 47, 49, 59, 90})
+"""OUT_OF_ORDER_SEQUENCE_NUMBER, INVALID_PRODUCER_EPOCH, INVALID_PRODUCER_ID_MAPPING, UNKNOWN_PRODUCER_ID, PRODUCER_FENCED: the broker has
+forgotten this producer, so it can't tell whether it has the batch."""
+
+Row = tuple[bytes | None, bytes | None, Sequence[tuple[str, bytes]]]
+"""Key, value, headers."""
+Where = tuple[str, int]
+"""Topic and partition."""
 
 
-def source_tag(topic: str, partition: int) -> bytes:
-    """Four bytes that tell one source partition's outputs from another's in the tail of an output partition."""
-    return crc32(f"{topic}/{partition}".encode()).to_bytes(4, "big")
+class Answer(NamedTuple):
+    """What became of one partition's batch."""
+
+    error: int
+    """Kafka's error code, or LINK_LOST."""
+    offset: int
+    """Of the batch's first record; -1 where the broker does not tell."""
 
 
-class OutputWriter:
-    """One producer a stage. Records are grouped by partition into batches of the client, one future a batch instead
-    of one a record."""
-
-    def __init__(self, client_config: Mapping[str, Any], *, topic_prefix: str = "", idempotent: bool = True) -> None:
-        self._config = dict(client_config)
-        self._prefix = topic_prefix
-        self._idempotent = idempotent
-        self._producer: AIOKafkaProducer | None = None
-        self._key_partitions: dict[tuple[str, bytes], int] = {}
-        self._counts: dict[str, int] = {}
-        self.positions: Positions = {}
-        """Per output topic (without prefix) and partition: the offset after the last record that this writer wrote."""
-
-    async def start(self) -> None:
-        """Connect. Raises the client's KafkaConnectionError where no broker answers."""
-        producer = AIOKafkaProducer(
-            **self._config,
-            acks="all",
-            enable_idempotence=self._idempotent,
-            linger_ms=0,
-            max_batch_size=_MAX_BATCH_BYTES,
-            max_request_size=1_048_576,
-            request_timeout_ms=30_000,
-        )
-        await producer.start()
-        self._producer = producer
-
-    async def stop(self) -> None:
-        """Flush and disconnect."""
-        if self._producer is not None:
-            await self._producer.stop()
-            self._producer = None
+class ProduceLink(Protocol):
+    """How batches get to the broker. Topics are full names."""
 
     async def partition_count(self, topic: str) -> int:
-        """Partitions of an output topic. Raises TransientError while the broker does not know the topic."""
-        if topic not in self._counts:
-            partitions = await self._client.partitions_for(self._prefix + topic)
-            if not partitions:
-                raise TransientError(f"topic {self._prefix + topic} is missing; run `veilstream topics create`")
-            self._counts[topic] = len(partitions)
-        return self._counts[topic]
+        """Raises TransientError while the broker does not know the topic."""
+        ...
 
-    @property
-    def _client(self) -> AIOKafkaProducer:
-        if self._producer is None:
-            raise TransientError("the producer is not started")
-        return self._producer
+    async def new_producer(self) -> tuple[int, int]:
+        """A fresh producer id and epoch; (-1, -1) where idempotence is off. Raises TransientError."""
+        ...
 
-    async def write(self, outputs: Sequence[OutputRecord], tag: bytes) -> None:
-        """Write and wait for all acknowledgements.
+    def encode(self, rows: Sequence[Row], producer: tuple[int, int], sequence: int) -> Any:
+        """One record batch."""
+        ...
 
-        Raises TransientError where the broker did not acknowledge (it may still have written: look at the tail before
-        writing again), RecordError where a record is too large for any batch.
+    async def produce(self, batches: Mapping[Where, Any], fences: Sequence[Callable[[], None]]) -> Mapping[Where, Answer]:
+        """Send one batch a partition; the fences are called after everything that waits, right before bytes go out. An answer for
+        each partition. Raises what a fence raises: then nothing was sent to that broker, and what others have answered is lost."""
+        ...
+
+    async def pause(self, seconds: float) -> None: ...
+
+
+@dataclass(slots=True)
+class _Producer:
+    """One producer id and the next sequence number of each partition."""
+
+    identity: tuple[int, int]
+    sequences: defaultdict[Where, int] = field(default_factory=lambda: defaultdict(int))
+
+
+@dataclass(slots=True)
+class _Batch:
+    rows: Sequence[Row]
+    producer: _Producer
+    payload: Any
+
+
+class Lock(Protocol):
+    async def acquire(self) -> object: ...
+    def release(self) -> None: ...
+
+
+class Outputs:
+    """One a stage and process; many partitions' batches are written side by side."""
+
+    def __init__(
+        self, link: ProduceLink, *, topic_prefix: str = "", idempotent: bool = True, lock: Callable[[], Lock] = asyncio.Lock
+    ) -> None:
+        self._link = link
+        self._prefix = topic_prefix
+        self._idempotent = idempotent
+        self._producer: _Producer | None = None
+        self._locks: defaultdict[Where, Lock] = defaultdict(lock)
+        self._starting = lock()
+        self._key_partitions: dict[tuple[str, bytes, int], int] = {}
+        self.positions: Positions = {}
+        """Per output topic (without prefix) and partition: the offset after the last record that this process wrote."""
+        self.retrying: dict[Where, int] = {}
+        """Attempts in vain so far, of what is being sent again now."""
+
+    async def partition_count(self, topic: str) -> int:
+        """Partitions of an output topic (without prefix), as the broker tells now. Raises TransientError where it does not know it."""
+        return await self._link.partition_count(self._prefix + topic)
+
+    async def write(
+        self, outputs: Sequence[OutputRecord], stamp: bytes, fence: Callable[[], None], acknowledged: Callable[[OutputRecord], None]
+    ) -> None:
+        """Write outputs; ``acknowledged`` is called for each that the broker has.
+
+        Raises RecordError where the broker refuses one for good (all others are written by then), NotOwner where the fence does, and
+        TransientError where it can't be known what is written: then look at the outputs' tail before writing again.
         """
-        groups: defaultdict[tuple[str, int], Rows] = defaultdict(list)
+        groups: defaultdict[Where, list[Row]] = defaultdict(list)
+        records: defaultdict[Where, list[OutputRecord]] = defaultdict(list)
         for output in outputs:
             partition = output.partition if output.partition is not None else await self._partition_of(output)
-            groups[(output.topic, partition)].append((output.key, output.value, [(ID_HEADER, output.record_id + tag), *output.headers]))
-        acknowledged = await self._send_all({(self._prefix + topic, p): rows for (topic, p), rows in groups.items()})
-        for (topic, partition), next_offset in acknowledged.items():
-            known = (topic.removeprefix(self._prefix), partition)
+            where = (self._prefix + output.topic, partition)
+            groups[where].append((output.key, output.value, [(ID_HEADER, output.record_id + stamp), *output.headers]))
+            records[where].append(output)
+
+        def on_written(where: Where, first: int, count: int, next_offset: int) -> None:
+            for output in records[where][first : first + count]:
+                acknowledged(output)
+            known = (where[0].removeprefix(self._prefix), where[1])
             self.positions[known] = max(self.positions.get(known, 0), next_offset)
 
-    async def write_changelog(self, topic: str, partition: int, changes: Iterable[tuple[bytes, bytes | None]]) -> int | None:
-        """Write to one partition of a changelog topic (full name); returns the last offset, None if the broker did not tell."""
-        acknowledged = await self._send_all({(topic, partition): [(key, value, []) for key, value in changes]})
-        next_offset = acknowledged.get((topic, partition))
-        return None if next_offset is None else next_offset - 1
+        await self._write_all(groups, fence, on_written)
+
+    async def write_changelog(
+        self, topic: str, partition: int, changes: Iterable[tuple[bytes, bytes | None]], fence: Callable[[], None]
+    ) -> int | None:
+        """Write to one partition of a changelog topic (full name); the last offset, None if the broker did not tell. Raises as above;
+        after a RecordError some of the changes may be written."""
+        last: list[int] = []
+        rows: list[Row] = [(key, value, ()) for key, value in changes]
+        await self._write_all({(topic, partition): rows}, fence, lambda _w, _f, _c, next_offset: last.append(next_offset - 1))
+        return max(last, default=-1) if max(last, default=-1) >= 0 else None
 
     async def _partition_of(self, output: OutputRecord) -> int:
         count = await self.partition_count(output.topic)
         key = output.key or b""
-        cached = self._key_partitions.get((output.topic, key))
+        cached = self._key_partitions.get((output.topic, key, count))
         if cached is None:
             if len(self._key_partitions) >= _KEY_CACHE:
                 self._key_partitions.clear()
-            cached = self._key_partitions[(output.topic, key)] = (murmur2(key) & 0x7FFFFFFF) % count
+            cached = self._key_partitions[(output.topic, key, count)] = (murmur2(key) & 0x7FFFFFFF) % count
         return cached
 
-    async def _send_all(self, groups: Mapping[tuple[str, int], Rows]) -> Positions:
-        pending: list[tuple[tuple[str, int], int, asyncio.Future[RecordMetadata]]] = []
-        result: Positions = {}
+    async def _write_all(
+        self, groups: Mapping[Where, Sequence[Row]], fence: Callable[[], None], on_written: Callable[[Where, int, int, int], None]
+    ) -> None:
+        """``on_written`` gets the place, the index of the first row, how many rows, and the offset after them."""
+        waiting = {where: deque(_chunks(rows)) for where, rows in groups.items()}
+        held: list[Lock] = []
         try:
-            for (topic, partition), rows in groups.items():
-                for builder in self._fill(rows):
-                    future = await self._client.send_batch(builder, topic, partition=partition)
-                    pending.append(((topic, partition), builder.record_count(), future))
-        except KafkaError as error:
-            await asyncio.gather(*(future for _, _, future in pending), return_exceptions=True)
-            raise TransientError(f"writing failed: {type(error).__name__}") from error
-        answers = await asyncio.gather(*(future for _, _, future in pending), return_exceptions=True)
-        failures = [answer for answer in answers if isinstance(answer, BaseException)]
-        if failures:
-            raise TransientError(f"writing failed: {type(failures[0]).__name__}") from failures[0]
-        for (where, count, _), answer in zip(pending, answers, strict=True):
-            if isinstance(answer, RecordMetadata) and answer.offset is not None and answer.offset >= 0:
-                result[where] = max(result.get(where, 0), answer.offset + count)
-        return result
+            for where in sorted(waiting):  # in one order, so that two writers never wait for each other
+                lock = self._locks[where]
+                await lock.acquire()
+                held.append(lock)
+            refused = await self._deliver(waiting, fence, on_written)
+        finally:
+            for lock in held:
+                lock.release()
+            for where in waiting:
+                self.retrying.pop(where, None)
+        if refused:
+            raise RecordError(Reason.TOO_LARGE, f"the broker refuses an output of it ({refused[0]}); see the topic's max.message.bytes")
 
-    def _fill(self, rows: Rows) -> list[Any]:
-        builders: list[Any] = []
-        builder = self._client.create_batch()
-        for key, value, headers in rows:
-            if builder.append(key=key, value=value, timestamp=None, headers=headers) is None:
-                builders.append(builder)
-                builder = self._client.create_batch()
-                if builder.append(key=key, value=value, timestamp=None, headers=headers) is None:
-                    raise RecordError(Reason.TOO_LARGE, "an output of this record is larger than a batch may be")
-        builder.close()
-        builders.append(builder)
-        return [b for b in builders if b.record_count()]
+    async def _deliver(
+        self,
+        waiting: dict[Where, deque[tuple[int, Sequence[Row]]]],
+        fence: Callable[[], None],
+        on_written: Callable[[Where, int, int, int], None],
+    ) -> list[str]:
+        prepared: dict[Where, _Batch] = {}
+        refused: list[str] = []
+        attempt = 0
+        while any(waiting.values()):
+            fence()
+            for where, chunks in waiting.items():
+                if chunks and where not in prepared:
+                    prepared[where] = await self._prepare(where, chunks[0][1], fence)
+            batches = dict(prepared)
+            answers = await self._link.produce({where: batch.payload for where, batch in batches.items()}, (fence,))
+            in_vain = []
+            for where, batch in batches.items():
+                answer = answers[where]
+                first, rows = waiting[where][0]
+                if answer.error in (_OK, _DUPLICATE):
+                    batch.producer.sequences[where] += len(rows)
+                    waiting[where].popleft()
+                    on_written(where, first, len(rows), answer.offset + len(rows) if answer.offset >= 0 else 0)
+                elif answer.error in _REFUSED:
+                    waiting[where].popleft()
+                    if len(rows) > 1:
+                        middle = len(rows) // 2
+                        waiting[where].extendleft([(first + middle, rows[middle:]), (first, rows[:middle])])
+                    else:
+                        refused.append(f"error {answer.error} of topic {where[0]}")
+                elif answer.error in _PRODUCER_UNKNOWN or (answer.error == LINK_LOST and not self._idempotent):
+                    if self._producer is batch.producer:
+                        self._producer = None
+                    raise TransientError(f"writing to {where[0]} failed (error {answer.error})")
+                else:
+                    in_vain.append(where)
+                    self.retrying[where] = self.retrying.get(where, 0) + 1
+                    continue
+                del prepared[where]
+                self.retrying.pop(where, None)
+            attempt = attempt + 1 if len(in_vain) == len(batches) else 0
+            if attempt:
+                await self._link.pause(min(0.05 * 2 ** min(attempt, 10), MAX_BACKOFF_S))
+        return refused
+
+    async def _prepare(self, where: Where, rows: Sequence[Row], fence: Callable[[], None]) -> _Batch:
+        producer = await self._current_producer(fence)
+        return _Batch(rows, producer, self._link.encode(rows, producer.identity, producer.sequences[where]))
+
+    async def _current_producer(self, fence: Callable[[], None]) -> _Producer:
+        attempt = 0
+        while self._producer is None:
+            await self._starting.acquire()
+            try:
+                if self._producer is None:
+                    self._producer = _Producer(await self._link.new_producer())
+            except TransientError:
+                attempt += 1
+            finally:
+                self._starting.release()
+            if self._producer is None:
+                await self._link.pause(min(0.05 * 2 ** min(attempt, 10), MAX_BACKOFF_S))
+                fence()
+        return self._producer
+
+
+def source_tag(stage: str, partition: int) -> bytes:
+    """Four bytes that tell one source partition's outputs from another's in the tail of an output partition."""
+    return crc32(f"{stage}/{partition}".encode()).to_bytes(4, "big")
+
+
+def _chunks(rows: Sequence[Row]) -> list[tuple[int, Sequence[Row]]]:
+    """Runs of rows that fit into a batch, each with the index of its first row. A row that is too large stands alone."""
+    chunks: list[tuple[int, Sequence[Row]]] = []
+    first, size = 0, 0
+    for index, (key, value, headers) in enumerate(rows):
+        own = _RECORD_OVERHEAD + len(key or b"") + len(value or b"") + sum(len(name) + len(content) + 8 for name, content in headers)
+        if index > first and size + own > MAX_BATCH_BYTES:
+            chunks.append((first, rows[first:index]))
+            first, size = index, 0
+        size += own
+    if first < len(rows):
+        chunks.append((first, rows[first:]))
+    return chunks

@@ -1,7 +1,8 @@
 """Where a stage's outputs stood when a source offset was committed; travels in the commit's metadata.
 
 Everything that a source partition's uncommitted records may have caused lies at or after these positions, so whoever
-takes the partition over finds what is already written by reading from here to the end.
+takes the partition over finds what is already written by reading from here to the end. A position may therefore be told too early,
+never too late: where all of them do not fit into the metadata, their lowest bits are left out.
 """
 
 from __future__ import annotations
@@ -9,57 +10,105 @@ from __future__ import annotations
 import base64
 import binascii
 import zlib
-from collections.abc import Mapping
+from typing import NamedTuple
 
-from streams.errors import ConfigurationError
+import msgspec
 
 MAX_METADATA_BYTES = 4096
 """Kafka's default ``offset.metadata.max.bytes``."""
 
-_VERSION = "p1:"
+_VERSION = "p2:"
+_BEFORE = "p1:"
 
 Positions = dict[tuple[str, int], int]
 
 
-def encode_positions(positions: Mapping[tuple[str, int], int]) -> str:
-    """Text of at most 4096 bytes. Raises ConfigurationError where there are too many output partitions for that.
+class CommitNote(NamedTuple):
+    """What a commit says besides the offset."""
 
-    >>> decode_positions(encode_positions({("a", 0): 7, ("a", 2): 1}))
-    {('a', 0): 7, ('a', 2): 1}
+    positions: Positions
+    base: int = 0
+    """What is added to the topic's offsets, so that they go on where those of an earlier topic of this name ended."""
+    incarnation: int = 0
+    """Which topic of this name it is (``incarnation_of``); 0: not known."""
+
+
+def encode_note(note: CommitNote) -> str:
+    """Text of at most 4096 bytes.
+
+    >>> decode_note(encode_note(CommitNote({("a", 0): 7, ("a", 2): 1}, base=5)))
+    CommitNote(positions={('a', 0): 7, ('a', 2): 1}, base=5, incarnation=0)
     """
-    lines = [
-        f"{topic} {' '.join(f'{p}={offset:x}' for p, offset in sorted(parts.items()))}"
-        for topic, parts in sorted(_by_topic(positions).items())
-    ]
-    text = "\n".join(lines)
-    encoded = _VERSION + base64.b85encode(zlib.compress(text.encode(), 6)).decode()
-    if len(encoded) > MAX_METADATA_BYTES:
-        raise ConfigurationError(
-            f"{len(positions)} output partitions do not fit into a commit's metadata "
-            f"({len(encoded)} > {MAX_METADATA_BYTES} bytes); use fewer partitions"
-        )
-    return encoded
+    for shift in range(64):
+        encoded = _encode(note, shift)
+        if len(encoded) <= MAX_METADATA_BYTES:
+            return encoded
+    raise AssertionError("even the names of the partitions alone do not fit")
 
 
-def decode_positions(metadata: str | None) -> Positions | None:
+def decode_note(metadata: str | None) -> CommitNote | None:
     """None where the metadata is absent or another program's."""
-    if not metadata or not metadata.startswith(_VERSION):
+    if not metadata:
         return None
     try:
-        text = zlib.decompress(base64.b85decode(metadata[len(_VERSION) :])).decode()
-        result: Positions = {}
-        for line in text.splitlines():
-            topic, _, rest = line.partition(" ")
-            for pair in rest.split():
-                partition, _, offset = pair.partition("=")
-                result[(topic, int(partition))] = int(offset, 16)
-        return result
-    except (ValueError, zlib.error, binascii.Error):
+        if metadata.startswith(_BEFORE):
+            return CommitNote(_decode_before(metadata[len(_BEFORE) :]))
+        if not metadata.startswith(_VERSION):
+            return None
+        packed = zlib.decompress(base64.b85decode(metadata[len(_VERSION) :]))
+        base, incarnation, shift, topics = msgspec.msgpack.decode(
+            packed, type=tuple[int, int, int, list[tuple[str, int, int, bytes, bytes]]]
+        )
+    except (ValueError, zlib.error, binascii.Error, msgspec.MsgspecError):
         return None
+    positions: Positions = {}
+    for topic, lowest, width, partitions, bits in topics:
+        numbers = _partitions(partitions)
+        values = int.from_bytes(bits, "big")
+        for place, partition in enumerate(reversed(numbers)):
+            positions[(topic, partition)] = (lowest + (values >> (place * width) & ((1 << width) - 1))) << shift
+    return CommitNote(dict(sorted(positions.items())), base, incarnation)
 
 
-def _by_topic(positions: Mapping[tuple[str, int], int]) -> dict[str, dict[int, int]]:
-    grouped: dict[str, dict[int, int]] = {}
-    for (topic, partition), offset in positions.items():
-        grouped.setdefault(topic, {})[partition] = offset
-    return grouped
+def _encode(note: CommitNote, shift: int) -> str:
+    by_topic: dict[str, dict[int, int]] = {}
+    for (topic, partition), offset in note.positions.items():
+        by_topic.setdefault(topic, {})[partition] = offset >> shift
+    topics = []
+    for topic, offsets in sorted(by_topic.items()):
+        lowest = min(offsets.values())
+        width = max((max(offsets.values()) - lowest).bit_length(), 1)
+        values = 0
+        for _, offset in sorted(offsets.items()):
+            values = values << width | (offset - lowest)
+        # All offsets of a topic side by side, each in as many bits as the greatest needs.
+        topics.append((topic, lowest, width, _ranges(sorted(offsets)), values.to_bytes((len(offsets) * width + 7) // 8, "big")))
+    packed = msgspec.msgpack.encode((note.base, note.incarnation, shift, topics))
+    return _VERSION + base64.b85encode(zlib.compress(packed, 6)).decode()
+
+
+def _ranges(partitions: list[int]) -> bytes:
+    """Sorted numbers as first and length of each unbroken run."""
+    runs: list[int] = []
+    for partition in partitions:
+        if runs and runs[-2] + runs[-1] == partition:
+            runs[-1] += 1
+        else:
+            runs += [partition, 1]
+    return msgspec.msgpack.encode(runs)
+
+
+def _partitions(ranges: bytes) -> list[int]:
+    runs = msgspec.msgpack.decode(ranges, type=list[int])
+    return [first + n for first, length in zip(runs[::2], runs[1::2], strict=True) for n in range(length)]
+
+
+def _decode_before(encoded: str) -> Positions:
+    """The text of versions up to 0.1.0."""
+    result: Positions = {}
+    for line in zlib.decompress(base64.b85decode(encoded)).decode().splitlines():
+        topic, _, rest = line.partition(" ")
+        for pair in rest.split():
+            partition, _, offset = pair.partition("=")
+            result[(topic, int(partition))] = int(offset, 16)
+    return result

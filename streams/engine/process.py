@@ -1,41 +1,108 @@
-"""One stage as a running process: clients, app, runner, read models, status server, and an orderly end."""
+"""One stage as a running process: connections, group, runner, read models, status server, and an orderly end."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import os
+import sys
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import NoReturn, Protocol
 
 from aiokafka.errors import KafkaError
-from faust.tables.manager import TableManager
 from prometheus_client import CollectorRegistry
 
 from streams import topics
-from streams.admin.kafka_client import no_broker
-from streams.app import StageSpec, add_agent, add_timer, app_id, build_app, declare_table
-from streams.engine.faust.transport import BatchApp, BatchConsumer
+from streams.engine.checkpoint import Checkpoint, DeadLetters, Log
 from streams.engine.followers import Follower
-from streams.engine.lanes import Lanes
-from streams.engine.ledger import CommitLedger
+from streams.engine.handler import BatchHandler
+from streams.engine.health import Health
+from streams.engine.lane import Fetching, Lane
 from streams.engine.metrics import StageMetrics
-from streams.engine.outputs import OutputWriter
-from streams.engine.records import BatchHandler
+from streams.engine.outputs import Outputs
+from streams.engine.ownership import Ownership
+from streams.engine.records import FetchedRun
 from streams.engine.rejects import RejectGuard
-from streams.engine.runner import BatchRunner, DeadLetters
-from streams.engine.state import MemoryStore, NoState, RocksStore, StateTable
+from streams.engine.resume import GroupCommit
+from streams.engine.runner import Runner
+from streams.engine.runtime import AsyncioRuntime
+from streams.engine.spec import StageSpec
+from streams.engine.state import NoState, StateTable, Store
 from streams.engine.status_server import StatusServer
-from streams.engine.tail import TailReader
-from streams.engine.watchdog import Watchdog
-from streams.errors import ConfigurationError
-from streams.settings import KafkaSettings, Settings
+from streams.errors import BrokerUnavailable, ConfigurationError, FatalError, TransientError
+from streams.settings import Settings
 
 log = logging.getLogger(__name__)
 
 _STOP_S = 20.0
 """How long an orderly stop waits for batches that are being applied."""
+_STOP_STUCK_S = 2.0
+"""The same where something is being tried in vain anyway."""
+_CLOSE_S = 6.0
+"""How long each connection may take to close."""
+_OBSERVE_S = 2.0
+_LOOK_AT_TOPICS_S = 10.0
+_QUEUE_BYTES = 8 * 1_048_576
+
+
+class Fetcher(Fetching, Protocol):
+    def start(self) -> None: ...
+    async def stop(self) -> None: ...
+    @property
+    def failure(self) -> BaseException | None: ...
+    def end(self, topic: str, partition: int) -> int | None: ...
+    def position(self, topic: str, partition: int) -> int | None: ...
+    def troubles(self) -> list[tuple[str, int, str, float]]: ...
+
+
+class Broker(Protocol):
+    """What a process needs of the brokers."""
+
+    outputs: Outputs
+
+    @property
+    def topics(self) -> Log: ...
+    async def start(self) -> None: ...
+    async def stop(self) -> None: ...
+    def fetcher(
+        self, *, deliver: Callable[[FetchedRun], object], has_room: Callable[[str, int], bool], questionable: Callable[[str, int], None]
+    ) -> Fetcher: ...
+    async def partition_counts(self, topics: Sequence[str]) -> dict[str, int]: ...
+    async def grow(self, topic: str, partitions: int) -> None: ...
+
+
+class Member(Protocol):
+    """A member of the stage's consumer group, with its table."""
+
+    async def start(self) -> None: ...
+    async def stop(self) -> None: ...
+    @property
+    def failure(self) -> BaseException | None: ...
+    @property
+    def is_started(self) -> bool: ...
+    @property
+    def is_moving(self) -> bool: ...
+    @property
+    def changelog(self) -> str | None: ...
+    def store(self) -> Store: ...
+    def put(self, run: FetchedRun) -> None: ...
+    async def commit(self, commits: Mapping[tuple[str, int], GroupCommit]) -> bool: ...
+
+
+class MakeMember(Protocol):
+    def __call__(
+        self,
+        spec: StageSpec,
+        *,
+        partitions: int,
+        ownership: Ownership,
+        deliver: Callable[[FetchedRun], object],
+        on_assigned: Callable[[Set[tuple[str, int]], int], None],
+        on_revoking: Callable[[], Awaitable[None]],
+    ) -> Member: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,133 +122,187 @@ class StageParts:
 class StageProcess:
     """Runs one stage until it is told to stop or something fatal happens."""
 
-    def __init__(self, parts: StageParts, settings: Settings, kafka: KafkaSettings, client_config: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        parts: StageParts,
+        settings: Settings,
+        *,
+        make_broker: Callable[[StageSpec], Broker],
+        make_member: MakeMember,
+        no_broker: Callable[[BaseException], BrokerUnavailable],
+    ) -> None:
         self._parts = parts
         self._settings = settings
-        self._kafka = kafka
-        self._config = dict(client_config)
+        self._make_broker = make_broker
+        self._make_member = make_member
+        self._no_broker = no_broker
         self._failure: BaseException | None = None
         self._failed = asyncio.Event()
-        self._app: BatchApp | None = None
-        self._lanes: Lanes | None = None
-        self._followed = False
+        self._member: Member | None = None
+        self._runner: Runner | None = None
+        self._health: Health | None = None
+        self._has_followed = False
+        self._tasks: list[asyncio.Task[None]] = []
+        self.left_behind = False
+        """Something did not close in time, and may keep the interpreter from ending: use ``leave``."""
 
     async def run(self, stop: asyncio.Event, loaded: Callable[[], None] = lambda: None) -> None:
         """Returns after an orderly stop; raises what made the stage fail. ``loaded`` is called when models and read models are
         there and the first batch is not."""
         parts, settings = self._parts, self._settings
-        ledger = CommitLedger()
-        writer = OutputWriter(self._config, topic_prefix=settings.topic_prefix, idempotent=settings.idempotent_producer)
-        tail = TailReader(self._config, group_id=app_id(parts.spec.name, settings), topic_prefix=settings.topic_prefix)
+        spec = parts.spec
+        broker = self._make_broker(spec)
         status = StatusServer(
             parts.registry, host=settings.metrics_host, port=settings.metrics_port, alive=self._why_not_alive, ready=self._why_not_ready
         )
+        fetcher: Fetcher | None = None
         try:
             self._make_state_folder()
-            await self._connect(writer, tail)
-            counts = await self._check_topics(tail)
-            partitions = counts[parts.spec.sources[0]]
+            await self._connect(broker)
+            counts = await self._check_topics(broker)
             await self._start_status(status)
             for follower in parts.followers:
                 await follower.start(counts[follower.topic.removeprefix(settings.topic_prefix)])
             loaded()
-            app = self._app = build_app(parts.spec, settings, self._kafka, ledger, partitions)
-            runner = self._runner(app, ledger, writer, tail)
-            lanes = self._lanes = Lanes(runner.run, self._fail)
-            add_agent(app, parts.spec, settings, lanes)
-            self._finish_before_revocation(app, lanes)
-            self._add_timers(app, runner)
-            await app.start()
-            log.info("%s: started", parts.spec.name)
-            await self._wait(stop, app)
-            log.info("%s: stopping", parts.spec.name)
+            fetcher, member, runner = self._build(broker, counts[spec.sources[0]])
+            if member.changelog is not None:
+                await broker.grow(member.changelog, counts[spec.sources[0]])
+            self._health = Health(parts.metrics, runner, member, fetcher, broker.outputs, parts.followers, asyncio.get_running_loop().time)
+            fetcher.start()
+            await member.start()
+            self._start_loops(broker, runner, counts)
+            log.info("%s: started", spec.name)
+            await self._wait(stop, member, fetcher)
+            log.info("%s: stopping", spec.name)
+        except TransientError as error:
+            self._fail(self._no_broker(error))
         finally:
-            await self._shut_down(writer, tail, status)
+            await self._shut_down(broker, fetcher, status)
         if self._failure is not None:
             raise self._failure
 
-    def _runner(self, app: BatchApp, ledger: CommitLedger, writer: OutputWriter, tail: TailReader) -> BatchRunner:
-        spec, settings = self._parts.spec, self._settings
-        table = declare_table(app, spec)
-        state: StateTable | NoState = NoState()
-        if table is not None:
-            store = RocksStore(table.data) if settings.state_store == "rocksdb" else MemoryStore(table.data)
-            state = StateTable(store, table.changelog_topic.get_topic_name(), writer)
+    def _build(self, broker: Broker, partitions: int) -> tuple[Fetcher, Member, Runner]:
+        spec, settings, parts = self._parts.spec, self._settings, self._parts
+        sources = [settings.topic_prefix + name for name in spec.sources]
+        runtime = AsyncioRuntime()
+        ownership = Ownership(settings.session_timeout_s)
+        rejects = RejectGuard(settings.reject_share_max, settings.reject_window)
+        table: StateTable | NoState | None = None
 
-        async def commit_now() -> None:
-            await app.consumer.commit()
+        def make_lane(partition: int) -> Lane:
+            nonlocal table
+            if table is None:
+                table = NoState()
+                if member.changelog is not None:
+                    name = str(Path(settings.state_dir) / spec.name)
+                    table = StateTable(member.store(), member.changelog, broker.outputs, name)
+            checkpoint = Checkpoint(
+                stage=spec.name,
+                partition=partition,
+                handler=parts.handler,
+                outputs_of={name: spec.aligned and topics.BY_NAME[name].co_partitioned for name in spec.outputs},
+                ownership=ownership,
+                outputs=broker.outputs,
+                table=table,
+                topics=broker.topics,
+                committer=member,
+                dead_letters=parts.dead_letters,
+                rejects=rejects,
+                metrics=parts.metrics,
+                now_s=time.time,
+                lookup_most=settings.lookup_max_records,
+                pause=runtime.sleep,
+                catch_up=self._catch_up,
+            )
+            return Lane(
+                partition,
+                sources=sources,
+                checkpoint=checkpoint,
+                fetching=fetcher,
+                runtime=runtime,
+                max_records=settings.fetch_max_records,
+                max_bytes=_QUEUE_BYTES,
+                fail=self._fail,
+                on_retry=parts.metrics.retries.inc,
+            )
 
-        runner = BatchRunner(
-            stage=spec.name,
-            handler=self._parts.handler,
-            outputs={name: spec.aligned and topics.BY_NAME[name].co_partitioned for name in spec.outputs},
-            table=state,
-            writer=writer,
-            tail=tail,
-            ledger=ledger,
-            dead_letters=self._parts.dead_letters,
-            rejects=RejectGuard(settings.reject_share_max, settings.reject_window),
-            metrics=self._parts.metrics,
-            commit_now=commit_now,
-            sources=[settings.topic_prefix + name for name in spec.sources],
-            before_partition=self._catch_up,
+        # The member tells the runner, and the runner commits by the member.
+        def deliver(run: FetchedRun) -> bool:
+            return runner.deliver(run)
+
+        def on_assigned(owned: Set[tuple[str, int]], generation: int) -> None:
+            runner.on_assigned(owned, generation)
+
+        async def on_revoking() -> None:
+            await runner.on_revoking()
+
+        def questionable(topic: str, partition: int) -> None:
+            if partition in runner.lanes:
+                runner.lanes[partition].question()
+
+        member = self._member = self._make_member(
+            spec,
+            partitions=partitions,
+            ownership=ownership,
+            deliver=deliver,
+            on_assigned=on_assigned,
+            on_revoking=on_revoking,
         )
+        runner = self._runner = Runner(
+            stage=spec.name,
+            sources=sources,
+            make_lane=make_lane,
+            ownership=ownership,
+            committer=member,
+            runtime=runtime,
+            drain_s=settings.session_timeout_s / 2,
+        )
+        fetcher = broker.fetcher(deliver=member.put, has_room=runner.has_room, questionable=questionable)
+        return fetcher, member, runner
 
-        async def on_assigned(_: Any, assigned: set[Any], *args: Any, **options: Any) -> None:
-            owned = {(tp.topic, tp.partition) for tp in assigned if tp.topic not in app.tables.changelog_topics}
-            runner.keep_only(owned, app.consumer_generation_id)
-
-        app.on_partitions_assigned.connect(cast(Any, on_assigned))
-        return runner
-
-    def _finish_before_revocation(self, app: BatchApp, lanes: Lanes) -> None:
-        """Partitions are given away when everything that was taken of them is applied, and committed."""
-
-        async def on_revoked(*args: Any, **options: Any) -> None:
-            await lanes.idle(self._settings.session_timeout_s / 2)
-            await app.consumer.commit()
-
-        app.on_partitions_revoked.connect(cast(Any, on_revoked))
-
-    def _add_timers(self, app: BatchApp, runner: BatchRunner) -> None:
+    def _start_loops(self, broker: Broker, runner: Runner, counts: Mapping[str, int]) -> None:
         spec = self._parts.spec
+        self._every(self._settings.commit_interval_s, runner.commit)
         if spec.timer_s is not None:
+            self._every(spec.timer_s, runner.request_timers)
+        if self._health is not None:
+            self._every(_OBSERVE_S, self._health.observe)
+        self._every(_OBSERVE_S, runner.renew_idle)
 
-            async def close_due() -> None:
-                if self._is_moving(app):
-                    return  # the table is not whole yet
-                try:
-                    await runner.close_due()
-                except Exception as error:  # noqa: BLE001 - whatever it is, the process ends with it
-                    self._fail(error)
+        async def look_at_topics() -> None:
+            names = [self._settings.topic_prefix + name for name in spec.sources]
+            try:
+                found = await broker.partition_counts(names)
+            except TransientError:
+                return  # the broker is away: whoever reads or writes tells
+            for name in spec.sources:
+                now = found.get(self._settings.topic_prefix + name, counts[name])
+                if now > counts[name]:
+                    raise FatalError(f"{name} has {now} partitions now, {counts[name]} before: start the workers again to take them all")
 
-            add_timer(app, spec.timer_s, close_due, f"{spec.name}.close_due")
+        self._every(_LOOK_AT_TOPICS_S, look_at_topics)
 
-        watchdog = Watchdog()
+    def _every(self, seconds: float, action: Callable[[], object]) -> None:
+        """Call it again and again; what it raises ends the process."""
 
-        async def observe() -> None:
-            runner.renew_idle()
-            consumer = cast(BatchConsumer, app.consumer)
-            at_rest = not (runner.is_busy or self._is_moving(app))
-            for tp in consumer.assignment():
-                end = consumer.highwater(tp)
-                if tp.topic in app.tables.changelog_topics or end is None:
-                    continue
-                committed = consumer.committed_offset(tp)
-                applied = runner.applied(tp)
-                self._parts.metrics.lag(tp.topic, tp.partition, max(0, end - (committed if applied is None else applied)))
-                if watchdog.stands_still(tp, at_rest=at_rest, progress=(applied, committed), end=end):
-                    log.warning("%s: %s/%d stands still at %s; fetching it again", spec.name, tp.topic, tp.partition, committed)
-                    await consumer.revive(tp)
+        async def repeat() -> None:
+            try:
+                while True:
+                    await asyncio.sleep(seconds)
+                    done = action()
+                    if isinstance(done, Awaitable):
+                        await done
+            except Exception as error:  # noqa: BLE001 - whatever it is, the process ends with it
+                self._fail(error)
 
-        add_timer(app, 5.0, observe, f"{spec.name}.observe")
+        self._tasks.append(asyncio.create_task(repeat()))
 
     async def _catch_up(self, partition: int) -> None:
         """A partition's first batch waits for the read models; the popularity that its last owner wrote lies in the partition
         of the same number."""
         for follower in self._parts.followers:
-            await follower.caught_up(None if not self._followed else partition)
-        self._followed = True
+            await follower.caught_up(None if not self._has_followed else partition)
+        self._has_followed = True
 
     def _make_state_folder(self) -> None:
         folder = Path(self._settings.state_dir) / self._parts.spec.name
@@ -190,18 +311,17 @@ class StageProcess:
         except OSError as error:
             raise ConfigurationError(f"the state folder {folder} can't be made ({error.strerror}); set VEILSTREAM_STATE_DIR") from None
 
-    async def _connect(self, writer: OutputWriter, tail: TailReader) -> None:
+    async def _connect(self, broker: Broker) -> None:
         try:
-            await writer.start()
-            await tail.start()
+            await broker.start()
         except (KafkaError, OSError) as error:
-            raise no_broker(self._kafka, error) from error
+            raise self._no_broker(error) from error
 
-    async def _check_topics(self, tail: TailReader) -> dict[str, int]:
+    async def _check_topics(self, broker: Broker) -> dict[str, int]:
         spec = self._parts.spec
         prefix = self._settings.topic_prefix
         names = dict.fromkeys((*spec.sources, *spec.outputs, *spec.follows))
-        found = await tail.partition_counts([prefix + name for name in names])
+        found = await broker.partition_counts([prefix + name for name in names])
         missing = [prefix + name for name in names if prefix + name not in found]
         if missing:
             raise ConfigurationError(f"topics missing (or not yours to see): {', '.join(missing)}; run `veilstream topics create`")
@@ -220,37 +340,53 @@ class StageProcess:
             ) from error
         log.info("%s: metrics on port %d", self._parts.spec.name, status.port)
 
-    async def _wait(self, stop: asyncio.Event, app: BatchApp) -> None:
+    async def _wait(self, stop: asyncio.Event, member: Member, fetcher: Fetcher) -> None:
         waits = [asyncio.create_task(stop.wait()), asyncio.create_task(self._failed.wait())]
         try:
             while not any(wait.done() for wait in waits):
                 await asyncio.wait(waits, timeout=0.5, return_when=asyncio.FIRST_COMPLETED)
-                if app.crashed and self._failure is None:
-                    self._fail(app.crash_reason or RuntimeError("the Faust app crashed"))
+                for failure in (member.failure, fetcher.failure):
+                    if failure is not None:
+                        self._fail(failure)
         finally:
             for wait in waits:
                 wait.cancel()
 
-    async def _shut_down(self, writer: OutputWriter, tail: TailReader, status: StatusServer) -> None:
+    async def _shut_down(self, broker: Broker, fetcher: Fetcher | None, status: StatusServer) -> None:
         self._parts.metrics.ready.set(0)
-        stops: list[Callable[[], Awaitable[None]]] = [
-            *(f.stop for f in self._parts.followers),
-            tail.stop,
-            writer.stop,
-            status.stop,
-            *self._parts.closers,
-        ]
-        if self._app is not None and self._app.started:
-            stops.insert(0, self._app.stop)
-        if self._lanes is not None:
-            if self._failure is None and not await self._lanes.finish(_STOP_S):
+        for task in self._tasks:
+            task.cancel()
+        runner, member = self._runner, self._member
+        if runner is not None and self._failure is None:
+            is_stuck = self._health is not None and self._health.is_stuck
+            for lane in runner.lanes.values():
+                lane.drain()
+            if not await runner.idle(_STOP_STUCK_S if is_stuck else _STOP_S):
                 log.warning("%s: what is still being applied is interrupted, and will come again", self._parts.spec.name)
-            stops.insert(0, self._lanes.stop)
-        for stop in stops:
-            try:
-                await stop()
-            except Exception as error:  # noqa: BLE001 - the others must stop too; the first failure is what the process ends with
-                log.error("%s: stopping failed: %s", self._parts.spec.name, type(error).__name__)
+            await self._bounded("the last commit", runner.commit())
+        stops: list[tuple[str, Callable[[], Awaitable[object]]]] = []
+        if fetcher is not None:
+            stops.append(("fetching", fetcher.stop))
+        if runner is not None:
+            runner.stop()
+        if member is not None:
+            stops.append(("the group", member.stop))
+        stops += [(f"the follower of {f.topic}", f.stop) for f in self._parts.followers]
+        stops += [("the connections", broker.stop), ("the status server", status.stop)]
+        stops += [("a model", close) for close in self._parts.closers]
+        for name, stop in stops:
+            await self._bounded(name, stop())
+
+    async def _bounded(self, name: str, work: Awaitable[object]) -> None:
+        """Wait for something at the end, but not for ever: without a broker some of it would never come back."""
+        task = asyncio.ensure_future(work)
+        done, _ = await asyncio.wait([task], timeout=_CLOSE_S)
+        if not done:
+            log.warning("%s: %s did not end in time; it is left behind", self._parts.spec.name, name)
+            self.left_behind = True
+        elif not task.cancelled() and (error := task.exception()) is not None:
+            log.error("%s: stopping %s failed: %s", self._parts.spec.name, name, type(error).__name__)
+            if not isinstance(error, (TransientError, KafkaError, OSError)):
                 self._fail(error)
 
     def _fail(self, error: BaseException) -> None:
@@ -262,17 +398,18 @@ class StageProcess:
         return None if self._failure is None else f"failed: {type(self._failure).__name__}"
 
     def _why_not_ready(self) -> str | None:
-        app = self._app
         if self._failure is not None:
             return self._why_not_alive()
-        if app is None or not app.started:
+        if self._member is None or not self._member.is_started or self._health is None:
             return "starting"
-        if self._is_moving(app):
+        if self._member.is_moving:
             return "recovering"
-        self._parts.metrics.ready.set(1)
-        return None
+        return self._health.why_not_ready()
 
-    @staticmethod
-    def _is_moving(app: BatchApp) -> bool:
-        """Partitions are being assigned, or their tables recovered."""
-        return bool(app.rebalancing or app.in_recovery or not cast(TableManager, app.tables).recovery.completed.is_set())
+
+def leave(code: int) -> NoReturn:
+    """End the interpreter now, whatever was left behind."""
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

@@ -38,11 +38,45 @@ class MemoryRecord(NamedTuple):
     headers: tuple[tuple[str, bytes], ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class UnreadableRecord:
+    """What stands in the place of fetched records that can't be parsed: one record, or a whole batch of the producer's that is damaged
+    or compressed in an unknown way. A SourceRecord too, so that a dead letter can be made of it; no handler ever gets it."""
+
+    topic: str
+    partition: int
+    offset: int
+    last_offset: int
+    """The same as ``offset`` for one record."""
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...]
+    problem: str
+    """What is wrong, without anything of the record."""
+
+
+class FetchedRun(NamedTuple):
+    """Consecutive records of one source partition as one fetch brought them."""
+
+    topic: str
+    partition: int
+    cursor: int
+    """The cursor that asked for it (``PartitionQueue.open``): a run of an older one is nobody's."""
+    begins: int
+    """The offset that was asked for; the first record's may be greater, where compaction or a transaction has left a hole."""
+    ends: int
+    """The offset to ask for next."""
+    records: Sequence[SourceRecord | UnreadableRecord]
+    size: int
+    """Bytes, roughly."""
+
+
 class OutputRecord(NamedTuple):
     """A record that a stage wants written.
 
     ``record_id`` is deterministic: the same source record, processed again from the same state, gives the same
-    id. The runtime writes it as the header ``veilstream-id`` and, after a take-over, leaves out what is already
+    id. The engine writes it in the header ``veilstream-id`` and, after a take-over, leaves out what is already
     there. ``partition`` None means murmur2 of the key; stages whose output is partitioned like their input set it.
     """
 
@@ -52,6 +86,11 @@ class OutputRecord(NamedTuple):
     record_id: bytes
     partition: int | None = None
     headers: tuple[tuple[str, bytes], ...] = ()
+    unless: tuple[str, bytes] | None = None
+    """Topic and record id of an output that takes this one's place: where a worker before has written that one already, this one is
+    left out. So a record has one outcome, though a clock was read and told something else the second time."""
+    reason: str | None = None
+    """A dead letter's reason, as metrics count it."""
 
 
 @dataclass(slots=True)
@@ -66,6 +105,8 @@ class BatchResult:
     """How many of the batch's records were dead-lettered (counts towards the bound on rejects)."""
     reasons: dict[str, int] = field(default_factory=dict)
     """How many of them for which reason, as far as the handler tells; the message about too many rejects names them."""
+    dropped: dict[str, int] = field(default_factory=dict)
+    """Records dropped by rule without a dead letter (duplicates), by reason; counted once the batch is written."""
 
 
 class StateView(Protocol):
@@ -74,13 +115,3 @@ class StateView(Protocol):
     def get_many(self, keys: Sequence[bytes]) -> Mapping[bytes, bytes]:
         """The values of those keys that have one."""
         ...
-
-
-class BatchHandler(Protocol):
-    """A stage's whole logic. All records of a batch come from one topic and partition, in offset order.
-
-    Raising rejects the batch: the runtime retries it, halves it, and dead-letters the record that raises alone.
-    A handler's own memory (caches, dedup windows) may only be an accelerator of what state and records say.
-    """
-
-    async def __call__(self, batch: Sequence[SourceRecord], state: StateView) -> BatchResult: ...

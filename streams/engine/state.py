@@ -6,12 +6,13 @@ the changelog offset. So the local store never runs ahead of the changelog, what
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 from rocksdict import WriteBatch
 
-from streams.engine.outputs import OutputWriter
+from streams.errors import StateDamaged, TransientError, VeilstreamError
 
 
 class Store(Protocol):
@@ -50,63 +51,97 @@ class RocksStore:
 
 
 class MemoryStore:
-    """Faust's in-memory store: recovered whole from the changelog at every start."""
+    """All in memory, by partition; recovered whole from the changelog at every start.
 
-    def __init__(self, faust_store: Any) -> None:
-        self._faust = faust_store
-        self._owner: dict[bytes, int] = {}
+    >>> store = MemoryStore()
+    >>> store.put_many(0, {b"a": b"1", b"b": None}, None); store.put_many(1, {b"c": b"2"}, None)
+    >>> dict(store.items(0)), store.get_many(1, [b"a", b"c"])
+    ({b'a': b'1'}, {b'c': b'2'})
+    """
+
+    def __init__(self) -> None:
+        self._partitions: dict[int, dict[bytes, bytes]] = {}
 
     def get_many(self, partition: int, keys: Sequence[bytes]) -> dict[bytes, bytes]:
-        data = self._faust.data
+        data = self._partitions.get(partition, {})
         return {key: data[key] for key in keys if key in data}
 
     def items(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
-        # Faust's memory store does not know partitions; what recovery brought is everybody's until it is written.
-        return ((key, value) for key, value in list(self._faust.data.items()) if self._owner.get(key, partition) == partition)
+        return iter(list(self._partitions.get(partition, {}).items()))
 
     def put_many(self, partition: int, changes: Mapping[bytes, bytes | None], changelog_offset: int | None) -> None:
-        data = self._faust.data
+        data = self._partitions.setdefault(partition, {})
         for key, value in changes.items():
             if value is None:
                 data.pop(key, None)
-                self._owner.pop(key, None)
             else:
                 data[key] = value
-                self._owner[key] = partition
+
+    def drop(self, partition: int) -> None:
+        """Another worker has the partition now: what is here of it grows old."""
+        self._partitions.pop(partition, None)
+
+
+class ChangelogWriter(Protocol):
+    """The part of the outputs that is needed here."""
+
+    async def write_changelog(self, topic: str, partition: int, changes: Any, fence: Callable[[], None]) -> int | None: ...
 
 
 class PartitionView:
     """The StateView of one partition."""
 
-    def __init__(self, store: Store, partition: int) -> None:
+    def __init__(self, store: Store, partition: int, name: str) -> None:
         self._store = store
         self._partition = partition
+        self._name = name
 
     def get_many(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
-        return self._store.get_many(self._partition, keys) if keys else {}
+        with _told(self._name, self._partition):
+            return self._store.get_many(self._partition, keys) if keys else {}
 
 
 class StateTable:
-    """Store and changelog together."""
+    """Store and changelog together. ``name`` tells an operator which folder it is."""
 
-    def __init__(self, store: Store, changelog_topic: str, writer: OutputWriter) -> None:
+    def __init__(self, store: Store, changelog_topic: str, writer: ChangelogWriter, name: str = "state") -> None:
         self._store = store
         self._changelog_topic = changelog_topic
         self._writer = writer
+        self._name = name
 
     def view(self, partition: int) -> PartitionView:
-        return PartitionView(self._store, partition)
+        return PartitionView(self._store, partition, self._name)
 
     def items(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
         """All keys and values of the partition."""
-        return self._store.items(partition)
+        with _told(self._name, partition):
+            yield from self._store.items(partition)
 
-    async def apply(self, partition: int, changes: Mapping[bytes, bytes | None]) -> None:
-        """Write the changes; raises TransientError where the changelog was not acknowledged."""
+    async def apply(self, partition: int, changes: Mapping[bytes, bytes | None], fence: Callable[[], None]) -> None:
+        """Write the changes. Raises what ``Outputs.write_changelog`` does, and StateDamaged."""
         if not changes:
             return
-        offset = await self._writer.write_changelog(self._changelog_topic, partition, changes.items())
-        self._store.put_many(partition, changes, offset)
+        offset = await self._writer.write_changelog(self._changelog_topic, partition, changes.items(), fence)
+        fence()
+        with _told(self._name, partition):
+            self._store.put_many(partition, changes, offset)
+
+
+@contextmanager
+def _told(name: str, partition: int) -> Iterator[None]:
+    """A broken store is the machine's fault, never that of the record that met it."""
+    try:
+        yield
+    except (VeilstreamError, GeneratorExit):
+        raise
+    except Exception as error:
+        if "no space left" in str(error).lower():
+            raise TransientError(f"the disk of {name} is full") from error
+        raise StateDamaged(
+            f"the local state {name}, partition {partition}, can't be used ({type(error).__name__}); stop the worker, delete that folder "
+            "and start it again: it is made anew from its changelog"
+        ) from error
 
 
 class NoState:
@@ -118,7 +153,7 @@ class NoState:
     def items(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
         return iter(())
 
-    async def apply(self, partition: int, changes: Mapping[bytes, bytes | None]) -> None:
+    async def apply(self, partition: int, changes: Mapping[bytes, bytes | None], fence: Callable[[], None]) -> None:
         if changes:
             raise TypeError("a stage without a table returned state")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from hashlib import blake2b
-from typing import Protocol
 
 from streams.clock import Clock
 from streams.dead_letters import DeadLetterBuilder
@@ -17,16 +16,10 @@ from streams.ingest.rules import IngestRules
 from streams.ingest.throttle import Throttle
 from streams.privacy.pseudonym import Pseudonymizer
 from streams.privacy.seal import Sealer
-from streams.topics import BEHAVIOUR_CLEAN, BEHAVIOUR_RAW
+from streams.topics import BEHAVIOUR_CLEAN, BEHAVIOUR_RAW, DEAD_LETTER
 from streams.wire.codec import Codecs
 
 _RECALLED = 20_000
-
-
-class Counters(Protocol):
-    """Counts what is dropped by rule."""
-
-    def on_dropped(self, reason: str, count: int = 1) -> None: ...
 
 
 class IngestStage:
@@ -41,14 +34,12 @@ class IngestStage:
         dead_letters: DeadLetterBuilder,
         rules: IngestRules,
         clock: Clock,
-        counters: Counters,
     ) -> None:
         self._raw = codecs.for_topic(BEHAVIOUR_RAW)
         self._clean = codecs.for_topic(BEHAVIOUR_CLEAN)
         self._cleaner = EventCleaner(rules, Identities(pseudonymizer, sealer), pseudonymizer)
         self._dead_letters = dead_letters
         self._clock = clock
-        self._counters = counters
         self._recent = RecentEvents(rules.dedup_window)
         self._throttle = Throttle(rules.throttle_per_minute)
         self.recalls = (BEHAVIOUR_CLEAN, min(rules.dedup_window, _RECALLED))
@@ -80,7 +71,8 @@ class IngestStage:
                     known_fields = [name for name, value in raw.items() if value is not None]
                     raise
             except RecordError as error:
-                result.outputs.append(self._dead_letters.build(record, error, fields=known_fields))
+                letter = self._dead_letters.build(record, error, fields=known_fields)
+                result.outputs.append(letter._replace(unless=(BEHAVIOUR_CLEAN, _record_id(record))))
                 if error.reason is not Reason.AUTOMATED:
                     # One robot must not be able to stop the stage for everybody by the bound on rejects.
                     result.rejected += 1
@@ -91,7 +83,7 @@ class IngestStage:
             else:
                 result.outputs.append(output)
         if duplicates:
-            self._counters.on_dropped("duplicate", duplicates)
+            result.dropped["duplicate"] = duplicates
         return result
 
     def _pass_on(self, raw: dict[str, object], record: SourceRecord, now_ms: int) -> OutputRecord | None:
@@ -105,5 +97,10 @@ class IngestStage:
             raise RecordError(Reason.AUTOMATED, "more events in a minute than people make (VEILSTREAM_THROTTLE_PER_MINUTE)")
         value = self._clean.encode(event)
         self._recent.remember(event["event_id"], partition, offset)
-        record_id = blake2b(f"{record.topic}/{partition}/{offset}".encode(), digest_size=16).digest()
-        return OutputRecord(BEHAVIOUR_CLEAN, cleaned.key, value, record_id)
+        # Clock and throttle may decide otherwise when the record comes again: what was said of it first stands.
+        refused = (DEAD_LETTER, self._dead_letters.record_id(record))
+        return OutputRecord(BEHAVIOUR_CLEAN, cleaned.key, value, _record_id(record), unless=refused)
+
+
+def _record_id(record: SourceRecord) -> bytes:
+    return blake2b(f"{record.topic}/{record.partition}/{record.offset}".encode(), digest_size=16).digest()

@@ -57,7 +57,7 @@ class LearningStage:
     ``board`` and ``rounds`` are fed from outside; ``catch_up`` returns when all that ``training.control`` holds is in ``rounds``.
     """
 
-    unprompted: Literal[True] = True
+    timer_from_start: Literal[True] = True
 
     def __init__(
         self,

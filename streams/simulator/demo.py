@@ -16,7 +16,7 @@ from rich.console import Console
 from streams import topics
 from streams.admin.kafka_client import client_config, connect_admin, partition_counts, quiet_client_loggers
 from streams.admin.topics import create_topics
-from streams.app import STAGES, app_id
+from streams.app import STAGES
 from streams.broker.embedded import EmbeddedBroker
 from streams.errors import FatalError
 from streams.privacy.keys import generate_keys, load_private_key, load_pseudonym_key
@@ -166,7 +166,7 @@ class Demo:
             counts = await partition_counts(admin, STAGES[stage].sources)
             tps = [TopicPartition(topic, p) for topic, count in counts.items() for p in range(count)]
             ends = await consumer.end_offsets(tps)
-            committed = await admin.list_consumer_group_offsets(app_id(stage, settings), partitions=tps)
+            committed = await admin.list_consumer_group_offsets(f"{settings.app_prefix}-{stage}", partitions=tps)
             return all(ends[tp] == 0 or (tp in committed and committed[tp].offset >= ends[tp]) for tp in tps)
         finally:
             await consumer.stop()

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
-
 from streams.engine.faust.batch import FetchedBatch
 from streams.engine.ledger import Commit, CommitLedger
+
 from streams.engine.metrics import StageMetrics
 from streams.engine.records import BatchResult, MemoryRecord, OutputRecord, SourceRecord, StateView
 from streams.engine.rejects import RejectGuard

@@ -8,11 +8,11 @@ from typing import cast
 
 import pytest
 from faust.types import TP
+from streams.engine.faust.batch import FetchedBatch
+from streams.engine.ledger import Commit, CommitLedger
 
 from streams.app import StageSpec, add_agent, build_app
-from streams.engine.faust.batch import FetchedBatch
 from streams.engine.faust.transport import BatchConsumer
-from streams.engine.ledger import Commit, CommitLedger
 from streams.settings import KafkaSettings, Settings
 from tests.delivery.test_faust_losses import make_topic, produce
 from tests.support.apache_kafka import ApacheKafka

@@ -6,9 +6,9 @@ from collections import defaultdict
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from streams.engine.faust.batch import FetchedBatch
 from streams.engine.lanes import Lanes
+
 from streams.engine.records import MemoryRecord
 
 

@@ -6,9 +6,9 @@ import doctest
 
 from hypothesis import given
 from hypothesis import strategies as st
-from streams.engine import ledger as module
-
 from streams.engine.ledger import Commit, CommitLedger
+
+from streams.engine import ledger as module
 
 P = ("t", 0)
 

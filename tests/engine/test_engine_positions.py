@@ -7,8 +7,8 @@ import doctest
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from streams.engine import positions as module
 
+from streams.engine import positions as module
 from streams.engine.positions import MAX_METADATA_BYTES, decode_positions, encode_positions
 from streams.errors import ConfigurationError
 

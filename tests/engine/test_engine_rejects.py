@@ -7,8 +7,8 @@ import doctest
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from streams.engine import rejects as module
 
+from streams.engine import rejects as module
 from streams.engine.rejects import RejectGuard
 from streams.errors import TooManyRejects
 

@@ -15,11 +15,12 @@ from collections.abc import Sequence
 from prometheus_client import CollectorRegistry
 
 from streams import topics
-from streams.admin.kafka_client import client_config, quiet_client_loggers
-from streams.app import StageSpec
+from streams.admin.kafka_client import quiet_client_loggers
+from streams.bootstrap import stage_process
 from streams.engine.metrics import StageMetrics
-from streams.engine.process import StageParts, StageProcess
+from streams.engine.process import StageParts, leave
 from streams.engine.records import BatchResult, OutputRecord, SourceRecord, StateView
+from streams.engine.spec import StageSpec
 from streams.errors import RecordError
 from streams.settings import load_kafka_settings, load_settings
 
@@ -62,7 +63,10 @@ async def main() -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     parts = StageParts(TOY, count, DeadLetters(), StageMetrics(registry, "toy"), registry)
-    await StageProcess(parts, settings, kafka, client_config(kafka)).run(stop)
+    process = stage_process(parts, settings, kafka)
+    await process.run(stop)
+    if process.left_behind:
+        leave(0)
 
 
 if __name__ == "__main__":

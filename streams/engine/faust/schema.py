@@ -1,4 +1,4 @@
-"""A Faust schema that hands a fetched batch to the agent as it is."""
+"""A Faust schema that hands a fetched run to the agent as it is."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from faust.types import AppT, EventT
 from faust.types.tuples import Message
 
 
-class BatchSchema(faust.Schema[Any, Any]):
+class RunSchema(faust.Schema[Any, Any]):
     """Decodes nothing: records are decoded by the stage, all of a batch at once."""
 
     def compile(self, app: AppT, **kwargs: Any) -> Any:

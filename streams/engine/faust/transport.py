@@ -1,46 +1,65 @@
-"""The Faust transport ``veilstream://``: whole fetched batches for source topics, single messages for changelogs.
+"""The Faust transport ``veilstream://``: Faust keeps the group, its rebalances, and the recovery of tables; the engine fetches and commits.
 
-Registered under the entry point ``faust.transports``. Faust keeps what it is good at (rebalancing, tables, recovery,
-timers); the per-message path, which costs it most of its time, and its commit bookkeeping, which can lose events,
-are replaced.
+Registered under the entry point ``faust.transports``. The sources' records are brought by the engine's own fetcher, whole runs at a
+time, and handed on to Faust's agent from here; Faust's consumer fetches changelogs only, and commits nothing by itself.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Mapping
-from typing import Any, cast
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from typing import Any, Protocol, cast
 
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+from aiokafka.protocol.group import HeartbeatRequest, SyncGroupRequest
 from aiokafka.structs import OffsetAndMetadata
 from faust import App
-from faust.transport.consumer import ensure_TP
 from faust.transport.drivers import aiokafka as base
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 from mode.threads import WorkerThread
 
-from streams.engine.faust.batch import FetchedBatch
-from streams.engine.ledger import Commit, CommitLedger
-from streams.engine.records import SourceRecord
+from streams.engine.ownership import seconds_awake_or_not
+from streams.engine.records import FetchedRun
+from streams.engine.resume import GroupCommit
+
+_COMMIT_S = 10.0
+"""How long a commit may take before it counts as failed; aiokafka would try for ever."""
+_REBALANCE_IN_PROGRESS = 27
 
 
-class BatchApp(App):
-    """A Faust app with a commit ledger."""
+class Hooks(Protocol):
+    """What the engine wants to hear of the group."""
 
-    def __init__(self, *args: Any, ledger: CommitLedger, **kwargs: Any) -> None:
-        self.ledger = ledger
+    def renewed(self, sent_at: float) -> None:
+        """The coordinator answered a heartbeat or a join sent at this time. Called from the consumer's thread."""
+        ...
+
+    def on_ready(self) -> None:
+        """Partitions are assigned, and their tables recovered."""
+        ...
+
+
+class EngineApp(App):
+    """A Faust app that tells the engine of the group."""
+
+    def __init__(self, *args: Any, hooks: Hooks, fetch_wait_ms: int, **kwargs: Any) -> None:
+        self.hooks = hooks
+        self.fetch_wait_ms = fetch_wait_ms
         super().__init__(*args, **kwargs)
 
+    def on_rebalance_end(self) -> None:
+        super().on_rebalance_end()
+        self.hooks.on_ready()
 
-class BatchMessage(ConsumerMessage):
-    """One fetched batch as Faust sees it. Its repr, which Faust logs, holds the position only."""
+
+class RunMessage(ConsumerMessage):
+    """One fetched run as Faust sees it. Its repr, which Faust logs, holds the position only."""
 
     __slots__ = ()
 
     def __repr__(self) -> str:
-        return f"<batch {self.topic}/{self.partition} up to {self.offset}>"
+        return f"<run {self.topic}/{self.partition} up to {self.offset}>"
 
 
 class _Thread(WorkerThread):
@@ -51,156 +70,129 @@ class _Thread(WorkerThread):
         self.daemon = True
 
 
-class BatchConsumerThread(base.AIOKafkaConsumerThread):
-    """Commits with the ledger's metadata."""
+class _ChangelogsOnly:
+    """An aiokafka assignment as its fetcher shall see it."""
+
+    def __init__(self, assignment: Any, is_changelog: Callable[[str], bool]) -> None:
+        self._assignment = assignment
+        self.tps = [tp for tp in assignment.tps if is_changelog(tp.topic)]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._assignment, name)
+
+
+class EngineConsumerThread(base.AIOKafkaConsumerThread):
+    """aiokafka's consumer in its own thread, so that heartbeats go out while the stage computes."""
 
     Worker = _Thread
 
-    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
-        ledger = cast(BatchApp, self.app).ledger
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        consumer._fetch_max_wait_ms = cast(EngineApp, self.app).fetch_wait_ms
+        consumer._isolation_level = "read_committed"
+        return consumer
+
+    async def on_start(self) -> None:
+        await super().on_start()
+        app = cast(EngineApp, self.app)
+        consumer = self._ensure_consumer()
+        fetcher, coordinator = consumer._fetcher, consumer._coordinator
+        # Faust's changelogs are the only thing that aiokafka fetches here. It must not take a stage for idle because of that.
+        actions = fetcher._get_actions_per_node
+        fetcher._get_actions_per_node = lambda assignment: actions(_ChangelogsOnly(assignment, self._is_changelog))
+        coordinator._max_poll_interval = float("inf")
+        send = coordinator._send_req
+
+        async def send_and_tell(request: Any) -> Any:
+            sent_at = seconds_awake_or_not()
+            response = await send(request)
+            # The coordinator counts the session from when it gets a heartbeat: not before this one was sent. In a rebalance it answers
+            # that there is one, and counts all the same.
+            if isinstance(request, (HeartbeatRequest, SyncGroupRequest)) and response.error_code in (0, _REBALANCE_IN_PROGRESS):
+                app.hooks.renewed(sent_at)
+            return response
+
+        coordinator._send_req = send_and_tell
+
+    def _is_changelog(self, topic: str) -> bool:
+        return topic in self.app.tables.changelog_topics
+
+    async def commit_with_notes(self, commits: Mapping[tuple[str, int], GroupCommit]) -> bool:
+        """False where the group has moved on. Raises KafkaError or TimeoutError where it is not known."""
+        return bool(await self.call_thread(self._commit_with_notes, commits))
+
+    async def _commit_with_notes(self, commits: Mapping[tuple[str, int], GroupCommit]) -> bool:
         kafka = self._ensure_consumer()
-        commits: dict[TP, Commit] = {}
-        for tp, offset in offsets.items():
-            commit = ledger.committable(tp)
-            if commit is not None and commit.offset == offset and tp in self.assignment():
-                commits[tp] = commit
-        if not commits:
-            return False
+        wanted = {base.ensure_aiokafka_TP(TP(*where)): OffsetAndMetadata(*commit) for where, commit in commits.items()}
         try:
-            await kafka.commit({base.ensure_aiokafka_TP(tp): OffsetAndMetadata(c.offset, c.metadata) for tp, c in commits.items()})
-        except (CommitFailedError, IllegalStateError) as error:
-            # The group has moved on; whoever owns the partitions now starts from the last commit.
-            self.log.warning("commit refused, the partitions are being reassigned: %s", type(error).__name__)
+            async with asyncio.timeout(_COMMIT_S):
+                await kafka.commit(wanted)
+        except (CommitFailedError, IllegalStateError):
+            # Whoever owns the partitions now starts from the last commit.
             return False
-        for tp, commit in commits.items():
-            ledger.committed(tp, commit)
         return True
 
 
-class BatchConsumer(base.Consumer):
-    """Yields one message per fetched run of a source partition and commits what the ledger allows."""
+class EngineConsumer(base.Consumer):
+    """Yields what the engine's fetcher brought, and changelogs while tables recover."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._begins: dict[TP, int] = {}
-        """The offset to be fetched next."""
-        self._seeks: Counter[TP] = Counter()
-        """How often a partition was sought: a fetch that was under way meanwhile brings records from where it was before."""
-        self._seeking = asyncio.Lock()
+        self._runs: asyncio.Queue[FetchedRun] = asyncio.Queue()
 
-    @property
-    def _ledger(self) -> CommitLedger:
-        return cast(BatchApp, self.app).ledger
+    def _new_consumer_thread(self) -> EngineConsumerThread:
+        return EngineConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
-    def _new_consumer_thread(self) -> BatchConsumerThread:
-        return BatchConsumerThread(self, loop=self.loop, beacon=self.beacon)
+    def put(self, run: FetchedRun) -> None:
+        """Hand a run to the agent; what is put while partitions move is dropped, and fetched again when they have settled."""
+        self._runs.put_nowait(run)
 
-    async def seek(self, partition: TP, offset: int) -> None:
-        """Go on fetching from the offset."""
-        await super().seek(partition, offset)
-        self._sought(ensure_TP(partition), offset)
-
-    async def perform_seek(self) -> None:
-        """Go back to the committed offsets. aiokafka leaves a partition where it is if nothing, or offset 0, is committed: what was
-        fetched of it before the rebalance and dropped would be lost, so such a partition goes back to its beginning."""
-        async with self._seeking:
-            await super().perform_seek()
-            sources = [tp for tp in self.assignment() if not self._is_changelog_tp(tp)]
-            begins = {tp: offset for tp in sources if (offset := self._read_offset.get(tp))}
-            fresh = [tp for tp in sources if tp not in begins]
-            if fresh:
-                for tp, offset in (await self.earliest_offsets(*fresh)).items():
-                    begins[ensure_TP(tp)] = offset
-                    await super().seek(ensure_TP(tp), offset)
-            for tp, offset in begins.items():
-                self._ledger.restart(tp)
-                self._sought(tp, offset)
-
-    def _sought(self, tp: TP, offset: int) -> None:
-        self._begins[tp] = offset
-        self._seeks[tp] += 1
+    async def commit_with_notes(self, commits: Mapping[tuple[str, int], GroupCommit]) -> bool:
+        return await cast(EngineConsumerThread, self._thread).commit_with_notes(commits)
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:
-        """One message a fetched run of a source partition, in order and without a gap; a changelog's messages one by one."""
-        seeks = self._seeks.copy()
-        records, active = await self._wait_next_records(timeout)
-        generation = self.app.consumer_generation_id
-        if records is None or self.should_stop:
+        if self.app.rebalancing or self.app.in_recovery or not self.flow_active:
+            while not self._runs.empty():
+                self._runs.get_nowait()
+            async for tp, message in super().getmany(timeout):
+                yield tp, cast(ConsumerMessage, message)
             return
-        if not self.flow_active:
-            await self._drop()
-            return
-        for raw_tp, run in records.items():
-            if not self.flow_active or self.app.consumer_generation_id != generation:
-                return  # a rebalance: every partition will be sought to its committed offset
-            if not run:
-                continue
-            tp = ensure_TP(raw_tp)
-            is_paused = active is not None and tp not in active and tp not in self._buffered_partitions
-            self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
-            if self._is_changelog_tp(tp):
-                for record in () if is_paused else run:
-                    yield tp, self._to_message(tp, record)
-            elif is_paused or tp not in self._begins or self._seeks[tp] != seeks[tp]:
-                await self._fetch_again(tp)  # asked for before it was paused, or sought elsewhere
-            else:
-                begins, self._begins[tp] = self._begins[tp], run[-1].offset + 1
-                self._ledger.delivered(tp, run[0].offset, run[-1].offset)
-                yield tp, self._to_batch(tp, run, begins)
-
-    async def _drop(self) -> None:
-        """What came during a rebalance is thrown away; recovery, which ends every rebalance, seeks as well."""
         try:
-            if self.assignment():
-                await self.perform_seek()
-        except (KafkaError, AssertionError) as error:  # aiokafka asserts that something is assigned
-            self.log.warning("partitions moved while they were sought: %s", type(error).__name__)
+            async with asyncio.timeout(0.5):
+                run = await self._runs.get()
+        except TimeoutError:
+            return
+        while True:
+            tp = TP(run.topic, run.partition)
+            self._read_offset[tp] = None  # Faust drops what it takes for read; whether a run is old is the queue's to tell
+            yield tp, self._to_run_message(tp, run)
+            if self._runs.empty():
+                return
+            run = self._runs.get_nowait()
 
-    async def _fetch_again(self, tp: TP) -> None:
-        """What was fetched is thrown away: go back to where it should have begun."""
-        async with self._seeking:
-            try:
-                if tp in self._begins and tp in self.assignment():
-                    await self.seek(tp, self._begins[tp])
-            except IllegalStateError:
-                self.log.warning("%s/%d moved while it was sought", tp.topic, tp.partition)
-
-    def _to_batch(self, tp: TP, run: list[Any], begins: int) -> BatchMessage:
-        last = run[-1]
-        batch = FetchedBatch(tp.topic, tp.partition, cast("list[SourceRecord]", run), self.app.consumer_generation_id, begins)
-        return BatchMessage(
-            last.topic, last.partition, last.offset, last.timestamp / 1000.0, last.timestamp_type, None, None,
-            cast(bytes, batch), None, 0, 0, tp, generation_id=self.app.consumer_generation_id,
+    def _to_run_message(self, tp: TP, run: FetchedRun) -> RunMessage:
+        return RunMessage(
+            run.topic, run.partition, run.ends - 1, 0.0, 0, None, None, cast(bytes, run), None, 0, 0, tp,
+            generation_id=self.app.consumer_generation_id,
         )  # fmt: skip
 
-    def committed_offset(self, tp: TP) -> int:
-        """The offset from which the partition was last fetched; 0 where nothing was ever committed."""
-        return self._committed_offset.get(tp) or 0
-
-    async def revive(self, tp: TP) -> None:
-        """Deliver again everything after the last commit, and go on fetching.
-
-        For a partition that stands still though there is work: around a rebalance Faust may drop buffered messages, or
-        forget to fetch a partition again whose buffer was full when it was cleared.
-        """
-        async with self._seeking:
-            if tp not in self.assignment():
-                return
-            self._ledger.restart(tp)
-            await self.seek(tp, self.committed_offset(tp))
-            self._buffered_partitions.discard(tp)
-            self.resume_partitions({tp})
+    async def perform_seek(self) -> None:
+        """Where a source partition goes on is the checkpoint's to say."""
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
-        """Gaps are the ledger's business."""
+        """Gaps are the checkpoint's business."""
 
     async def _commit_tps(self, tps: Iterable[TP], start_new_transaction: bool) -> bool:
-        offsets = {TP(*partition): commit.offset for partition, commit in self._ledger.pending()}
-        return bool(offsets) and await self._commit_offsets(offsets, start_new_transaction=start_new_transaction)
+        """Faust commits nothing by itself."""
+        return False
 
 
 class Transport(base.Transport):
-    """aiokafka's transport with the batch consumer."""
+    """aiokafka's transport with the engine's consumer."""
 
-    Consumer = BatchConsumer
+    Consumer = EngineConsumer
     driver_version = f"veilstream over {base.Transport.driver_version}"
+
+
+COMMIT_ERRORS = (KafkaError, OSError)
+"""What ``commit_with_notes`` raises where it is not known whether the commit happened."""

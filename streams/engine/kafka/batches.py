@@ -1,0 +1,168 @@
+"""Kafka's record batches: cut out of a fetch's bytes, read, and read again more patiently where the fast parser gives up.
+
+The layout is that of https://kafka.apache.org/documentation/#recordbatch (magic 2).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from aiokafka.codec import gzip_decode, lz4_decode, snappy_decode, zstd_decode
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
+from aiokafka.record.memory_records import MemoryRecords
+
+from streams.engine.outputs import Row
+from streams.engine.records import MemoryRecord, SourceRecord, UnreadableRecord
+from streams.engine.unpack import RecordBatch
+
+_PREFIX = struct.Struct(">qi")
+"""Base offset, and length of what follows."""
+_RECORDS_AT = 61
+_CODECS = {1: gzip_decode, 2: snappy_decode, 3: lz4_decode, 4: zstd_decode}
+
+
+class CutBatch:
+    """One batch with its bytes. A RecordBatch."""
+
+    def __init__(self, raw: bytes) -> None:
+        self.raw = raw
+        self._batch: Any = None
+        self._legacy: list[Any] | None = None
+        if raw[16] >= 2:
+            self._batch = MemoryRecords(raw).next_batch()
+        else:
+            self._batch = MemoryRecords(raw).next_batch()
+            self._legacy = list(self._batch)
+
+    @property
+    def base_offset(self) -> int:
+        return int(self._batch.base_offset) if self._legacy is None else (self._legacy[0].offset if self._legacy else self.next_offset)
+
+    @property
+    def next_offset(self) -> int:
+        return int(self._batch.next_offset)
+
+    @property
+    def producer_id(self) -> int | None:
+        return None if self._legacy is not None else self._batch.producer_id
+
+    @property
+    def is_transactional(self) -> bool:
+        return self._legacy is None and bool(self._batch.is_transactional)
+
+    @property
+    def is_control_batch(self) -> bool:
+        return self._legacy is None and bool(self._batch.is_control_batch)
+
+    def validate_crc(self) -> bool:
+        return bool(self._batch.validate_crc())
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._batch if self._legacy is None else self._legacy)
+
+
+def cut(data: bytes) -> list[CutBatch]:
+    """The whole batches in a fetch's bytes; the broker may cut off the last one."""
+    batches = []
+    at = 0
+    while at + _PREFIX.size <= len(data):
+        length = _PREFIX.unpack_from(data, at)[1]
+        end = at + _PREFIX.size + length
+        if length < 17 - _PREFIX.size or end > len(data):
+            break
+        batches.append(CutBatch(bytes(data[at:end])))
+        at = end
+    return batches
+
+
+def encode_rows(rows: Sequence[Row], producer: tuple[int, int], sequence: int, timestamp_ms: int) -> bytes:
+    """One uncompressed batch of any size."""
+    builder = DefaultRecordBatchBuilder(2, 0, 0, producer[0], producer[1], sequence if producer[0] >= 0 else -1, 1 << 30)
+    for index, (key, value, headers) in enumerate(rows):
+        builder.append(index, timestamp=timestamp_ms, key=key, value=value, headers=list(headers))
+    return bytes(builder.build())
+
+
+def read_patiently(batch: RecordBatch, topic: str, partition: int) -> Sequence[SourceRecord | UnreadableRecord] | None:
+    """Records of a batch in which something can't be parsed; what is wrong with one does not touch the others. None where the batch as a
+    whole can't be decompressed."""
+    if not isinstance(batch, CutBatch) or batch.raw[16] != 2:
+        return None
+    raw = batch.raw
+    attributes = int.from_bytes(raw[21:23], "big")
+    first_timestamp, _ = struct.unpack_from(">qq", raw, 27)
+    count = int.from_bytes(raw[57:61], "big", signed=True)
+    body = raw[_RECORDS_AT:]
+    codec = attributes & 7
+    if codec:
+        if codec not in _CODECS:
+            return None
+        try:
+            body = bytes(_CODECS[codec](body))
+        except Exception:  # noqa: BLE001 - whatever a decompressor makes of bytes that a stranger sent
+            return None
+    records: list[SourceRecord | UnreadableRecord] = []
+    at = 0
+    for _ in range(count):
+        try:
+            length, start = _varint(body, at)
+            record, at = body[start : start + length], start + length
+            if length <= 0 or len(record) < length:
+                return None  # nothing after it can be found
+        except IndexError:
+            return None
+        records.append(_read(record, topic, partition, batch.base_offset, first_timestamp, len(records)))
+    return records
+
+
+def _read(record: bytes, topic: str, partition: int, base_offset: int, first_timestamp: int, place: int) -> SourceRecord | UnreadableRecord:
+    key: bytes | None = None
+    value: bytes | None = None
+    headers: list[tuple[str, bytes]] = []
+    offset, timestamp, problem = base_offset + place, first_timestamp, ""
+    try:
+        delta, at = _varint(record, 1)
+        timestamp += delta
+        delta, at = _varint(record, at)
+        offset = base_offset + delta
+        key, at = _bytes(record, at)
+        value, at = _bytes(record, at)
+        many, at = _varint(record, at)
+        for _ in range(many):
+            name, at = _bytes(record, at)
+            content, at = _bytes(record, at)
+            try:
+                headers.append(((name or b"").decode(), content or b""))
+            except UnicodeDecodeError:
+                problem = "the name of a header is not UTF-8"
+                headers.append(((name or b"").decode(errors="backslashreplace"), content or b""))
+    except (IndexError, ValueError):
+        problem = "it is not a record by Kafka's format"
+    if problem:
+        return UnreadableRecord(topic, partition, offset, offset, timestamp, key, value, tuple(headers), problem)
+    return MemoryRecord(topic, partition, offset, timestamp, key, value, tuple(headers))
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    """A zigzag number and where it ends. Raises IndexError past the end, ValueError for one that is too long."""
+    result = shift = 0
+    while True:
+        byte = data[at]
+        at += 1
+        result |= (byte & 0x7F) << shift
+        if not byte & 0x80:
+            return (result >> 1) ^ -(result & 1), at
+        shift += 7
+        if shift > 63:
+            raise ValueError("a number without an end")
+
+
+def _bytes(data: bytes, at: int) -> tuple[bytes | None, int]:
+    length, at = _varint(data, at)
+    if length < 0:
+        return None, at
+    if at + length > len(data):
+        raise IndexError
+    return data[at : at + length], at + length

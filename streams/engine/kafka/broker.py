@@ -1,0 +1,71 @@
+"""All of a process's connections to the brokers, and what is made on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
+from aiokafka.errors import KafkaError, for_code
+
+from streams.admin.kafka_client import partition_counts
+from streams.engine.kafka.client import BrokerClient
+from streams.engine.kafka.fetching import SourceFetcher
+from streams.engine.kafka.produce import KafkaProduceLink
+from streams.engine.kafka.topics import TopicReader
+from streams.engine.outputs import Outputs
+from streams.engine.records import FetchedRun
+from streams.errors import TransientError
+
+
+class KafkaBroker:
+    """Three connections a broker, so that a fetch that waits holds up neither a write nor a look-up."""
+
+    def __init__(self, config: Mapping[str, Any], *, group_id: str, topic_prefix: str, idempotent: bool, fetch_wait_ms: int) -> None:
+        self._config = dict(config)
+        self._fetching, self._writing, self._asking = (BrokerClient(config) for _ in range(3))
+        self._fetch_wait_ms = fetch_wait_ms
+        self.outputs = Outputs(KafkaProduceLink(self._writing, idempotent=idempotent), topic_prefix=topic_prefix, idempotent=idempotent)
+        self.topics = TopicReader(self._asking, group_id=group_id, topic_prefix=topic_prefix)
+
+    async def start(self) -> None:
+        """Connect. Raises KafkaError or OSError where no broker answers."""
+        for client in (self._asking, self._writing, self._fetching):
+            await client.start()
+
+    async def stop(self) -> None:
+        for client in (self._fetching, self._writing, self._asking):
+            await client.stop()
+
+    def fetcher(
+        self, *, deliver: Callable[[FetchedRun], object], has_room: Callable[[str, int], bool], questionable: Callable[[str, int], None]
+    ) -> SourceFetcher:
+        return SourceFetcher(self._fetching, max_wait_ms=self._fetch_wait_ms, deliver=deliver, has_room=has_room, questionable=questionable)
+
+    async def partition_counts(self, topics: Sequence[str]) -> dict[str, int]:
+        """Partitions of those topics (full names) that exist. Raises TransientError."""
+        admin = AIOKafkaAdminClient(**self._config)
+        try:
+            await admin.start()
+            return await partition_counts(admin, topics)
+        except (KafkaError, OSError) as error:
+            raise TransientError(f"reading about topics failed ({type(error).__name__})") from error
+        finally:
+            await admin.close()
+
+    async def grow(self, topic: str, partitions: int) -> None:
+        """Give a topic that exists as many partitions, if it has fewer. Raises TransientError."""
+        found = (await self.partition_counts([topic])).get(topic, partitions)
+        if found >= partitions:
+            return
+        admin = AIOKafkaAdminClient(**self._config)
+        try:
+            await admin.start()
+            answer = await admin.create_partitions({topic: NewPartitions(partitions)})
+            for _, code, *_ in answer.topic_errors:
+                if code:
+                    raise TransientError(f"{topic} could not be given {partitions} partitions ({for_code(code).__name__})")
+        except (KafkaError, OSError) as error:
+            raise TransientError(f"{topic} could not be given {partitions} partitions ({type(error).__name__})") from error
+        finally:
+            await admin.close()

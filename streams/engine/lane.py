@@ -1,0 +1,279 @@
+"""One partition number at work: its queues, its checkpoint, and the one task that does everything for it, one thing after another."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from streams.engine.checkpoint import Checkpoint, Prepared
+from streams.engine.queues import Batch, PartitionQueue
+from streams.engine.records import FetchedRun
+from streams.engine.runtime import Runtime, Task
+from streams.errors import NotOwner, TransientError
+
+log = logging.getLogger(__name__)
+
+MAX_BACKOFF_S = 10.0
+
+
+class Fetching(Protocol):
+    """Brings runs of source partitions. Offsets are the topic's own; ``base`` is added to those of the records."""
+
+    def open(self, topic: str, partition: int, offset: int, base: int, cursor: int) -> None:
+        """From now on fetch from this offset, for this cursor."""
+        ...
+
+    def close(self, topic: str, partition: int) -> None: ...
+    def wake(self) -> None:
+        """A queue has room again."""
+        ...
+
+
+class Lane:
+    """What the stage's co-partitioned sources of one partition number share; they take turns.
+
+    ``work`` runs for as long as the process does. While a batch settles, the next one is computed. What fails for a while is tried
+    again for as long as the partition is this worker's; whatever else is raised goes to ``fail``, and the work ends.
+    """
+
+    def __init__(
+        self,
+        partition: int,
+        *,
+        sources: Sequence[str],
+        checkpoint: Checkpoint,
+        fetching: Fetching,
+        runtime: Runtime,
+        max_records: int,
+        max_bytes: int,
+        fail: Callable[[BaseException], None],
+        on_retry: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.partition = partition
+        self.checkpoint = checkpoint
+        self._fetching = fetching
+        self._runtime = runtime
+        self._fail = fail
+        self._on_retry = on_retry
+        self._queues = {topic: PartitionQueue(max_records, max_bytes) for topic in sources}
+        self._order = list(sources)
+        self._topics: tuple[str, ...] = ()
+        self._generation = -1
+        self._is_draining = False
+        self._is_timer_due = False
+        self._is_questionable = False
+        self._again: set[str] = set()
+        self._settling: Task | None = None
+        self._wake = runtime.event()
+        self._idle = runtime.event()
+        self._delay = 0.0
+        self.failing_since: float | None = None
+        self.trouble = ""
+        self.busy_since: float | None = None
+
+    # --- ownership
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """The sources of this partition number that are this worker's."""
+        return self._topics
+
+    def assign(self, topics: Sequence[str], generation: int) -> None:
+        self._topics = tuple(topic for topic in self._queues if topic in topics)
+        self._generation = generation
+        self._is_draining = False
+        self._idle.clear()
+        self._wake.set()
+
+    def drain(self) -> None:
+        """Finish what is begun and begin nothing more, until the next ``assign``."""
+        self._is_draining = True
+        self._wake.set()
+
+    def give_up(self) -> None:
+        """The partition may be somebody else's from now on. What is being done goes on to where the fence stops it."""
+        self._topics = ()
+        for topic, queue in self._queues.items():
+            queue.close()
+            self._fetching.close(topic, self.partition)
+        self._wake.set()
+
+    @property
+    def is_busy(self) -> bool:
+        return not self._idle.is_set()
+
+    async def idle(self) -> None:
+        """Wait until nothing is being done."""
+        await self._idle.wait()
+
+    # --- work comes in
+
+    def deliver(self, run: FetchedRun) -> bool:
+        """False where nobody waits for the run."""
+        if not self._queues[run.topic].add(run):
+            return False
+        self._idle.clear()
+        self._wake.set()
+        return True
+
+    def has_room(self, topic: str) -> bool:
+        return self._queues[topic].has_room
+
+    def oldest_waiting_ms(self, topic: str) -> int | None:
+        """Timestamp of the oldest record that waits."""
+        return self._queues[topic].oldest_ms
+
+    def request_timer(self) -> None:
+        """The handler's timer is due."""
+        self._is_timer_due = True
+        self._wake.set()
+
+    def question(self) -> None:
+        """A source may not be the one it was: find out before anything more is applied."""
+        self._is_questionable = True
+        self._wake.set()
+
+    def fetched_to(self, topic: str) -> int:
+        """What is in line, and what is applied, ends there; base included."""
+        return self._queues[topic].ends
+
+    def fetch_again(self, topic: str) -> None:
+        """What was fetched got lost on the way."""
+        self._again.add(topic)
+        self._wake.set()
+
+    # --- work is done
+
+    async def work(self) -> None:
+        """Never returns, but for a failure (or being cancelled)."""
+        while True:
+            try:
+                did_something = await self._turn()
+                if did_something and self.checkpoint.is_sure:
+                    self.failing_since, self._delay = None, 0.0
+            except TransientError as error:
+                await self._recover(error)
+                continue
+            except Exception as error:  # noqa: BLE001 - whatever it is, the process ends with it
+                self._fail(error)
+                return
+            if did_something:
+                continue
+            if self._settling is None:
+                self.busy_since = None
+                self._idle.set()
+            await self._wake.wait()
+            self._wake.clear()
+
+    async def _turn(self) -> bool:
+        """One thing; False where there is nothing to do."""
+        checkpoint = self.checkpoint
+        if self._settling is not None and self._settling.done():
+            await self._finish()
+            return True
+        if not self._topics or self._is_draining:
+            if self._settling is not None:
+                await self._finish()
+            return False
+        self._idle.clear()
+        if not checkpoint.is_sure or checkpoint.generation != self._generation:
+            await self._finish()
+            await self._begin()
+            return True
+        if self._is_questionable:
+            await self._finish()
+            self._is_questionable = False
+            checkpoint.distrust()
+            return True
+        if self._again:
+            await self._finish()
+            for topic in self._again.intersection(self._topics):
+                self._open(topic)
+            self._again.clear()
+            return True
+        if self._is_timer_due:
+            await self._finish()
+            self._is_timer_due = False
+            await checkpoint.run_timer()
+            return True
+        batch = self._next_batch()
+        if batch is None:
+            return False
+        if self.busy_since is None:
+            self.busy_since = self._runtime.seconds()
+        prepared = await checkpoint.compute(batch)
+        await self._finish()
+        if prepared is None:
+            # It does not follow on what is applied: whatever happened, go back to what does.
+            log.warning("%s/%d: fetched again from what is applied", batch.topic, self.partition)
+            self._open(batch.topic)
+        elif prepared.result is None:
+            await checkpoint.settle(prepared)
+        else:
+            checkpoint.begin_settling(prepared)
+            self._settling = self._runtime.spawn(self._settle(prepared), f"settle {self.partition}")
+        return True
+
+    async def _begin(self) -> None:
+        """Take the partition over, or go on with it where nobody else can have had it."""
+        checkpoint, topics, generation = self.checkpoint, self._topics, self._generation
+        if checkpoint.is_sure and checkpoint.generation + 1 == generation and checkpoint.sources == topics:
+            checkpoint.go_on(generation)
+        else:
+            await checkpoint.take_over(topics, generation)
+        if topics == self._topics and generation == self._generation:
+            for topic in topics:
+                self._open(topic)
+
+    def _open(self, topic: str) -> None:
+        offset, base = self.checkpoint.next_offset(topic), self.checkpoint.base(topic)
+        self.checkpoint.rewind(topic)
+        self._fetching.open(topic, self.partition, offset - base, base, self._queues[topic].open(offset))
+
+    def _next_batch(self) -> Batch | None:
+        """Of the source whose turn it is, among those that have something."""
+        for topic in list(self._order):
+            if topic in self._topics and not self._queues[topic].is_empty:
+                had_room = self._queues[topic].has_room
+                batch = self._queues[topic].take()
+                self._order.remove(topic)
+                self._order.append(topic)
+                if not had_room and self._queues[topic].has_room:
+                    self._fetching.wake()
+                return batch
+        return None
+
+    async def _settle(self, prepared: Prepared) -> None:
+        try:
+            await self.checkpoint.settle(prepared)
+        finally:
+            self._wake.set()
+
+    async def _finish(self) -> None:
+        """Wait for the batch that is being settled, if any; raises what it raised."""
+        settling, self._settling = self._settling, None
+        if settling is not None:
+            await settling
+
+    async def _recover(self, error: TransientError) -> None:
+        """Nothing is lost: what is not applied is fetched again when the partition has been taken over again."""
+        self.checkpoint.distrust()
+        try:
+            await self._finish()
+        except TransientError:
+            pass  # of the same cause, or of the same consequence: it is taken over again
+        except Exception as failure:  # noqa: BLE001 - whatever it is, the process ends with it
+            self._fail(failure)
+        if isinstance(error, NotOwner):
+            log.warning("partition %d is left alone: %s", self.partition, error)
+            if not self._topics:
+                return
+        self._on_retry()
+        if self.failing_since is None:
+            self.failing_since = self._runtime.seconds()
+        self.trouble = str(error)
+        self._delay = min(max(0.1, 2 * self._delay), MAX_BACKOFF_S)
+        if not isinstance(error, NotOwner):
+            log.warning("partition %d: %s; trying again in %.1f s", self.partition, error, self._delay)
+        await self._runtime.sleep(self._delay)

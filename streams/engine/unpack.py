@@ -1,0 +1,118 @@
+"""Fetched bytes to records, so that nothing in them can stop a stage.
+
+aiokafka's own way from bytes to records raises on a header whose key is not UTF-8, on a damaged batch and on a compression it does not
+know; the consumer then stands still, or goes on past records that nobody has seen. Here each of these becomes an UnreadableRecord in
+its place, and everything beside it is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from streams.engine.records import MemoryRecord, SourceRecord, UnreadableRecord
+
+_ABORT = b"\x00\x00\x00\x00"
+"""Key of an abort marker: version 0, type 0 (a commit's is 1)."""
+
+
+class RecordBatch(Protocol):
+    """A producer's batch, as ``aiokafka.record`` gives it. Iterating raises where it can't be parsed."""
+
+    @property
+    def base_offset(self) -> int: ...
+    @property
+    def next_offset(self) -> int: ...
+    @property
+    def producer_id(self) -> int | None: ...
+    @property
+    def is_transactional(self) -> bool: ...
+    @property
+    def is_control_batch(self) -> bool: ...
+
+    def validate_crc(self) -> bool: ...
+    def __iter__(self) -> Iterator[Any]: ...
+
+
+class Unpacked(NamedTuple):
+    records: list[SourceRecord | UnreadableRecord]
+    next_offset: int
+    """To fetch next, as the topic counts."""
+
+
+Rescue = Callable[[RecordBatch, str, int], Sequence[SourceRecord | UnreadableRecord] | None]
+"""Parses a batch that can't be iterated, for a topic and partition; offsets as the topic counts; None where nothing can be made of it."""
+
+
+def unpack(
+    batches: Iterable[RecordBatch],
+    *,
+    topic: str,
+    partition: int,
+    fetch_offset: int,
+    base: int,
+    aborted: Iterable[tuple[int, int]],
+    rescue: Rescue,
+) -> Unpacked:
+    """What committed transactions and other producers wrote, from ``fetch_offset`` on.
+
+    ``aborted`` are (producer id, first offset) of the aborted transactions among the batches (empty where uncommitted records are wanted);
+    ``base`` is added to the offsets of the records.
+    """
+    waiting = sorted(aborted, key=lambda transaction: transaction[1])
+    aborting: set[int] = set()
+    records: list[SourceRecord | UnreadableRecord] = []
+    position = fetch_offset
+    for batch in batches:
+        while waiting and waiting[0][1] <= batch.base_offset:
+            aborting.add(waiting.pop(0)[0])
+        producer = batch.producer_id
+        if not batch.validate_crc():
+            records += _unreadable(batch, topic, partition, position, base, "the batch is damaged (its checksum is wrong)")
+        elif batch.is_control_batch:
+            if producer is not None and _is_abort(batch):
+                aborting.discard(producer)
+        elif not (batch.is_transactional and producer in aborting):
+            try:
+                parsed: Sequence[SourceRecord | UnreadableRecord] | None = [
+                    MemoryRecord(topic, partition, record.offset + base, record.timestamp, record.key, record.value, tuple(record.headers))
+                    for record in batch
+                    if record.offset >= position
+                ]
+            except Exception as error:  # noqa: BLE001 - whatever a producer sent, it must not stop what comes after it
+                parsed = rescue(batch, topic, partition)
+                if parsed is None:
+                    parsed = _unreadable(batch, topic, partition, position, base, f"the batch can't be parsed ({type(error).__name__})")
+                else:
+                    parsed = [_shifted(record, base) for record in parsed if record.offset >= position]
+            records += parsed or ()
+        position = max(position, batch.next_offset)
+    return Unpacked(records, position)
+
+
+def _is_abort(batch: RecordBatch) -> bool:
+    marker = next(iter(batch), None)
+    return marker is not None and marker.key is not None and bytes(marker.key[:4]) == _ABORT
+
+
+def _unreadable(batch: RecordBatch, topic: str, partition: int, position: int, base: int, problem: str) -> list[UnreadableRecord]:
+    first, last = max(batch.base_offset, position) + base, batch.next_offset - 1 + base
+    return [UnreadableRecord(topic, partition, first, last, 0, None, None, (), problem)] if first <= last else []
+
+
+def _shifted(record: SourceRecord | UnreadableRecord, base: int) -> SourceRecord | UnreadableRecord:
+    if isinstance(record, UnreadableRecord):
+        return UnreadableRecord(
+            record.topic,
+            record.partition,
+            record.offset + base,
+            record.last_offset + base,
+            record.timestamp,
+            record.key,
+            record.value,
+            record.headers,
+            record.problem,
+        )
+    return MemoryRecord(
+        record.topic, record.partition, record.offset + base, record.timestamp, record.key, record.value, tuple(record.headers)
+    )
