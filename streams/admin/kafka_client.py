@@ -121,7 +121,7 @@ def no_broker(kafka: KafkaSettings, error: BaseException) -> BrokerUnavailable:
 def quiet_client_loggers() -> None:
     """Client libraries say nothing below WARNING: at DEBUG aiokafka writes every key and value into its log records, and
     Faust's informational tables take time to draw."""
-    for name in ("aiokafka", "kafka", "faust", "mode", "asyncio", "streams.engine.faust.transport", "streams.app"):
+    for name in ("aiokafka", "kafka", "faust", "mode", "asyncio", "streams.engine.faust"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
 

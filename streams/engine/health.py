@@ -75,6 +75,11 @@ class Health:
         if lasting:
             since, text = min(lasting)
             return f"retrying for {now - since:.0f} s: {text}"
+        begun = [partition for partition, lane in runner.lanes.items() if lane.topics and not lane.checkpoint.is_sure]
+        if begun:
+            return (
+                f"taking over: partition {begun[0]} and {len(begun) - 1} more" if len(begun) > 1 else f"taking over: partition {begun[0]}"
+            )
         foreign = runner.busy_not_owned()
         if foreign:
             return f"still busy with partitions that were given away: {', '.join(map(str, foreign))}"

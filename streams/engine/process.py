@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn, Protocol
@@ -24,7 +24,7 @@ from streams.engine.lane import Fetching, Lane
 from streams.engine.metrics import StageMetrics
 from streams.engine.outputs import Outputs
 from streams.engine.ownership import Ownership
-from streams.engine.records import FetchedRun
+from streams.engine.records import FetchedRun, SourceRecord
 from streams.engine.rejects import RejectGuard
 from streams.engine.resume import GroupCommit
 from streams.engine.runner import Runner
@@ -72,6 +72,7 @@ class Broker(Protocol):
     ) -> Fetcher: ...
     async def partition_counts(self, topics: Sequence[str]) -> dict[str, int]: ...
     async def grow(self, topic: str, partitions: int) -> None: ...
+    def read(self, topic: str, partition: int, begin: int, end: int) -> AsyncIterator[Sequence[SourceRecord]]: ...
 
 
 class Member(Protocol):
@@ -102,6 +103,7 @@ class MakeMember(Protocol):
         deliver: Callable[[FetchedRun], object],
         on_assigned: Callable[[Set[tuple[str, int]], int], None],
         on_revoking: Callable[[], Awaitable[None]],
+        read_log: Callable[[str, int, int, int], AsyncIterator[Sequence[SourceRecord]]],
     ) -> Member: ...
 
 
@@ -247,6 +249,7 @@ class StageProcess:
             deliver=deliver,
             on_assigned=on_assigned,
             on_revoking=on_revoking,
+            read_log=broker.read,
         )
         runner = self._runner = Runner(
             stage=spec.name,

@@ -11,6 +11,7 @@ import faust
 from faust.tables.manager import TableManager
 from faust.types import StreamT
 
+from streams.engine.faust.recovery import BulkRecovery, ReadLog
 from streams.engine.faust.schema import RunSchema
 from streams.engine.faust.stores import declare
 from streams.engine.faust.transport import COMMIT_ERRORS, EngineApp, EngineConsumer
@@ -40,12 +41,17 @@ class FaustMember:
         deliver: Deliver,
         on_assigned: Callable[[Set[tuple[str, int]], int], None],
         on_revoking: Callable[[], Awaitable[None]],
+        read_log: ReadLog,
     ) -> None:
         self._ownership = ownership
         self._on_assigned = on_assigned
         self.app = _build(spec, settings, kafka, partitions, self)
         self._in_memory = settings.state_store == "memory"
         self._table = declare(self.app, spec.table, in_memory=self._in_memory) if spec.table is not None else None
+        if self._table is not None:
+            recovery = BulkRecovery(self.app, self.app.tables)
+            recovery.use(read_log, self.store)
+            cast(TableManager, self.app.tables)._recovery = recovery
         source = self.app.topic(*(settings.topic_prefix + name for name in spec.sources), schema=RunSchema(), internal=False)
         self.app.agent(source, name=f"streams.{spec.name}")(functools.partial(hand_over, deliver))
 

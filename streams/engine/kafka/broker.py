@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
@@ -14,7 +14,7 @@ from streams.engine.kafka.fetching import SourceFetcher
 from streams.engine.kafka.produce import KafkaProduceLink
 from streams.engine.kafka.topics import TopicReader
 from streams.engine.outputs import Outputs
-from streams.engine.records import FetchedRun
+from streams.engine.records import FetchedRun, SourceRecord
 from streams.errors import TransientError
 
 
@@ -52,6 +52,10 @@ class KafkaBroker:
             raise TransientError(f"reading about topics failed ({type(error).__name__})") from error
         finally:
             await admin.close()
+
+    def read(self, topic: str, partition: int, begin: int, end: int) -> AsyncIterator[Sequence[SourceRecord]]:
+        """The records of a partition (full topic name) between two offsets, fetch by fetch."""
+        return self.topics.read(topic, partition, begin, end)
 
     async def grow(self, topic: str, partitions: int) -> None:
         """Give a topic that exists as many partitions, if it has fewer. Raises TransientError."""

@@ -119,7 +119,15 @@ class TopicReader:
     async def _read(self, begins: Positions, ends: Positions) -> AsyncIterator[list[SourceRecord]]:
         """The records between the offsets (output topics without prefix), fetch by fetch."""
         at = {(self._prefix + t, p): begins[(t, p)] for (t, p), end in ends.items() if begins[(t, p)] < end}
-        until = {where: ends[(where[0].removeprefix(self._prefix), where[1])] for where in at}
+        async for found in self._read_full(at, {(self._prefix + t, p): end for (t, p), end in ends.items()}):
+            yield found
+
+    async def read(self, topic: str, partition: int, begin: int, end: int) -> AsyncIterator[list[SourceRecord]]:
+        """The records of a partition (full topic name) between two offsets, fetch by fetch."""
+        async for found in self._read_full({(topic, partition): begin}, {(topic, partition): end}):
+            yield found
+
+    async def _read_full(self, at: dict[tuple[str, int], int], until: dict[tuple[str, int], int]) -> AsyncIterator[list[SourceRecord]]:
         while at:
             by_node: dict[int, dict[tuple[str, int], int]] = {}
             for where, offset in at.items():
@@ -136,4 +144,4 @@ class TopicReader:
                         yield found
                     at[where] = unpacked.next_offset
                     if at[where] >= until[where]:
-                        del at[where], until[where]
+                        del at[where]

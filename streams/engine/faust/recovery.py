@@ -1,0 +1,58 @@
+"""Faust's recovery of tables, with the changelogs read in bulk.
+
+Faust takes a changelog record by record through its streams, some 9,000 a second; here whole fetches go into the local store at once. When
+this is done Faust finds nothing left to recover, and goes on as it always does. What this does not get to (it is given the time that a
+request may take) Faust reads in its own way.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
+
+from faust.tables.recovery import Recovery
+from faust.types import TP
+
+from streams.engine.records import SourceRecord
+from streams.engine.state import MemoryStore, RocksStore
+from streams.errors import TransientError
+
+log = logging.getLogger(__name__)
+
+ReadLog = Callable[[str, int, int, int], AsyncIterator[Sequence[SourceRecord]]]
+"""The records of a topic's partition (full name) between two offsets, fetch by fetch. Raises TransientError."""
+
+
+class BulkRecovery(Recovery):
+    """``use`` tells it, before the app starts, from where to read and where to write."""
+
+    _read_log: ReadLog
+    _store: Callable[[], RocksStore | MemoryStore]
+
+    def use(self, read_log: ReadLog, store: Callable[[], RocksStore | MemoryStore]) -> None:
+        self._read_log = read_log
+        self._store = store
+
+    async def _build_offsets(self, consumer: Any, tps: set[TP], destination: Counter[TP], title: str) -> None:
+        await super()._build_offsets(consumer, tps, destination, title)
+        if title != "active":
+            return
+        for tp in sorted(tps):
+            last = self.active_highwaters.get(tp)
+            if last is not None and destination[tp] < last:
+                try:
+                    await self._restore(tp, destination, last)
+                except TransientError as error:
+                    log.warning("restoring %s/%d in bulk failed: %s; it goes on record by record", tp.topic, tp.partition, error)
+
+    async def _restore(self, tp: TP, destination: Counter[TP], last: int) -> None:
+        store, count = self._store(), 0
+        async for records in self._read_log(tp.topic, tp.partition, destination[tp] + 1, last + 1):
+            # The last word on each key of the fetch, in the order in which they came.
+            store.put_many(tp.partition, {record.key or b"": record.value for record in records}, records[-1].offset)
+            destination[tp] = records[-1].offset
+            count += len(records)
+        destination[tp] = last
+        log.info("restored %d changes of %s/%d", count, tp.topic, tp.partition)
