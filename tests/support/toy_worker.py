@@ -1,6 +1,7 @@
 """A stage that counts per key, as a process: for tests of delivery alone. Values say what happens to it.
 
-``poison`` raises; ``hang`` never returns, unless HANG=no. Environment as for any worker.
+``poison`` raises; ``hang`` never returns, unless HANG=no; ``slow:2`` takes two seconds, unless HANG=no; ``big:1000`` gives an output of
+so many bytes. Environment as for any worker.
 """
 
 from __future__ import annotations
@@ -42,10 +43,13 @@ async def count(batch: Sequence[SourceRecord], state: StateView) -> BatchResult:
             raise ValueError("poison")
         if value.startswith(b"hang") and os.environ.get("HANG") != "no":
             await asyncio.sleep(3600)
+        if value.startswith(b"slow:") and os.environ.get("HANG") != "no":
+            await asyncio.sleep(float(value.split(b":")[1]))
+        told = b"x" * int(value.split(b":")[1]) if value.startswith(b"big:") else value
         total, applied = known.get(key, [0, -1])
         if record.offset > applied:
             known[key] = [total + 1, record.offset]
-        result.outputs.append(OutputRecord(topics.FEEDBACK, key, value, identity(record), record.partition))
+        result.outputs.append(OutputRecord(topics.FEEDBACK, key, told, identity(record), record.partition))
     result.state = {key: b"%d:%d" % (total, applied) for key, (total, applied) in known.items()}
     return result
 
