@@ -45,6 +45,7 @@ FEEDBACK = StageSpec(
     (topics.FEEDBACK, topics.TRAINING_PAIRS, topics.DEAD_LETTER),
     table="outstanding",
     aligned=True,
+    linger_ms=50,
     timer_s=5.0,
 )
 LEARNING = StageSpec(
@@ -53,6 +54,7 @@ LEARNING = StageSpec(
     (topics.TRAINING_TALLIES, topics.TRAINING_CONTROL, topics.DEAD_LETTER),
     table="tallies",
     aligned=True,
+    linger_ms=200,
     follows=(topics.TRAINING_TALLIES, topics.TRAINING_CONTROL),
     timer_s=5.0,
 )

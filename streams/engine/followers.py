@@ -17,6 +17,7 @@ from streams.errors import TransientError
 log = logging.getLogger(__name__)
 
 _MAX_RECORDS = 5000
+_GATHER_S = 0.1
 
 
 class Follower(Protocol):
@@ -50,7 +51,12 @@ class TopicFollower:
     async def start(self, partitions: int) -> None:
         """Connect and begin to read all of the topic's partitions."""
         consumer = AIOKafkaConsumer(
-            **self._config, group_id=None, enable_auto_commit=False, auto_offset_reset="earliest", fetch_max_wait_ms=200
+            **self._config,
+            group_id=None,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            fetch_max_wait_ms=200,
+            isolation_level="read_committed",
         )
         await consumer.start()
         self._consumer = consumer
@@ -101,6 +107,9 @@ class TopicFollower:
                         # The position also passes what compaction removed at the end.
                         self._applied[tp.partition] = await consumer.position(tp)
                     self._progress.notify_all()
+                if fetched:
+                    # What comes one by one is gathered: nobody waits for a read model, and each fetch costs the broker as much.
+                    await asyncio.sleep(_GATHER_S)
         except asyncio.CancelledError:
             raise
         except Exception as error:  # noqa: BLE001 - whoever waits for the follower gets it

@@ -61,6 +61,10 @@ class ProduceLink(Protocol):
         """Raises TransientError while the broker does not know the topic."""
         ...
 
+    async def warm_up(self, topic: str) -> None:
+        """Connect to the leaders of a topic. Raises TransientError."""
+        ...
+
     async def new_producer(self) -> tuple[int, int]:
         """A fresh producer id and epoch; (-1, -1) where idempotence is off. Raises TransientError."""
         ...
@@ -114,6 +118,14 @@ class Outputs:
         """Per output topic (without prefix) and partition: the offset after the last record that this process wrote."""
         self.retrying: dict[Where, int] = {}
         """Attempts in vain so far, of what is being sent again now."""
+
+    async def warm_up(self, topics: Iterable[str]) -> None:
+        """Learn of the output topics (without prefix), connect to their leaders and get a producer id, so that the first record need not
+        wait for it. Raises TransientError."""
+        for topic in topics:
+            await self._link.warm_up(self._prefix + topic)
+        if self._producer is None:
+            self._producer = _Producer(await self._link.new_producer())
 
     async def partition_count(self, topic: str) -> int:
         """Partitions of an output topic (without prefix), as the broker tells now. Raises TransientError where it does not know it."""

@@ -44,6 +44,7 @@ _STOP_STUCK_S = 2.0
 _CLOSE_S = 6.0
 """How long each connection may take to close."""
 _OBSERVE_S = 2.0
+_WARM_UP_TRIES = 25
 _LOOK_AT_TOPICS_S = 10.0
 _QUEUE_BYTES = 8 * 1_048_576
 
@@ -68,7 +69,12 @@ class Broker(Protocol):
     async def start(self) -> None: ...
     async def stop(self) -> None: ...
     def fetcher(
-        self, *, deliver: Callable[[FetchedRun], object], has_room: Callable[[str, int], bool], questionable: Callable[[str, int], None]
+        self,
+        *,
+        linger_ms: int,
+        deliver: Callable[[FetchedRun], object],
+        has_room: Callable[[str, int], bool],
+        questionable: Callable[[str, int], None],
     ) -> Fetcher: ...
     async def partition_counts(self, topics: Sequence[str]) -> dict[str, int]: ...
     async def grow(self, topic: str, partitions: int) -> None: ...
@@ -170,6 +176,7 @@ class StageProcess:
             if member.changelog is not None:
                 await broker.grow(member.changelog, counts[spec.sources[0]])
             self._health = Health(parts.metrics, runner, member, fetcher, broker.outputs, parts.followers, asyncio.get_running_loop().time)
+            await self._warm_up(broker.outputs)
             fetcher.start()
             await member.start()
             self._start_loops(broker, runner, counts)
@@ -182,6 +189,15 @@ class StageProcess:
             await self._shut_down(broker, fetcher, status)
         if self._failure is not None:
             raise self._failure
+
+    async def _warm_up(self, outputs: Outputs) -> None:
+        """A broker that was just started, or topics that were just made, need a moment; the first record can wait as well."""
+        for _ in range(_WARM_UP_TRIES):
+            try:
+                await outputs.warm_up(self._parts.spec.outputs)
+                return
+            except TransientError:
+                await asyncio.sleep(0.2)
 
     def _build(self, broker: Broker, partitions: int) -> tuple[Fetcher, Member, Runner]:
         spec, settings, parts = self._parts.spec, self._settings, self._parts
@@ -260,7 +276,7 @@ class StageProcess:
             runtime=runtime,
             drain_s=settings.session_timeout_s / 2,
         )
-        fetcher = broker.fetcher(deliver=member.put, has_room=runner.has_room, questionable=questionable)
+        fetcher = broker.fetcher(linger_ms=spec.linger_ms, deliver=member.put, has_room=runner.has_room, questionable=questionable)
         return fetcher, member, runner
 
     def _start_loops(self, broker: Broker, runner: Runner, counts: Mapping[str, int]) -> None:

@@ -18,5 +18,8 @@ class StageSpec:
     follows: tuple[str, ...] = ()
     """Topics read whole into memory."""
     uses_encoder: bool = False
+    linger_ms: int = 0
+    """How long what comes is gathered after something came. Nobody waits for a stage that has this; its batches are larger, and cost the
+    broker less."""
     timer_s: float | None = None
     """How often the handler may do what is due without an event."""

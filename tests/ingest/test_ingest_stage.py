@@ -35,20 +35,12 @@ FIELDS = tuple(BehaviourEvent.__annotations__)
 JSON = (("content-type", b"application/json"),)
 
 
-class Drops:
-    def __init__(self) -> None:
-        self.counts: dict[str, int] = {}
-
-    def on_dropped(self, reason: str, count: int = 1) -> None:
-        self.counts[reason] = self.counts.get(reason, 0) + count
-
-
 class NoState:
     def get_many(self, keys: Sequence[bytes]) -> Mapping[bytes, bytes]:
         return {}
 
 
-def make(rules: IngestRules = RULES, drops: Drops | None = None) -> IngestStage:
+def make(rules: IngestRules = RULES) -> IngestStage:
     clock = FixedClock(NOW)
     return IngestStage(
         codecs=CODECS,
@@ -57,7 +49,6 @@ def make(rules: IngestRules = RULES, drops: Drops | None = None) -> IngestStage:
         dead_letters=DeadLetterBuilder(CODECS.for_topic(DEAD_LETTER), Sealer(RECOVERY.public_key), "ingest", clock, 262_144),
         rules=rules,
         clock=clock,
-        counters=drops or Drops(),
     )
 
 
@@ -268,9 +259,8 @@ names = st.sampled_from(sorted(FIELDS))
 def test_any_json_is_clean_or_refused(objects: list[dict[str, Any]]) -> None:
     base = {"user_id": "anna", "event_type": "view", "item_id": "1"}
     records = [from_json(offset, base | value) for offset, value in enumerate(objects)]
-    drops = Drops()
-    result = run(make(drops=drops), records)
-    duplicates = drops.counts.get("duplicate", 0)  # two of the objects may name the same event
+    result = run(make(), records)
+    duplicates = result.dropped.get("duplicate", 0)  # two of the objects may name the same event
     assert len(result.outputs) + duplicates == len(records)
     assert sum(result.reasons.values()) == result.rejected
     clean_events = values(result, BEHAVIOUR_CLEAN)
@@ -287,13 +277,23 @@ def test_any_bytes_are_refused(value: bytes, headers: tuple[tuple[str, bytes], .
 
 
 def test_duplicates_are_dropped_and_counted() -> None:
-    drops = Drops()
-    stage = make(drops=drops)
+    stage = make()
     result = run(stage, [avro(0, event_id="e"), avro(1, event_id="e"), avro(2, event_id="f"), avro(3, event_id="e", user_id="bert")])
     assert len(values(result, BEHAVIOUR_CLEAN)) == 3
     assert result.rejected == 0
-    run(stage, [avro(4, event_id="f"), avro(0, event_id="e", partition=1)])
-    assert drops.counts == {"duplicate": 3}
+    assert result.dropped == {"duplicate": 1}
+    again = run(stage, [avro(4, event_id="f"), avro(0, event_id="e", partition=1)])
+    assert again.dropped == {"duplicate": 2}
+
+
+def test_a_record_has_one_outcome_though_the_clock_says_otherwise_when_it_comes_again() -> None:
+    """Each of the two outputs names the other as what it must not stand beside."""
+    record = avro(0, event_id="e")
+    clean = run(make(), [record]).outputs[0]
+    letter = run(make(), [MemoryRecord(record.topic, record.partition, record.offset, record.timestamp, record.key, b"bad")]).outputs[0]
+    assert (clean.topic, letter.topic) == (BEHAVIOUR_CLEAN, DEAD_LETTER)
+    assert clean.unless == (letter.topic, letter.record_id)
+    assert letter.unless == (clean.topic, clean.record_id)
 
 
 def test_events_without_an_id_are_never_duplicates() -> None:

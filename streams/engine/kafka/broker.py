@@ -38,9 +38,21 @@ class KafkaBroker:
             await client.stop()
 
     def fetcher(
-        self, *, deliver: Callable[[FetchedRun], object], has_room: Callable[[str, int], bool], questionable: Callable[[str, int], None]
+        self,
+        *,
+        linger_ms: int,
+        deliver: Callable[[FetchedRun], object],
+        has_room: Callable[[str, int], bool],
+        questionable: Callable[[str, int], None],
     ) -> SourceFetcher:
-        return SourceFetcher(self._fetching, max_wait_ms=self._fetch_wait_ms, deliver=deliver, has_room=has_room, questionable=questionable)
+        return SourceFetcher(
+            self._fetching,
+            max_wait_ms=self._fetch_wait_ms,
+            linger_ms=linger_ms,
+            deliver=deliver,
+            has_room=has_room,
+            questionable=questionable,
+        )
 
     async def partition_counts(self, topics: Sequence[str]) -> dict[str, int]:
         """Partitions of those topics (full names) that exist. Raises TransientError."""

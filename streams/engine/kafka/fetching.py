@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 
 _BACKOFF_S = (0.1, 2.0)
 _PARTITION_BYTES = 4 * 1_048_576
+_FULL_BYTES = 262_144
+"""So much at once, and there is more: no need to gather."""
 
 
 @dataclass(slots=True)
@@ -38,20 +40,23 @@ class _Cursor:
 
 
 class SourceFetcher:
-    """A Fetching. ``deliver`` gets each run, and may refuse it; ``has_room`` is asked before a partition is fetched; ``questionable`` is
-    called where a partition answered in a way that a topic made anew, truncated or cut by retention does: its owner finds out which."""
+    """A Fetching. What follows a small run of a partition is gathered for ``linger_ms``. ``deliver`` gets each run, and may refuse it;
+    ``has_room`` is asked before a partition is fetched; ``questionable`` is called where a partition answered in a way that a topic made
+    anew, truncated or cut by retention does: its owner finds out which."""
 
     def __init__(
         self,
         client: BrokerClient,
         *,
         max_wait_ms: int,
+        linger_ms: int = 0,
         deliver: Callable[[FetchedRun], object],
         has_room: Callable[[str, int], bool],
         questionable: Callable[[str, int], None],
     ) -> None:
         self._client = client
         self._max_wait_ms = max_wait_ms
+        self._linger_s = linger_ms / 1000
         self._deliver = deliver
         self._has_room = has_room
         self._questionable = questionable
@@ -168,6 +173,8 @@ class SourceFetcher:
             unpacked.records, len(part.data),
         )  # fmt: skip
         cursor.offset = unpacked.next_offset
+        if self._linger_s and len(part.data) < _FULL_BYTES:
+            cursor.not_before = asyncio.get_running_loop().time() + self._linger_s
         self._deliver(run)
 
     def _troubled(self, cursor: _Cursor, trouble: str) -> None:

@@ -31,6 +31,10 @@ class KafkaProduceLink:
     async def partition_count(self, topic: str) -> int:
         return await self._client.partitions(topic)
 
+    async def warm_up(self, topic: str) -> None:
+        for node in {await self._client.leader(topic, p) for p in range(await self._client.partitions(topic))}:
+            await self._client.connect(node)
+
     async def new_producer(self) -> tuple[int, int]:
         if not self._idempotent:
             return (-1, -1)
