@@ -11,7 +11,7 @@ Taking a partition over (``take_over``), before anything of it is handled:
 4. Whatever the uncommitted records may have caused is looked up in the outputs: from the positions in the commit's note on, or from
    the very beginning where there is no note. Its ids are *written*.
 5. Where nothing was committed, or offsets begin anew, that beginning is committed before anything is written.
-6. The handler gets its partition's state.
+6. The handler warms up, and gets its partition's state.
 
 A batch (``compute``, then ``settle``; the next batch is computed while this one settles):
 
@@ -34,7 +34,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from streams.engine.faults import is_infrastructure
-from streams.engine.handler import BatchHandler, FollowsPartitions, RecallsOutputs, TimerFromStart
+from streams.engine.handler import BatchHandler, FollowsPartitions, RecallsOutputs, TimerFromStart, WarmsUp
 from streams.engine.metrics import StageMetrics
 from streams.engine.outputs import Outputs, source_tag
 from streams.engine.ownership import Ownership
@@ -240,6 +240,8 @@ class Checkpoint:
         if isinstance(self._handler, RecallsOutputs):
             recalled, count = self._handler.recalls
             self._handler.recall(await self._log.last_records(recalled, await self._outputs.partition_count(recalled), count))
+        if isinstance(self._handler, WarmsUp):
+            await self._handler.warm_up()
         if isinstance(self._handler, FollowsPartitions):
             await self._handler.on_assigned(self._partition, self._table.items(self._partition))
         self._fence(topics)

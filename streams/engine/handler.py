@@ -43,6 +43,13 @@ class TimerFromStart(Protocol):
 
 
 @runtime_checkable
+class WarmsUp(Protocol):
+    """A handler whose first batch would take longer than the others, unless it is asked to do that work before."""
+
+    async def warm_up(self) -> None: ...
+
+
+@runtime_checkable
 class RecallsOutputs(Protocol):
     """A handler that looks at the last records of one of its outputs when it takes over, from whoever wrote them."""
 

@@ -13,10 +13,11 @@ from streams.profile.candidates import recently_recommended
 from streams.profile.events import CODES, SEARCH
 from streams.profile.popularity_board import PopularityBoard
 from streams.profile.popularity_counter import PopularityCounter
-from streams.profile.profile import Made, Profile, dump_profile, load_profile
-from streams.profile.ranking import Ranking, most_requests
+from streams.profile.profile import Entry, Made, Profile, dump_profile, load_profile
+from streams.profile.ranking import Ranking, most_requests, rank
 from streams.profile.recommendation import answer_id, make, remember
 from streams.profile.recommendation_bytes import RecommendationWriter
+from streams.profile.request import Request
 from streams.profile.rules import ProfileRules
 from streams.profile.serving_model import Routing, ServingModel
 from streams.profile.walk import Trigger, Walk, walk
@@ -79,6 +80,14 @@ class ProfileStage:
         result.state = {key.encode(): dump_profile(profile) for key, profile in walked.changed.items()}
         result.outputs += self._popularity.end(tally, batch[-1].offset)
         return result
+
+    async def warm_up(self) -> None:
+        """Prepare the catalogue's vectors, and rank once: the first shopper need not wait for it."""
+        with self._models.use() as routing:
+            for model in (routing.stable, routing.canary):
+                if model is not None and model.matrix.ids:
+                    one = Request([model.matrix.ids[0]], [Entry(1.0, 0, CODES["view"])], [], None, [], 0)
+                    rank([one], model.matrix, self._board, {}, model.rules)
 
     def _accept(self, batch: Sequence[SourceRecord], result: BatchResult) -> list[tuple[int, CleanEvent]]:
         accepted = []
