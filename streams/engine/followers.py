@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -18,6 +19,7 @@ log = logging.getLogger(__name__)
 
 _MAX_RECORDS = 5000
 _GATHER_S = 0.1
+_PAUSE_S = 1.0
 
 
 class Follower(Protocol):
@@ -47,6 +49,7 @@ class TopicFollower:
         self._applied: dict[int, int] = {}
         self._progress = asyncio.Condition()
         self._failure: BaseException | None = None
+        self._read_at = time.monotonic()
 
     async def start(self, partitions: int) -> None:
         """Connect and begin to read all of the topic's partitions."""
@@ -74,6 +77,15 @@ class TopicFollower:
         if self._consumer is not None:
             await self._consumer.stop()
 
+    @property
+    def failure(self) -> BaseException | None:
+        """What ended it, if anything did; a broker's trouble does not."""
+        return self._failure
+
+    def age_s(self) -> float:
+        """Seconds since the topic was last read, with or without something new in it."""
+        return time.monotonic() - self._read_at
+
     async def caught_up(self, partition: int | None = None) -> None:
         """Wait until everything that is in the topic now (or in one partition of it) is applied. Raises what stopped the follower."""
         if self._consumer is None:
@@ -98,7 +110,14 @@ class TopicFollower:
             return
         try:
             while True:
-                fetched = await consumer.getmany(timeout_ms=500, max_records=_MAX_RECORDS)
+                try:
+                    fetched = await consumer.getmany(timeout_ms=500, max_records=_MAX_RECORDS)
+                except KafkaError as error:
+                    # An access rule that is being changed, a broker that restarts: the topic is read on when it can be.
+                    log.warning("%s can't be read: %s; it is tried again", self.topic, type(error).__name__)
+                    await asyncio.sleep(_PAUSE_S)
+                    continue
+                self._read_at = time.monotonic()
                 for records in fetched.values():
                     self._apply(records)
                     await asyncio.sleep(0)

@@ -364,7 +364,7 @@ class StageProcess:
         try:
             while not any(wait.done() for wait in waits):
                 await asyncio.wait(waits, timeout=0.5, return_when=asyncio.FIRST_COMPLETED)
-                for failure in (member.failure, fetcher.failure):
+                for failure in (member.failure, fetcher.failure, *(getattr(f, "failure", None) for f in self._parts.followers)):
                     if failure is not None:
                         self._fail(failure)
         finally:
