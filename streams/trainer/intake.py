@@ -18,7 +18,7 @@ from streams.trainer.canary import Tally
 from streams.trainer.metrics import TrainerMetrics
 from streams.trainer.requests import pending
 from streams.trainer.store import PairStore
-from streams.wire.codec import open_codecs
+from streams.wire.codec import Codec, open_codec
 from streams.wire.records import Feedback, TrainingControl, TrainingPair
 
 log = logging.getLogger(__name__)
@@ -34,8 +34,8 @@ class Intake:
 
     def __init__(self, settings: Settings, kafka: KafkaSettings, store: PairStore, metrics: TrainerMetrics) -> None:
         self._prefix, self._kafka, self._store, self._metrics = settings.topic_prefix, kafka, store, metrics
-        codecs = open_codecs(settings.registry_url, topic_prefix=settings.topic_prefix)
-        self._codecs = {topic: codecs.for_topic(topic) for topic in _TOPICS}
+        self._registry_url = settings.registry_url
+        self._codecs: dict[str, Codec] = {}
         self._take: dict[str, Callable[[int, Sequence[tuple[int, Any]], int], None]] = {
             TRAINING_PAIRS: self._take_pairs,
             FEEDBACK: self._take_feedback,
@@ -50,7 +50,9 @@ class Intake:
         )
 
     async def start(self) -> None:
-        """Raises BrokerUnavailable, and ConfigurationError where a topic is missing."""
+        """Raises BrokerUnavailable, ConfigurationError where a topic is missing, and what a registry of schemas raises."""
+        for topic in _TOPICS:
+            self._codecs[topic] = await open_codec(topic, self._registry_url, topic_prefix=self._prefix)
         partitions = [(topic, part) for topic in _TOPICS for part in range(await need_topic(self._kafka, self._prefix + topic))]
         try:
             await self._consumer.start()
