@@ -1,4 +1,4 @@
-"""Schema ids from a Confluent-compatible registry over HTTP; subjects are ``<topic>-value``."""
+"""Schema ids from a Confluent-compatible registry over HTTP; subjects are ``<topic>-value``, with the topics' prefix."""
 
 from __future__ import annotations
 
