@@ -324,7 +324,8 @@ class TopicFollower:
             old, self._consumer = self._consumer, None
             if old is not None:
                 with contextlib.suppress(KafkaError, OSError, TimeoutError):
-                    await asyncio.wait_for(old.stop(), _ANSWER_S)
+                    async with asyncio.timeout(_ANSWER_S):
+                        await old.stop()
             consumer = await self._connected()
             try:
                 consumer.assign([TopicPartition(self.topic, p) for p in self._applied])
@@ -365,14 +366,16 @@ class TopicFollower:
     async def _ends(self, consumer: AIOKafkaConsumer, tps: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
         """Last stable offsets. The client would try for forty seconds."""
         try:
-            return dict(await asyncio.wait_for(consumer.end_offsets(tps), _ANSWER_S))
+            async with asyncio.timeout(_ANSWER_S):  # not wait_for, which in Python 3.11 may swallow that we are cancelled
+                return dict(await consumer.end_offsets(tps))
         except TimeoutError:
             raise KafkaTimeoutError(f"nobody tells where {self.topic} ends") from None
 
     async def _position(self, consumer: AIOKafkaConsumer, tp: TopicPartition) -> int:
         """While it is being looked for, a position is waited for without end."""
         try:
-            return int(await asyncio.wait_for(consumer.position(tp), _ANSWER_S))
+            async with asyncio.timeout(_ANSWER_S):
+                return int(await consumer.position(tp))
         except TimeoutError:
             raise KafkaTimeoutError(f"nobody tells where {tp} begins") from None
 

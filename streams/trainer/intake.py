@@ -210,7 +210,8 @@ def _decoded(codec: Codec, records: Sequence[Any]) -> tuple[list[tuple[int, Any]
 async def _within(asked: Any) -> Any:
     """The client would try for forty seconds, or without end."""
     try:
-        return await asyncio.wait_for(asked, _ANSWER_S)
+        async with asyncio.timeout(_ANSWER_S):
+            return await asked
     except TimeoutError:
         raise KafkaTimeoutError from None
 
