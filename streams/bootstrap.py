@@ -37,7 +37,7 @@ class Bootstrap:
         self.kafka = kafka
         self.clock = clock or SystemClock()
         self.registry = CollectorRegistry()
-        self.codecs: Codecs = open_codecs(settings.registry_url, max_bytes=settings.max_record_bytes)
+        self.codecs: Codecs = open_codecs(settings.registry_url, max_bytes=settings.max_record_bytes, topic_prefix=settings.topic_prefix)
 
     def process(self, stage: str) -> StageProcess:
         """The process of one stage. Raises ConfigurationError where a key, a model or a setting is missing or wrong."""

@@ -12,12 +12,12 @@ from streams.models.announcement import Announcement, sign_announcement
 from streams.models.channels import Channels, read_channels
 from streams.settings import KafkaSettings, Settings
 from streams.topics import MODELS
-from streams.wire.codec import open_codecs
+from streams.wire.codec import open_codec
 
 
 async def current_channels(settings: Settings, kafka: KafkaSettings, key: VerifyKey) -> Channels:
     """What every channel serves now. Raises BrokerUnavailable, and ConfigurationError where the topic is missing."""
-    codec = open_codecs(settings.registry_url, topic_prefix=settings.topic_prefix).for_topic(MODELS)
+    codec = await open_codec(MODELS, settings.registry_url, topic_prefix=settings.topic_prefix)
     async with reader(kafka, settings.topic_prefix + MODELS) as consumer:
         return await read_channels(consumer, codec, key)
 
@@ -25,7 +25,7 @@ async def current_channels(settings: Settings, kafka: KafkaSettings, key: Verify
 async def send_announcement(announcement: Announcement, key: SigningKey, settings: Settings, kafka: KafkaSettings) -> None:
     """Signs and writes it; returns when the broker has acknowledged it. Raises as above, and TransientError where it does not."""
     topic = settings.topic_prefix + MODELS
-    codec = open_codecs(settings.registry_url, topic_prefix=settings.topic_prefix).for_topic(MODELS)
+    codec = await open_codec(MODELS, settings.registry_url, topic_prefix=settings.topic_prefix)
     value = codec.encode(sign_announcement(announcement, key))
     await need_topic(kafka, topic)
     producer = AIOKafkaProducer(**client_config(kafka), acks="all", enable_idempotence=settings.idempotent_producer)

@@ -98,7 +98,9 @@ async def need_topic(kafka: KafkaSettings, topic: str) -> int:
 async def reader(kafka: KafkaSettings, topic: str) -> AsyncIterator[AIOKafkaConsumer]:
     """A consumer assigned to all partitions of a topic (full name), outside any group. Raises as ``need_topic`` does."""
     partitions = await need_topic(kafka, topic)
-    consumer = AIOKafkaConsumer(**client_config(kafka), group_id=None, enable_auto_commit=False, auto_offset_reset="earliest")
+    consumer = AIOKafkaConsumer(
+        **client_config(kafka), group_id=None, enable_auto_commit=False, auto_offset_reset="earliest", isolation_level="read_committed"
+    )
     try:
         try:
             await consumer.start()

@@ -18,7 +18,7 @@ from streams.admin.csv_files import ReadReport, read_events, read_items
 from streams.admin.kafka_client import client_config, need_topic, no_broker
 from streams.errors import TransientError
 from streams.settings import KafkaSettings, Settings
-from streams.wire.codec import open_codecs
+from streams.wire.codec import open_codec
 
 _UNACKNOWLEDGED = 2000
 _TOO_LARGE = "a row is larger than the broker takes"
@@ -51,7 +51,7 @@ async def publish(
     read, key_field = (read_items, "item_id") if kind == "items" else (read_events, "user_id")
     full_name = settings.topic_prefix + topic
     await need_topic(kafka, full_name)
-    codec = open_codecs(settings.registry_url, topic_prefix=settings.topic_prefix).for_topic(topic)
+    codec = await open_codec(topic, settings.registry_url, topic_prefix=settings.topic_prefix)
     pending: list[asyncio.Future[Any]] = []
 
     async def settle() -> None:

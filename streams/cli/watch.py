@@ -38,11 +38,11 @@ async def _watch(topic: str, from_beginning: bool, maximum: int | None, as_json:
     from streams.admin.kafka_client import quiet_client_loggers, reader
     from streams.errors import RecordError
     from streams.settings import load_kafka_settings, load_settings
-    from streams.wire.codec import open_codecs
+    from streams.wire.codec import open_codec
 
     quiet_client_loggers()
     settings, kafka = load_settings(), load_kafka_settings()
-    codec = open_codecs(settings.registry_url, topic_prefix=settings.topic_prefix).for_topic(topic)
+    codec = await open_codec(topic, settings.registry_url, topic_prefix=settings.topic_prefix)
     async with reader(kafka, settings.topic_prefix + topic) as consumer:
         partitions = consumer.assignment()
         await (consumer.seek_to_beginning(*partitions) if from_beginning else consumer.seek_to_end(*partitions))

@@ -22,6 +22,11 @@ class Announced(Protocol):
 
     changed: asyncio.Event
 
+    @property
+    def followers(self) -> Sequence[Follower]:
+        """By which it knows."""
+        ...
+
     async def start(self) -> None: ...
     async def stop(self) -> None: ...
     def current(self, channel: Channel) -> Announcement | None: ...
@@ -35,6 +40,10 @@ class AnnouncedModels:
         self._channels = channels
         self._metrics = metrics
         self._follower = follow(self._apply)
+
+    @property
+    def followers(self) -> Sequence[Follower]:
+        return (self._follower,)
 
     async def start(self) -> None:
         """Returns when all that is announced by now is known. Raises what stopped the follower."""
@@ -65,6 +74,10 @@ class NothingAnnounced:
 
     def __init__(self) -> None:
         self.changed = asyncio.Event()
+
+    @property
+    def followers(self) -> Sequence[Follower]:
+        return ()
 
     async def start(self) -> None:
         """There is nothing to follow."""

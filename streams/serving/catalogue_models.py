@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from streams.catalogue.encoding import Live
 from streams.clock import Clock
+from streams.engine.followers import Follower, WatchedTogether
 from streams.engine.ports import TextEncoder
 from streams.errors import TransientError
 from streams.models.announcement import Announcement
@@ -40,7 +41,7 @@ class _Kept:
     """Since when nobody should need it any more."""
 
 
-class CatalogueModels:
+class CatalogueModels(WatchedTogether):
     """An ``InUse`` of ``Live``, and a follower of ``models`` for the stage's process."""
 
     def __init__(
@@ -93,6 +94,9 @@ class CatalogueModels:
 
     async def close(self) -> None:
         await asyncio.gather(*(kept.encoder.close() for kept in self._kept.values()), *self._closing)
+
+    def _followed(self) -> Sequence[Follower]:
+        return self._announced.followers
 
     @contextmanager
     def use(self) -> Iterator[Live]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from streams.engine.followers import Follower, WatchedTogether
 from streams.errors import TransientError
 from streams.models.announcement import Announcement
 from streams.profile.rules import DAY_MS, ProfileRules
@@ -28,7 +29,7 @@ log = logging.getLogger(__name__)
 _LOOK_AGAIN_S = 0.2
 
 
-class ProfileModels:
+class ProfileModels(WatchedTogether):
     """An ``InUse`` of ``Routing``, and a follower of ``models`` and ``items.vectors`` for the stage's process.
 
     What is announced is built beside what serves. It takes over when it is complete, by one assignment: a batch sees the old
@@ -90,6 +91,10 @@ class ProfileModels:
 
     async def close(self) -> None:
         await asyncio.gather(*(built.encoder.close() for built in self._built.values()), *self._closing)
+
+    def _followed(self) -> Sequence[Follower]:
+        """A model that is only being built keeps nobody from serving."""
+        return (*self._announced.followers, *(built.follower for built in self._serving))
 
     @contextmanager
     def use(self) -> Iterator[Routing]:

@@ -14,7 +14,7 @@ from streams.errors import BrokerUnavailable, RecordError, TransientError
 from streams.settings import KafkaSettings, Settings
 from streams.topics import CATALOGUE_ITEMS, TRAINING_CONTROL
 from streams.trainer.world import ItemFacts
-from streams.wire.codec import open_codecs
+from streams.wire.codec import open_codec
 from streams.wire.records import TrainingControl
 
 _IDLE_MS = 300
@@ -26,7 +26,7 @@ async def read_items(settings: Settings, kafka: KafkaSettings) -> dict[str, Item
 
     Raises BrokerUnavailable where the broker falls silent, ConfigurationError where the topic is missing.
     """
-    codec = open_codecs(settings.registry_url, topic_prefix=settings.topic_prefix).for_topic(CATALOGUE_ITEMS)
+    codec = await open_codec(CATALOGUE_ITEMS, settings.registry_url, topic_prefix=settings.topic_prefix)
     found: dict[str, ItemFacts] = {}
     async with reader(kafka, settings.topic_prefix + CATALOGUE_ITEMS) as consumer:
         partitions = list(consumer.assignment())
@@ -57,7 +57,7 @@ async def read_items(settings: Settings, kafka: KafkaSettings) -> dict[str, Item
 async def send_control(record: TrainingControl, settings: Settings, kafka: KafkaSettings) -> None:
     """Returns when the broker has acknowledged it. Raises as ``read_items``, and TransientError where it does not."""
     topic = settings.topic_prefix + TRAINING_CONTROL
-    codec = open_codecs(settings.registry_url, topic_prefix=settings.topic_prefix).for_topic(TRAINING_CONTROL)
+    codec = await open_codec(TRAINING_CONTROL, settings.registry_url, topic_prefix=settings.topic_prefix)
     value = codec.encode(record)
     await need_topic(kafka, topic)
     producer = AIOKafkaProducer(**client_config(kafka), acks="all", enable_idempotence=settings.idempotent_producer)

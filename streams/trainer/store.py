@@ -6,9 +6,10 @@ A write-ahead log with checksums is SQLite's own: what a crash left half written
 from __future__ import annotations
 
 import errno
+import json
 import logging
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
@@ -31,10 +32,13 @@ CREATE TABLE IF NOT EXISTS pairs (
 CREATE INDEX IF NOT EXISTS pairs_by_time ON pairs (at_ms);
 CREATE INDEX IF NOT EXISTS pairs_by_pseudonym ON pairs (pseudonym, at_ms);
 CREATE TABLE IF NOT EXISTS offsets (topic TEXT NOT NULL, part INTEGER NOT NULL, next INTEGER NOT NULL, PRIMARY KEY (topic, part));
+CREATE TABLE IF NOT EXISTS counted (seq INTEGER PRIMARY KEY AUTOINCREMENT, feedback_id TEXT NOT NULL UNIQUE);
 CREATE TABLE IF NOT EXISTS state (name TEXT PRIMARY KEY, value BLOB NOT NULL);
 """
 _INSERT = "INSERT OR IGNORE INTO pairs (pair_id, pseudonym, at_ms, body) VALUES (?, ?, ?, ?)"
 _ADVANCE = "INSERT INTO offsets VALUES (?, ?, ?) ON CONFLICT (topic, part) DO UPDATE SET next = max(next, excluded.next)"
+_COUNTED = 500_000
+"""Ids of feedback that are remembered."""
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _pack, _unpack = msgspec.msgpack.encode, msgspec.msgpack.decode
 
@@ -81,9 +85,12 @@ class PairStore:
             self._prune()
         return new
 
-    def advance(self, offsets: Offsets, state: Mapping[str, object]) -> None:
-        """Named values and how far their topic is read then, both or neither."""
+    def advance(self, offsets: Offsets, state: Mapping[str, object], counted: Sequence[str] = ()) -> None:
+        """Named values, how far their topic is read then, and the ids of the feedback that is in them: all or nothing."""
         with _reached(self._path), self._db:
+            self._db.executemany("INSERT OR IGNORE INTO counted (feedback_id) VALUES (?)", [(known,) for known in counted])
+            if counted:
+                self._db.execute("DELETE FROM counted WHERE seq <= (SELECT max(seq) FROM counted) - ?", (_COUNTED,))
             self._db.executemany("INSERT OR REPLACE INTO state VALUES (?, ?)", [(name, _pack(value)) for name, value in state.items()])
             self._advance(offsets)
 
@@ -91,6 +98,18 @@ class PairStore:
         """By partition, the offset to read next."""
         with _reached(self._path):
             return dict(self._db.execute("SELECT part, next FROM offsets WHERE topic = ?", (topic,)).fetchall())
+
+    def counted(self, ids: Iterable[str]) -> set[str]:
+        """Those of the ids that are among the last half million that were counted."""
+        query = "SELECT feedback_id FROM counted WHERE feedback_id IN (SELECT value FROM json_each(?))"
+        with _reached(self._path):
+            return {known for (known,) in self._db.execute(query, (json.dumps(list(ids)),)).fetchall()}
+
+    def begin_anew(self, topic: str, part: int, following: int) -> None:
+        """The partition is another one than it was: it is read from that offset, though more was read of the old one."""
+        with _reached(self._path), self._db:
+            self._db.execute("DELETE FROM offsets WHERE topic = ? AND part = ?", (topic, part))
+            self._advance({(topic, part): following})
 
     def state(self, name: str) -> object:
         """What ``advance`` last put there; None where nothing was."""

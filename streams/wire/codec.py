@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import struct
@@ -174,6 +175,11 @@ def open_codecs(registry_url: str | None, *, max_bytes: int = DEFAULT_MAX_BYTES,
     """Codecs over the registry at the address, or over the local one where there is none."""
     registry: SchemaRegistry = HttpRegistry(registry_url, topic_prefix=topic_prefix) if registry_url else LocalRegistry()
     return Codecs(registry, max_bytes)
+
+
+async def open_codec(topic: str, registry_url: str | None, *, topic_prefix: str = "") -> Codec:
+    """One topic's codec as of ``open_codecs``, for callers on an event loop: the registry is asked in a thread."""
+    return await asyncio.to_thread(lambda: open_codecs(registry_url, topic_prefix=topic_prefix).for_topic(topic))
 
 
 def says_json(headers: Headers) -> bool:

@@ -1,9 +1,10 @@
-"""Schema ids from a Confluent-compatible registry over HTTP; subjects are ``<topic>-value``."""
+"""Schema ids from a Confluent-compatible registry over HTTP; subjects are ``<topic>-value``, with the topics' prefix."""
 
 from __future__ import annotations
 
 import http.client
 import json
+import threading
 import time
 import urllib.error
 import urllib.parse
@@ -19,7 +20,14 @@ UNKNOWN_FOR_S = 60.0
 KEPT = 1000
 MAX_ID = 2**31
 """Registries' ids are positive 32-bit integers; they fail in ways of their own when asked for others."""
-TIMEOUT_S = 5.0
+TIMEOUT_S = 2.0
+"""The most that a call waits; what is being asked then goes on being asked, in its thread."""
+ANSWER_S = 5.0
+"""How long a registry may say nothing."""
+LONGEST_S = 10.0
+"""The most that reading one answer may take."""
+AWAY_S = 1.0
+"""How long nothing is asked after a registry did not answer."""
 
 V = TypeVar("V")
 
@@ -29,7 +37,18 @@ _NOT_FOUND = frozenset({40401, 40402, 40403})  # subject, version, schema
 
 
 class HttpRegistry:
-    """Asks once for an id and keeps the answer. Calls block; they happen at start, and where an id is seen first."""
+    """Asks once for an id and keeps the answer.
+
+    A call is synchronous, because decoding is, but it never waits longer than ``TIMEOUT_S``: the question is asked in a thread, and a
+    registry that does not answer in time, or does not answer at all, is a TransientError, never a verdict on a record. Whoever tries
+    again gets the answer that came meanwhile; while a question is still open, and for ``AWAY_S`` after a failure, he gets the error at
+    once. An id that the registry does not know is not asked for again for ``UNKNOWN_FOR_S``.
+
+    What remains: where an id is met for the first time inside a decode, the caller's event loop stands still until the answer is there,
+    some milliseconds as a rule, ``TIMEOUT_S`` at most and then for nothing that follows at once. Records with ever new ids, which
+    nobody's producer writes, cost a question each. ``id_for`` asks at most two questions, at start. Call sites that may await do all of
+    this in a thread: see ``open_codec``.
+    """
 
     def __init__(self, url: str, *, topic_prefix: str = "", monotonic: Callable[[], float] = time.monotonic) -> None:
         """Raises ConfigurationError where the address can't be one."""
@@ -48,6 +67,9 @@ class HttpRegistry:
         self._ids: dict[str, int] = {}
         self._schemas: dict[int, str] = {}
         self._unknown: dict[int, float] = {}
+        self._questions: dict[str, _Question] = {}
+        self._away_until = 0.0
+        self._lock = threading.Lock()
 
     def id_for(self, topic: str) -> int:
         """Looks the current schema up, and registers it where the registry lacks it. Raises ConfigurationError where the
@@ -83,26 +105,47 @@ class HttpRegistry:
 
     def _ask(self, path: str, body: bytes | None, what: str) -> dict[str, Any] | None:
         """The answer, None where the registry says that it has no such thing."""
+        with self._lock:
+            question = self._questions.get(path)
+            if question is None:
+                if self._monotonic() < self._away_until:
+                    raise self._away("it did not a moment ago")
+                question = self._questions[path] = _Question(lambda: self._fetch(path, body, what))
+        # Once somebody has waited in vain nobody waits again: the event loop may be his.
+        if not question.done.wait(0.0 if question.waited_for else TIMEOUT_S):
+            question.waited_for = True
+            raise self._away("it is slow")
+        with self._lock:
+            if self._questions.get(path) is question:
+                del self._questions[path]
+            if isinstance(question.error, _NoAnswerError):
+                self._away_until = self._monotonic() + AWAY_S
+        if question.error is not None:
+            raise question.error
+        return question.answer
+
+    def _fetch(self, path: str, body: bytes | None, what: str) -> dict[str, Any] | None:
         headers = {"Content-Type": _CONTENT_TYPE, "Accept": _CONTENT_TYPE}
         request = urllib.request.Request(self._url + path, data=body, headers=headers)  # noqa: S310 - __init__ checks the scheme
         try:
-            with urllib.request.urlopen(request, timeout=TIMEOUT_S) as reply:  # noqa: S310
-                text = reply.read(_MAX_ANSWER + 1)
+            with urllib.request.urlopen(request, timeout=ANSWER_S) as reply:  # noqa: S310
+                text = _read(reply, time.monotonic() + LONGEST_S)
             # A schema of that size is none of ours, and asking again would not make it smaller.
             answer = json.loads(text) if len(text) <= _MAX_ANSWER else None
         except urllib.error.HTTPError as error:
             self._check_refusal(error, what, reading=body is None)
             return None
         except (OSError, http.client.HTTPException, ValueError, RecursionError) as error:
-            raise TransientError(
-                f"the schema registry at {self._url} does not answer ({type(error).__name__}); see VEILSTREAM_REGISTRY_URL"
-            ) from error
+            raise self._away(type(error).__name__) from error
         return answer if isinstance(answer, dict) else None
+
+    def _away(self, why: str) -> TransientError:
+        return _NoAnswerError(f"the schema registry at {self._url} does not answer ({why}); see VEILSTREAM_REGISTRY_URL")
 
     def _check_refusal(self, error: urllib.error.HTTPError, what: str, *, reading: bool) -> None:
         """Returns where the answer is a plain "not found" or "no such id"; raises what any other means."""
         try:
-            code = json.loads(error.read(_MAX_ANSWER)).get("error_code")
+            code = json.loads(_read(error, time.monotonic() + LONGEST_S)).get("error_code")
         except (OSError, http.client.HTTPException, ValueError, AttributeError, RecursionError):
             code = None
         finally:
@@ -116,6 +159,41 @@ class HttpRegistry:
             ) from error
         # A 404 that is not in the registry's own words comes from something before it, and would condemn every record.
         raise TransientError(f"the schema registry at {self._url} answered HTTP {error.code} for {what}") from error
+
+
+class _NoAnswerError(TransientError):
+    """As opposed to an answer that is an error."""
+
+
+class _Question:
+    """Is asked in a thread of its own, which does not keep the process from ending."""
+
+    def __init__(self, ask: Callable[[], dict[str, Any] | None]) -> None:
+        self.done = threading.Event()
+        self.waited_for = False
+        """Somebody waited as long as he may, in vain."""
+        self.answer: dict[str, Any] | None = None
+        self.error: Exception | None = None
+        self._ask = ask
+        threading.Thread(target=self._run, name="schema registry", daemon=True).start()
+
+    def _run(self) -> None:
+        try:
+            self.answer = self._ask()
+        except Exception as error:  # noqa: BLE001 - whoever asked gets it
+            self.error = error
+        finally:
+            self.done.set()
+
+
+def _read(reply: Any, deadline: float) -> bytes:
+    """The answer, cut off where it is too long. The timeout of a connection is for each read of it. Raises TimeoutError."""
+    parts: list[bytes] = []
+    while sum(map(len, parts)) <= _MAX_ANSWER and (part := reply.read1(65_536)):
+        parts.append(part)
+        if time.monotonic() > deadline:
+            raise TimeoutError("the answer drips")
+    return b"".join(parts)
 
 
 def _keep(kept: dict[int, V], key: int, value: V) -> None:

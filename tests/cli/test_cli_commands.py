@@ -17,6 +17,7 @@ from nacl.public import PrivateKey
 
 from streams import topics
 from streams.admin.kafka_client import reader
+from streams.bootstrap import Bootstrap
 from streams.broker.embedded import EmbeddedBroker
 from streams.cli.main import run
 from streams.clock import FixedClock
@@ -24,8 +25,9 @@ from streams.dead_letters import DeadLetterBuilder
 from streams.errors import Reason, RecordError
 from streams.privacy.keys import load_public_key
 from streams.privacy.seal import Sealer
-from streams.settings import KafkaSettings
+from streams.settings import KafkaSettings, load_kafka_settings, load_settings
 from streams.wire import local_codecs
+from tests.wire.test_wire_http_registry import Server, serving
 
 CODECS = local_codecs()
 Records = Sequence["ConsumerRecord[bytes | None, bytes | None]"]
@@ -105,6 +107,28 @@ def shop(broker: EmbeddedBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 EVENTS = "ts,user,event_type,item\n2024-01-01,u1,view,i1\nbroken\n2024-01-02,u1,Dance,i2\n2024-01-03, u1,view,i3\n"
+
+
+@pytest.fixture
+def schema_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    with serving() as server:
+        monkeypatch.setenv("VEILSTREAM_REGISTRY_URL", server.url)
+        yield server
+
+
+def test_stages_and_tools_name_subjects_alike(shop: Shop, schema_registry: Server, capsys: pytest.CaptureFixture[str]) -> None:
+    """By the topic's full name: two deployments on one broker may have one registry."""
+    assert run(["replay", "--events", shop.file("e.csv", EVENTS), "--items", shop.file("i.csv", "item,title\ni1,Thing\n")]) == 0
+    assert run(["watch", topics.BEHAVIOUR_RAW, "--raw-identities", "--from-beginning", "--max", "1", "--json"]) == 0
+    assert '"user_id": "u1"' in capsys.readouterr().out
+    assert run(["recover"]) == 0
+    by_tools = dict(schema_registry.subjects)
+    assert set(by_tools) == {f"{shop.prefix}{name}-value" for name in (topics.BEHAVIOUR_RAW, topics.CATALOGUE_ITEMS, topics.DEAD_LETTER)}
+    codecs = Bootstrap(load_settings(), load_kafka_settings()).codecs
+    for name in topics.BY_NAME:
+        codecs.for_topic(name)
+    assert by_tools.items() <= schema_registry.subjects.items(), "what the tools registered is what the stages look up"
+    assert set(schema_registry.subjects) == {f"{shop.prefix}{name}-value" for name in topics.BY_NAME}
 
 
 def test_topics_check(shop: Shop, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, cast
 from urllib.parse import unquote
@@ -15,7 +18,8 @@ import schemas
 from streams.errors import ConfigurationError, Reason, RecordError, TransientError
 from streams.topics import BEHAVIOUR_RAW, CATALOGUE_ITEMS
 from streams.wire import Codec, open_codecs
-from streams.wire.http_registry import KEPT, UNKNOWN_FOR_S, HttpRegistry
+from streams.wire.codec import open_codec
+from streams.wire.http_registry import AWAY_S, KEPT, TIMEOUT_S, UNKNOWN_FOR_S, HttpRegistry
 
 
 class Server(ThreadingHTTPServer):
@@ -28,6 +32,7 @@ class Server(ThreadingHTTPServer):
         self.asked: list[str] = []
         self.answer: tuple[int, bytes] | None = None
         self.read_only = False
+        self.delay_s = 0.0
 
     @property
     def url(self) -> str:
@@ -57,6 +62,7 @@ class Handler(BaseHTTPRequestHandler):
     def _reply(self, code: int, answer: dict[str, Any]) -> None:
         server = cast("Server", self.server)
         server.asked.append(f"{self.command} {unquote(self.path)}")
+        time.sleep(server.delay_s)
         status, body = server.answer or (code, json.dumps(answer).encode())
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
@@ -67,14 +73,20 @@ class Handler(BaseHTTPRequestHandler):
         """Nothing: tests look at ``asked``."""
 
 
-@pytest.fixture
-def server() -> Iterator[Server]:
+@contextmanager
+def serving() -> Iterator[Server]:
     with Server() as running:
         thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         yield running
         running.shutdown()
         thread.join()
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with serving() as running:
+        yield running
 
 
 RAW = {"user_id": "u", "event_type": "view"}
@@ -173,6 +185,48 @@ def test_ids_that_are_none(server: Server, answer: bytes) -> None:
     server.answer = (200, answer)
     with pytest.raises(ConfigurationError, match="gave no id"):
         HttpRegistry(server.url).id_for(BEHAVIOUR_RAW)
+
+
+def test_a_slow_registry_is_waited_for_once_and_its_answer_is_not_lost(server: Server) -> None:
+    server.texts[7] = "{}"
+    server.delay_s = TIMEOUT_S + 0.5
+    registry = HttpRegistry(server.url)
+    began = time.monotonic()
+    with pytest.raises(TransientError, match="slow"):
+        registry.schema(7)
+    assert time.monotonic() - began < TIMEOUT_S + 0.3
+    again = time.monotonic()
+    with pytest.raises(TransientError, match="slow"):
+        registry.schema(7)
+    assert time.monotonic() - again < 0.1, "nobody waits twice"
+    time.sleep(0.8)
+    assert registry.schema(7) == "{}"
+    assert len(server.asked) == 1
+
+
+def test_a_registry_that_is_away_is_not_asked_for_every_record() -> None:
+    now = [1000.0]
+    with Server() as closed:
+        url = closed.url
+    registry = HttpRegistry(url, monotonic=lambda: now[0])
+    with pytest.raises(TransientError, match="URLError"):
+        registry.schema(1)
+    with pytest.raises(TransientError, match="a moment ago"):
+        registry.schema(2)
+    now[0] += AWAY_S
+    with pytest.raises(TransientError, match="URLError"):
+        registry.schema(2)
+
+
+async def test_the_event_loop_runs_on_while_a_codec_is_opened(server: Server) -> None:
+    server.delay_s = 0.3
+    opening = asyncio.ensure_future(open_codec(BEHAVIOUR_RAW, server.url, topic_prefix="shop."))
+    turns = 0
+    while not opening.done():
+        turns += 1
+        await asyncio.sleep(0.01)
+    assert turns > 20
+    assert (await opening).encode(RAW) and set(server.subjects) == {"shop.behaviour.raw-value"}
 
 
 def test_nobody_there() -> None:
