@@ -2,7 +2,7 @@
 
 An idempotent producer whose every batch is sent again, byte for byte and under the same sequence number, until the broker has said yes
 or a no that is final. So a lost answer is no doubt: the broker knows a batch that it has already. What the broker refuses for good
-takes no sequence number, and holds up nothing but itself. The fence is asked right before each request goes to the socket.
+takes no sequence number, and holds up nothing but what follows it in the same write. The fence is asked right before each request goes to the socket.
 """
 
 from __future__ import annotations
@@ -136,7 +136,8 @@ class Outputs:
     ) -> None:
         """Write outputs; ``acknowledged`` is called for each that the broker has.
 
-        Raises RecordError where the broker refuses one for good (all others are written by then), NotOwner where the fence does, and
+        Raises RecordError where the broker refuses one for good (what comes before it, and all of other partitions, is written by then;
+        what follows it in its partition is not, since it was made as if that one counted), NotOwner where the fence does, and
         TransientError where it can't be known what is written: then look at the outputs' tail before writing again.
         """
         groups: defaultdict[Where, list[Row]] = defaultdict(list)
@@ -226,6 +227,7 @@ class Outputs:
                         waiting[where].extendleft([(first + middle, rows[middle:]), (first, rows[:middle])])
                     else:
                         refused.append(f"error {answer.error} of topic {where[0]}")
+                        waiting[where].clear()  # what follows was made as if this one counted
                 elif answer.error in _PRODUCER_UNKNOWN or (answer.error == LINK_LOST and not self._idempotent):
                     if self._producer is batch.producer:
                         self._producer = None
