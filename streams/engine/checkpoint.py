@@ -138,6 +138,10 @@ class Checkpoint:
         self._stage = stage
         self._partition = partition
         self._handler = handler
+        self._recalls = handler if isinstance(handler, RecallsOutputs) else None
+        self._warms_up = handler if isinstance(handler, WarmsUp) else None
+        self._follows = handler if isinstance(handler, FollowsPartitions) else None
+        self._timer_from_start = isinstance(handler, TimerFromStart)
         self._outputs_of = dict(outputs_of)
         self._ownership = ownership
         self._outputs = outputs
@@ -212,15 +216,31 @@ class Checkpoint:
         self._generation = generation
         self._computed_to = {}
 
+    async def is_as_left(self) -> bool:
+        """Whether the sources are the topics that they were when the partition was taken over, and hold what is to be applied next. Raises
+        TransientError."""
+        for topic, source in self._sources.items():
+            if not source.incarnation or await self._log.incarnation(topic) != source.incarnation:
+                return False  # a broker that tells no identity may have another topic by now
+            begin, end = await self._log.bounds(topic, self._partition)
+            if not begin <= source.next_offset - source.base <= end:
+                return False
+        return True
+
     # --- steps 1 to 6
 
     async def take_over(self, topics: Sequence[str], generation: int) -> None:
         """Raises NotOwner, TransientError, or FatalError."""
+        if generation != self._generation:
+            for source in self._sources.values():
+                source.offer = None  # somebody else may have gone further in between
         self._is_sure = False
         self._generation = generation
         self._settling = {}
         self._computed_to = {}
         self._fence(topics)
+        # What is settled stays settled, whatever failed after it: without this, a stage that often fails would never get on.
+        await self._commit(dict(self.offers()))
         self._reachable = await self._find_reachable()
         if self._catch_up is not None:
             await self._catch_up(self._partition)
@@ -233,19 +253,22 @@ class Checkpoint:
                 first[(topic, self._partition)] = commit
         if first:
             self._fence(topics)
-            if not await self._committer.commit(first):
-                raise TransientError(f"the group would not take the first commit of partition {self._partition}")
-            for (topic, _), commit in first.items():
-                self._sources[topic].committed = commit.offset
-        if isinstance(self._handler, RecallsOutputs):
-            recalled, count = self._handler.recalls
-            self._handler.recall(await self._log.last_records(recalled, await self._outputs.partition_count(recalled), count))
-        if isinstance(self._handler, WarmsUp):
-            await self._handler.warm_up()
-        if isinstance(self._handler, FollowsPartitions):
-            await self._handler.on_assigned(self._partition, self._table.items(self._partition))
+            await self._commit(first)
+        if self._recalls is not None:
+            recalled, count = self._recalls.recalls
+            self._recalls.recall(await self._log.last_records(recalled, await self._outputs.partition_count(recalled), count))
+        if self._warms_up is not None:
+            await self._warms_up.warm_up()
+        if self._follows is not None:
+            await self._follows.on_assigned(self._partition, self._table.items(self._partition))
         self._fence(topics)
         self._is_sure = True
+
+    async def _commit(self, commits: Mapping[tuple[str, int], GroupCommit]) -> None:
+        if commits and not await self._committer.commit(commits):
+            raise TransientError(f"the group would not take a commit of partition {self._partition}")
+        for (topic, _), commit in commits.items():
+            self.committed(topic, commit)
 
     async def _begin(self, topic: str) -> GroupCommit | None:
         """Find where to begin with one source; the commit to make first, if any."""
@@ -290,6 +313,7 @@ class Checkpoint:
         source.settled_at = bounds.end + start.base
         source.positions = positions
         source.offer = None
+        source.committed = -1
         if commit is not None and not start.is_anew and start.offset == commit.offset and seen is None:
             source.committed = commit.offset
             return None
@@ -494,7 +518,7 @@ class Checkpoint:
     def offers(self) -> Iterator[tuple[tuple[str, int], GroupCommit]]:
         """What may be committed now."""
         for topic, source in self._sources.items():
-            if source.offer is not None and self._is_sure:
+            if source.offer is not None:
                 yield (topic, self._partition), source.offer
 
     def committed(self, topic: str, commit: GroupCommit) -> None:
@@ -519,14 +543,14 @@ class Checkpoint:
 
     async def run_timer(self) -> None:
         """Let a handler that follows time do what is due. Nothing else of the partition may be under way. Raises as ``settle`` does."""
-        if not isinstance(self._handler, FollowsPartitions):
+        if self._follows is None:
             return
-        if not isinstance(self._handler, TimerFromStart) and all(s.next_offset <= s.base for s in self._sources.values()):
+        if not self._timer_from_start and all(s.next_offset <= 0 for s in self._sources.values()):
             return
         topic = next(iter(self._sources))
         self._fence(tuple(self._sources))
         self._settling = {}
-        result = await self._handler.on_timer(self._partition, self._table.items(self._partition))
+        result = await self._follows.on_timer(self._partition, self._table.items(self._partition))
         try:
             await self._write(topic, result)
         except RecordError as error:

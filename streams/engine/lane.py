@@ -58,6 +58,7 @@ class Lane:
         self._on_retry = on_retry
         self._queues = {topic: PartitionQueue(max_records, max_bytes) for topic in sources}
         self._order = list(sources)
+        self._max_records = self._most = max_records
         self._topics: tuple[str, ...] = ()
         self._generation = -1
         self._is_draining = False
@@ -152,6 +153,7 @@ class Lane:
                 did_something = await self._turn()
                 if did_something and self.checkpoint.is_sure:
                     self.failing_since, self._delay = None, 0.0
+                    self._most = min(2 * self._most, self._max_records)
             except TransientError as error:
                 await self._recover(error)
                 continue
@@ -184,7 +186,8 @@ class Lane:
         if self._is_questionable:
             await self._finish()
             self._is_questionable = False
-            checkpoint.distrust()
+            if not await checkpoint.is_as_left():
+                checkpoint.distrust()
             return True
         if self._again:
             await self._finish()
@@ -218,7 +221,8 @@ class Lane:
     async def _begin(self) -> None:
         """Take the partition over, or go on with it where nobody else can have had it."""
         checkpoint, topics, generation = self.checkpoint, self._topics, self._generation
-        if checkpoint.is_sure and checkpoint.generation + 1 == generation and checkpoint.sources == topics:
+        kept = checkpoint.is_sure and checkpoint.generation + 1 == generation and checkpoint.sources == topics
+        if kept and await checkpoint.is_as_left():
             checkpoint.go_on(generation)
         else:
             await checkpoint.take_over(topics, generation)
@@ -236,7 +240,7 @@ class Lane:
         for topic in list(self._order):
             if topic in self._topics and not self._queues[topic].is_empty:
                 had_room = self._queues[topic].has_room
-                batch = self._queues[topic].take()
+                batch = self._queues[topic].take(self._most)
                 self._order.remove(topic)
                 self._order.append(topic)
                 if not had_room and self._queues[topic].has_room:
@@ -274,6 +278,8 @@ class Lane:
             self.failing_since = self._runtime.seconds()
         self.trouble = str(error)
         self._delay = min(max(0.1, 2 * self._delay), MAX_BACKOFF_S)
+        # Whatever there is too little of (memory above all), a smaller batch needs less of it.
+        self._most = max(1, self._most // 2)
         if not isinstance(error, NotOwner):
             log.warning("partition %d: %s; trying again in %.1f s", self.partition, error, self._delay)
         await self._runtime.sleep(self._delay)

@@ -86,8 +86,10 @@ class PartitionQueue:
         """Two batches may wait: one that is taken next, and one that is fetched meanwhile."""
         return self._records < 2 * self._max_records and self._bytes < 2 * self._max_bytes
 
-    def take(self) -> Batch | None:
-        """As much as makes one batch; None where nothing waits. One run is taken whatever its bytes: it is in memory already."""
+    def take(self, most: int | None = None) -> Batch | None:
+        """As much as makes one batch, of at most ``most`` records; None where nothing waits. One run is taken whatever its bytes: it is in
+        memory already."""
+        most = self._max_records if most is None else min(most, self._max_records)
         if not self._runs:
             return None
         topic, begins = self._runs[0].topic, self._runs[0].begins
@@ -95,7 +97,7 @@ class PartitionQueue:
         size, ends = 0, begins
         while self._runs:
             run = self._runs[0]
-            room = self._max_records - len(records)
+            room = most - len(records)
             if records and (size + run.size > self._max_bytes or room <= 0):
                 break
             self._runs.popleft()

@@ -13,7 +13,7 @@ from streams.errors import TransientError
 from tests.simulation.scheduler import Scheduler
 
 SESSION_S = 6.0
-REBALANCE_S = 20.0
+REBALANCE_S = 10.0
 OUT, DEAD, CHANGELOG = "out", "dead", "changelog"
 TOO_LARGE = 600
 """A batch of more bytes of values is refused."""
@@ -111,6 +111,17 @@ class Source:
         end = self.stable_end
         found = [batch for batch in self.batches if batch.next_offset > offset and batch.base_offset < end]
         return FetchAnswer(OK, found[:most], [(producer, first) for producer, first, marker in self.aborted if marker >= offset])
+
+    def visible(self) -> list[tuple[RawRecord, bool]]:
+        """What committed transactions and other producers wrote, and whether it can be read."""
+        aborted = {(producer, offset) for producer, first, end in self.aborted for offset in range(first, end)}
+        return [
+            (record, not batch.is_damaged and place != batch.bad)
+            for batch in self.batches
+            if not batch.is_control_batch and not (batch.is_transactional and batch.producer_id in self.open)
+            for place, record in enumerate(batch.records)
+            if (batch.producer_id, record.offset) not in aborted
+        ]
 
 
 @dataclass(slots=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Coroutine, Generator
+from contextlib import suppress
 from random import Random
 from typing import Any
 
@@ -171,10 +172,9 @@ class Scheduler:
         for task in tasks:
             task.is_done = True
         for task in tasks:
-            try:
+            # One that runs now, or wants to wait in its last words: a dead process has none.
+            with suppress(RuntimeError, ValueError):
                 task.work.close()
-            except (RuntimeError, ValueError):
-                pass  # it is the one that runs now, or wants to wait in its last words: a dead process has none
 
     def run(self, until: SimTask) -> None:
         """Raises what the task raised, or Stuck."""
@@ -211,7 +211,7 @@ class Scheduler:
                 parked = task.work.send(None)
             except StopIteration:
                 task.finish(None)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - whoever waits for the task gets it
                 task.finish(error)
             else:
                 parked.keep(task)

@@ -29,6 +29,8 @@ from tests.simulation.scheduler import Owner, Scheduler, SimEvent, SimRuntime
 HEARTBEAT_S = 1.5
 COMMIT_S = 0.8
 TIMER_S = 2.0
+MEMORY_TROUBLES_S = 60.0
+"""So long memory may be short, where it is at all."""
 EPOCH_S = 1_790_000_000.0
 """What the wall clock shows when a simulation begins."""
 TOLD_EVERY = 3
@@ -65,7 +67,7 @@ class Counting:
                 raise RecordError(Reason.POISON, "a value that the stage refuses")
             if kind == b"v":
                 raise ValueError("something that nobody thought of")
-            if self._memory_troubles and self._rng.random() < self._memory_troubles:
+            if self._scheduler.now < MEMORY_TROUBLES_S and self._rng.random() < self._memory_troubles:
                 raise MemoryError
             count, told, applied = parse_state(known.get(key))
             if record.offset <= applied:
@@ -222,7 +224,9 @@ class _Cursor:
     base: int
     number: int
     is_busy: bool = False
-    not_before: float = 0.0
+    answered_at: float | None = None
+    is_watched: bool = False
+    """A request waits at the broker for something to come."""
 
 
 class Fetcher:
@@ -256,6 +260,8 @@ class Fetcher:
                 if broker.is_deleted or cursor.offset != broker.sources[where].stable_end:
                     cursor.is_busy = True
                     worker.spawn(self._fetch(where, cursor))
+                else:
+                    cursor.is_watched = True
             await self._wake.wait()
 
     async def hand_over(self) -> None:
@@ -270,6 +276,7 @@ class Fetcher:
 
     async def _fetch(self, where: Where, cursor: _Cursor) -> None:
         most = 1 + int(self._rng.random() * 3)
+        asked_at = self._worker.scheduler.now
         try:
             answer = await self._broker.request(lambda: self._broker.fetch(where, cursor.offset, most))
         except TransientError:
@@ -281,6 +288,9 @@ class Fetcher:
             self._worker.question(where[1])
             await self._later(cursor)
             return
+        if not cursor.is_watched and cursor.answered_at is not None and asked_at - cursor.answered_at > 1.0:
+            self._worker.question(where[1])
+        cursor.answered_at, cursor.is_watched = self._worker.scheduler.now, False
         unpacked = unpack(
             answer.batches, topic=where[0], partition=where[1], fetch_offset=cursor.offset, base=cursor.base,
             aborted=answer.aborted, rescue=_rescue,
@@ -362,6 +372,7 @@ class Worker(Owner):
             drain_s=3.0,
         )
         self.fetcher = Fetcher(self)
+        self._committing = self.runtime.lock()
         self._generation = -1
         self._owned: Set[Where] = frozenset()
         self._rejects = RejectGuard(1.0, 1_000_000)
@@ -384,8 +395,12 @@ class Worker(Owner):
             self.runner.lanes[partition].question()
 
     async def commit(self, commits: Mapping[Where, GroupCommit]) -> bool:
-        """A Committer's."""
-        taken = await self.broker.request(lambda: self.broker.commit(self.name, self._generation, commits))
+        """A Committer's: one after another, as on one connection."""
+        await self._committing.acquire()
+        try:
+            taken = await self.broker.request(lambda: self.broker.commit(self.name, self._generation, commits))
+        finally:
+            self._committing.release()
         if taken is None:
             raise TransientError("the coordinator is loading")
         return bool(taken)
@@ -436,7 +451,7 @@ class Worker(Owner):
             await work
         except Violation:
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - judged by the world
             self.fail(error)
 
     async def _every(self, seconds: float, action: Callable[[], Any]) -> None:
@@ -486,9 +501,9 @@ class Worker(Owner):
             try:
                 await self.broker.request(lambda: self.broker.join(self.name))
                 while True:
-                    await self.runtime.sleep(0.2)
+                    await self.runtime.sleep(0.4)
                     sent_at = self.scheduler.now
-                    found = await self.broker.request(lambda: self._assignment())
+                    found = await self.broker.request(self._assignment)
                     if found == "unknown":
                         break
                     if found is not None:

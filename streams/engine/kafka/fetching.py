@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 
 _BACKOFF_S = (0.1, 2.0)
 _PARTITION_BYTES = 4 * 1_048_576
+_UNWATCHED_S = 1.0
+"""A partition that was not asked for so long may be another topic's by now: a fetch tells of no such thing."""
 _FULL_BYTES = 262_144
 """So much at once, and there is more: no need to gather."""
 
@@ -37,6 +39,8 @@ class _Cursor:
     troubled_since: float | None = None
     trouble: str = ""
     end: int = -1
+    answered_at: float | None = None
+    asked_at: float = 0.0
 
 
 class SourceFetcher:
@@ -139,6 +143,8 @@ class SourceFetcher:
 
     async def _fetch(self, node: int, cursors: list[_Cursor]) -> None:
         offsets = {(cursor.topic, cursor.partition): cursor.offset for cursor in cursors}
+        for cursor in cursors:
+            cursor.asked_at = asyncio.get_running_loop().time()
         try:
             found = await fetch(self._client, node, offsets, max_wait_ms=self._max_wait_ms, partition_bytes=_PARTITION_BYTES)
         except TransientError as error:
@@ -163,6 +169,12 @@ class SourceFetcher:
             return
         cursor.troubled_since, cursor.trouble, cursor.delay = None, "", 0.0
         cursor.end = part.end
+        now = asyncio.get_running_loop().time()
+        unasked = 0.0 if cursor.answered_at is None else cursor.asked_at - cursor.answered_at - self._linger_s
+        unanswered = now - cursor.asked_at - self._max_wait_ms / 1000  # the process may have been stopped meanwhile
+        if max(unasked, unanswered) > _UNWATCHED_S:
+            self._questionable(cursor.topic, cursor.partition)
+        cursor.answered_at = now
         if not part.data:
             return
         unpacked = records_of(part, cursor.topic, cursor.partition, cursor.offset, cursor.base)
