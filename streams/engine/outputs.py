@@ -2,7 +2,8 @@
 
 An idempotent producer whose every batch is sent again, byte for byte and under the same sequence number, until the broker has said yes
 or a no that is final. So a lost answer is no doubt: the broker knows a batch that it has already. What the broker refuses for good
-takes no sequence number, and holds up only what follows it in the same write. The fence is asked right before each request goes to the socket.
+takes no sequence number, and holds up only what follows it in the same write. The fence is asked right before each request goes to the
+socket.
 """
 
 from __future__ import annotations

@@ -277,10 +277,12 @@ class Broker:
             self._rebalance()
 
     def assignment(self, name: str) -> tuple[int, tuple[Where, ...]] | None:
-        """Generation and partitions; None while the others have not joined yet. Raises KeyError for a stranger."""
+        """Generation and partitions; None while the others have not joined yet. Raises KeyError for one that has to join (again)."""
         self._expire()
         member = self._members[name]
         member.deadline = self.scheduler.now + SESSION_S
+        if self._is_rebalancing and not member.has_joined:
+            raise KeyError(name)
         return None if self._is_rebalancing or member.has_joined else (member.generation, member.owned)
 
     def _expire(self) -> None:
