@@ -8,7 +8,7 @@ DEV := $(VENV)/.dev-installed
 PEERS := $(VENV)/.bench-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format bench clean lock
+.PHONY: help setup demo test check format bench clean lock simulate
 
 help: ## List the targets
 	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -43,6 +43,11 @@ check: $(DEV) ## Lint, types, fast tests
 
 test: $(DEV) ## Every test (Apache Kafka's need Java 17 and Maven)
 	$(BIN)/python -m pytest
+
+SCHEDULES ?= 1000000
+FIRST ?= 0
+simulate: $(DEV) ## The delivery engine in a million simulated schedules (SCHEDULES=n, FIRST=seed)
+	$(BIN)/python -m tests.simulation --schedules $(SCHEDULES) --first $(FIRST)
 
 format: $(DEV) ## Format the code
 	$(BIN)/ruff check --fix .

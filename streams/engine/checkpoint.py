@@ -85,6 +85,22 @@ class Committer(Protocol):
 
 
 @dataclass(slots=True)
+class Offer:
+    """What may be committed; made into a commit when that is asked for, which is much less often than it changes."""
+
+    offset: int
+    positions: Positions
+    base: int
+    incarnation: int
+    _commit: GroupCommit | None = None
+
+    def commit(self) -> GroupCommit:
+        if self._commit is None:
+            self._commit = GroupCommit(self.offset, encode_note(CommitNote(self.positions, self.base, self.incarnation)))
+        return self._commit
+
+
+@dataclass(slots=True)
 class _Source:
     """One source topic of the partition number."""
 
@@ -97,7 +113,7 @@ class _Source:
     committed: int = -1
     positions: Positions = field(default_factory=dict)
     """As committed last, or offered."""
-    offer: GroupCommit | None = None
+    offer: Offer | None = None
 
 
 class Prepared(NamedTuple):
@@ -504,7 +520,7 @@ class Checkpoint:
         if offset < source.committed:
             return
         source.positions = self._positions(source)
-        source.offer = GroupCommit(offset, encode_note(CommitNote(source.positions, source.base, source.incarnation)))
+        source.offer = Offer(offset, source.positions, source.base, source.incarnation)
 
     def _positions(self, source: _Source) -> Positions:
         if self._written:
@@ -519,14 +535,14 @@ class Checkpoint:
         """What may be committed now."""
         for topic, source in self._sources.items():
             if source.offer is not None:
-                yield (topic, self._partition), source.offer
+                yield (topic, self._partition), source.offer.commit()
 
     def committed(self, topic: str, commit: GroupCommit) -> None:
         """The group has taken this offer."""
         source = self._sources.get(topic)
         if source is not None:
             source.committed = max(source.committed, commit.offset)
-            if source.offer == commit:
+            if source.offer is not None and source.offer.commit() == commit:
                 source.offer = None
 
     def renew_idle(self) -> None:

@@ -29,12 +29,15 @@ class Owner:
 class SimTask:
     """A coroutine and who waits for its end. A ``streams.engine.runtime.Task``."""
 
-    __slots__ = ("_waiting", "error", "is_done", "owner", "scheduler", "work")
+    __slots__ = ("_waiting", "error", "is_done", "on_error", "owner", "scheduler", "work")
 
-    def __init__(self, scheduler: Scheduler, work: Coroutine[Any, Any, Any], owner: Owner | None) -> None:
+    def __init__(
+        self, scheduler: Scheduler, work: Coroutine[Any, Any, Any], owner: Owner | None, on_error: Callable[[BaseException], None] | None
+    ) -> None:
         self.scheduler = scheduler
         self.work = work
         self.owner = owner
+        self.on_error = on_error
         self.is_done = False
         self.error: BaseException | None = None
         self._waiting: list[SimTask] = []
@@ -49,6 +52,8 @@ class SimTask:
 
     def finish(self, error: BaseException | None) -> None:
         self.is_done, self.error = True, error
+        if error is not None and self.on_error is not None:
+            self.on_error(error)
         for task in self._waiting:
             self.scheduler.make_ready(task)
 
@@ -138,8 +143,10 @@ class Scheduler:
         if not task.is_done:
             self._ready.append(task)
 
-    def spawn(self, work: Coroutine[Any, Any, Any], owner: Owner | None) -> SimTask:
-        task = SimTask(self, work, owner)
+    def spawn(
+        self, work: Coroutine[Any, Any, Any], owner: Owner | None, on_error: Callable[[BaseException], None] | None = None
+    ) -> SimTask:
+        task = SimTask(self, work, owner, on_error)
         if owner is not None:
             owner.tasks.append(task)
         self._ready.append(task)

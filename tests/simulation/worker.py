@@ -23,7 +23,7 @@ from streams.engine.runner import Runner
 from streams.engine.state import MemoryStore, StateTable
 from streams.engine.unpack import RecordBatch, unpack
 from streams.errors import Reason, RecordError, TransientError
-from tests.simulation.broker import CHANGELOG, DEAD, OUT, Broker, SourceBatch, Violation, Where
+from tests.simulation.broker import CHANGELOG, DEAD, OUT, Broker, SourceBatch, Where
 from tests.simulation.scheduler import Owner, Scheduler, SimEvent, SimRuntime
 
 HEARTBEAT_S = 1.5
@@ -385,7 +385,7 @@ class Worker(Owner):
         self.spawn(self._heartbeats())
 
     def spawn(self, work: Any) -> None:
-        self.scheduler.spawn(self._guarded(work), self)
+        self.scheduler.spawn(work, self, self.fail)
 
     def fail(self, error: BaseException) -> None:
         self.failure = self.failure or error
@@ -445,14 +445,6 @@ class Worker(Owner):
             max_bytes=400,
             fail=self.fail,
         )
-
-    async def _guarded(self, work: Any) -> None:
-        try:
-            await work
-        except Violation:
-            raise
-        except Exception as error:  # noqa: BLE001 - judged by the world
-            self.fail(error)
 
     async def _every(self, seconds: float, action: Callable[[], Any]) -> None:
         while True:

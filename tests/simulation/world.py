@@ -44,7 +44,11 @@ class World:
 
     def play(self) -> None:
         """Raises Violation, or Stuck."""
-        self.scheduler.run(self.scheduler.spawn(self._play(), None))
+        try:
+            self.scheduler.run(self.scheduler.spawn(self._play(), None))
+        finally:
+            for worker in self.workers:
+                self.scheduler.kill(worker)
 
     async def _play(self) -> None:
         rng, sleep = self.rng, self.scheduler.sleep
@@ -55,16 +59,16 @@ class World:
         await publishing
         for trouble in troubles:
             await trouble
+        if not [worker for worker in self.workers if not worker.is_dead and not worker.is_leaving]:
+            self._start_worker(Disk())
         if rng.random() < 0.08:
             await self._make_topics_anew()
         self.broker.faults = 0.0
-        if not [worker for worker in self.workers if not worker.is_dead and not worker.is_leaving]:
-            self._start_worker(Disk())
         while self._unfinished():
             await sleep(1.0)
         for _ in range(PATIENCE_S):
             if self._state_is_right():
-                break  # else the timer may still have to say again what it said before a crash
+                break  # else the timer has still to tell something, perhaps again after a crash
             await sleep(1.0)
         # Whoever is stopped, or still at something, gets the time to do harm.
         await sleep(max([2.0, *(worker.stopped_until + 2.0 - self.scheduler.now for worker in self.workers if not worker.is_dead)]))
@@ -168,11 +172,14 @@ class World:
 
     async def _make_topics_anew(self) -> None:
         """Deleted when everything of it is written, though perhaps not yet committed, and made again while the workers run."""
-        while self._missing():
+        while self._missing() or not self._state_is_right():
             await self.scheduler.sleep(1.0)
         self.story.append(f"{self.scheduler.now:.1f} topics made anew")
         for worker in self.workers:
             worker.stopped_until = 0.0
+        if self.rng.random() < 0.3:
+            self._start_worker(Disk())  # while the group moves, nobody asks for records
+            await self.scheduler.sleep(2.0 * self.rng.random())
         self.broker.delete_sources(with_commits=self.rng.random() < 0.5)
         await self.scheduler.sleep(3.0)
         self.broker.recreate_sources()
@@ -241,9 +248,7 @@ class World:
             commit = broker.commits.get(where)
             if source.stable_end != (commit.offset if commit is not None else 0):
                 return True
-        expected, counts = self._expected()
-        outcomes, told = self._found()
-        return len(outcomes) < len(expected) or len(told) < sum(count // TOLD_EVERY for count in counts.values())
+        return self._missing()
 
     def _judge(self) -> None:
         expected, counts = self._expected()
