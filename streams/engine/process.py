@@ -43,6 +43,8 @@ _STOP_STUCK_S = 2.0
 """The same where something is being tried in vain anyway."""
 _CLOSE_S = 6.0
 """How long each connection may take to close."""
+_LEASE_SHARE = 0.9
+"""Of the session: what is on its way to a broker when ownership ends here has the rest of it to arrive, before anybody else can own."""
 _OBSERVE_S = 2.0
 _WARM_UP_TRIES = 25
 _LOOK_AT_TOPICS_S = 10.0
@@ -203,7 +205,7 @@ class StageProcess:
         spec, settings, parts = self._parts.spec, self._settings, self._parts
         sources = [settings.topic_prefix + name for name in spec.sources]
         runtime = AsyncioRuntime()
-        ownership = Ownership(settings.session_timeout_s)
+        ownership = Ownership(settings.session_timeout_s * _LEASE_SHARE)
         rejects = RejectGuard(settings.reject_share_max, settings.reject_window)
         table: StateTable | NoState | None = None
 

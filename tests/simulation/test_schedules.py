@@ -8,7 +8,7 @@ import os
 
 import pytest
 
-from tests.simulation.__main__ import chunks, play_all
+from tests.simulation.many import chunks, play_all
 from tests.simulation.world import World, play
 
 QUICK = 1_500
