@@ -204,6 +204,23 @@ class Outputs:
         on_written: Callable[[Where, int, int, int], None],
     ) -> list[str]:
         prepared: dict[Where, _Batch] = {}
+        try:
+            return await self._deliver_all(waiting, prepared, fence, on_written)
+        except BaseException:
+            # The broker may have one of these under its sequence number. Another batch under the same number would be taken for it, and
+            # lost: so this producer writes nothing any more.
+            if any(self._producer is batch.producer for batch in prepared.values()):
+                self._producer = None
+            raise
+
+    async def _deliver_all(
+        self,
+        waiting: dict[Where, deque[tuple[int, Sequence[Row]]]],
+        prepared: dict[Where, _Batch],
+        fence: Callable[[], None],
+        on_written: Callable[[Where, int, int, int], None],
+    ) -> list[str]:
+        """``prepared`` holds the batches of whose fate nothing final is known."""
         refused: list[str] = []
         attempt = 0
         while any(waiting.values()):

@@ -17,12 +17,13 @@ class Stuck(Exception):
 
 
 class Owner:
-    """A process: it can be stopped for a while (SIGSTOP), and killed."""
+    """A process: it can be stopped for a while (SIGSTOP), cut off from the broker, and killed."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.is_dead = False
         self.stopped_until = 0.0
+        self.cut_until = 0.0
         self.tasks: list[SimTask] = []
 
 
@@ -133,6 +134,8 @@ class Scheduler:
         self.rng = Random(seed)
         self.now = 0.0
         self.steps = 0
+        self.running: Owner | None = None
+        """Whose task goes on now."""
         self._most_steps = most_steps
         self._most_seconds = most_seconds
         self._ready: list[SimTask] = []
@@ -155,6 +158,11 @@ class Scheduler:
     def at(self, when: float, what: SimTask | Callable[[], None]) -> None:
         self._count += 1
         heapq.heappush(self._timers, (when, self._count, what))
+
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether answers to the process that runs now get lost."""
+        return self.running is not None and self.running.cut_until > self.now
 
     async def sleep(self, seconds: float) -> None:
         await _Park(lambda task: self.at(self.now + seconds, task))
@@ -214,6 +222,7 @@ class Scheduler:
             self.steps += 1
             if self.steps > self._most_steps:
                 raise Stuck(f"not done after {self.steps} steps, {self.now:.0f} s")
+            self.running = owner
             try:
                 parked = task.work.send(None)
             except StopIteration:

@@ -15,6 +15,7 @@ from streams.engine import checkpoint as checkpoint_module
 from streams.engine import outputs as outputs_module
 from streams.engine.checkpoint import Checkpoint, Prepared
 from streams.engine.kafka.topics import commit_in
+from streams.engine.outputs import Outputs
 from streams.engine.ownership import Ownership
 from streams.engine.queues import Batch, PartitionQueue
 from streams.engine.records import FetchedRun
@@ -171,6 +172,14 @@ def _same_topic(commit: GroupCommit | None, bounds: Bounds, incarnation: int, se
 @mutation("outputs' tails are not looked at after a take-over")
 def _(patch: Patch) -> None:
     _look_at_nothing(patch)
+
+
+@mutation("a producer goes on after a batch of whose fate it knows nothing")
+def _(patch: Patch) -> None:
+    async def deliver(self: Outputs, waiting: Any, fence: Any, on_written: Any) -> list[str]:
+        return await self._deliver_all(waiting, {}, fence, on_written)
+
+    patch.setattr(Outputs, "_deliver", deliver)
 
 
 @mutation("state is written before outputs")

@@ -48,5 +48,5 @@ def test_every_trouble_happens_and_is_lived_through() -> None:
         world.play()
         stories |= {line.split(" ", 1)[1] for line in world.story}
     assert stories == {
-        "kill", "stop", "join", "leave", "loading", "faults", "forget", "leaderless", "lose commits", "topics made anew",
+        "kill", "stop", "cut off", "join", "leave", "loading", "faults", "forget", "leaderless", "lose commits", "topics made anew",
     }  # fmt: skip

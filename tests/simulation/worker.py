@@ -13,7 +13,7 @@ from streams.engine.checkpoint import Checkpoint
 from streams.engine.kafka.topics import OffsetAnswer, commit_in
 from streams.engine.lane import Lane
 from streams.engine.metrics import StageMetrics
-from streams.engine.outputs import ID_HEADER, Answer, Outputs, Row
+from streams.engine.outputs import ID_HEADER, LINK_LOST, Answer, Outputs, Row
 from streams.engine.ownership import Ownership
 from streams.engine.positions import Positions
 from streams.engine.records import BatchResult, FetchedRun, OutputRecord, SourceRecord, StateView, UnreadableRecord
@@ -35,6 +35,8 @@ EPOCH_S = 1_790_000_000.0
 """What the wall clock shows when a simulation begins."""
 TOLD_EVERY = 3
 """The timer tells of a key each time that so many of its records came."""
+
+LOST = Answer(LINK_LOST, -1)
 
 METRICS = StageMetrics(CollectorRegistry(), "toy")
 """Shared by all workers of all schedules: making it costs as much as a schedule."""
@@ -160,10 +162,14 @@ class Link:
         for fence in fences:
             fence()
         broker, rng = self._broker, self._broker.rng
+        is_cut_off, arrives = self._scheduler.is_cut_off, rng.random() < 0.5
+        if is_cut_off and not arrives:
+            await self._scheduler.sleep(0.3)
+            return dict.fromkeys(batches, LOST)
         answers: Mapping[Where, Answer] = await self._scheduler.elsewhere(
             lambda: broker.produce(batches), 0.002 + 0.008 * rng.random(), 0.002 + 0.008 * rng.random()
         )
-        return answers
+        return dict.fromkeys(batches, LOST) if is_cut_off else answers
 
     async def pause(self, seconds: float) -> None:
         await self._scheduler.sleep(seconds)

@@ -14,6 +14,8 @@ BUSY_S = 12.0
 MOST_SECONDS = 900.0
 MOST_STEPS = 150_000
 PATIENCE_S = 60
+LONGEST_PAUSE_S = 6.0
+"""Between two tries of a batch."""
 _BASE_BITS = 34
 
 KINDS = b"nnnnnnnnnpvh"
@@ -119,13 +121,17 @@ class World:
         while self._is_closed:
             await scheduler.sleep(1.0)
         alive = [worker for worker in self.workers if not worker.is_dead and not worker.is_leaving]
-        what = rng.choice(("kill", "kill", "stop", "stop", "join", "leave", "loading", "faults", "forget", "leaderless", "lose commits"))
+        what = rng.choice(
+            ("kill", "kill", "stop", "stop", "cut off", "join", "leave", "loading", "faults", "forget", "leaderless", "lose commits")
+        )
         self.story.append(f"{scheduler.now:.1f} {what}")
         if what == "kill" and alive:
             await self._kill(rng.choice(alive))
         elif what == "stop" and alive:
             worker = rng.choice(alive)
             worker.stopped_until = scheduler.now + rng.choice((1.0, 5.5, 6.5, 9.0, 15.0))
+        elif what == "cut off" and alive:
+            rng.choice(alive).cut_until = scheduler.now + rng.choice((2.0, 7.0, 12.0))
         elif what == "join" and len(alive) < 3:
             self._start_worker(Disk())
         elif what == "leave" and len(alive) > 1:
@@ -138,12 +144,18 @@ class World:
             broker.faults = rng.choice((0.1, 0.3))
             await scheduler.sleep(5.0 * rng.random())
             broker.faults = 0.0
-        elif what == "forget":
+        elif what == "forget" and not self._is_anything_in_doubt():
             broker.forget_producers()
         elif what == "leaderless":
             broker.leaderless[rng.choice(list(broker.logs))] = scheduler.now + rng.choice((0.5, 8.0, 40.0))
         elif what == "lose commits":
             await self._lose_commits()
+
+    def _is_anything_in_doubt(self) -> bool:
+        """Whether a batch may be on its second try. Kafka forgets a producer after a day without a word (producer.id.expiration.ms)."""
+        broker, now = self.broker, self.scheduler.now
+        troubled = [worker.cut_until for worker in self.workers] + [worker.stopped_until for worker in self.workers]
+        return broker.faults > 0 or any(until + LONGEST_PAUSE_S > now for until in [*troubled, *broker.leaderless.values()])
 
     async def _kill(self, worker: Worker) -> None:
         self.scheduler.kill(worker)
