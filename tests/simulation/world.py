@@ -136,6 +136,7 @@ class World:
             self._start_worker(Disk())
         elif what == "leave" and len(alive) > 1:
             worker = rng.choice(alive)
+            worker.is_leaving = True
             scheduler.spawn(self._leave(worker), worker)
         elif what == "loading":
             broker.loading_until = scheduler.now + 4.0 * rng.random()
