@@ -25,7 +25,7 @@ from streams.engine.unpack import RecordBatch, unpack
 from tests.simulation import worker as worker_module
 from tests.simulation.world import play
 
-ENOUGH = 4_000
+ENOUGH = 8_000
 """Schedules in which a fault must show."""
 
 Patch = pytest.MonkeyPatch
@@ -161,10 +161,6 @@ def _(patch: Patch) -> None:
     patch.setattr(checkpoint_module, "start_of", _same_topic)
 
 
-async def _always(self: Checkpoint) -> bool:
-    return True
-
-
 def _same_topic(commit: GroupCommit | None, bounds: Bounds, incarnation: int, seen: Seen | None, now_s: float) -> Start:
     return start_of(commit, bounds, 0, seen, now_s)
 
@@ -205,7 +201,10 @@ def _(patch: Patch) -> None:
 
 @mutation("nobody looks whether a source is still the topic that it was")
 def _(patch: Patch) -> None:
-    patch.setattr(Checkpoint, "is_as_left", _always)
+    async def always(self: Checkpoint) -> bool:
+        return True
+
+    patch.setattr(Checkpoint, "is_as_left", always)
 
 
 @pytest.mark.parametrize("name", MUTATIONS)

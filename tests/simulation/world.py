@@ -63,7 +63,7 @@ class World:
             await trouble
         if not [worker for worker in self.workers if not worker.is_dead and not worker.is_leaving]:
             self._start_worker(Disk())
-        if rng.random() < 0.08:
+        if rng.random() < 0.15:
             await self._make_topics_anew()
         self.broker.faults = 0.0
         while self._unfinished():
@@ -139,8 +139,8 @@ class World:
             worker.is_leaving = True
             scheduler.spawn(self._leave(worker), worker)
         elif what == "loading":
-            broker.loading_until = scheduler.now + 4.0 * rng.random()
-            await self._kill(rng.choice(alive)) if alive and rng.random() < 0.5 else None
+            broker.loading_until = scheduler.now + 8.0 * rng.random()
+            await self._kill(rng.choice(alive)) if alive and rng.random() < 0.8 else None
         elif what == "faults":
             broker.faults = rng.choice((0.1, 0.3))
             await scheduler.sleep(5.0 * rng.random())
@@ -196,6 +196,8 @@ class World:
         self.broker.delete_sources(with_commits=self.rng.random() < 0.5)
         await self.scheduler.sleep(3.0)
         self.broker.recreate_sources()
+        for _ in range(self.rng.choice((0, 0, 8))):
+            self._publish_some(self.rng)  # at once it is longer than it was
         await self._publish(3)
 
     # --- what must be true
