@@ -7,6 +7,7 @@ its place, and everything beside it is read.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -70,24 +71,39 @@ def unpack(
         if not batch.validate_crc():
             records += _unreadable(batch, topic, partition, position, base, "the batch is damaged (its checksum is wrong)")
         elif batch.is_control_batch:
-            if producer is not None and _is_abort(batch):
-                aborting.discard(producer)
+            try:
+                if producer is not None and _is_abort(batch):
+                    aborting.discard(producer)
+            except Exception as error:  # noqa: BLE001 - as below
+                problem = f"a transaction's marker can't be parsed ({type(error).__name__})"
+                records += _unreadable(batch, topic, partition, position, base, problem)
         elif not (batch.is_transactional and producer in aborting):
             try:
+                found = list(batch)
+                if not _is_in_order(found, batch):
+                    raise ValueError("offsets that do not rise")
                 parsed: Sequence[SourceRecord | UnreadableRecord] | None = [
                     MemoryRecord(topic, partition, record.offset + base, record.timestamp, record.key, record.value, tuple(record.headers))
-                    for record in batch
+                    for record in found
                     if record.offset >= position
                 ]
             except Exception as error:  # noqa: BLE001 - whatever a producer sent, it must not stop what comes after it
                 parsed = rescue(batch, topic, partition)
-                if parsed is None:
+                if parsed is None or not _is_in_order(parsed, batch):
                     parsed = _unreadable(batch, topic, partition, position, base, f"the batch can't be parsed ({type(error).__name__})")
                 else:
                     parsed = [_shifted(record, base) for record in parsed if record.offset >= position]
             records += parsed or ()
         position = max(position, batch.next_offset)
     return Unpacked(records, position)
+
+
+def _is_in_order(records: Sequence[Any], batch: RecordBatch) -> bool:
+    """Brokers do not look at the offsets within a batch. One that does not rise would be handled twice, or passed over."""
+    offsets = [record.offset for record in records]
+    if offsets and not batch.base_offset <= offsets[0] <= offsets[-1] < batch.next_offset:
+        return False
+    return all(map(operator.lt, offsets, offsets[1:]))
 
 
 def _is_abort(batch: RecordBatch) -> bool:

@@ -231,8 +231,8 @@ class _Cursor:
     number: int
     is_busy: bool = False
     answered_at: float | None = None
-    is_watched: bool = False
-    """A request waits at the broker for something to come."""
+    watched_since: float | None = None
+    """Since when a request waits at the broker for something to come."""
 
 
 class Fetcher:
@@ -267,7 +267,7 @@ class Fetcher:
                     cursor.is_busy = True
                     worker.spawn(self._fetch(where, cursor))
                 else:
-                    cursor.is_watched = True
+                    cursor.watched_since = worker.scheduler.now
             await self._wake.wait()
 
     async def hand_over(self) -> None:
@@ -294,9 +294,11 @@ class Fetcher:
             self._worker.question(where[1])
             await self._later(cursor)
             return
-        if not cursor.is_watched and cursor.answered_at is not None and asked_at - cursor.answered_at > 1.0:
+        # A process that was stopped did not see how its request ended.
+        is_watched = cursor.watched_since is not None and self._worker.stopped_until <= cursor.watched_since
+        if not is_watched and cursor.answered_at is not None and asked_at - cursor.answered_at > 1.0:
             self._worker.question(where[1])
-        cursor.answered_at, cursor.is_watched = self._worker.scheduler.now, False
+        cursor.answered_at, cursor.watched_since = self._worker.scheduler.now, None
         unpacked = unpack(
             answer.batches, topic=where[0], partition=where[1], fetch_offset=cursor.offset, base=cursor.base,
             aborted=answer.aborted, rescue=_rescue,

@@ -189,7 +189,7 @@ class World:
             await self.scheduler.sleep(1.0)
         self.story.append(f"{self.scheduler.now:.1f} topics made anew")
         for worker in self.workers:
-            worker.stopped_until = 0.0
+            worker.stopped_until = min(worker.stopped_until, self.scheduler.now)
         if self.rng.random() < 0.3:
             self._start_worker(Disk())  # while the group moves, nobody asks for records
             await self.scheduler.sleep(2.0 * self.rng.random())

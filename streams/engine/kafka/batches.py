@@ -28,17 +28,13 @@ class CutBatch:
 
     def __init__(self, raw: bytes) -> None:
         self.raw = raw
-        self._batch: Any = None
-        self._legacy: list[Any] | None = None
-        if raw[16] >= 2:
-            self._batch = MemoryRecords(raw).next_batch()
-        else:
-            self._batch = MemoryRecords(raw).next_batch()
-            self._legacy = list(self._batch)
+        self._batch: Any = MemoryRecords(raw).next_batch()
+        self._is_legacy = raw[16] < 2
 
     @property
     def base_offset(self) -> int:
-        return int(self._batch.base_offset) if self._legacy is None else (self._legacy[0].offset if self._legacy else self.next_offset)
+        # A batch of an old format (magic 0 and 1) tells the offset of its last record only: what was asked for bounds it from below.
+        return 0 if self._is_legacy else int(self._batch.base_offset)
 
     @property
     def next_offset(self) -> int:
@@ -46,21 +42,21 @@ class CutBatch:
 
     @property
     def producer_id(self) -> int | None:
-        return None if self._legacy is not None else self._batch.producer_id
+        return None if self._is_legacy else self._batch.producer_id
 
     @property
     def is_transactional(self) -> bool:
-        return self._legacy is None and bool(self._batch.is_transactional)
+        return not self._is_legacy and bool(self._batch.is_transactional)
 
     @property
     def is_control_batch(self) -> bool:
-        return self._legacy is None and bool(self._batch.is_control_batch)
+        return not self._is_legacy and bool(self._batch.is_control_batch)
 
     def validate_crc(self) -> bool:
         return bool(self._batch.validate_crc())
 
     def __iter__(self) -> Iterator[Any]:
-        return iter(self._batch if self._legacy is None else self._legacy)
+        return iter(self._batch)
 
 
 def cut(data: bytes) -> list[CutBatch]:
