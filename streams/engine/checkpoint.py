@@ -306,7 +306,8 @@ class Checkpoint:
             found = await self._log.stamps(first, ends, self._tag)
             mine = {stamp: ids for stamp, ids in found.items() if stamp[:4] == own[:4] or len(stamp) < 4 or not incarnation}
             ids = set().union(*mine.values())
-            seen = Seen(ids, max((_base_of(stamp) for stamp in mine), default=0), len(mine) < len(found))
+            others = max((_base_of(stamp) for stamp in found.keys() - mine.keys()), default=-1)
+            seen = Seen(ids, max((_base_of(stamp) for stamp in mine), default=0), others)
         start = start_of(commit, bounds, incarnation, seen, self._now_s())
         if seen is not None:
             self._written |= seen.ids

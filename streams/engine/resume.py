@@ -23,7 +23,7 @@ from streams.engine.positions import CommitNote, Positions, decode_note
 _FIRST_SECOND = 1_577_836_800
 """2020-01-01."""
 _BASE_BITS = 34
-"""A partition's offsets stay below 17 billion; seconds since 2020 above them fit into 62 bits for a century."""
+"""A partition's offsets stay below 17 billion; minutes since 2020 above them fit into 62 bits for five centuries."""
 
 
 class GroupCommit(NamedTuple):
@@ -47,8 +47,8 @@ class Seen(NamedTuple):
     """Written for the topic as it is now."""
     base: int
     """The base of their offsets."""
-    of_others: bool
-    """Something was written for an earlier topic of the same name."""
+    base_of_others: int = -1
+    """The largest base of what was written for earlier topics of the same name; -1: nothing was."""
 
 
 class Start(NamedTuple):
@@ -76,9 +76,9 @@ def incarnation_of(topic_id: bytes) -> int:
     return (crc32(topic_id) or 1) if any(topic_id) else 0
 
 
-def fresh_base(now_s: float) -> int:
-    """A base above every offset that was ever counted with an earlier one."""
-    return max(1, int(now_s) - _FIRST_SECOND) << _BASE_BITS
+def fresh_base(now_s: float, before: int) -> int:
+    """A base above every offset that was ever counted with the one ``before``, and all bases before that."""
+    return max(1, int(now_s - _FIRST_SECOND) // 60, (before >> _BASE_BITS) + 1) << _BASE_BITS
 
 
 def needs_all_outputs(commit: GroupCommit | None) -> bool:
@@ -89,21 +89,21 @@ def needs_all_outputs(commit: GroupCommit | None) -> bool:
 def start_of(commit: GroupCommit | None, bounds: Bounds, incarnation: int, seen: Seen | None, now_s: float) -> Start:
     """``seen`` is needed where ``needs_all_outputs``.
 
-    >>> start_of(None, Bounds(3, 9), 0, Seen(set(), 0, False), 0)
+    >>> start_of(None, Bounds(3, 9), 0, Seen(set(), 0), 0)
     Start(offset=3, base=0, positions=None, lost=0, truncated=0, is_anew=False)
     """
     begin, end = bounds
     note = decode_note(commit.metadata) if commit is not None else None
     if commit is None or note is None:
-        found = seen if seen is not None else Seen(frozenset(), 0, False)
-        is_anew = found.of_others and not found.ids
-        base = fresh_base(now_s) if is_anew else found.base
+        found = seen if seen is not None else Seen(frozenset(), 0)
+        is_anew = found.base_of_others >= 0 and not found.ids
+        base = fresh_base(now_s, found.base_of_others) if is_anew else found.base
         if commit is None or is_anew:
             return Start(begin, base, None, is_anew=is_anew)
         return _within(commit.offset, begin, end, CommitNote({}, base), None)
     is_other = bool(incarnation and note.incarnation and note.incarnation != incarnation)
     if is_other or (commit.offset > end and not (incarnation and note.incarnation)):
-        return Start(begin, fresh_base(now_s), note.positions, is_anew=True)
+        return Start(begin, fresh_base(now_s, note.base), note.positions, is_anew=True)
     return _within(commit.offset, begin, end, note, note.positions)
 
 
