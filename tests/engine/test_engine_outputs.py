@@ -116,7 +116,7 @@ def test_all_partitions_go_in_one_request_and_positions_are_told() -> None:
         assert sorted(await write(outputs, records)) == sorted(records)
         assert broker.requests == [[("p.out", 0), ("p.out", 1), ("p.out", 2)]]
         assert outputs.positions == {("out", 0): 3, ("out", 1): 3, ("out", 2): 3}
-        assert [headers for _, _, headers in broker.logs[("p.out", 1)]][0] == [(ID_HEADER, (1).to_bytes(16, "big") + b"tag!")]
+        assert next(headers for _, _, headers in broker.logs[("p.out", 1)]) == [(ID_HEADER, (1).to_bytes(16, "big") + b"tag!")]
 
     asyncio.run(run())
 
@@ -245,7 +245,9 @@ def test_the_changelogs_last_offset_is_told() -> None:
 
 @given(st.integers(0, 1 << 30), st.sampled_from([0.0, 0.2, 0.6]), st.sampled_from([0.0, 0.1]), st.sampled_from([0.0, 0.1]))
 @example(0, 0.6, 0.1, 0.1)
-def test_each_output_is_written_once_and_only_what_is_written_is_acknowledged(seed: int, faults: float, forgets: float, loses: float) -> None:
+def test_each_output_is_written_once_and_only_what_is_written_is_acknowledged(
+    seed: int, faults: float, forgets: float, loses: float
+) -> None:
     """Writes one after another, as a checkpoint makes them: after trouble it looks at the tail and writes what is missing."""
 
     async def run() -> None:

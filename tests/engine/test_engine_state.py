@@ -131,7 +131,7 @@ def test_damaged_data_stops_the_stage_and_names_the_folder(tmp_path: Path) -> No
             data[at] ^= 0xFF
         path.write_bytes(data)
     table, _ = table_of(RocksStore(rocks(tmp_path)))
-    with pytest.raises(StateDamaged, match="the local state the-table, partition 0, .*delete that folder") as raised:
+    with pytest.raises(StateDamaged, match=r"the local state the-table, partition 0, .*delete that folder") as raised:
         table.view(0).get_many([b"%d/%d" % (n, k) for n in range(20) for k in range(200)])
     assert is_infrastructure(raised.value) is False, "it is fatal, not to be tried again"
 
@@ -198,7 +198,13 @@ def test_what_the_machine_lacks_is_not_the_records_fault(error: BaseException) -
 
 @pytest.mark.parametrize(
     "error",
-    [ValueError("out of memory"), KeyError("item"), UnicodeDecodeError("utf-8", b"\xff", 0, 1, "bad"), RuntimeError("bad shape"), ZeroDivisionError()],
+    [
+        ValueError("out of memory"),
+        KeyError("item"),
+        UnicodeDecodeError("utf-8", b"\xff", 0, 1, "bad"),
+        RuntimeError("bad shape"),
+        ZeroDivisionError(),
+    ],
     ids=lambda error: type(error).__name__,
 )
 def test_what_a_record_causes_is_the_records_fault(error: BaseException) -> None:
