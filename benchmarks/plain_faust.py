@@ -9,6 +9,7 @@ lingering producer. One process a stage, as the product runs. Run as ``python -m
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 from collections import defaultdict
@@ -27,7 +28,9 @@ from streams.engine.records import MemoryRecord
 from streams.settings import load_kafka_settings, load_settings
 
 TAKE = 1000
-WITHIN_S = 0.05
+WITHIN_S = float(os.environ.get("PLAIN_WITHIN_S", "0.05"))
+LINGER_S = float(os.environ.get("PLAIN_LINGER_S", "0.02"))
+"""As they are for the most events a second; who wants the soonest answer sets them lower."""
 
 
 class View:
@@ -58,7 +61,7 @@ async def main(stage: str) -> None:
         topic_partitions=settings.partitions,
         topic_disable_leader=True,
         web_enabled=False,
-        producer_linger=0.02,
+        producer_linger=LINGER_S,
         producer_max_batch_size=262_144,
         stream_buffer_maxsize=16_384,
         broker_max_poll_records=5_000,

@@ -47,6 +47,19 @@ def _pipeline(result: dict[str, Any]) -> list[str]:
     ]
 
 
+def _latency(result: dict[str, Any]) -> list[str]:
+    rows = []
+    for rate in next(iter(result["medians"].values())):
+        for name, by_rate in result["medians"].items():
+            rows.append([rate, name, *(f"{by_rate[rate][q]:,.1f}" for q in ("p50", "p90", "p99", "p99.9", "max"))])
+    return [
+        *_rows(["rate", "system", "p50, ms", "p90", "p99", "p99.9", "max"], rows),
+        "",
+        f"Medians of {len(result['runs']['bare']['20/s'])} rounds. Capacity is {result['capacity']:,} events/s here; at half of it Veilstream's "
+        f"p99 is {result['p99_to_bare_at_half_of_capacity']:.1f} × the bare hop's.",
+    ]
+
+
 def _avro(result: dict[str, Any]) -> list[str]:
     rows = [
         [name, f"{ratio['fastavro_median']:.1f}", f"{ratio['compiled_median']:.1f}", f"{ratio['ratio_median']:.1f} ×"]
@@ -149,6 +162,7 @@ TABLES = {
     "quality": _quality,
     "search": _search,
     "pipeline": _pipeline,
+    "latency": _latency,
     "avro": _avro,
 }
 

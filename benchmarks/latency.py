@@ -1,0 +1,229 @@
+"""From a raw event to its recommendation, in milliseconds, by rate: beside a bare produce and consume, and beside a plain Faust app.
+
+Open loop: event k is due at k / rate, whatever became of those before it, and its latency counts from when it was due. Each round starts
+the stages anew on the same Apache Kafka broker; everything shares one machine. ``make bench-latency``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import statistics
+import tempfile
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import uvloop
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+
+from benchmarks import pipeline
+from benchmarks.harness import save
+from streams import topics
+from streams.privacy.keys import load_pseudonym_key
+from streams.privacy.pseudonym import Pseudonymizer
+from streams.simulator.shop import Shop
+from streams.wire.codec import local_codecs
+from tests.support.apache_kafka import ApacheKafka
+from tests.support.deployment import Deployment, deployed
+
+RUNS = int(os.environ.get("BENCH_RUNS", "5"))
+SECONDS = float(os.environ.get("BENCH_SECONDS", "10"))
+BURST = int(os.environ.get("BENCH_EVENTS", "20000"))
+"""Events whose rate at once is taken for the capacity."""
+SETTINGS = {"VEILSTREAM_MODEL": "bundled", "VEILSTREAM_THRESHOLD": "0.1"}
+PLAIN = {"PLAIN_WITHIN_S": "0.005", "PLAIN_LINGER_S": "0"}
+"""What makes the plain app answer soonest: it lingers for nothing."""
+COLD, SLOW, STEADY, HALF = "first second, 200/s", "20/s", "200/s", "half of capacity"
+SYSTEMS = ("bare", "veilstream", "plain_faust")
+_QUIET_S = 5.0
+"""What did not come so long after the last event was sent does not come any more."""
+
+Send = Callable[[int], Awaitable[None]]
+Latencies = list[float]
+
+
+class Probe:
+    """Sends numbered events when they are due, and hears when each is answered."""
+
+    def __init__(self) -> None:
+        self._due: dict[object, float] = {}
+        self._waiting: set[object] = set()
+        self._found: Latencies = []
+
+    def sent(self, what: object, due: float) -> None:
+        self._due[what] = due
+        self._waiting.add(what)
+
+    def answered(self, what: object) -> None:
+        if what in self._waiting:
+            self._waiting.discard(what)
+            self._found.append((time.monotonic() - self._due[what]) * 1000)
+
+    async def run(self, rate: float, seconds: float, send: Callable[[int, float], Awaitable[None]]) -> Latencies:
+        """Milliseconds of all events of one rate; raises AssertionError where one is never answered."""
+        self._found = []
+        start = time.monotonic() + 0.05
+        for number in range(int(rate * seconds)):
+            due = start + number / rate
+            wait = due - time.monotonic()
+            if wait > 0:
+                await asyncio.sleep(wait)
+            await send(number, due)
+        last = time.monotonic()
+        while self._waiting and time.monotonic() - last < _QUIET_S + 6 * seconds:
+            await asyncio.sleep(0.05)
+        if self._waiting:
+            raise AssertionError(f"{len(self._waiting)} events were never answered")
+        return self._found
+
+
+def quantiles(latencies: Sequence[float]) -> dict[str, float]:
+    """Of the nearest rank, in milliseconds."""
+    ordered = sorted(latencies)
+    told = {f"p{q:g}": ordered[min(len(ordered) - 1, int(len(ordered) * q / 100))] for q in (50, 90, 99, 99.9)}
+    return {"events": len(ordered), **{name: round(value, 2) for name, value in told.items()}, "max": round(ordered[-1], 2)}
+
+
+async def drive_bare(deployment: Deployment, rates: Mapping[str, float]) -> dict[str, Latencies]:
+    """One hop: a producer, the broker, a consumer; values as large as an event's."""
+    topic = deployment.topic(topics.PRIVACY_AUDIT)
+    probe = Probe()
+    producer, consumer = await _clients(deployment, topic)
+
+    async def read() -> None:
+        async for message in consumer:
+            probe.answered(bytes(message.value or b""))
+
+    async def send(number: int, due: float) -> None:
+        value = b"%-160d" % time.monotonic_ns()
+        probe.sent(value, due)
+        await producer.send(topic, value, key=b"%d" % number)
+
+    return await _measure(probe, read, send, rates, producer, consumer)
+
+
+async def drive_stages(deployment: Deployment, shop: Shop, rates: Mapping[str, float]) -> dict[str, Latencies]:
+    """Raw events of ever new shoppers, who view an item each: every one gets a recommendation."""
+    codecs = local_codecs()
+    raw, recommendations = codecs.for_topic(topics.BEHAVIOUR_RAW), codecs.for_topic(topics.RECOMMENDATIONS)
+    pseudonymizer = Pseudonymizer(load_pseudonym_key(deployment.folder / "keys" / "pseudonym.key"))
+    items, rng, probe = [item.item_id for item in shop.items], Random(7), Probe()
+    producer, consumer = await _clients(deployment, deployment.topic(topics.RECOMMENDATIONS))
+
+    async def read() -> None:
+        async for message in consumer:
+            probe.answered(recommendations.decode(message.value, message.headers)["trigger_event_id"])
+
+    async def send(number: int, due: float) -> None:
+        user, event = uuid.uuid4().hex, uuid.uuid4().hex
+        occurred_at = str(time.time_ns() // 1_000_000)
+        value = {"event_id": event, "user_id": user, "event_type": "view", "item_id": rng.choice(items), "occurred_at": occurred_at}
+        probe.sent(pseudonymizer.event_id(user, event), due)
+        await producer.send(deployment.topic(topics.BEHAVIOUR_RAW), raw.encode(value), key=user.encode())
+
+    return await _measure(probe, read, send, rates, producer, consumer)
+
+
+async def _clients(deployment: Deployment, topic: str) -> tuple[AIOKafkaProducer, AIOKafkaConsumer]:
+    producer = AIOKafkaProducer(bootstrap_servers=deployment.bootstrap_servers, acks="all", linger_ms=0)
+    consumer = AIOKafkaConsumer(
+        topic, bootstrap_servers=deployment.bootstrap_servers, group_id=None, auto_offset_reset="latest", fetch_max_wait_ms=50
+    )
+    await producer.start()
+    await consumer.start()
+    await consumer.seek_to_end()
+    await asyncio.sleep(1)
+    return producer, consumer
+
+
+async def _measure(
+    probe: Probe,
+    read: Callable[[], Any],
+    send: Callable[[int, float], Awaitable[None]],
+    rates: Mapping[str, float],
+    producer: AIOKafkaProducer,
+    consumer: AIOKafkaConsumer,
+) -> dict[str, Latencies]:
+    task = asyncio.create_task(read())
+    try:
+        found = {COLD: await probe.run(200, 1.0, send)}
+        for name, rate in rates.items():
+            found[name] = await probe.run(rate, SECONDS, send)
+        return found
+    finally:
+        task.cancel()
+        await producer.stop()
+        await consumer.stop()
+
+
+def main() -> None:
+    pipeline.EVENTS = BURST
+    shop, events = pipeline.make_events()
+    codecs = local_codecs()
+    raw, item = codecs.for_topic(topics.BEHAVIOUR_RAW), codecs.for_topic(topics.CATALOGUE_ITEMS)
+    catalogue = [(topics.CATALOGUE_ITEMS, i.item_id.encode(), item.encode(i.value), []) for i in shop.items]
+    burst = [(topics.BEHAVIOUR_RAW, e.key, e.value if isinstance(e.value, bytes) else raw.encode(e.value), list(e.headers)) for e in events]
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        broker = ApacheKafka(folder / "kafka")
+        broker.start()
+
+        def prepared(which: str) -> Any:
+            run_id = f"{which.replace('_', '')}{uuid.uuid4().hex[:6]}"
+            return deployed(folder / run_id, broker.bootstrap_servers, f"{run_id}.", **SETTINGS, **PLAIN)
+
+        def start(deployment: Deployment, which: str) -> None:
+            deployment.start("catalogue")
+            asyncio.run(pipeline.publish(deployment, catalogue))
+            deployment.drain("catalogue")
+            deployment.stop("catalogue")
+            if which == "plain_faust":
+                pipeline.Plain(deployment).wait_ready()
+            else:
+                deployment.start(*pipeline.STAGES)
+
+        def capacity() -> float:
+            with prepared("capacity") as deployment:
+                start(deployment, "veilstream")
+                begin = time.monotonic()
+                asyncio.run(pipeline.publish(deployment, burst))
+                return len(burst) / (pipeline.settled(deployment) - begin)
+
+        def run(which: str, rates: Mapping[str, float]) -> dict[str, Latencies]:
+            with prepared(which) as deployment:
+                if which == "bare":
+                    return uvloop.run(drive_bare(deployment, rates))
+                start(deployment, which)
+                return uvloop.run(drive_stages(deployment, shop, rates))
+
+        try:
+            most = capacity()
+            print(f"capacity: {most:,.0f} events/s", flush=True)
+            rates = {SLOW: 20.0, STEADY: 200.0, HALF: most / 2}
+            runs: dict[str, dict[str, list[dict[str, float]]]] = {which: {rate: [] for rate in (COLD, *rates)} for which in SYSTEMS}
+            for number in range(RUNS):
+                for which in SYSTEMS:
+                    for rate, latencies in run(which, rates).items():
+                        told = quantiles(latencies)
+                        runs[which][rate].append(told)
+                        print(f"run {number + 1}/{RUNS} {which}, {rate}: p50 {told['p50']:.1f} p99 {told['p99']:.1f} ms", flush=True)
+        finally:
+            broker.stop()
+    medians = {
+        which: {rate: {q: round(statistics.median(r[q] for r in told), 2) for q in told[0]} for rate, told in by_rate.items()}
+        for which, by_rate in runs.items()
+    }
+    ratios = [a["p99"] / b["p99"] for a, b in zip(runs["veilstream"][HALF], runs["bare"][HALF], strict=True)]
+    result = {
+        "unit": "ms", "capacity": round(most), "runs": runs, "medians": medians, "p99_to_bare_at_half_of_capacity": statistics.median(ratios),
+    }  # fmt: skip
+    print(f"wrote {save('latency', result)}")
+
+
+if __name__ == "__main__":
+    main()
