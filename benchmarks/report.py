@@ -55,8 +55,8 @@ def _latency(result: dict[str, Any]) -> list[str]:
     return [
         *_rows(["rate", "system", "p50, ms", "p90", "p99", "p99.9", "max"], rows),
         "",
-        f"Medians of {len(result['runs']['bare']['20/s'])} rounds. Capacity is {result['capacity']:,} events/s here; at half of it Veilstream's "
-        f"p99 is {result['p99_to_bare_at_half_of_capacity']:.1f} × the bare hop's.",
+        f"Medians of {len(result['runs']['bare']['20/s'])} rounds. Capacity is {result['capacity']:,} events/s here; at half of it "
+        f"Veilstream's p99 is {result['p99_to_bare_at_half_of_capacity']:.1f} × the bare hop's.",
     ]
 
 
