@@ -1,0 +1,50 @@
+"""What the latency benchmark counts: from when an event was due, and every event."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from benchmarks import latency as module
+from benchmarks.latency import Probe, quantiles
+
+
+def test_quantiles_are_of_the_nearest_rank() -> None:
+    told = quantiles([float(n) for n in range(1000, 0, -1)])
+    assert told == {"events": 1000, "p50": 501.0, "p90": 901.0, "p99": 991.0, "p99.9": 1000.0, "max": 1000.0}
+    assert quantiles([3.0])["p99.9"] == 3.0
+
+
+def test_a_driver_that_is_late_makes_latencies_longer() -> None:
+    async def run() -> list[float]:
+        probe = Probe()
+
+        async def send(number: int, due: float) -> None:
+            probe.sent(number, due)
+            if number == 0:
+                await asyncio.sleep(0.1)  # the second event was due 10 ms after the first
+            probe.answered(number)
+            probe.answered(number)  # twice is once
+
+        return await probe.run(100.0, 0.03, send)
+
+    found = asyncio.run(run())
+    assert len(found) == 3
+    assert found[0] >= 100 and found[1] >= 85 and found[2] >= 75
+
+
+def test_an_event_that_is_never_answered_fails_the_benchmark(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run() -> None:
+        probe = Probe()
+
+        async def send(number: int, due: float) -> None:
+            probe.sent(number, due)
+            if number:
+                probe.answered(number)
+
+        await probe.run(100.0, 0.05, send)
+
+    monkeypatch.setattr(module, "_PATIENCE_S", 0.1)
+    with pytest.raises(AssertionError, match="1 events were never answered"):
+        asyncio.run(run())
