@@ -32,8 +32,8 @@ from tests.support.deployment import Deployment, deployed
 
 RUNS = int(os.environ.get("BENCH_RUNS", "5"))
 SECONDS = float(os.environ.get("BENCH_SECONDS", "10"))
-BURST = int(os.environ.get("BENCH_EVENTS", "20000"))
-"""Events whose rate at once is taken for the capacity."""
+UNANSWERED = int(os.environ.get("BENCH_UNANSWERED", "4000"))
+"""Capacity is how many events a second are answered while so many always wait: the same events, the same driver, the same machine."""
 SETTINGS = {"VEILSTREAM_MODEL": "bundled", "VEILSTREAM_THRESHOLD": "0.1"}
 PLAIN = {"PLAIN_WITHIN_S": "0.005", "PLAIN_LINGER_S": "0"}
 """What makes the plain app answer soonest: it lingers for nothing."""
@@ -43,6 +43,8 @@ _PATIENCE_S = 20.0
 """Where nothing comes for so long, nothing comes any more."""
 
 Latencies = list[float]
+Send = Callable[[int, float], Awaitable[None]]
+"""Sends the event of this number, due at this time."""
 
 
 class Probe:
@@ -64,7 +66,7 @@ class Probe:
             self._found.append((time.monotonic() - self._due.pop(what)) * 1000)
             self._answer.set()
 
-    async def run(self, rate: float, seconds: float, send: Callable[[int, float], Awaitable[None]]) -> Latencies:
+    async def run(self, rate: float, seconds: float, send: Send) -> Latencies:
         """Milliseconds of all events of one rate; raises AssertionError where one is never answered."""
         self._found = []
         start = time.monotonic() + 0.05
@@ -74,14 +76,32 @@ class Probe:
             if wait > 0:
                 await asyncio.sleep(wait)
             await send(number, due)
+        await self._answered_but(0)
+        return self._found
+
+    async def saturate(self, most: int, seconds: float, send: Send) -> float:
+        """Events a second that are answered while ``most`` always wait; raises AssertionError where one is never answered."""
+        number, begin = 0, time.monotonic()
+        measured_from, measured_at = 0, begin
+        while (now := time.monotonic()) < begin + 2 * seconds:
+            if measured_from == 0 and now > begin + seconds:  # what came before was for warming up
+                measured_from, measured_at = number - len(self._waiting), now
+            await send(number, now)
+            number += 1
+            await self._answered_but(most - 1)
+        rate = (number - len(self._waiting) - measured_from) / (now - measured_at)
+        await self._answered_but(0)
+        return rate
+
+    async def _answered_but(self, most: int) -> None:
+        """Wait until no more than so many wait for an answer."""
         try:
-            while self._waiting:
+            while len(self._waiting) > most:
                 self._answer.clear()
                 async with asyncio.timeout(_PATIENCE_S):
                     await self._answer.wait()
         except TimeoutError:
             raise AssertionError(f"{len(self._waiting)} events were never answered") from None
-        return self._found
 
 
 def quantiles(latencies: Sequence[float]) -> dict[str, float]:
@@ -91,7 +111,11 @@ def quantiles(latencies: Sequence[float]) -> dict[str, float]:
     return {"events": len(ordered), **{name: round(value, 2) for name, value in told.items()}, "max": round(ordered[-1], 2)}
 
 
-async def drive_bare(deployment: Deployment, rates: Mapping[str, float]) -> dict[str, Latencies]:
+Work = Callable[[Probe, Send], Awaitable[Any]]
+"""What is measured once the clients are there."""
+
+
+async def drive_bare(deployment: Deployment, work: Work) -> Any:
     """One hop: a producer, the broker, a consumer; values as large as an event's."""
     topic = deployment.topic(topics.PRIVACY_AUDIT)
     probe = Probe()
@@ -106,10 +130,10 @@ async def drive_bare(deployment: Deployment, rates: Mapping[str, float]) -> dict
         probe.sent(value, due)
         await producer.send(topic, value, key=b"%d" % number)
 
-    return await _measure(probe, read, send, rates, producer, consumer)
+    return await _measure(work, probe, read, send, producer, consumer)
 
 
-async def drive_stages(deployment: Deployment, shop: Shop, rates: Mapping[str, float]) -> dict[str, Latencies]:
+async def drive_stages(deployment: Deployment, shop: Shop, work: Work) -> Any:
     """Raw events of ever new shoppers, who view an item each: every one gets a recommendation."""
     codecs = local_codecs()
     raw, recommendations = codecs.for_topic(topics.BEHAVIOUR_RAW), codecs.for_topic(topics.RECOMMENDATIONS)
@@ -128,7 +152,7 @@ async def drive_stages(deployment: Deployment, shop: Shop, rates: Mapping[str, f
         probe.sent(pseudonymizer.event_id(user, event), due)
         await producer.send(deployment.topic(topics.BEHAVIOUR_RAW), raw.encode(value), key=user.encode())
 
-    return await _measure(probe, read, send, rates, producer, consumer)
+    return await _measure(work, probe, read, send, producer, consumer)
 
 
 async def _clients(deployment: Deployment, topic: str) -> tuple[AIOKafkaProducer, AIOKafkaConsumer]:
@@ -144,32 +168,37 @@ async def _clients(deployment: Deployment, topic: str) -> tuple[AIOKafkaProducer
 
 
 async def _measure(
-    probe: Probe,
-    read: Callable[[], Any],
-    send: Callable[[int, float], Awaitable[None]],
-    rates: Mapping[str, float],
-    producer: AIOKafkaProducer,
-    consumer: AIOKafkaConsumer,
-) -> dict[str, Latencies]:
+    work: Work, probe: Probe, read: Callable[[], Any], send: Send, producer: AIOKafkaProducer, consumer: AIOKafkaConsumer
+) -> Any:
     task = asyncio.create_task(read())
     try:
-        found = {COLD: await probe.run(200, 1.0, send)}
-        for name, rate in rates.items():
-            found[name] = await probe.run(rate, SECONDS, send)
-        return found
+        return await work(probe, send)
     finally:
         task.cancel()
         await producer.stop()
         await consumer.stop()
 
 
+async def _capacity(probe: Probe, send: Send) -> float:
+    return await probe.saturate(UNANSWERED, SECONDS / 2, send)
+
+
+def _by_rate(rates: Mapping[str, float]) -> Work:
+    async def work(probe: Probe, send: Send) -> dict[str, Latencies]:
+        found = {COLD: await probe.run(200, 1.0, send)}
+        for name, rate in rates.items():
+            found[name] = await probe.run(rate, SECONDS, send)
+        return found
+
+    return work
+
+
 def main() -> None:
-    pipeline.EVENTS = BURST
-    shop, events = pipeline.make_events()
+    pipeline.EVENTS = 1
+    shop, _ = pipeline.make_events()
     codecs = local_codecs()
-    raw, item = codecs.for_topic(topics.BEHAVIOUR_RAW), codecs.for_topic(topics.CATALOGUE_ITEMS)
+    item = codecs.for_topic(topics.CATALOGUE_ITEMS)
     catalogue = [(topics.CATALOGUE_ITEMS, i.item_id.encode(), item.encode(i.value), []) for i in shop.items]
-    burst = [(topics.BEHAVIOUR_RAW, e.key, e.value if isinstance(e.value, bytes) else raw.encode(e.value), list(e.headers)) for e in events]
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -190,28 +219,21 @@ def main() -> None:
             else:
                 deployment.start(*pipeline.STAGES)
 
-        def capacity() -> float:
-            with prepared("capacity") as deployment:
-                start(deployment, "veilstream")
-                begin = time.monotonic()
-                asyncio.run(pipeline.publish(deployment, burst))
-                return len(burst) / (pipeline.settled(deployment) - begin)
-
-        def run(which: str, rates: Mapping[str, float]) -> dict[str, Latencies]:
+        def run(which: str, work: Work) -> Any:
             with prepared(which) as deployment:
                 if which == "bare":
-                    return uvloop.run(drive_bare(deployment, rates))
+                    return uvloop.run(drive_bare(deployment, work))
                 start(deployment, which)
-                return uvloop.run(drive_stages(deployment, shop, rates))
+                return uvloop.run(drive_stages(deployment, shop, work))
 
         try:
-            most = capacity()
+            most = run("veilstream", _capacity)
             print(f"capacity: {most:,.0f} events/s", flush=True)
             rates = {SLOW: 20.0, STEADY: 200.0, HALF: most / 2}
             runs: dict[str, dict[str, list[dict[str, float]]]] = {which: {rate: [] for rate in (COLD, *rates)} for which in SYSTEMS}
             for number in range(RUNS):
                 for which in SYSTEMS:
-                    for rate, latencies in run(which, rates).items():
+                    for rate, latencies in run(which, _by_rate(rates)).items():
                         told = quantiles(latencies)
                         runs[which][rate].append(told)
                         print(f"run {number + 1}/{RUNS} {which}, {rate}: p50 {told['p50']:.1f} p99 {told['p99']:.1f} ms", flush=True)

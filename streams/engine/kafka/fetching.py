@@ -2,6 +2,8 @@
 
 One request a broker is under way at a time, for every partition whose queue has room; its answer goes to the queues at once, so the
 next request covers all partitions again. A partition that is full or in trouble is left out, and holds up no other.
+
+A process under pressure gathers: after an answer it waits a little before it asks again (``gathering``).
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from streams.engine.kafka.client import BrokerClient, name_of
+from streams.engine.kafka.gathering import Pressure, gather_s
 from streams.engine.kafka.reading import Fetched, fetch, records_of
 from streams.engine.records import FetchedRun
 from streams.errors import TransientError
@@ -68,6 +71,7 @@ class SourceFetcher:
         self._wake = asyncio.Event()
         self._in_flight: dict[int, asyncio.Task[None]] = {}
         self._task: asyncio.Task[None] | None = None
+        self._pressure = Pressure()
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._run(), name="fetch")
@@ -158,6 +162,7 @@ class SourceFetcher:
             if part is None or self._cursors.get(where) is not cursor:
                 continue  # not answered, or nobody waits for it any more
             self._take(cursor, part)
+        await asyncio.sleep(gather_s(self._pressure.share()))
 
     def _take(self, cursor: _Cursor, part: Fetched) -> None:
         if part.error:

@@ -1,10 +1,16 @@
-"""The outputs' link to the brokers: one request a broker carries the batches of many partitions."""
+"""The outputs' link to the brokers: one request a broker carries the batches of many partitions.
+
+While a request is under way to a broker, what else is written there waits, and goes together in the next one. The broker answers one
+request of a connection after another, so this costs no time; and the busier a stage is, the fewer requests a record needs.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from aiokafka.protocol.produce import ProduceRequest
@@ -13,11 +19,22 @@ from aiokafka.protocol.transaction import InitProducerIdRequest
 from streams.engine.kafka.batches import encode_rows
 from streams.engine.kafka.client import BrokerClient, name_of
 from streams.engine.outputs import LINK_LOST, Answer, Row, Where
-from streams.errors import NotOwner, TransientError
+from streams.errors import TransientError
 
 _LEADER_ELSEWHERE = frozenset({3, 5, 6, 9, 74, 76})
 """UNKNOWN_TOPIC_OR_PARTITION, LEADER_NOT_AVAILABLE, NOT_LEADER, REPLICA_NOT_AVAILABLE, FENCED_ and UNKNOWN_LEADER_EPOCH."""
 _ACKS_ALL = -1
+_REQUEST_BYTES = 8 * 1_048_576
+"""A request takes in what waits up to this size; a broker's own limit is 100 MiB (socket.request.max.bytes)."""
+
+
+@dataclass(slots=True)
+class _Write:
+    """What one ``produce`` sends to one broker."""
+
+    batches: Mapping[Where, bytes]
+    fences: Sequence[Callable[[], None]]
+    answers: asyncio.Future[dict[Where, Answer]]
 
 
 class KafkaProduceLink:
@@ -27,6 +44,8 @@ class KafkaProduceLink:
         self._client = client
         self._idempotent = idempotent
         self._timeout_ms = timeout_ms
+        self._waiting: dict[int, deque[_Write]] = {}
+        self._senders: dict[int, asyncio.Task[None]] = {}
 
     async def partition_count(self, topic: str) -> int:
         return await self._client.partitions(topic)
@@ -69,27 +88,85 @@ class KafkaProduceLink:
         return answers
 
     async def _send(self, node: int, batches: Mapping[Where, bytes], fences: Sequence[Callable[[], None]]) -> dict[Where, Answer]:
-        by_topic: dict[str, list[tuple[int, bytes]]] = {}
-        for (topic, partition), payload in batches.items():
-            by_topic.setdefault(topic, []).append((partition, payload))
-        request = ProduceRequest(None, _ACKS_ALL, self._timeout_ms, list(by_topic.items()))
+        write = _Write(batches, fences, asyncio.get_running_loop().create_future())
+        self._waiting.setdefault(node, deque()).append(write)
+        if node not in self._senders:
+            self._senders[node] = asyncio.create_task(self._send_waiting(node), name=f"produce to {node}")
+        return await write.answers
+
+    async def _send_waiting(self, node: int) -> None:
+        """One request after another, until nothing waits for this broker."""
+        waiting = self._waiting[node]
         try:
-            await self._client.connect(node)
-            for fence in fences:
-                fence()  # nothing waits between here and the socket
-            response = await self._client.send(node, request)
-        except TransientError as error:
-            if isinstance(error, NotOwner):
-                raise
-            self._client.leaders_changed()
-            return dict.fromkeys(batches, Answer(LINK_LOST, -1))
-        answers: dict[Where, Answer] = {}
-        for topic, partitions in response.topics:
-            for partition, error_code, offset, *_ in partitions:
-                answers[(topic, partition)] = Answer(error_code, offset)
-                if error_code in _LEADER_ELSEWHERE:
+            while waiting:
+                try:
+                    await self._client.connect(node)
+                except TransientError:
                     self._client.leaders_changed()
-        return {where: answers.get(where, Answer(LINK_LOST, -1)) for where in batches}
+                    for write in waiting:
+                        _answer(write, {})
+                    waiting.clear()
+                else:
+                    await self._send_together(node, _admitted(_taken(waiting)))
+        finally:
+            del self._senders[node]
+
+    async def _send_together(self, node: int, writes: Sequence[_Write]) -> None:
+        by_topic: dict[str, list[tuple[int, bytes]]] = {}
+        for write in writes:
+            for (topic, partition), payload in write.batches.items():
+                by_topic.setdefault(topic, []).append((partition, payload))
+        if not by_topic:
+            return
+        answers: dict[Where, Answer] = {}
+        try:
+            response = await self._client.send(node, ProduceRequest(None, _ACKS_ALL, self._timeout_ms, list(by_topic.items())))
+            for topic, partitions in response.topics:
+                for partition, error_code, offset, *_ in partitions:
+                    answers[(topic, partition)] = Answer(error_code, offset)
+                    if error_code in _LEADER_ELSEWHERE:
+                        self._client.leaders_changed()
+        except TransientError:
+            self._client.leaders_changed()
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is for those whose writes these are
+            for write in writes:
+                if not write.answers.done():
+                    write.answers.set_exception(error)
+        finally:
+            for write in writes:  # also where this is cancelled: nobody waits for ever
+                _answer(write, answers)
 
     async def pause(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
+
+
+def _taken(waiting: deque[_Write]) -> list[_Write]:
+    """What goes together in the next request, taken off the queue."""
+    taken: list[_Write] = []
+    size = 0
+    while waiting and (not taken or size < _REQUEST_BYTES):
+        taken.append(waiting.popleft())
+        size += sum(map(len, taken[-1].batches.values()))
+    return taken
+
+
+def _admitted(writes: Sequence[_Write]) -> list[_Write]:
+    """Those whose fences let them through; nothing waits between here and the socket."""
+    admitted = []
+    for write in writes:
+        if write.answers.done():
+            continue  # whoever wanted it was cancelled
+        try:
+            for fence in write.fences:
+                fence()
+        except Exception as refusal:  # noqa: BLE001 - whatever a fence says is for whoever wanted the write
+            write.answers.set_exception(refusal)
+        else:
+            admitted.append(write)
+    return admitted
+
+
+def _answer(write: _Write, answers: Mapping[Where, Answer]) -> None:
+    """A batch without an answer is as good as lost on the way."""
+    if not write.answers.done():
+        write.answers.set_result({where: answers.get(where, Answer(LINK_LOST, -1)) for where in write.batches})

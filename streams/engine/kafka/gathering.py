@@ -1,0 +1,65 @@
+"""How long a process that is short of time gathers before it fetches again.
+
+A batch of one record costs nearly as much as one of fifty. With time to spare a stage takes each record as it comes, which answers
+soonest. Where its thread has to wait for a processor, or is at work nearly always, it gathers: then records come in fewer and larger
+batches, and a stage with time left takes none from the one beside it that has too little.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+_FROM, _TO = 0.25, 0.65
+"""Shares of the time: up to the first nothing is gathered, from the second on for as long as may be."""
+_MOST_S = 0.04
+_AVERAGE_S = 0.1
+_SCHEDSTAT = Path("/proc/self/schedstat")
+
+
+class Pressure:
+    """The share of the time in which the main thread ran or waited for a processor, as an exponential average over a tenth of a second.
+
+    >>> told = iter([(0.0, 0.0), (0.1, 0.1), (0.2, 0.1)])
+    >>> pressure = Pressure(lambda: next(told))
+    >>> round(pressure.share(), 2), round(pressure.share(), 2)
+    (0.63, 0.23)
+    """
+
+    def __init__(self, read: Callable[[], tuple[float, float]] | None = None) -> None:
+        """``read`` tells the seconds on the clock, and those that the thread has run or waited for a processor."""
+        self._read = read or (_with_waiting if _SCHEDSTAT.exists() else _running)
+        self._at, self._wanted = self._read()
+        self._share = 0.0
+
+    def share(self) -> float:
+        at, wanted = self._read()
+        passed = at - self._at
+        if passed > 0:
+            weight = 1 - math.exp(-passed / _AVERAGE_S)
+            self._share += weight * ((wanted - self._wanted) / passed - self._share)
+            self._at, self._wanted = at, wanted
+        return self._share
+
+
+def gather_s(share: float) -> float:
+    """How long to gather, in seconds.
+
+    >>> gather_s(0.2), round(gather_s(0.45), 3), gather_s(0.9)
+    (0.0, 0.02, 0.04)
+    """
+    return _MOST_S * min(1.0, max(0.0, (share - _FROM) / (_TO - _FROM)))
+
+
+def _with_waiting() -> tuple[float, float]:
+    """As Linux tells it, of the main thread: nanoseconds on a processor, and in line for one
+    (https://docs.kernel.org/scheduler/sched-stats.html)."""
+    ran, waited, _ = _SCHEDSTAT.read_text().split()
+    return time.monotonic(), (int(ran) + int(waited)) / 1e9
+
+
+def _running() -> tuple[float, float]:
+    """Where that is not told: what all threads ran."""
+    return time.monotonic(), time.process_time()
