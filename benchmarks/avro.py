@@ -31,7 +31,7 @@ VALUES: dict[str, dict[str, Any]] = {
     topics.FEEDBACK: {
         "feedback_id": "a" * 32, "recommendation_id": "b" * 32, "pseudonym": "k1." + "b" * 32, "item_id": "SKU-12345", "rank": 3,
         "policy": "behaviour", "model_version": "minilm-0123456789ab", "outcome": "ignored", "reward": 0.0, "shown": False,
-        "delay_ms": None, "created_at": 1_760_000_000_000, "closed_at": 1_760_000_600_000,
+        "delay_ms": None, "created_at": 1_760_000_000_000, "closed_at": 1_760_000_600_000, "others": [],
     },
     topics.RECOMMENDATIONS: {
         "recommendation_id": "a" * 32, "pseudonym": "k1." + "b" * 32, "sealed_id": b"x" * 112, "policy": "behaviour",

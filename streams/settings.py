@@ -146,6 +146,11 @@ class Settings(BaseSettings):
     idle_close_s: float = Field(
         300.0, gt=0, description="Real time without events after which a partition's due windows close by the wall clock, seconds."
     )
+    feedback_records: Literal["item", "recommendation"] = Field(
+        "item",
+        description="What a record of `feedback` tells of: one recommended item, or all items of a recommendation (the others in "
+        "`others`), which is a fifth of the records and less work for the broker and every reader.",
+    )
     training_history_size: int = Field(20, ge=1, description="Most history elements in a training pair.")
 
     # trainer

@@ -32,6 +32,8 @@ class FeedbackRules:
     """A partition without events closes by the wall clock after this; one without recommendations no longer waits for them."""
     history_size: int
     settle_every_ms: int
+    is_together: bool = False
+    """One record of ``feedback`` tells the outcomes of all items of a recommendation."""
     interactions_kept: int = 1000
     """Most unsettled interactions of one shopper; the oldest beyond are forgotten."""
 
@@ -42,5 +44,6 @@ class FeedbackRules:
             lateness_ms=2 * settings.time_bucket_s * 1000,
             idle_ms=round(settings.idle_close_s * 1000),
             history_size=settings.training_history_size,
+            is_together=settings.feedback_records == "recommendation",
             settle_every_ms=max(60_000, round(settings.attribution_window_s * 1000 / 8)),
         )

@@ -8,6 +8,7 @@ from hashlib import blake2b
 from streams.feedback.attribute import Verdict, closes_at, is_decidable, may_claim, settles_at, verdicts
 from streams.feedback.ledger import Interaction, Outstanding, Shopper
 from streams.feedback.rules import OUTCOME_OF_EVENT, POSITIVE, REWARDS, FeedbackRules
+from streams.wire.outcomes import feedback_id
 from streams.wire.records import Feedback, HistoryItem, TrainingPair
 
 
@@ -75,7 +76,7 @@ def identity(*parts: str) -> str:
 def _feedback(pseudonym: str, recommendation: Outstanding, rank: int, item_id: str, verdict: Verdict, rules: FeedbackRules) -> Feedback:
     cause = verdict.cause
     return {
-        "feedback_id": identity(recommendation.recommendation_id, item_id),
+        "feedback_id": feedback_id(recommendation.recommendation_id, item_id),
         "recommendation_id": recommendation.recommendation_id,
         "pseudonym": pseudonym,
         "item_id": item_id,
@@ -88,6 +89,7 @@ def _feedback(pseudonym: str, recommendation: Outstanding, rank: int, item_id: s
         "delay_ms": None if cause is None else max(0, cause.time_ms - recommendation.created_ms),
         "created_at": recommendation.created_ms,
         "closed_at": recommendation.created_ms + rules.window_ms,
+        "others": [],
     }
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import cast
 
 from streams.clock import Clock
@@ -13,9 +15,10 @@ from streams.errors import Reason, RecordError
 from streams.feedback.clockwork import EVERYTHING, Clockwork
 from streams.feedback.ledger import Interaction, Outstanding, Past, Shopper, dump, load
 from streams.feedback.rules import HISTORY_EVENTS, OUTCOME_OF_EVENT, FeedbackRules
-from streams.feedback.settle import due_at, settle, waits_for
+from streams.feedback.settle import due_at, identity, settle, waits_for
 from streams.topics import BEHAVIOUR_CLEAN, FEEDBACK, RECOMMENDATIONS, TRAINING_PAIRS
-from streams.wire.records import CleanEvent, Recommendation
+from streams.wire.outcomes import together
+from streams.wire.records import CleanEvent, Feedback, Recommendation
 
 __all__ = ["FeedbackRules", "FeedbackStage"]
 
@@ -170,14 +173,21 @@ class FeedbackStage:
             shopper = shoppers[key]
             unsettled = len(shopper.interactions)
             feedback, pairs = settle(key.decode(), shopper, watermark_ms, source_offset, self._rules)
-            for told in feedback:
-                identity = bytes.fromhex(told["feedback_id"])
-                result.outputs.append(OutputRecord(FEEDBACK, key, self._feedback.encode(told), identity, partition))
+            for name, told in self._records(feedback):
+                result.outputs.append(OutputRecord(FEEDBACK, key, self._feedback.encode(told), bytes.fromhex(name), partition))
             for pair in pairs:
-                identity = bytes.fromhex(pair["pair_id"])
-                result.outputs.append(OutputRecord(TRAINING_PAIRS, key, self._pairs.encode(pair), identity, partition))
+                result.outputs.append(
+                    OutputRecord(TRAINING_PAIRS, key, self._pairs.encode(pair), bytes.fromhex(pair["pair_id"]), partition)
+                )
             if feedback or len(shopper.interactions) != unsettled:
                 changed.add(key)
+
+    def _records(self, feedback: list[Feedback]) -> Iterable[tuple[str, Feedback]]:
+        """Ids and records as they are written."""
+        if not self._rules.is_together:
+            return [(told["feedback_id"], told) for told in feedback]
+        # An id that no item's own record has: after a change of the setting nothing is taken for written that is not.
+        return [(identity(name), together(list(told))) for name, told in groupby(feedback, key=itemgetter("recommendation_id"))]
 
     def _conclude(
         self,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from hashlib import blake2b
+from itertools import chain
 from math import nan
 from typing import Any, Literal, Protocol
 
@@ -25,6 +26,7 @@ from streams.learning.rules import LearningRules
 from streams.learning.tally import add_feedback, add_recommendations, empty_tally, position
 from streams.learning.trigger import Situation
 from streams.topics import FEEDBACK, RECOMMENDATIONS, TRAINING_CONTROL, TRAINING_PAIRS, TRAINING_TALLIES
+from streams.wire.outcomes import each
 from streams.wire.records import TrainingTally
 
 __all__ = ["LearningRules", "LearningStage"]
@@ -34,7 +36,7 @@ DECIDES = 0
 _SINCE_KEY = b"since"
 _READ = {
     TRAINING_PAIRS: ("pair_id",),
-    FEEDBACK: ("model_version", "outcome", "created_at"),
+    FEEDBACK: ("model_version", "outcome", "created_at", "others.outcome"),
     RECOMMENDATIONS: ("model_version", "created_at", "items.score"),
 }
 _OFFSETS: dict[str, Literal["pairs_offset", "feedback_offset", "recommendations_offset"]] = {
@@ -96,7 +98,7 @@ class LearningStage:
         if source == TRAINING_PAIRS:
             tally["pairs"] += len(values)
         elif source == FEEDBACK:
-            add_feedback(tally, values, self._rules.bucket_ms)
+            add_feedback(tally, chain.from_iterable(map(each, values)), self._rules.bucket_ms)
         else:
             add_recommendations(tally, values, self._rules.bucket_ms)
         tally[offset] = max(tally[offset], batch[-1].offset)

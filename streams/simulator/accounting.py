@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from streams.engine.outputs import ID_HEADER
 from streams.errors import Reason
 from streams.privacy.pseudonym import Pseudonymizer
 from streams.simulator.shop import Emission
+from streams.wire.outcomes import each
+from streams.wire.records import Feedback
 
 
 class Record(Protocol):
@@ -63,7 +65,7 @@ class Account:
             (letter["source_partition"], letter["source_offset"]): letter["reason"] for letter in letters if letter["stage"] == "ingest"
         }
         told = list(recommendations)
-        outcomes = list(feedback)
+        outcomes = [one for record in feedback for one in each(cast(Feedback, record))]
         feedback_ids = Counter((f["recommendation_id"], f["item_id"]) for f in outcomes)
         wanted_feedback = {(r["recommendation_id"], item["item_id"]) for r in told for item in r["items"]}
         lost = {

@@ -19,6 +19,7 @@ from streams.trainer.metrics import TrainerMetrics
 from streams.trainer.requests import pending
 from streams.trainer.store import PairStore
 from streams.wire.codec import Codec, open_codec
+from streams.wire.outcomes import each
 from streams.wire.records import Feedback, TrainingControl, TrainingPair
 
 log = logging.getLogger(__name__)
@@ -180,6 +181,7 @@ class Intake:
         self._metrics.stored.set(len(self._store))
 
     def _take_feedback(self, partition: int, values: Sequence[tuple[int, Feedback]], following: int) -> None:
+        values = [(at, one) for at, record in values for one in each(record)]
         known = self._store.counted([record["feedback_id"] for _, record in values])
         new: dict[str, tuple[int, Feedback]] = {}
         for value in values:

@@ -118,6 +118,15 @@ class Recommendation(TypedDict):
     items: list[RecommendedItem]
 
 
+class Outcome(TypedDict):
+    item_id: str
+    rank: int
+    outcome: str
+    reward: float
+    shown: bool
+    delay_ms: int | None
+
+
 class Feedback(TypedDict):
     feedback_id: str
     recommendation_id: str
@@ -132,6 +141,7 @@ class Feedback(TypedDict):
     delay_ms: int | None
     created_at: int
     closed_at: int
+    others: list[Outcome]
 
 
 class HistoryItem(TypedDict):

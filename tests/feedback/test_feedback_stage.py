@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
+from typing import Any, cast
 
 from streams import topics
 from streams.clock import FixedClock
 from streams.engine.records import MemoryRecord
 from streams.errors import Reason
 from streams.feedback.ledger import load
+from streams.wire.outcomes import each
+from streams.wire.records import Feedback
 from tests.support.feedback_world import (
     ANNA,
     BEN,
@@ -57,6 +61,29 @@ def test_each_item_gets_its_strongest_outcome() -> None:
     pairs = outputs(results, topics.TRAINING_PAIRS)
     assert {p["item_id"]: p["outcome"] for p in pairs if p["recommendation_id"]} == {"a": "purchase", "b": "shown", "c": "dismiss"}
     assert [h["ref"] for h in next(p for p in pairs if p["item_id"] == "a")["history"]] == ["x"]
+
+
+def test_one_record_a_recommendation_tells_the_same_as_one_an_item() -> None:
+    def run(is_together: bool) -> list[list[dict[str, Any]]]:
+        stage, state = make_stage(rules=replace(RULES, is_together=is_together)), State()
+        results = feed(
+            stage,
+            state,
+            [
+                [event(0, ANNA, "view", "x", 0)],
+                [recommendation(0, ANNA, ["a", "b", "c"], 0, 0), recommendation(1, BEN, ["d"], 0, 0)],
+                [event(1, ANNA, "impression", "b", 1), event(2, ANNA, "purchase", "c", 3), event(3, BEN, "click", "d", 3)],
+                *the_end(),
+            ],
+        )
+        return [outputs(results, topics.FEEDBACK), outputs(results, topics.TRAINING_PAIRS)]
+
+    apart, together = run(False), run(True)
+    assert [len(apart[0]), len(together[0])] == [4, 2]
+    assert {len(record["others"]) for record in together[0]} == {0, 2}
+    expanded = [one for record in together[0] for one in each(cast(Feedback, record))]
+    assert sorted(expanded, key=lambda one: one["feedback_id"]) == sorted(apart[0], key=lambda one: one["feedback_id"])
+    assert together[1] == apart[1]
 
 
 def test_an_interaction_that_names_another_recommendation_is_not_taken() -> None:

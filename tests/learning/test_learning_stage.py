@@ -192,6 +192,15 @@ def test_each_outcome_and_score_counts_once_whatever_comes_again(fetches: list[t
     assert sum(sum(bucket["scores"]) for bucket in buckets) == 2 * seen[topics.RECOMMENDATIONS]
 
 
+def test_outcomes_that_one_record_tells_together_all_count() -> None:
+    one = worker()
+    one.feed([feedback(0, "ignored", START_MS, also=["ignored", "purchase"]), feedback(1, "click", START_MS)])
+    one.tick()
+    one.follow()
+    (bucket,) = [bucket for tally in one.board.tallies for bucket in tally["buckets"]]
+    assert (bucket["items"], bucket["ignored"]) == (4, 2)
+
+
 def test_scores_that_are_spread_otherwise_are_drift() -> None:
     rules = replace(RULES, trigger=replace(RULES.trigger, min_pairs=0))
     one = Worker(Broker(), FixedClock(START_MS), {0: State(), 1: State()}, rules)

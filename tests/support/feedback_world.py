@@ -34,11 +34,11 @@ class State:
         return {key: self.values[key] for key in keys if key in self.values}
 
 
-def make_stage(clock: FixedClock | None = None) -> FeedbackStage:
+def make_stage(clock: FixedClock | None = None, rules: FeedbackRules = RULES) -> FeedbackStage:
     letters = DeadLetterBuilder(
         CODECS.for_topic(topics.DEAD_LETTER), Sealer(PrivateKey.generate().public_key), "feedback", FixedClock(0), 1000
     )
-    return FeedbackStage(codecs=CODECS, dead_letters=letters, rules=RULES, clock=clock or FixedClock(0))
+    return FeedbackStage(codecs=CODECS, dead_letters=letters, rules=rules, clock=clock or FixedClock(0))
 
 
 def identity(*parts: object) -> str:

@@ -160,7 +160,9 @@ def recommendation(offset: int, scores: Sequence[float], at_ms: int, version: st
     return MemoryRecord(topics.RECOMMENDATIONS, partition, offset, 0, USER.encode(), encode(value))
 
 
-def feedback(offset: int, outcome: str, at_ms: int, version: str = "m", partition: int = 0) -> MemoryRecord:
+def feedback(offset: int, outcome: str, at_ms: int, version: str = "m", partition: int = 0, also: Sequence[str] = ()) -> MemoryRecord:
+    """``also``: the outcomes of the recommendation's other items, in the same record."""
+    base = {"reward": 0.0, "shown": False, "delay_ms": None}
     value = {
         "feedback_id": identity("f", offset),
         "recommendation_id": identity("r", offset),
@@ -175,5 +177,6 @@ def feedback(offset: int, outcome: str, at_ms: int, version: str = "m", partitio
         "delay_ms": None,
         "created_at": at_ms,
         "closed_at": at_ms,
+        "others": [{"item_id": f"b{n}", "rank": n + 1, "outcome": other, **base} for n, other in enumerate(also)],
     }
     return MemoryRecord(topics.FEEDBACK, partition, offset, 0, USER.encode(), CODECS.for_topic(topics.FEEDBACK).encode(value))

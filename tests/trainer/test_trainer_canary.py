@@ -33,6 +33,7 @@ def feedback(
         "delay_ms": None,
         "created_at": 0,
         "closed_at": 0,
+        "others": [],
     }
 
 

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from aiokafka import AIOKafkaProducer
@@ -20,6 +20,8 @@ from streams.trainer.intake import Intake
 from streams.trainer.metrics import TrainerMetrics
 from streams.trainer.store import Bounds, PairStore
 from streams.wire import local_codecs
+from streams.wire.outcomes import feedback_id, together
+from streams.wire.records import Feedback
 from tests.support.apache_kafka import ApacheKafka
 from tests.support.trainer_world import pair
 from tests.trainer.test_trainer_canary import feedback
@@ -108,6 +110,15 @@ async def test_it_is_caught_up_when_all_is_read_and_not_before(world: World, mon
         monkeypatch.setattr(intake._consumer, "getmany", slow)
         await until(lambda: intake.caught_up)
         assert len(world.store) == 20
+
+
+async def test_outcomes_that_one_record_tells_together_are_counted_each_once(world: World) -> None:
+    apart = [{**feedback("r", "v", 1.0, rank), "feedback_id": feedback_id("r", f"i{rank}")} for rank in range(3)]
+    await world.send(FEEDBACK, [together(cast(list[Feedback], apart)), apart[1]])
+    async with world.intake() as intake:
+        await until(lambda: intake.caught_up)
+        assert counted(intake) == 1
+        assert world.store.counted([one["feedback_id"] for one in apart]) == {one["feedback_id"] for one in apart}
 
 
 async def test_what_is_behind_a_transaction_is_the_end_too(world: World) -> None:
