@@ -7,10 +7,12 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -298,6 +300,47 @@ def test_recovery_with_100_000_keys(toy: Toy, is_static: bool) -> None:
         toy.wait_for(100_000 + 2 * (told + 1), timeout=20)
         assert time.monotonic() - begin < 9.0
     assert toy.doubled() == []
+
+
+def test_a_planned_restart_of_one_worker_pauses_no_other_partition(toy: Toy) -> None:
+    """With static membership. The delay of a record: from when it was produced to when its output was."""
+    settings = {"VEILSTREAM_SESSION_TIMEOUT_S": "20"}
+    toy.start("a", VEILSTREAM_INSTANCE_ID="a", **settings)
+    toy.start("b", VEILSTREAM_INSTANCE_ID="b", **settings)
+    is_over = threading.Event()
+
+    async def flow() -> int:
+        producer = AIOKafkaProducer(bootstrap_servers=toy.d.bootstrap_servers)
+        await producer.start()
+        count = 0
+        while not is_over.is_set():
+            await asyncio.gather(*[await producer.send(toy.source, b"v%d" % count, key=b"k", partition=p) for p in range(2)])
+            count += 1
+            await asyncio.sleep(0.05)
+        await producer.stop()
+        return 2 * count
+
+    with ThreadPoolExecutor(1) as pool:
+        flowing = pool.submit(asyncio.run, flow())
+        try:
+            toy.wait_for(40)
+            begin = time.time()
+            assert toy.d.stop("b") == {"b": 0}
+            toy.start("b", VEILSTREAM_INSTANCE_ID="b", **settings)
+            time.sleep(3)
+        finally:
+            is_over.set()
+        toy.wait_for(flowing.result())
+    assert toy.doubled() == []
+    delays: dict[int, list[int]] = {0: [], 1: []}
+    came, went = (sorted(toy.d.read(topic), key=lambda r: (r.partition, r.offset)) for topic in (topics.BEHAVIOUR_CLEAN, topics.FEEDBACK))
+    for before, after in zip(came, went, strict=True):
+        if before.timestamp >= 1000 * begin:
+            delays[before.partition].append(after.timestamp - before.timestamp)
+    longest = sorted(map(max, delays.values()))
+    print("longest delays, ms:", longest)
+    assert longest[0] <= 1000, longest
+    assert longest[1] >= 1000, "the worker that was restarted had no partition"
 
 
 def test_a_stop_without_a_broker_ends_soon(tmp_path: Path) -> None:
