@@ -302,6 +302,29 @@ def test_recovery_with_100_000_keys(toy: Toy, is_static: bool) -> None:
     assert toy.doubled() == []
 
 
+@pytest.mark.parametrize("damaged", ["MANIFEST*", "CURRENT", "*.sst", "*.log", "missing"])
+def test_a_damaged_state_folder_is_made_anew_from_the_changelog(toy: Toy, damaged: str) -> None:
+    toy.start("a")
+    toy.produce(rows(0, 40))
+    toy.wait_for(40)
+    toy.wait_committed({0: 20, 1: 20})
+    toy.d.stop("a")
+    files = list((toy.d.folder / "state-a").rglob("*.sst" if damaged == "missing" else damaged))
+    assert files
+    for file in files:
+        if damaged == "missing":
+            file.unlink()
+        else:
+            file.write_bytes(b"garbage" * 20)
+    toy.produce(rows(40, 40))
+    toy.start("a")
+    toy.wait_for(80)
+    assert toy.doubled() == []
+    assert {key: (value or b"").split(b":")[0] for key, value in toy.counts().items()} == {
+        b"k%d" % k: b"%d" % len(range(k, 80, 6)) for k in range(6)
+    }
+
+
 def test_a_planned_restart_of_one_worker_pauses_no_other_partition(toy: Toy) -> None:
     """With static membership. The delay of a record: from when it was produced to when its output was."""
     settings = {"VEILSTREAM_SESSION_TIMEOUT_S": "20"}

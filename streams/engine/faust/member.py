@@ -47,7 +47,7 @@ class FaustMember:
         self._on_assigned = on_assigned
         self.app = _build(spec, settings, kafka, partitions, self)
         self._in_memory = settings.state_store == "memory"
-        self._table = declare(self.app, spec.table, in_memory=self._in_memory) if spec.table is not None else None
+        self._table = declare(self.app, spec.table) if spec.table is not None else None
         if self._table is not None:
             recovery = BulkRecovery(self.app, self.app.tables)
             recovery.use(read_log, self.store)

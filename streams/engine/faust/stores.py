@@ -2,15 +2,38 @@
 
 from __future__ import annotations
 
+import logging
+import shutil
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import faust
-from faust.stores import memory
+from faust.stores import memory, rocksdb
 from faust.tables.table import Table
 from faust.types import TP, EventT
 
 from streams.engine.state import MemoryStore
+
+log = logging.getLogger(__name__)
+
+_DAMAGED = ("Corruption:", "No such file or directory")
+"""How RocksDB's reasons begin, or what they hold, where files of a database are damaged or gone. Anything else (a lock, a full disk, a
+folder that is not ours) is no reason to remove one."""
+
+
+class RebuiltRocks(rocksdb.Store):
+    """Faust's RocksDB store. A database that can't be opened because of its files is made anew: its changelog holds all of it."""
+
+    def _open_for_partition(self, partition: int) -> Any:
+        try:
+            return super()._open_for_partition(partition)
+        except Exception as error:
+            if not any(sign in str(error) for sign in _DAMAGED):
+                raise
+            folder = self.partition_path(partition)
+            log.error("the local state of %s, partition %d, is damaged; it is made anew from its changelog", self.table_name, partition)
+            shutil.rmtree(folder)
+            return super()._open_for_partition(partition)
 
 
 class PartitionedMemory(memory.Store[bytes, bytes]):
@@ -35,12 +58,14 @@ class PartitionedMemory(memory.Store[bytes, bytes]):
         """Partitions are dropped when they are revoked."""
 
 
-class MemoryTable(Table[bytes, bytes]):
-    """A table whose local half is PartitionedMemory."""
+class EngineTable(Table[bytes, bytes]):
+    """A table whose local half is one of these."""
 
     def _new_store(self) -> Any:
-        return PartitionedMemory(
-            "memory://",
+        in_memory = self.app.conf.store.scheme == "memory"
+        store = PartitionedMemory if in_memory else RebuiltRocks
+        return store(
+            "memory://" if in_memory else "rocksdb://",
             self.app,
             self,
             table_name=self.name,
@@ -52,9 +77,7 @@ class MemoryTable(Table[bytes, bytes]):
         )
 
 
-def declare(app: faust.App, name: str, *, in_memory: bool) -> Any:
-    """A table of bytes to bytes."""
+def declare(app: faust.App, name: str) -> Any:
+    """A table of bytes to bytes, kept where the app's ``store`` says."""
     # Bytes as types, not as a schema: only then does Faust read the changelog as it was written.
-    if not in_memory:
-        return app.Table(name, key_type=bytes, value_type=bytes)
-    return app.tables.add(MemoryTable(app, name=name, key_type=bytes, value_type=bytes))
+    return app.tables.add(EngineTable(app, name=name, key_type=bytes, value_type=bytes))
