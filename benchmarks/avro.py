@@ -14,9 +14,9 @@ from fastavro.schema import parse_schema
 import schemas
 from benchmarks.harness import interleave, ratio, save
 from streams import topics
-from streams.wire.compiled import compile_reader, compile_writer
-from streams.wire.finite import finite_test
-from streams.wire.writer_schema import without_logical_types
+from streams.serde.compiled import compile_reader, compile_writer
+from streams.serde.finite import finite_test
+from streams.serde.writer_schema import without_logical_types
 
 RUNS = 7
 CALLS = 5000

@@ -21,8 +21,8 @@ from transformers import AutoModel, AutoTokenizer
 from benchmarks.harness import RESULTS, interleave, ratio, save
 from encoders.encoder import Encoder
 from encoders.loading import load
-from encoders.serving.cache import VectorCache
-from encoders.serving.micro_batcher import MicroBatcher
+from encoders.batching.cache import VectorCache
+from encoders.batching.micro_batcher import MicroBatcher
 from streams.simulator.catalogue import make_catalogue
 
 TEXTS = 2_000

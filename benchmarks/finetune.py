@@ -21,11 +21,11 @@ from sentence_transformers.sentence_transformer.losses import MultipleNegativesR
 from transformers import TrainerCallback
 
 from benchmarks.harness import interleave, ratio, save
-from encoders.training.config import FinetuneConfig
-from encoders.training.examples import Example, TrainingSet
-from encoders.training.loop import finetune
-from encoders.training.progress import Progress
-from streams.catalogue.text import item_text
+from encoders.finetune.config import FinetuneConfig
+from encoders.finetune.examples import Example, TrainingSet
+from encoders.finetune.loop import finetune
+from encoders.finetune.progress import Progress
+from streams.stages.catalogue.text import item_text
 from streams.simulator.catalogue import make_catalogue
 
 BATCH = 64

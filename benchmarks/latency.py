@@ -26,7 +26,7 @@ from streams import topics
 from streams.privacy.keys import load_pseudonym_key
 from streams.privacy.pseudonym import Pseudonymizer
 from streams.simulator.shop import Shop
-from streams.wire.codec import local_codecs
+from streams.serde.codec import local_codecs
 from tests.support.apache_kafka import ApacheKafka
 from tests.support.deployment import Deployment, deployed
 

@@ -20,9 +20,9 @@ import faust
 import uvloop
 
 from streams import topics
-from streams.admin.kafka_client import connect_admin, partition_counts, quiet_client_loggers
+from streams.kafka.clients import connect_admin, partition_counts, quiet_client_loggers
 from streams.app import STAGES
-from streams.bootstrap import Bootstrap
+from streams.wiring import Bootstrap
 from streams.cli.worker import tune_garbage_collection
 from streams.engine.records import MemoryRecord
 from streams.settings import load_kafka_settings, load_settings

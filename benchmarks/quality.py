@@ -23,8 +23,8 @@ from benchmarks import baselines
 from benchmarks.harness import RESULTS, save
 from benchmarks.retail import Cut, Ints, Purchases, Scores, best, cut_at, read_purchases
 from benchmarks.sasrec import sasrec
-from streams.evaluation.bootstrap import interval, paired
-from streams.evaluation.metrics import discounts
+from streams.training.evaluation.bootstrap import interval, paired
+from streams.training.evaluation.metrics import discounts
 
 K = 10
 VALIDATION, TEST = 0.7, 0.8
@@ -148,12 +148,12 @@ def transformer(validation: Cut, test: Cut) -> dict[str, Any]:
 def product(data: Path, purchases: Purchases, cut: Cut, model: str = "bundled") -> tuple[Cut, Ints]:
     """Through the code of ``veilstream backtest``, with the product's default settings and the model that it carries, or another."""
     from encoders import load_encoder
-    from encoders.serving.micro_batcher import MicroBatcher
-    from streams.admin.csv_files import ReadReport, read_events, read_items
+    from encoders.batching.micro_batcher import MicroBatcher
+    from streams.producers.csv_files import ReadReport, read_events, read_items
     from streams.backtest.history import EventsBefore
     from streams.backtest.runner import Backtest
     from streams.settings import Settings
-    from streams.wire.codec import local_codecs
+    from streams.serde.codec import local_codecs
 
     settings, report, cutoff_ms = Settings(), ReadReport(), round(cut.second * 1000)
     encoder = MicroBatcher(load_encoder(model, device="cpu", precision="auto", token_budget=settings.encoder_token_budget))

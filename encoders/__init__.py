@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from encoders.serving.micro_batcher import EncodesTexts
+    from encoders.batching.micro_batcher import EncodesTexts
 
 __all__ = ["load_encoder"]
 

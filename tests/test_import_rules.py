@@ -24,7 +24,7 @@ RULES = ("evaluation", "learning")
 FOREIGN = {"faust", "mode", "aiokafka", "torch", "transformers", "encoders", "asyncio", "threading", "subprocess", "socket", "urllib"}
 UNREPEATABLE = {"time", "os", "random", "secrets", "uuid", "pydantic", "pydantic_settings", "logging"}
 CLOCK_CALLS = {"now", "utcnow", "today", "fromtimestamp"}
-PURE_MAY_IMPORT = ("streams.wire", "streams.privacy", "streams.errors", "streams.topics", "streams.clock", "streams.dead_letters")
+PURE_MAY_IMPORT = ("streams.serde", "streams.privacy", "streams.errors", "streams.topics", "streams.clock", "streams.dead_letters.letters")
 PURE_MAY_IMPORT += (
     "streams.engine.records",
     "streams.engine.ports",
@@ -110,7 +110,7 @@ def test_the_check_finds_what_is_forbidden(source: str) -> None:
 
 
 def test_the_check_allows_what_is_allowed() -> None:
-    imported = "from typing import TYPE_CHECKING\nfrom streams.wire.records import Item\n"
+    imported = "from typing import TYPE_CHECKING\nfrom streams.serde.records import Item\n"
     assert violations(imported + "if TYPE_CHECKING:\n    from streams.settings import Settings") == []
 
 
@@ -181,7 +181,7 @@ def test_importing_everything_does_nothing() -> None:
     script = IMPORT_EVERYTHING.replace("ROOT", repr(str(ROOT)))
     done = subprocess.run([sys.executable, "-B", "-c", script], capture_output=True, text=True, check=True)
     told = json.loads(done.stdout)
-    assert {"streams.app", "streams.cli.worker", "streams.profile.stage"} <= set(told.pop("names"))
+    assert {"streams.app", "streams.cli.worker", "streams.stages.profile.stage"} <= set(told.pop("names"))
     assert told == {"done": [], "apps": [], "threads": 1, "heavy": []}
 
 

@@ -7,19 +7,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from streams.catalogue.text import item_text
-from streams.catalogue.validate import valid_item
+from streams.stages.catalogue.text import item_text
+from streams.stages.catalogue.validate import valid_item
 from streams.errors import RecordError
-from streams.feedback.rules import FeedbackRules
+from streams.stages.feedback.rules import FeedbackRules
 from streams.settings import Settings
-from streams.trainer.round import Judged, Material, run_round
-from streams.trainer.rules import RoundRules, fitted_by_settings
-from streams.trainer.slices import old_slice
-from streams.trainer.world import ItemFacts
-from streams.wire.records import Item, TrainingPair
+from streams.training.round import Judged, Material, run_round
+from streams.training.rules import RoundRules, fitted_by_settings
+from streams.training.cases import old_slice
+from streams.training.evaluation_data import ItemFacts
+from streams.serde.records import Item, TrainingPair
 
 if TYPE_CHECKING:
-    from encoders.training.progress import OnProgress
+    from encoders.finetune.progress import OnProgress
 
 _CONFIDENCE, _LONG_TAIL = 0.8, 0.25
 """Of the gate: less is asked than in a shop, whose shoppers and sellers a backtest can not harm. How it came: docs/trainer.md."""

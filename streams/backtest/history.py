@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from streams.errors import RecordError
-from streams.ingest.normalise import item_id, user_id
-from streams.ingest.times import to_milliseconds
+from streams.stages.identifiers import item_id, user_id
+from streams.stages.ingest.times import to_milliseconds
 
 
 class EventsBefore:

@@ -12,29 +12,29 @@ from typing import Any, NamedTuple, cast
 from nacl.public import PrivateKey
 
 from streams import topics
-from streams.catalogue.encoding import OneEncoder
-from streams.catalogue.stage import CatalogueRules, CatalogueStage
+from streams.models.hotswap.active_encoders import OneEncoder
+from streams.stages.catalogue.stage import CatalogueRules, CatalogueStage
 from streams.clock import FixedClock
-from streams.dead_letters import DeadLetterBuilder
+from streams.dead_letters.letters import DeadLetterBuilder
 from streams.engine.ports import TextEncoder
 from streams.engine.records import BatchResult, MemoryRecord, OutputRecord
-from streams.ingest.rules import IngestRules
-from streams.ingest.stage import IngestStage
+from streams.stages.ingest.rules import IngestRules
+from streams.stages.ingest.stage import IngestStage
 from streams.privacy.keys import PseudonymKey
 from streams.privacy.pseudonym import Pseudonymizer
 from streams.privacy.seal import Sealer
-from streams.profile.centred_matrix import CentredItemMatrix
-from streams.profile.popularity_board import PopularityBoard
-from streams.profile.profile import load_profile
-from streams.profile.query_vectors import QueryVectors
-from streams.profile.ranking import rank
-from streams.profile.request import Request
-from streams.profile.rules import ProfileRules
-from streams.profile.serving_model import OneModel
-from streams.profile.stage import ProfileStage
+from streams.ranking.centred_matrix import CentredItemMatrix
+from streams.ranking.popularity_board import PopularityBoard
+from streams.stages.profile.profile import load_profile
+from streams.models.hotswap.query_vectors import QueryVectors
+from streams.ranking.ranking import rank
+from streams.ranking.request import Request
+from streams.ranking.rules import ProfileRules
+from streams.models.hotswap.serving_model import OneModel
+from streams.stages.profile.stage import ProfileStage
 from streams.settings import Settings
-from streams.wire.codec import Codecs
-from streams.wire.records import CleanEvent
+from streams.serde.codec import Codecs
+from streams.serde.records import CleanEvent
 
 BATCH = 2000
 

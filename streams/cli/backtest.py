@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from encoders.training.progress import OnProgress, Progress
+    from encoders.finetune.progress import OnProgress, Progress
     from streams.settings import Settings
-    from streams.trainer.round import Judged
-    from streams.wire.records import CleanEvent, TrainingPair
+    from streams.training.round import Judged
+    from streams.serde.records import CleanEvent, TrainingPair
 
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
@@ -41,16 +41,16 @@ def command(items: Path, events: Path, cutoff: str, top: int, out: Path, include
     from rich.progress import Progress as Bars
 
     from encoders import load_encoder
-    from encoders.serving.micro_batcher import MicroBatcher
-    from streams.admin.csv_files import ReadReport, read_events, read_items
+    from encoders.batching.micro_batcher import MicroBatcher
+    from streams.producers.csv_files import ReadReport, read_events, read_items
     from streams.backtest.finetune import pair_rules
     from streams.backtest.history import EventsBefore
     from streams.backtest.pairs import PairMaker
     from streams.backtest.runner import Backtest
     from streams.errors import ConfigurationError, RecordError
-    from streams.ingest.times import to_milliseconds
+    from streams.stages.ingest.times import to_milliseconds
     from streams.settings import load_settings
-    from streams.wire.codec import local_codecs
+    from streams.serde.codec import local_codecs
 
     try:
         cutoff_ms = to_milliseconds(cutoff)

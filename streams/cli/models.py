@@ -13,9 +13,9 @@ from streams.cli.text import visible
 if TYPE_CHECKING:
     from nacl.signing import VerifyKey
 
-    from streams.models.channels import Channels
-    from streams.models.manifest import Manifest
-    from streams.models.store import ModelStore
+    from streams.models.registry.channels import Channels
+    from streams.models.registry.manifest import Manifest
+    from streams.models.registry.store import ModelStore
     from streams.privacy.keys import ModelSigningKey
     from streams.settings import Settings
 
@@ -84,9 +84,9 @@ def add(folder: str, parent: str | None) -> None:
     from encoders import load_encoder
     from encoders.folder import locate
     from streams.clock import SystemClock
-    from streams.models.folder import hash_files, model_files
-    from streams.models.manifest import Manifest
-    from streams.models.serving import Serving
+    from streams.models.registry.folder import hash_files, model_files
+    from streams.models.registry.manifest import Manifest
+    from streams.ranking.serving_params import Serving
 
     settings, store, _ = _opened()
     key = _signing_key(settings)
@@ -184,8 +184,8 @@ def rollback(target: str | None, canary: bool, reason: str) -> None:
 
 
 def _opened() -> tuple[Settings, ModelStore, VerifyKey]:
-    from streams.admin.kafka_client import quiet_client_loggers
-    from streams.models.store import ModelStore
+    from streams.kafka.clients import quiet_client_loggers
+    from streams.models.registry.store import ModelStore
     from streams.privacy.keys import load_model_verify_key
     from streams.settings import load_settings
 

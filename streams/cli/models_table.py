@@ -11,8 +11,8 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from streams.models.channels import Channels
-from streams.models.manifest import Manifest
+from streams.models.registry.channels import Channels
+from streams.models.registry.manifest import Manifest
 
 _WIDTH = 160
 

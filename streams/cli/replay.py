@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 if TYPE_CHECKING:
-    from streams.admin.publishing import Published
+    from streams.producers.publish import Published
 
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
@@ -37,9 +37,9 @@ async def _replay(items: Path | None, events: Path | None, rate: float | None) -
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from streams.admin.csv_files import ReadReport
-    from streams.admin.kafka_client import quiet_client_loggers
-    from streams.admin.publishing import Published, publish
+    from streams.producers.csv_files import ReadReport
+    from streams.kafka.clients import quiet_client_loggers
+    from streams.producers.publish import Published, publish
     from streams.settings import load_kafka_settings, load_settings
 
     quiet_client_loggers()

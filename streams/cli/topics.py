@@ -18,8 +18,8 @@ def create() -> None:
 
     VEILSTREAM_PARTITIONS and VEILSTREAM_REPLICATION say how.
     """
-    from streams.admin.kafka_client import quiet_client_loggers
-    from streams.admin.topics import create_topics
+    from streams.kafka.clients import quiet_client_loggers
+    from streams.kafka.topic_setup import create_topics
     from streams.settings import load_kafka_settings, load_settings
 
     quiet_client_loggers()
@@ -33,8 +33,8 @@ def create() -> None:
 @command.command()
 def check() -> int:
     """Check that all topics exist, with matching partition counts and cleanup policies. Exit code 1 where one is wrong."""
-    from streams.admin.kafka_client import quiet_client_loggers
-    from streams.admin.topics import check_topics
+    from streams.kafka.clients import quiet_client_loggers
+    from streams.kafka.topic_setup import check_topics
     from streams.settings import load_kafka_settings, load_settings
 
     quiet_client_loggers()

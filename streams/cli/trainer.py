@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from encoders.training.progress import Progress
+    from encoders.finetune.progress import Progress
     from streams.settings import KafkaSettings, Settings
 
 
@@ -26,7 +26,7 @@ def command(once: bool, request: str | None, round_: bool) -> int:
     """
     if once + round_ + (request is not None) > 1:
         raise click.UsageError("--once and --request exclude each other")
-    from streams.admin.kafka_client import quiet_client_loggers
+    from streams.kafka.clients import quiet_client_loggers
     from streams.settings import load_kafka_settings, load_settings
 
     settings, kafka = load_settings(), load_kafka_settings()
@@ -41,8 +41,8 @@ def command(once: bool, request: str | None, round_: bool) -> int:
 
 def _request(reason: str, settings: Settings, kafka: KafkaSettings) -> int:
     from streams.clock import SystemClock
-    from streams.trainer.kafka import send_control
-    from streams.trainer.requests import request
+    from streams.training.catalogue_reader import send_control
+    from streams.training.requests import request
 
     record = request(reason, SystemClock().now_ms())
     asyncio.run(send_control(record, settings, kafka))
@@ -54,9 +54,9 @@ def _round(settings: Settings, kafka: KafkaSettings) -> int:
     """In the child; the parent tells what came of it."""
     from streams.clock import SystemClock
     from streams.errors import TransientError
-    from streams.trainer.together import is_first, join
-    from streams.trainer.work import TRY_AGAIN, do_round
-    from streams.trainer.workshop import Workshop
+    from streams.training.torchrun import is_first, join
+    from streams.training.round_process import TRY_AGAIN, do_round
+    from streams.training.round_folder import Workshop
 
     if not is_first():
         join(Workshop(settings.trainer_dir))
@@ -72,13 +72,13 @@ def _round(settings: Settings, kafka: KafkaSettings) -> int:
 def _once(settings: Settings, kafka: KafkaSettings) -> int:
     """The exit code is 1 where the round failed; a gate that says no is no failure."""
     from streams.clock import SystemClock
-    from streams.trainer.announcer import Announcer
-    from streams.trainer.kafka import send_control
-    from streams.trainer.requests import answer, request
-    from streams.trainer.service import conclude
-    from streams.trainer.store import PairStore
-    from streams.trainer.work import bounds, do_round
-    from streams.trainer.workshop import Workshop
+    from streams.training.announcer import Announcer
+    from streams.training.catalogue_reader import send_control
+    from streams.training.requests import answer, request
+    from streams.training.service import conclude
+    from streams.training.store import PairStore
+    from streams.training.round_process import bounds, do_round
+    from streams.training.round_folder import Workshop
 
     clock, shop = SystemClock(), Workshop(settings.trainer_dir)
     announcer = Announcer(settings, kafka, clock)
@@ -106,7 +106,7 @@ def _once(settings: Settings, kafka: KafkaSettings) -> int:
 
 def _serve(settings: Settings, kafka: KafkaSettings) -> int:
     from streams.clock import SystemClock
-    from streams.trainer.service import TrainerService
+    from streams.training.service import TrainerService
 
     async def main() -> None:
         stop = asyncio.Event()

@@ -35,10 +35,10 @@ def command(topic: str, from_beginning: bool, maximum: int | None, as_json: bool
 
 
 async def _watch(topic: str, from_beginning: bool, maximum: int | None, as_json: bool) -> None:
-    from streams.admin.kafka_client import quiet_client_loggers, reader
+    from streams.kafka.clients import quiet_client_loggers, reader
     from streams.errors import RecordError
     from streams.settings import load_kafka_settings, load_settings
-    from streams.wire.codec import open_codec
+    from streams.serde.codec import open_codec
 
     quiet_client_loggers()
     settings, kafka = load_settings(), load_kafka_settings()

@@ -46,8 +46,8 @@ def run_stage(stage: str) -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     import uvloop
 
-    from streams.admin.kafka_client import quiet_client_loggers
-    from streams.bootstrap import Bootstrap
+    from streams.kafka.clients import quiet_client_loggers
+    from streams.wiring import Bootstrap
     from streams.engine.process import leave
     from streams.errors import VeilstreamError
     from streams.settings import load_kafka_settings, load_settings

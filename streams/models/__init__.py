@@ -1,1 +1,1 @@
-"""The model registry: signed versions in a store, announced on the topic ``models``. No torch here."""
+"""Model versions: where they come from (registry) and how a worker changes from one to another (hotswap)."""

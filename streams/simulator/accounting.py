@@ -11,8 +11,8 @@ from streams.engine.outputs import ID_HEADER
 from streams.errors import Reason
 from streams.privacy.pseudonym import Pseudonymizer
 from streams.simulator.shop import Emission
-from streams.wire.outcomes import each
-from streams.wire.records import Feedback
+from streams.serde.outcomes import each
+from streams.serde.records import Feedback
 
 
 class Record(Protocol):

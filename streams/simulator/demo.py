@@ -14,8 +14,8 @@ from typing import Any
 from rich.console import Console
 
 from streams import topics
-from streams.admin.kafka_client import client_config, connect_admin, partition_counts, quiet_client_loggers
-from streams.admin.topics import create_topics
+from streams.kafka.clients import client_config, connect_admin, partition_counts, quiet_client_loggers
+from streams.kafka.topic_setup import create_topics
 from streams.app import STAGES
 from streams.broker.embedded import EmbeddedBroker
 from streams.errors import FatalError
@@ -28,7 +28,7 @@ from streams.simulator.learning import SETTINGS, Learning
 from streams.simulator.screen import Screen
 from streams.simulator.shop import Shop
 from streams.simulator.stages import StageProcesses
-from streams.wire.codec import local_codecs
+from streams.serde.codec import local_codecs
 
 SIMULATED_MS = 3 * 86_400_000
 _DAYS_IN_S = 75.0

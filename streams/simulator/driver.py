@@ -17,7 +17,7 @@ from streams import topics
 from streams.privacy.seal import open_sealed_id
 from streams.simulator.accounting import Account
 from streams.simulator.shop import Emission, Shop
-from streams.wire.codec import Codecs
+from streams.serde.codec import Codecs
 
 _TICK_S = 0.1
 

@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from streams.admin.announcing import current_channels
+from streams.models.registry.models_topic import current_channels
 from streams.errors import BrokerUnavailable, TransientError
-from streams.learning.canary import in_canary
+from streams.training.rollout import in_canary
 from streams.privacy.keys import load_model_verify_key
 from streams.settings import KafkaSettings, Settings
 from streams.simulator.accounting import Account, percentile

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from streams.admin.csv_files import ReadReport, read_events, read_items
+from streams.producers.csv_files import ReadReport, read_events, read_items
 from streams.errors import ConfigurationError
 from streams.topics import BEHAVIOUR_RAW, CATALOGUE_ITEMS
-from streams.wire import local_codecs
+from streams.serde import local_codecs
 
 
 def events(path: Path, text: str) -> tuple[list[dict[str, Any]], ReadReport]:

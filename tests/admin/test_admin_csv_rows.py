@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from streams.admin.csv_rows import MAX_LINE, ReadReport, read_rows
+from streams.producers.csv_rows import MAX_LINE, ReadReport, read_rows
 from streams.errors import ConfigurationError
 
 HEADER = "ts,user,event_type,item\n"

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from streams.admin.kafka_client import client_config, connect_admin, need_topic, quiet_client_loggers
+from streams.kafka.clients import client_config, connect_admin, need_topic, quiet_client_loggers
 from streams.errors import BrokerUnavailable, ConfigurationError
 from streams.settings import KafkaSettings
 

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 from nacl.public import PrivateKey
 
-from streams.admin.recovery import Mended, edit, mended, opened
+from streams.dead_letters.recovery import Mended, edit, mended, opened
 from streams.clock import FixedClock
-from streams.dead_letters import DeadLetterBuilder
+from streams.dead_letters.letters import DeadLetterBuilder
 from streams.engine.records import MemoryRecord
 from streams.errors import Reason, RecordError
 from streams.privacy.seal import Sealer
 from streams.topics import BEHAVIOUR_CLEAN, BEHAVIOUR_RAW, CATALOGUE_ITEMS, DEAD_LETTER
-from streams.wire import local_codecs
+from streams.serde import local_codecs
 
 CODECS = local_codecs()
 KEY = PrivateKey.generate()

@@ -10,8 +10,8 @@ import pytest
 from aiokafka.admin import NewTopic
 
 from streams import topics
-from streams.admin.kafka_client import connect_admin, partition_counts
-from streams.admin.topics import check_topics, create_topics, topic_config
+from streams.kafka.clients import connect_admin, partition_counts
+from streams.kafka.topic_setup import check_topics, create_topics, topic_config
 from streams.broker.embedded import EmbeddedBroker
 from streams.settings import KafkaSettings, Settings
 

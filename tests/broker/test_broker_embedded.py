@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
-from streams.admin.topics import create_topics
+from streams.kafka.topic_setup import create_topics
 from streams.broker.embedded import EmbeddedBroker
 from streams.errors import BrokerUnavailable
 from streams.settings import KafkaSettings, Settings

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.catalogue.state import Content, KnownItem, dump_item, load_item
-from streams.catalogue.text import item_text, text_hash
-from streams.catalogue.validate import MAX_TITLE, valid_item
-from streams.catalogue.vectors import from_bytes, key_prefix, to_bytes, vector_key
+from streams.stages.catalogue.state import Content, KnownItem, dump_item, load_item
+from streams.stages.catalogue.text import item_text, text_hash
+from streams.stages.catalogue.validate import MAX_TITLE, valid_item
+from streams.serde.vectors import from_bytes, key_prefix, to_bytes, vector_key
 from streams.errors import ConfigurationError, Reason, RecordError
 
 

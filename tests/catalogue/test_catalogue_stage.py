@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from nacl.public import PrivateKey
 
 from encoders.hashing import HashingEncoder
-from streams.catalogue.encoding import OneEncoder
-from streams.catalogue.stage import CatalogueRules, CatalogueStage
+from streams.models.hotswap.active_encoders import OneEncoder
+from streams.stages.catalogue.stage import CatalogueRules, CatalogueStage
 from streams.clock import FixedClock
-from streams.dead_letters import DeadLetterBuilder
+from streams.dead_letters.letters import DeadLetterBuilder
 from streams.engine.records import BatchResult, MemoryRecord, OutputRecord
 from streams.errors import ConfigurationError
 from streams.privacy.seal import Sealer
-from streams.profile.item_matrix import ItemMatrix
+from streams.ranking.item_matrix import ItemMatrix
 from streams.topics import CATALOGUE_ITEMS, DEAD_LETTER, ITEMS_VECTORS
 from tests.support.profile_world import CODECS, START_MS, MemoryState
 

@@ -16,17 +16,17 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord
 from nacl.public import PrivateKey
 
 from streams import topics
-from streams.admin.kafka_client import reader
-from streams.bootstrap import Bootstrap
+from streams.kafka.clients import reader
+from streams.wiring import Bootstrap
 from streams.broker.embedded import EmbeddedBroker
 from streams.cli.main import run
 from streams.clock import FixedClock
-from streams.dead_letters import DeadLetterBuilder
+from streams.dead_letters.letters import DeadLetterBuilder
 from streams.errors import Reason, RecordError
 from streams.privacy.keys import load_public_key
 from streams.privacy.seal import Sealer
 from streams.settings import KafkaSettings, load_kafka_settings, load_settings
-from streams.wire import local_codecs
+from streams.serde import local_codecs
 from tests.wire.test_wire_http_registry import Server, serving
 
 CODECS = local_codecs()

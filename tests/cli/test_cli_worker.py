@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from streams.bootstrap import stage_names
+from streams.wiring import stage_names
 from streams.broker.embedded import EmbeddedBroker
 from streams.cli.worker import STAGE_NAMES
 from tests.support.deployment import deployed, free_port

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from encoders import load_encoder
 from encoders.encoder import token_batches
-from encoders.serving.micro_batcher import EncodesTexts
+from encoders.batching.micro_batcher import EncodesTexts
 from streams.errors import ConfigurationError
 
 

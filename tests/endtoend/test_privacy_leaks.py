@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaProducer
 
 from streams import topics
 from streams.simulator.shop import Shop
-from streams.wire.codec import local_codecs
+from streams.serde.codec import local_codecs
 from tests.support.deployment import RAW_TOPICS, STAGE_ORDER, Deployment
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]

@@ -12,7 +12,7 @@ import pytest
 
 from streams import topics
 from streams.settings import Settings
-from streams.wire.codec import local_codecs
+from streams.serde.codec import local_codecs
 from tests.support.deployment import STAGE_ORDER, Deployment
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(1500)]

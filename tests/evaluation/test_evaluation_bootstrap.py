@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.evaluation.bootstrap import interval, paired
+from streams.training.evaluation.bootstrap import interval, paired
 
 
 @pytest.mark.parametrize("cases_each", [1, 4])

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from streams.evaluation.cases import Fitted
-from streams.evaluation.gate import GateRule, decide
-from streams.evaluation.metrics import PerCase
-from streams.evaluation.report import markdown, write_report
+from streams.training.evaluation.cases import Fitted
+from streams.training.evaluation.gate import GateRule, decide
+from streams.training.evaluation.metrics import PerCase
+from streams.training.evaluation.report import markdown, write_report
 from tests.support.evaluation_world import measurement
 
 RULE = GateRule(resamples=500)

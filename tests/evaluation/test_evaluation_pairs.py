@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.evaluation.pairs import HOUR_MS, cases_of, unexposed
+from streams.training.evaluation.pairs import HOUR_MS, cases_of, unexposed
 
 DAY_MS = 24 * HOUR_MS
 

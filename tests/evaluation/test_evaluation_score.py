@@ -5,16 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from streams.evaluation.cases import Case, Catalogue, Part, centred
-from streams.evaluation.popularity import Popularity, snapshots
-from streams.evaluation.score import rank as rank_cases
-from streams.profile.centred_matrix import CentredItemMatrix
-from streams.profile.popularity import DecayedCount
-from streams.profile.popularity_board import PopularityBoard
-from streams.profile.profile import Entry
-from streams.profile.ranking import rank
-from streams.profile.request import Request
-from streams.profile.rules import ProfileRules
+from streams.training.evaluation.cases import Case, Catalogue, Part, centred
+from streams.training.evaluation.popularity import Popularity, snapshots
+from streams.training.evaluation.score import rank as rank_cases
+from streams.ranking.centred_matrix import CentredItemMatrix
+from streams.ranking.popularity import DecayedCount
+from streams.ranking.popularity_board import PopularityBoard
+from streams.stages.profile.profile import Entry
+from streams.ranking.ranking import rank
+from streams.ranking.request import Request
+from streams.ranking.rules import ProfileRules
 from streams.topics import ITEMS_POPULARITY, ITEMS_VECTORS
 from tests.support.evaluation_world import DAY_MS, START_MS, unit
 from tests.support.profile_world import CODECS, popularity_record, vector_record

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from streams.feedback.clockwork import EVERYTHING, Clockwork, Schedule
-from streams.feedback.ledger import Progress, Shopper
+from streams.stages.feedback.clockwork import EVERYTHING, Clockwork, Schedule
+from streams.stages.feedback.ledger import Progress, Shopper
 
 
 def test_a_key_is_taken_once_at_its_earliest_position() -> None:

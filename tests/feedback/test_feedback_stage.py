@@ -10,9 +10,9 @@ from streams import topics
 from streams.clock import FixedClock
 from streams.engine.records import MemoryRecord
 from streams.errors import Reason
-from streams.feedback.ledger import load
-from streams.wire.outcomes import each
-from streams.wire.records import Feedback
+from streams.stages.feedback.ledger import load
+from streams.serde.outcomes import each
+from streams.serde.records import Feedback
 from tests.support.feedback_world import (
     ANNA,
     BEN,

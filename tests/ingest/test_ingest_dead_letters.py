@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 from nacl.public import PrivateKey
 
 from streams.clock import FixedClock
-from streams.dead_letters import DeadLetterBuilder, open_original
+from streams.dead_letters.letters import DeadLetterBuilder, open_original
 from streams.engine.records import MemoryRecord
 from streams.errors import ConfigurationError, Reason, RecordError
 from streams.privacy.seal import Sealer
 from streams.topics import DEAD_LETTER
-from streams.wire import local_codecs
+from streams.serde import local_codecs
 
 CODEC = local_codecs().for_topic(DEAD_LETTER)
 RECOVERY = PrivateKey.generate()

@@ -7,8 +7,8 @@ import doctest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.ingest import deduplicate as module
-from streams.ingest.deduplicate import RecentEvents
+from streams.stages.ingest import deduplicate as module
+from streams.stages.ingest.deduplicate import RecentEvents
 
 
 def test_doctest() -> None:

@@ -6,7 +6,7 @@ import pytest
 from nacl.public import PrivateKey
 
 from streams.errors import Reason, RecordError
-from streams.ingest.identities import Identities
+from streams.stages.ingest.identities import Identities
 from streams.privacy.keys import PseudonymKey
 from streams.privacy.pseudonym import Pseudonymizer
 from streams.privacy.seal import Sealer, open_sealed_id

@@ -7,8 +7,8 @@ import doctest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.ingest import memo as module
-from streams.ingest.memo import Memo
+from streams.stages.ingest import memo as module
+from streams.stages.ingest.memo import Memo
 
 
 def test_doctest() -> None:

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.errors import Reason, RecordError
-from streams.ingest import money as module
-from streams.ingest.money import CURRENCIES, FREE_BAND, MAX_PRICE, currency, price_band
+from streams.stages import money as module
+from streams.stages.money import CURRENCIES, FREE_BAND, MAX_PRICE, currency, price_band
 
 
 def test_doctest() -> None:

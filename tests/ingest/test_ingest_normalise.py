@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.errors import Reason, RecordError
-from streams.ingest import normalise
-from streams.ingest.normalise import EVENT_TYPES, MAX_ITEM, MAX_QUERY, MAX_USER
+from streams.stages import identifiers as normalise
+from streams.stages.identifiers import EVENT_TYPES, MAX_ITEM, MAX_QUERY, MAX_USER
 
 INVISIBLE = [
     "\x00",

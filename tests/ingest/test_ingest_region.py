@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.ingest import region as module
-from streams.ingest.countries import COUNTRIES
-from streams.ingest.region import country, is_country
+from streams.stages.ingest import region as module
+from streams.stages.ingest.countries import COUNTRIES
+from streams.stages.ingest.region import country, is_country
 
 
 def test_doctest() -> None:

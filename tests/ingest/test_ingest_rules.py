@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from streams.errors import ConfigurationError
-from streams.ingest.rules import IngestRules
+from streams.stages.ingest.rules import IngestRules
 from streams.settings import Settings
 
 

@@ -14,18 +14,18 @@ from hypothesis import strategies as st
 from nacl.public import PrivateKey
 
 from streams.clock import FixedClock
-from streams.dead_letters import DeadLetterBuilder, open_original
+from streams.dead_letters.letters import DeadLetterBuilder, open_original
 from streams.engine.records import BatchResult, MemoryRecord
 from streams.errors import Reason
-from streams.ingest.rules import IngestRules
-from streams.ingest.stage import IngestStage
+from streams.stages.ingest.rules import IngestRules
+from streams.stages.ingest.stage import IngestStage
 from streams.privacy.keys import PseudonymKey
 from streams.privacy.pseudonym import Pseudonymizer
 from streams.privacy.seal import Sealer, open_sealed_id
 from streams.settings import Settings
 from streams.topics import BEHAVIOUR_CLEAN, BEHAVIOUR_RAW, DEAD_LETTER
-from streams.wire import local_codecs
-from streams.wire.records import BehaviourEvent
+from streams.serde import local_codecs
+from streams.serde.records import BehaviourEvent
 
 NOW = 1_760_000_040_000
 CODECS = local_codecs()

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.ingest import throttle as module
-from streams.ingest.throttle import Throttle, is_automated_agent
+from streams.stages.ingest import throttle as module
+from streams.stages.ingest.throttle import Throttle, is_automated_agent
 
 MINUTE = 60_000
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.errors import Reason, RecordError
-from streams.ingest import times as module
-from streams.ingest.times import check_window, floor_to, to_milliseconds
+from streams.stages.ingest import times as module
+from streams.stages.ingest.times import check_window, floor_to, to_milliseconds
 
 MOMENT = 1_323_434_999_000  # 2011-12-09T12:49:59Z
 zones = st.timezones() | st.builds(dt.timezone, st.timedeltas(dt.timedelta(hours=-23), dt.timedelta(hours=23)))

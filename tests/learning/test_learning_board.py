@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.engine.records import MemoryRecord
-from streams.learning.board import TallyBoard
-from streams.learning.tally import SCORE_BINS, empty_tally, position
+from streams.stages.learning.board import TallyBoard
+from streams.stages.learning.tally import SCORE_BINS, empty_tally, position
 from streams.topics import TRAINING_TALLIES
-from streams.wire.records import TallyBucket, TrainingTally
+from streams.serde.records import TallyBucket, TrainingTally
 from tests.support.learning_world import CODECS
 
 CODEC = CODECS.for_topic(TRAINING_TALLIES)

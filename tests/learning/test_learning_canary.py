@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.learning.canary import CLUSTERS, Arm, CanaryRule, between, cluster_of, compare, in_canary
+from streams.training.rollout import CLUSTERS, Arm, CanaryRule, between, cluster_of, compare, in_canary
 
 RULE = CanaryRule(design_effect=1.0, min_each=200, max_candidate=4000)
 BATCH = 100

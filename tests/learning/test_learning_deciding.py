@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from streams.clock import FixedClock
 from streams.errors import TransientError
-from streams.learning.deciding import Since, ask, judge
-from streams.learning.rounds import Rounds, next_request_id
-from streams.learning.tally import add_feedback, empty_tally
+from streams.stages.learning.deciding import Since, ask, judge
+from streams.stages.learning.rounds import Rounds, next_request_id
+from streams.stages.learning.tally import add_feedback, empty_tally
 from streams.topics import TRAINING_CONTROL
-from streams.wire.records import TrainingTally
+from streams.serde.records import TrainingTally
 from tests.learning.test_learning_rounds import heard, told
 from tests.support.feedback_world import State
 from tests.support.learning_world import CODECS, HOUR_MS, RULES, START_MS, Broker, Worker, pairs

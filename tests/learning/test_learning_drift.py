@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.learning.drift import coarsen, histogram, population_stability
+from streams.stages.learning.drift import coarsen, histogram, population_stability
 
 histograms = st.lists(st.integers(0, 5000), min_size=10, max_size=10)
 

@@ -14,9 +14,9 @@ from aiokafka import AIOKafkaProducer
 
 from streams.broker.embedded import EmbeddedBroker
 from streams.engine.records import MemoryRecord
-from streams.learning.rounds import next_request_id
+from streams.stages.learning.rounds import next_request_id
 from streams.topics import DEAD_LETTER, TRAINING_CONTROL, TRAINING_PAIRS
-from streams.trainer.requests import answer
+from streams.training.requests import answer
 from tests.learning.test_learning_process import WAIT_S, publish, values, wait_for_tally
 from tests.support.apache_kafka import ApacheKafka
 from tests.support.deployment import Deployment, deployed

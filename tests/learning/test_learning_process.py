@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaProducer
 from streams.broker.embedded import EmbeddedBroker
 from streams.engine.records import MemoryRecord
 from streams.topics import TRAINING_CONTROL, TRAINING_TALLIES
-from streams.wire import local_codecs
+from streams.serde import local_codecs
 from tests.support.deployment import Deployment, deployed
 from tests.support.learning_world import pairs
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.engine.records import MemoryRecord
-from streams.learning.rounds import KEPT, Rounds, next_request_id
+from streams.stages.learning.rounds import KEPT, Rounds, next_request_id
 from streams.topics import TRAINING_CONTROL
 from tests.support.learning_world import CODECS, HOUR_MS, START_MS
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.learning.slices import OldSlice, cuts, split
+from streams.training.time_slices import OldSlice, cuts, split
 
 times = st.lists(st.integers(0, 500), min_size=1, max_size=120)
 shares = st.tuples(st.floats(0, 0.45), st.floats(0, 0.45))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from streams import topics
 from streams.clock import FixedClock
 from streams.engine.records import MemoryRecord
-from streams.learning.rounds import next_request_id
+from streams.stages.learning.rounds import next_request_id
 from tests.support.feedback_world import State
 from tests.support.learning_world import CODECS, HOUR_MS, RULES, START_MS, Broker, Worker, feedback, pairs, recommendation
 

@@ -8,8 +8,8 @@ from typing import Any, cast
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.learning.tally import BUCKETS_KEPT, SCORE_BINS, add_feedback, add_recommendations, empty_tally, newest_ms, position, windows
-from streams.wire.records import TrainingTally
+from streams.stages.learning.tally import BUCKETS_KEPT, SCORE_BINS, add_feedback, add_recommendations, empty_tally, newest_ms, position, windows
+from streams.serde.records import TrainingTally
 
 HOUR_MS = 3_600_000
 BUCKET_MS, WINDOW_MS = 6 * HOUR_MS, 24 * HOUR_MS

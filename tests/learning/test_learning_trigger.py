@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.errors import ConfigurationError
-from streams.learning.trigger import Shown, Situation, TriggerRule, decide, due
+from streams.stages.learning.trigger import Shown, Situation, TriggerRule, decide, due
 
 HOUR_MS = 3_600_000
 START_MS = int(datetime(2026, 3, 1, tzinfo=UTC).timestamp() * 1000)

@@ -17,15 +17,15 @@ from nacl.signing import SigningKey
 
 import schemas
 from streams.errors import ConfigurationError, ModelRefused, Refusal
-from streams.models.announcement import Announcement, announce, sign_announcement, verify_announcement, withdraw
-from streams.models.channels import Channels
-from streams.models.fetching import fetch_announced
-from streams.models.serving import Serving
-from streams.models.signing import sign
-from streams.models.store import ModelStore
+from streams.models.registry.announcement import Announcement, announce, sign_announcement, verify_announcement, withdraw
+from streams.models.registry.channels import Channels
+from streams.models.registry.fetching import fetch_announced
+from streams.ranking.serving_params import Serving
+from streams.models.registry.signing import sign
+from streams.models.registry.store import ModelStore
 from streams.topics import MODELS
-from streams.wire import local_codecs
-from streams.wire.registry import local_id
+from streams.serde import local_codecs
+from streams.serde.registry import local_id
 from tests.support.model_folders import SERVING, manifest_of, write_folder
 
 KEY = SigningKey(bytes(32))

@@ -16,17 +16,17 @@ from aiokafka import AIOKafkaProducer
 from nacl.signing import SigningKey
 
 from encoders import load_encoder
-from streams.admin.announcing import current_channels
+from streams.models.registry.models_topic import current_channels
 from streams.broker.embedded import EmbeddedBroker
 from streams.cli.main import run
-from streams.models.announcement import Announcement, announce, sign_announcement
-from streams.models.channels import Channels
-from streams.models.fetching import fetch_announced
-from streams.models.store import ModelStore
+from streams.models.registry.announcement import Announcement, announce, sign_announcement
+from streams.models.registry.channels import Channels
+from streams.models.registry.fetching import fetch_announced
+from streams.models.registry.store import ModelStore
 from streams.privacy.keys import load_model_signing_key, load_model_verify_key
 from streams.settings import load_kafka_settings, load_settings
 from streams.topics import MODELS
-from streams.wire import local_codecs
+from streams.serde import local_codecs
 from tests.support.model_folders import manifest_of, write_folder, write_tiny_bert
 
 Capture = pytest.CaptureFixture[str]

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from nacl.signing import SigningKey
 
 from streams.errors import ModelRefused, Refusal
-from streams.models.file_names import check_name, check_names, is_version
-from streams.models.manifest import Manifest, check_dimension, check_files, sign_manifest, verify_manifest
-from streams.models.serving import Serving
-from streams.models.signing import canonical, is_signed, sign
+from streams.models.registry.file_names import check_name, check_names, is_version
+from streams.models.registry.manifest import Manifest, check_dimension, check_files, sign_manifest, verify_manifest
+from streams.ranking.serving_params import Serving
+from streams.models.registry.signing import canonical, is_signed, sign
 
 KEY = SigningKey(bytes(32))
 FINITE = st.floats(allow_nan=False, allow_infinity=False)

@@ -8,10 +8,10 @@ from threading import Barrier
 
 from nacl.signing import SigningKey
 
-from streams.models.folder import verify_folder
-from streams.models.manifest import Manifest
-from streams.models.scratch import one_at_a_time
-from streams.models.store import ModelStore
+from streams.models.registry.folder import verify_folder
+from streams.models.registry.manifest import Manifest
+from streams.models.registry.scratch import one_at_a_time
+from streams.models.registry.store import ModelStore
 from tests.support.model_folders import manifest_of, write_folder
 
 

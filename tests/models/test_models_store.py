@@ -19,8 +19,8 @@ import pytest
 from nacl.signing import SigningKey
 
 from streams.errors import ConfigurationError, ModelRefused, Refusal, TransientError
-from streams.models.folder import verify_folder
-from streams.models.store import ModelStore
+from streams.models.registry.folder import verify_folder
+from streams.models.registry.store import ModelStore
 from tests.support.model_folders import manifest_of, write_folder
 from tests.support.small_disks import FailingWrites, FullBucket, FullDisk, LostBucket
 
@@ -213,7 +213,7 @@ def test_a_full_disk_at_any_write_leaves_nothing(place: Place, store: ModelStore
 
 def test_a_killed_publisher_leaves_nothing_that_matters(folder: Path, key: SigningKey, tmp_path: Path) -> None:
     script = (
-        "import sys; from pathlib import Path; from nacl.signing import SigningKey; from streams.models.store import ModelStore\n"
+        "import sys; from pathlib import Path; from nacl.signing import SigningKey; from streams.models.registry.store import ModelStore\n"
         "from tests.support.model_folders import manifest_of; from tests.support.small_disks import Killed\n"
         "fs = Killed(); fs.writes_left = int(sys.argv[3]); folder = Path(sys.argv[2])\n"
         "ModelStore(sys.argv[1], fs).publish(folder, manifest_of(folder), SigningKey(bytes(range(32))))"

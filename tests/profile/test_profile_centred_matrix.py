@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from encoders.hashing import HashingEncoder
-from streams.catalogue.vectors import vector_key
+from streams.serde.vectors import vector_key
 from streams.engine.records import MemoryRecord
-from streams.profile.centred_matrix import CentredItemMatrix
+from streams.ranking.centred_matrix import CentredItemMatrix
 from streams.topics import ITEMS_VECTORS
 from tests.support.profile_world import CODECS, DIMENSION, VERSION, vector_record
 

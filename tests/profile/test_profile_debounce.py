@@ -3,10 +3,10 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.profile.debounce import policy_of
-from streams.profile.events import CART, CLICK, DISMISS, IMPRESSION, PURCHASE, RETURN, SEARCH, VIEW
-from streams.profile.profile import NEVER
-from streams.profile.rules import ProfileRules
+from streams.stages.profile.debounce import policy_of
+from streams.ranking.events import CART, CLICK, DISMISS, IMPRESSION, PURCHASE, RETURN, SEARCH, VIEW
+from streams.stages.profile.profile import NEVER
+from streams.ranking.rules import ProfileRules
 
 RULES = ProfileRules(debounce_ms=60_000, rewind_ms=3_600_000)
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.profile.embedding import Embedding, embed, scratch_for
-from streams.profile.events import SEARCH, VIEW
-from streams.profile.profile import Entry
-from streams.profile.request import Request
+from streams.ranking.embedding import Embedding, embed, scratch_for
+from streams.ranking.events import SEARCH, VIEW
+from streams.stages.profile.profile import Entry
+from streams.ranking.request import Request
 from tests.support.profile_world import DIMENSION, TITLES, World
 
 HALF_LIFE_MS = 1000.0

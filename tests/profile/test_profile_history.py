@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.profile.events import CODES, DISMISS, HISTORY_WEIGHTS, PURCHASE, RETURN, VIEW
-from streams.profile.history import apply_event, decay, dismissed, merge
-from streams.profile.profile import Entry, Profile, dump_profile, load_profile
-from streams.profile.rules import ProfileRules
+from streams.ranking.events import CODES, DISMISS, HISTORY_WEIGHTS, PURCHASE, RETURN, VIEW
+from streams.stages.profile.history import apply_event, decay, dismissed, merge
+from streams.stages.profile.profile import Entry, Profile, dump_profile, load_profile
+from streams.ranking.rules import ProfileRules
 from tests.support.profile_world import START_MS, event
 
 RULES = ProfileRules(half_life_ms=1000.0)

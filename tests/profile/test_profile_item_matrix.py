@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from encoders.hashing import HashingEncoder
-from streams.catalogue.vectors import vector_key
+from streams.serde.vectors import vector_key
 from streams.engine.records import MemoryRecord
 from streams.errors import ConfigurationError
-from streams.profile.item_matrix import ItemMatrix
+from streams.ranking.item_matrix import ItemMatrix
 from streams.topics import ITEMS_VECTORS
 from tests.support.profile_world import CODECS, DIMENSION, VERSION, vector_record
 

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.engine.records import MemoryRecord, OutputRecord
-from streams.profile.popularity import DecayedCount
-from streams.profile.popularity_board import PopularityBoard
-from streams.profile.popularity_counter import PopularityCounter
-from streams.profile.score import prior
+from streams.ranking.popularity import DecayedCount
+from streams.ranking.popularity_board import PopularityBoard
+from streams.stages.profile.popularity_counter import PopularityCounter
+from streams.ranking.score import prior
 from streams.topics import ITEMS_POPULARITY
 from tests.support.profile_world import CODECS, START_MS, popularity_record
 

@@ -5,7 +5,7 @@ import pytest
 
 from encoders.hashing import HashingEncoder
 from streams.errors import ConfigurationError
-from streams.profile.query_vectors import QueryVectors
+from streams.models.hotswap.query_vectors import QueryVectors
 
 
 class Encoder:

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.profile.item_matrix import ItemMatrix
-from streams.profile.popularity_board import PopularityBoard
-from streams.profile.profile import Entry
-from streams.profile.ranking import rank
-from streams.profile.request import Ranked, Request
-from streams.profile.rules import ProfileRules
-from streams.profile.select import Pairs, best, cosines, margin, propose
+from streams.ranking.item_matrix import ItemMatrix
+from streams.ranking.popularity_board import PopularityBoard
+from streams.stages.profile.profile import Entry
+from streams.ranking.ranking import rank
+from streams.ranking.request import Ranked, Request
+from streams.ranking.rules import ProfileRules
+from streams.ranking.select import Pairs, best, cosines, margin, propose
 from streams.topics import ITEMS_POPULARITY, ITEMS_VECTORS
 from tests.support.profile_world import CODECS, START_MS, VERSION, vector_record
 from tests.support.profile_world import popularity_record as counted
@@ -106,7 +106,7 @@ def test_chunks_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     matrix, board = wide_shop()
     requests = [wide_request(seed) for seed in range(7)]
     whole = rank(requests, matrix, board, {}, ProfileRules())
-    monkeypatch.setattr("streams.profile.ranking._CHUNK", 2 * len(matrix.ids))
+    monkeypatch.setattr("streams.ranking.ranking._CHUNK", 2 * len(matrix.ids))
     chunked = rank(requests, matrix, board, {}, ProfileRules())
     assert all(same(a, b) for a, b in zip(whole, chunked, strict=True))
 

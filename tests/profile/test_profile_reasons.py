@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.profile.embedding import embed, scratch_for
-from streams.profile.events import PURCHASE, SEARCH
-from streams.profile.profile import Entry, Source
-from streams.profile.reasons import Reasons, explain
-from streams.profile.request import Request
+from streams.ranking.embedding import embed, scratch_for
+from streams.ranking.events import PURCHASE, SEARCH
+from streams.stages.profile.profile import Entry, Source
+from streams.ranking.reasons import Reasons, explain
+from streams.ranking.request import Request
 from tests.support.profile_world import DIMENSION, TITLES, World
 
 WORLD = World()

@@ -6,11 +6,11 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.profile.profile import Made, Profile, Source, dump_profile, load_profile, unpack_made
-from streams.profile.recommendation import make, recommendation_id, remember, to_record
-from streams.profile.recommendation_bytes import RecommendationWriter
-from streams.profile.request import Ranked
-from streams.profile.rules import ProfileRules
+from streams.stages.profile.profile import Made, Profile, Source, dump_profile, load_profile, unpack_made
+from streams.stages.profile.recommendation import make, recommendation_id, remember, to_record
+from streams.stages.profile.recommendation_bytes import RecommendationWriter
+from streams.ranking.request import Ranked
+from streams.ranking.rules import ProfileRules
 from streams.topics import RECOMMENDATIONS
 from tests.support.profile_world import CODECS, START_MS, event
 

@@ -8,16 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from encoders.nearest.item_scan import ItemScan
-from streams.catalogue.vectors import vector_key
+from streams.serde.vectors import vector_key
 from streams.engine.ports import CandidateScan, FloatArray
 from streams.engine.records import MemoryRecord
-from streams.profile.centred_matrix import CentredItemMatrix
-from streams.profile.popularity_board import PopularityBoard
-from streams.profile.profile import Entry
-from streams.profile.ranking import Ranking, rank
-from streams.profile.request import Request
-from streams.profile.rules import ProfileRules
-from streams.serving.parts import item_scan
+from streams.ranking.centred_matrix import CentredItemMatrix
+from streams.ranking.popularity_board import PopularityBoard
+from streams.stages.profile.profile import Entry
+from streams.ranking.ranking import Ranking, rank
+from streams.ranking.request import Request
+from streams.ranking.rules import ProfileRules
+from streams.models.hotswap.parts import item_scan
 from streams.topics import ITEMS_POPULARITY, ITEMS_VECTORS
 from tests.support.profile_world import CODECS, START_MS, VERSION, popularity_record, vector_record
 

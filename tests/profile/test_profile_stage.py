@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from encoders.hashing import HashingEncoder
 from streams.engine.records import MemoryRecord
 from streams.errors import ConfigurationError
-from streams.profile.profile import load_profile
-from streams.profile.rules import ProfileRules
-from streams.profile.serving_model import OneModel
+from streams.stages.profile.profile import load_profile
+from streams.ranking.rules import ProfileRules
+from streams.models.hotswap.serving_model import OneModel
 from streams.topics import DEAD_LETTER, RECOMMENDATIONS
 from tests.support.profile_world import (
     CODECS,

@@ -5,12 +5,12 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.profile.popularity_board import PopularityBoard
-from streams.profile.popularity_counter import PopularityCounter
-from streams.profile.profile import Profile
-from streams.profile.request import Request
-from streams.profile.rules import ProfileRules
-from streams.profile.walk import Walk, walk
+from streams.ranking.popularity_board import PopularityBoard
+from streams.stages.profile.popularity_counter import PopularityCounter
+from streams.stages.profile.profile import Profile
+from streams.ranking.request import Request
+from streams.ranking.rules import ProfileRules
+from streams.stages.profile.walk import Walk, walk
 from streams.topics import ITEMS_POPULARITY
 from tests.support.profile_world import CODECS, event
 

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from encoders.serving.cache import VectorCache
+from encoders.batching.cache import VectorCache
 
 KEYS = st.tuples(st.sampled_from(["v1", "v2"]), st.text(max_size=3))
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from encoders.engines.engine import Vectors
-from encoders.serving.isolation import encode_each
+from encoders.batching.isolation import encode_each
 
 
 @given(st.lists(st.tuples(st.integers(0, 99), st.booleans()), min_size=1, max_size=60))

@@ -10,8 +10,8 @@ import pytest
 
 from encoders.engines.engine import Vectors
 from encoders.hashing import HashingEncoder
-from encoders.serving.cache import VectorCache
-from encoders.serving.micro_batcher import MicroBatcher
+from encoders.batching.cache import VectorCache
+from encoders.batching.micro_batcher import MicroBatcher
 
 
 class Recording(HashingEncoder):

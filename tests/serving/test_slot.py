@@ -12,9 +12,9 @@ from prometheus_client import CollectorRegistry
 
 from encoders.engines.engine import BatchCounts, Vectors
 from encoders.hashing import HashingEncoder
-from encoders.serving.cache import VectorCache
-from encoders.serving.metrics import EncoderMetrics
-from encoders.serving.slot import EncoderSlot
+from encoders.batching.cache import VectorCache
+from encoders.batching.metrics import EncoderMetrics
+from encoders.batching.slot import EncoderSlot
 
 
 class Version(HashingEncoder):

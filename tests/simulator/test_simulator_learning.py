@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from streams.learning.canary import in_canary
+from streams.training.rollout import in_canary
 from streams.privacy.keys import generate_keys, load_pseudonym_key
 from streams.privacy.pseudonym import Pseudonymizer
 from streams.settings import KafkaSettings, Settings

@@ -22,7 +22,7 @@ from aiokafka.errors import GroupCoordinatorNotAvailableError
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
 from streams import topics
-from streams.admin.kafka_client import need_topic, partition_counts
+from streams.kafka.clients import need_topic, partition_counts
 from streams.app import STAGES
 from streams.settings import KafkaSettings
 

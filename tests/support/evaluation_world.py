@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from streams.evaluation.cases import Case, Catalogue, Part
-from streams.evaluation.measure import Measurement
-from streams.evaluation.metrics import CalibrationBin, PerCase
-from streams.evaluation.popularity import Popularity
+from streams.training.evaluation.cases import Case, Catalogue, Part
+from streams.training.evaluation.measure import Measurement
+from streams.training.evaluation.metrics import CalibrationBin, PerCase
+from streams.training.evaluation.popularity import Popularity
 
 DAY_MS = 86_400_000
 START_MS = 1_700_000_000_000

@@ -11,12 +11,12 @@ from nacl.public import PrivateKey
 
 from streams import topics
 from streams.clock import FixedClock
-from streams.dead_letters import DeadLetterBuilder
+from streams.dead_letters.letters import DeadLetterBuilder
 from streams.engine.records import BatchResult, MemoryRecord
-from streams.feedback.rules import FeedbackRules
-from streams.feedback.stage import FeedbackStage
+from streams.stages.feedback.rules import FeedbackRules
+from streams.stages.feedback.stage import FeedbackStage
 from streams.privacy.seal import Sealer
-from streams.wire.codec import local_codecs
+from streams.serde.codec import local_codecs
 
 CODECS = local_codecs()
 MINUTE = 60_000

@@ -12,9 +12,9 @@ import signal
 import sys
 from pathlib import Path
 
-from encoders.training.config import FinetuneConfig
-from encoders.training.loop import finetune
-from encoders.training.progress import Encode, Progress
+from encoders.finetune.config import FinetuneConfig
+from encoders.finetune.loop import finetune
+from encoders.finetune.progress import Encode, Progress
 from tests.support.tiny_bert import tiny_shop
 
 

@@ -11,15 +11,15 @@ from nacl.public import PrivateKey
 
 from streams import topics
 from streams.clock import FixedClock
-from streams.dead_letters import DeadLetterBuilder
+from streams.dead_letters.letters import DeadLetterBuilder
 from streams.engine.records import BatchResult, MemoryRecord
-from streams.learning.board import TallyBoard
-from streams.learning.rounds import Rounds
-from streams.learning.rules import LearningRules
-from streams.learning.stage import LearningStage
-from streams.learning.trigger import TriggerRule
+from streams.stages.learning.board import TallyBoard
+from streams.stages.learning.rounds import Rounds
+from streams.stages.learning.rules import LearningRules
+from streams.stages.learning.stage import LearningStage
+from streams.stages.learning.trigger import TriggerRule
 from streams.privacy.seal import Sealer
-from streams.wire.codec import local_codecs
+from streams.serde.codec import local_codecs
 from tests.support.feedback_world import State, identity
 
 CODECS = local_codecs()

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from streams.models.folder import hash_files, model_files
-from streams.models.manifest import Manifest
-from streams.models.serving import Serving
+from streams.models.registry.folder import hash_files, model_files
+from streams.models.registry.manifest import Manifest
+from streams.ranking.serving_params import Serving
 
 SERVING = Serving(half_life_days=90.0, popularity_weight=0.25, threshold=0.3)
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "red", "blue", "dress", "shoe", "tea", "pot"]

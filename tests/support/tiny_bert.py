@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from transformers import BertConfig, BertModel, BertTokenizerFast
 
-from encoders.training.examples import Example, TrainingSet
+from encoders.finetune.examples import Example, TrainingSet
 
 KINDS = 6
 WORDS = [f"word{number}" for number in range(60)]

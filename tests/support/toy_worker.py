@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from prometheus_client import CollectorRegistry
 
 from streams import topics
-from streams.admin.kafka_client import quiet_client_loggers
-from streams.bootstrap import stage_process
+from streams.kafka.clients import quiet_client_loggers
+from streams.wiring import stage_process
 from streams.engine.metrics import StageMetrics
 from streams.engine.process import StageParts, leave
 from streams.engine.records import BatchResult, OutputRecord, SourceRecord, StateView

@@ -15,15 +15,15 @@ from hypothesis import strategies as st
 from nacl.public import PrivateKey
 
 from encoders.hashing import HashingEncoder
-from streams.catalogue.backfill import PART
-from streams.catalogue.encoding import Live
-from streams.catalogue.stage import CatalogueRules, CatalogueStage
-from streams.catalogue.text import text_hash
+from streams.stages.catalogue.backfill import PART
+from streams.models.hotswap.active_encoders import Live
+from streams.stages.catalogue.stage import CatalogueRules, CatalogueStage
+from streams.stages.catalogue.text import text_hash
 from streams.clock import FixedClock
-from streams.dead_letters import DeadLetterBuilder
+from streams.dead_letters.letters import DeadLetterBuilder
 from streams.engine.records import BatchResult, MemoryRecord
 from streams.privacy.seal import Sealer
-from streams.serving.completeness import FIELDS, Completeness
+from streams.models.hotswap.completeness import FIELDS, Completeness
 from streams.topics import CATALOGUE_ITEMS, DEAD_LETTER, ITEMS_VECTORS
 from tests.support.profile_world import CODECS, START_MS, MemoryState
 

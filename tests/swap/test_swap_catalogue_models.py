@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
-from encoders.serving.slot import EncoderSlot
+from encoders.batching.slot import EncoderSlot
 from streams.clock import FixedClock
-from streams.models.channels import Channels
-from streams.serving.announced import AnnouncedModels, NothingAnnounced
-from streams.serving.catalogue_models import CatalogueModels
-from streams.serving.loading import ModelLoader
-from streams.serving.metrics import ModelMetrics
+from streams.models.registry.channels import Channels
+from streams.models.hotswap.announced import AnnouncedModels, NothingAnnounced
+from streams.models.hotswap.catalogue_models import CatalogueModels
+from streams.models.hotswap.loading import ModelLoader
+from streams.models.hotswap.metrics import ModelMetrics
 from streams.topics import MODELS
 from tests.support.profile_world import CODECS
 from tests.support.swap_world import KEY, A, B, C, SwapWorld

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.catalogue.vectors import vector_key
+from streams.serde.vectors import vector_key
 from streams.engine.records import MemoryRecord
-from streams.serving.completeness import FIELDS, IN_FLIGHT_S, Completeness
+from streams.models.hotswap.completeness import FIELDS, IN_FLIGHT_S, Completeness
 from streams.topics import ITEMS_VECTORS
 from tests.support.profile_world import CODECS
 

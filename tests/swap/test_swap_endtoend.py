@@ -18,7 +18,7 @@ import pytest
 
 from streams.broker.embedded import EmbeddedBroker
 from streams.topics import BEHAVIOUR_CLEAN, BEHAVIOUR_RAW, ITEMS_VECTORS, RECOMMENDATIONS
-from streams.wire import local_codecs
+from streams.serde import local_codecs
 from tests.support.deployment import Deployment, deployed
 from tests.support.model_folders import WORDS, write_tiny_bert
 

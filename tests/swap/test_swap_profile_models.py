@@ -12,10 +12,10 @@ import pytest
 from nacl.signing import SigningKey
 
 from streams.engine.records import MemoryRecord
-from streams.learning.canary import in_canary
-from streams.models.serving import Serving
-from streams.profile.recommendation import answer_id
-from streams.profile.rules import DAY_MS
+from streams.training.rollout import in_canary
+from streams.ranking.serving_params import Serving
+from streams.stages.profile.recommendation import answer_id
+from streams.ranking.rules import DAY_MS
 from tests.support.profile_world import TITLES, event, event_records
 from tests.support.swap_world import DIMENSION, A, B, C, SwapWorld, cosine
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.learning.canary import CanaryRule
-from streams.trainer.canary import Tally
-from streams.trainer.requests import answer, pending, request
+from streams.training.rollout import CanaryRule
+from streams.training.reward_tally import Tally
+from streams.training.requests import answer, pending, request
 
 RULE = CanaryRule(min_each=50)
 

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.evaluation.pairs import cases_of
-from streams.profile.rules import ProfileRules
-from streams.trainer.dataset import training_set
-from streams.trainer.propensity import Seen, propensities
-from streams.trainer.slices import SplitRule, lighten, old_slice, split_by_time, without_exposure
-from streams.trainer.world import build_world
+from streams.training.evaluation.pairs import cases_of
+from streams.ranking.rules import ProfileRules
+from streams.training.dataset import training_set
+from streams.training.propensity import Seen, propensities
+from streams.training.cases import SplitRule, lighten, old_slice, split_by_time, without_exposure
+from streams.training.evaluation_data import build_world
 from tests.support.trainer_world import DAY_MS, START_MS, pair, shop_items, shop_pairs
 
 RULE = SplitRule(ProfileRules())

@@ -16,12 +16,12 @@ from prometheus_client import CollectorRegistry
 
 from streams.settings import KafkaSettings, Settings
 from streams.topics import FEEDBACK, TRAINING_CONTROL, TRAINING_PAIRS
-from streams.trainer.intake import Intake
-from streams.trainer.metrics import TrainerMetrics
-from streams.trainer.store import Bounds, PairStore
-from streams.wire import local_codecs
-from streams.wire.outcomes import feedback_id, together
-from streams.wire.records import Feedback
+from streams.training.consumer import Intake
+from streams.training.metrics import TrainerMetrics
+from streams.training.store import Bounds, PairStore
+from streams.serde import local_codecs
+from streams.serde.outcomes import feedback_id, together
+from streams.serde.records import Feedback
 from tests.support.apache_kafka import ApacheKafka
 from tests.support.trainer_world import pair
 from tests.trainer.test_trainer_canary import feedback
@@ -178,7 +178,7 @@ async def test_a_broker_s_error_ends_nothing_and_loses_nothing(world: World, mon
     """As where an ACL is changed: what was fetched with the error is read again."""
     from aiokafka.errors import TopicAuthorizationFailedError
 
-    monkeypatch.setattr("streams.trainer.intake._PAUSE_S", 0.1)
+    monkeypatch.setattr("streams.training.consumer._PAUSE_S", 0.1)
     await world.send(TRAINING_PAIRS, [pair(n, "u", "i1") for n in range(20)])
     async with world.intake() as intake:
         fetch, errors = intake._consumer.getmany, [True] * 3
@@ -196,7 +196,7 @@ async def test_a_broker_s_error_ends_nothing_and_loses_nothing(world: World, mon
 
 
 def test_half_a_million_ids_are_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streams.trainer.store._COUNTED", 5)
+    monkeypatch.setattr("streams.training.store._COUNTED", 5)
     store = PairStore(tmp_path, Bounds())
     for number in range(8):
         store.advance({(FEEDBACK, 0): number + 1}, {}, [f"f{number}"])

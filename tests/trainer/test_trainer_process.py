@@ -20,13 +20,13 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from streams.broker.embedded import EmbeddedBroker
 from streams.cli.main import run
-from streams.models.store import ModelStore
+from streams.models.registry.store import ModelStore
 from streams.privacy.keys import load_model_verify_key
 from streams.settings import load_kafka_settings, load_settings
 from streams.topics import CATALOGUE_ITEMS, FEEDBACK, MODELS, TRAINING_CONTROL, TRAINING_PAIRS
-from streams.trainer.kafka import read_items
-from streams.trainer.store import Bounds, PairStore
-from streams.wire import local_codecs
+from streams.training.catalogue_reader import read_items
+from streams.training.store import Bounds, PairStore
+from streams.serde import local_codecs
 from tests.support.deployment import free_port
 from tests.support.trainer_world import model, shop_items, shop_pairs
 from tests.trainer.test_trainer_canary import feedback

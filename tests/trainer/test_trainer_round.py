@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from encoders.training.checkpoint import Checkpoints
+from encoders.finetune.checkpoint import Checkpoints
 from streams.errors import ConfigurationError
-from streams.evaluation.cases import Fitted
-from streams.trainer.round import Judged, Material, run_round
-from streams.trainer.slices import old_slice
+from streams.training.evaluation.cases import Fitted
+from streams.training.round import Judged, Material, run_round
+from streams.training.cases import old_slice
 from tests.support.trainer_world import model, quick_rules, shop_items, shop_pairs
 
 SERVING = Fitted(120.0, 0.0, 0.3)
@@ -88,7 +88,7 @@ ROUND = """
 import sys
 from pathlib import Path
 from tests.trainer.test_trainer_round import material
-from streams.trainer.round import run_round
+from streams.training.round import run_round
 from tests.support.trainer_world import quick_rules
 run_round(Path(sys.argv[1]), Path(sys.argv[2]), material(), quick_rules(steps=100, checkpoint_steps=5))
 """

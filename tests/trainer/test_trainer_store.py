@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from streams.errors import TransientError
 from streams.topics import TRAINING_PAIRS
-from streams.trainer.store import Bounds, PairStore
+from streams.training.store import Bounds, PairStore
 from tests.support.trainer_world import DAY_MS, START_MS, pair
 
 BOUNDS = Bounds(most=1000, age_ms=400 * DAY_MS)
@@ -54,7 +54,7 @@ def test_each_pair_once_within_bounds_whatever_is_reopened(batches: list[list[in
 KILLED = """
 import os, sys
 from pathlib import Path
-from streams.trainer.store import Bounds, PairStore
+from streams.training.store import Bounds, PairStore
 from tests.support.trainer_world import pair
 store = PairStore(Path(sys.argv[1]), Bounds())
 for start in range(0, 100_000, 50):

@@ -10,18 +10,18 @@ import pytest
 
 from streams.clock import SystemClock
 from streams.errors import ConfigurationError
-from streams.evaluation.cases import Fitted
-from streams.models.store import ModelStore
+from streams.training.evaluation.cases import Fitted
+from streams.models.registry.store import ModelStore
 from streams.privacy.keys import load_model_signing_key
 from streams.settings import load_kafka_settings, load_settings
 from streams.topics import MODELS
-from streams.trainer.announcer import Announcer
-from streams.trainer.publishing import publish_base
-from streams.trainer.requests import request
-from streams.trainer.round import Judged
-from streams.trainer.service import TrainerService, conclude
-from streams.trainer.store import Bounds, PairStore
-from streams.trainer.workshop import Workshop
+from streams.training.announcer import Announcer
+from streams.training.publish import publish_base
+from streams.training.requests import request
+from streams.training.round import Judged
+from streams.training.service import TrainerService, conclude
+from streams.training.store import Bounds, PairStore
+from streams.training.round_folder import Workshop
 from tests.support.trainer_world import pair
 from tests.trainer.test_trainer_process import Shop, broker, shop  # noqa: F401 - fixtures
 

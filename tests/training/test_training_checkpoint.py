@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from encoders.training import checkpoint
-from encoders.training.checkpoint import Checkpoints
+from encoders.finetune import checkpoint
+from encoders.finetune.checkpoint import Checkpoints
 
 
 @pytest.fixture

@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from encoders import load_encoder
-from encoders.training.adapters import attach, merged, save
-from encoders.training.config import FinetuneConfig, TrainingDiverged
-from encoders.training.examples import TrainingSet
-from encoders.training.loop import finetune
-from encoders.training.progress import Encode, Progress, TensorBoard, Validate
-from encoders.training.text_model import TextModel
+from encoders.finetune.adapters import attach, merged, save
+from encoders.finetune.config import FinetuneConfig, TrainingDiverged
+from encoders.finetune.examples import TrainingSet
+from encoders.finetune.loop import finetune
+from encoders.finetune.progress import Encode, Progress, TensorBoard, Validate
+from encoders.finetune.text_model import TextModel
 from streams.errors import ConfigurationError
 from tests.support.tiny_bert import KINDS, tiny_bert, tiny_shop
 

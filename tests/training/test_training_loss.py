@@ -10,10 +10,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from encoders.training.batches import assemble, heaviest
-from encoders.training.examples import Example
-from encoders.training.loss import centred, contrastive, drift, example_weights
-from encoders.training.negatives import mine
+from encoders.finetune.batches import assemble, heaviest
+from encoders.finetune.examples import Example
+from encoders.finetune.loss import centred, contrastive, drift, example_weights
+from encoders.finetune.negatives import mine
 
 seeds = st.integers(0, 2**32 - 1)
 

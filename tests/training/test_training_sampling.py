@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from encoders.training.examples import TrainingSet
-from encoders.training.sampling import Sampler
-from encoders.training.schedule import Budget, learning_rate
+from encoders.finetune.examples import TrainingSet
+from encoders.finetune.sampling import Sampler
+from encoders.finetune.schedule import Budget, learning_rate
 
 
 @given(st.integers(1, 40), st.integers(1, 50), st.integers(0, 99))

@@ -26,8 +26,8 @@ from streams.topics import (
     PRIVACY_AUDIT,
     RECOMMENDATIONS,
 )
-from streams.wire import Codec, local_codecs
-from streams.wire.registry import LocalRegistry, local_id
+from streams.serde import Codec, local_codecs
+from streams.serde.registry import LocalRegistry, local_id
 
 RAW = {
     "user_id": "u-1",

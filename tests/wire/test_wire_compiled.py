@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 import schemas
 from streams import topics
 from streams.errors import Reason, RecordError
-from streams.wire.codec import local_codecs
-from streams.wire.compiled import MalformedError, NotFiniteError, compile_reader, compile_writer
-from streams.wire.writer_schema import without_logical_types
+from streams.serde.codec import local_codecs
+from streams.serde.compiled import MalformedError, NotFiniteError, compile_reader, compile_writer
+from streams.serde.writer_schema import without_logical_types
 
 WRONG = (ValueError, TypeError, KeyError, AttributeError, IndexError, struct.error)
 SCHEMAS = {spec.name: without_logical_types(json.loads(schemas.current(spec.name))) for spec in topics.TOPICS}

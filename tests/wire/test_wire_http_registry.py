@@ -17,9 +17,9 @@ import pytest
 import schemas
 from streams.errors import ConfigurationError, Reason, RecordError, TransientError
 from streams.topics import BEHAVIOUR_RAW, CATALOGUE_ITEMS
-from streams.wire import Codec, open_codecs
-from streams.wire.codec import open_codec
-from streams.wire.http_registry import AWAY_S, KEPT, TIMEOUT_S, UNKNOWN_FOR_S, HttpRegistry
+from streams.serde import Codec, open_codecs
+from streams.serde.codec import open_codec
+from streams.serde.http_registry import AWAY_S, KEPT, TIMEOUT_S, UNKNOWN_FOR_S, HttpRegistry
 
 
 class Server(ThreadingHTTPServer):

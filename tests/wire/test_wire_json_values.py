@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from streams.errors import Reason, RecordError
 from streams.topics import BEHAVIOUR_CLEAN, BEHAVIOUR_RAW, CATALOGUE_ITEMS, CONSENT_UPDATES, PRIVACY_ERASURE
-from streams.wire import local_codecs
-from streams.wire.codec import PRODUCER_TOPICS
-from streams.wire.json_values import accepts
+from streams.serde import local_codecs
+from streams.serde.codec import PRODUCER_TOPICS
+from streams.serde.json_values import accepts
 
 JSON = (("content-type", b"application/json"),)
 CODECS = local_codecs()

@@ -10,7 +10,7 @@ import pytest
 
 import schemas
 from streams.topics import BY_NAME
-from streams.wire import records
+from streams.serde import records
 
 _PLAIN = {"null": NoneType, "boolean": bool, "int": int, "long": int, "double": float, "string": str, "bytes": bytes}
 _DIFFERENT_NAMES = {"Reason": "ReasonPart"}

@@ -160,7 +160,7 @@ def _build(spec: StageSpec, settings: Settings, kafka: KafkaSettings, partitions
 def _credentials(kafka: KafkaSettings) -> Any:
     if kafka.security_protocol == "PLAINTEXT":
         return None
-    from streams.admin.kafka_client import sasl_password, ssl_context
+    from streams.kafka.clients import sasl_password, ssl_context
 
     context = ssl_context(kafka) if "SSL" in kafka.security_protocol else None
     if kafka.security_protocol == "SSL":

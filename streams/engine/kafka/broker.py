@@ -8,7 +8,7 @@ from typing import Any
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 from aiokafka.errors import KafkaError, for_code
 
-from streams.admin.kafka_client import partition_counts
+from streams.kafka.clients import partition_counts
 from streams.engine.kafka.client import BrokerClient
 from streams.engine.kafka.fetching import SourceFetcher
 from streams.engine.kafka.produce import KafkaProduceLink

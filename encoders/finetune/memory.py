@@ -1,0 +1,60 @@
+"""The vectors of all texts at the last refresh: the catalogue's mean, stale history, hard negatives, and what the previous model said."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from encoders.finetune.config import FinetuneConfig
+from encoders.finetune.distributed import Group
+from encoders.finetune.examples import TrainingSet
+from encoders.finetune.text_model import TextModel
+
+Floats = npt.NDArray[np.float32]
+
+
+class Memory:
+    """Filled by ``refresh``; empty, and costing nothing, where no setting asks for it."""
+
+    def __init__(self, data: TrainingSet, config: FinetuneConfig, text_model: TextModel, group: Group) -> None:
+        self._data, self._config, self._text_model, self._group = data, config, text_model, group
+        dimension = text_model.dimension
+        self.wanted = bool(config.centre or config.drift_weight or config.hard_negatives or config.stale_items)
+        self.mean: Floats = np.zeros(dimension, np.float32)
+        self.centred: Floats = np.zeros((0, dimension), np.float32)
+        """float32 [texts, dimension], without gradient."""
+        self.items: Floats = np.zeros((0, dimension), np.float32)
+        """The catalogue's rows of it, together, so that one product scans them."""
+        self.before: Floats = np.zeros((0, dimension), np.float32)
+        """float32 [texts, dimension]: the previous model's vectors, as they are."""
+        self.vectors: Floats = self.before
+        self.seconds = 0.0
+        """That the last refresh took here."""
+
+    def start(self) -> None:
+        """The first refresh, by the model as it was."""
+        if self.wanted:
+            self.refresh()
+            self.before = self.vectors
+
+    def refresh(self) -> None:
+        """Encode every text; each process its share."""
+        begun = time.monotonic()
+        shares = self._group.shares(np.fromiter((len(text) + 8 for text in self._data.texts), np.int64, len(self._data.texts)))
+        mine = self._text_model.encode([self._data.texts[row] for row in shares[self._group.rank]])
+        self.put(self._group.gather(torch.from_numpy(mine).to(self._group.device), shares).cpu().numpy())
+        self.seconds = time.monotonic() - begun
+
+    def put(self, vectors: Floats) -> None:
+        """float32 [texts, dimension], unit length: of a refresh, or from a checkpoint."""
+        self.vectors = vectors
+        items = self._data.items
+        if self._config.centre:
+            total = vectors[items].sum(0, dtype=np.float64)
+            self.mean = (total / (len(items) + self._config.shrink_items)).astype(np.float32)
+        moved = vectors - self.mean
+        self.centred = moved / np.maximum(np.linalg.norm(moved, axis=1, keepdims=True), 1e-6)
+        self.items = self.centred[items]

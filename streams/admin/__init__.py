@@ -1,1 +1,0 @@
-"""What operators do to a cluster: clients, topics."""

@@ -1,0 +1,1 @@
+"""Records that were refused: why, where they were, and the way back for their originals."""

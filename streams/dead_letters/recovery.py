@@ -1,0 +1,113 @@
+"""Dead letters, read back and mended so that they can be replayed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, NamedTuple
+
+from aiokafka import AIOKafkaConsumer
+from nacl.public import PrivateKey
+
+from streams.dead_letters.letters import Original, open_original
+from streams.errors import BrokerUnavailable, ConfigurationError, Reason, RecordError
+from streams.topics import BEHAVIOUR_RAW, BY_NAME, CATALOGUE_ITEMS, DEAD_LETTER
+from streams.serde.codec import Codec, Codecs, json_object
+from streams.serde.json_values import accepts
+
+_IDLE_MS = 500
+_SILENCE_S = 30.0
+
+
+class Mended(NamedTuple):
+    """What to publish; ``partition`` None leaves it to the key."""
+
+    topic: str
+    partition: int | None
+    key: bytes | None
+    value: bytes
+    fields: dict[str, Any]
+
+
+async def letters_so_far(consumer: AIOKafkaConsumer, codecs: Codecs) -> AsyncIterator[dict[str, Any] | RecordError]:
+    """Every dead letter up to the end as of now, of all partitions that the consumer is assigned; a RecordError stands for a
+    record that is none. Raises BrokerUnavailable where the broker falls silent."""
+    codec = codecs.for_topic(DEAD_LETTER)
+    partitions = list(consumer.assignment())
+    await consumer.seek_to_beginning(*partitions)
+    ends = await consumer.end_offsets(partitions)
+    silent_since = asyncio.get_running_loop().time()
+    while any([await consumer.position(tp) < ends[tp] for tp in partitions]):
+        fetched = await consumer.getmany(timeout_ms=_IDLE_MS)
+        now = asyncio.get_running_loop().time()
+        if fetched:
+            silent_since = now
+        elif now - silent_since > _SILENCE_S:
+            raise BrokerUnavailable(f"the broker has sent nothing of {DEAD_LETTER} for {_SILENCE_S:.0f} s; try again")
+        for tp, records in fetched.items():
+            for record in records:
+                if record.offset >= ends[tp]:
+                    break
+                try:
+                    yield codec.decode(record.value)
+                except RecordError as error:
+                    yield error
+
+
+def opened(key: PrivateKey, letter: Mapping[str, Any]) -> Original:
+    """The original in a letter. Raises RecordError where it has none, or it was sealed to another key."""
+    if letter["sealed_original"] is None:
+        raise RecordError(Reason.TOO_LARGE, "the original was too large to be kept")
+    try:
+        return open_original(key, letter["sealed_original"])
+    except ConfigurationError as error:
+        raise RecordError(Reason.UNDECODABLE, f"{error}; give the key of that time with --key") from None
+
+
+def mended(original: Original, letter: Mapping[str, Any], edits: Mapping[str, str], codecs: Codecs, topic_prefix: str) -> Mended:
+    """The record to publish. Raises RecordError where the original can't be decoded, or the edits do not fit.
+
+    An event without an id gets one from its position, and one without a time that of its first arrival, so that it is the
+    same event however often it is replayed.
+    """
+    topic = str(letter["source_topic"]).removeprefix(topic_prefix)
+    if topic not in BY_NAME:
+        raise RecordError(Reason.WRONG_SCHEMA, "it comes from no topic of this product; is VEILSTREAM_TOPIC_PREFIX right?")
+    codec = codecs.for_topic(topic)
+    changes = {name: edit(codec, name, text) for name, text in edits.items()}
+    fields = _with_changes(codec, original, changes)
+    if topic == BEHAVIOUR_RAW:
+        if not (fields["event_id"] or "").strip():
+            fields["event_id"] = f"recovered-{letter['dead_letter_id']}"
+        if fields["occurred_at"] is None and letter["source_timestamp"] >= 0:
+            fields["occurred_at"] = letter["source_timestamp"]
+    try:
+        value = codec.encode(fields)
+    except (ValueError, TypeError) as error:
+        raise RecordError(Reason.WRONG_SCHEMA, f"the edited value does not fit the schema ({type(error).__name__})") from None
+    key = fields["item_id"].strip().encode() if topic == CATALOGUE_ITEMS else original.key
+    return Mended(letter["source_topic"], letter["source_partition"] if BY_NAME[topic].co_partitioned else None, key, value, fields)
+
+
+def edit(codec: Codec, name: str, text: str) -> Any:
+    """An edit's text as the field's type: JSON where that fits (2, null, ["a"]), else the text as it stands."""
+    if name not in codec.kinds:
+        raise RecordError(Reason.WRONG_SCHEMA, f"{codec.topic} has no field {name}; it has {', '.join(codec.kinds)}")
+    fits = accepts(codec.kinds[name])
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        value = text
+    if fits(value):
+        return value
+    if fits(text):
+        return text
+    raise RecordError(Reason.WRONG_SCHEMA, f"the edit of {name} does not fit its type")
+
+
+def _with_changes(codec: Codec, original: Original, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Changes go into JSON before it is held against the schema: a missing or wrong field may be what is mended."""
+    if original.value and changes and codec.is_json(original.headers):
+        return codec.from_json({**json_object(original.value), **changes})
+    return {**codec.decode(original.value, original.headers), **changes}

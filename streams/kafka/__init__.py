@@ -1,0 +1,1 @@
+"""Kafka for whoever is not a stage: how clients are configured, topics made and checked."""

@@ -1,0 +1,116 @@
+"""Creates the product's topics, and checks that they are as they must be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from aiokafka.admin import NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import KafkaError, for_code
+
+from streams.kafka.clients import connect_admin, partition_counts
+from streams.errors import ConfigurationError
+from streams.settings import KafkaSettings, Settings
+from streams.topics import TOPICS, TopicSpec
+
+
+@dataclass(frozen=True, slots=True)
+class TopicState:
+    """A topic as the cluster has it; ``problem`` is None where it is right, else says what to do."""
+
+    name: str
+    partitions: int | None
+    problem: str | None
+
+
+def topic_config(spec: TopicSpec) -> dict[str, str]:
+    """The topic's configuration at the broker."""
+    config: dict[str, str] = {"cleanup.policy": spec.cleanup}
+    if spec.retention_ms is not None:
+        config["retention.ms"] = str(spec.retention_ms)
+    if spec.cleanup == "compact":
+        config |= {"min.cleanable.dirty.ratio": "0.1", "segment.ms": "3600000"}
+    return config
+
+
+async def create_topics(settings: Settings, kafka: KafkaSettings) -> tuple[list[str], list[str]]:
+    """Make what is missing; returns the names made and the names that were there. Raises ConfigurationError where the broker refuses."""
+    admin = await connect_admin(kafka)
+    try:
+        existing = await partition_counts(admin, [settings.topic_prefix + spec.name for spec in TOPICS])
+        missing = [spec for spec in TOPICS if settings.topic_prefix + spec.name not in existing]
+        aligned = _aligned(existing, settings.topic_prefix)
+        if missing:
+            response = await admin.create_topics(
+                [
+                    NewTopic(
+                        settings.topic_prefix + spec.name,
+                        1 if spec.single_partition else (spec.co_partitioned and aligned) or settings.partitions,
+                        settings.replication,
+                        topic_configs=topic_config(spec),
+                    )
+                    for spec in missing
+                ]
+            )
+            for name, code, *rest in response.topic_errors:
+                if code not in (0, 36):  # 36: somebody else has just made it
+                    why = rest[0] if rest and rest[0] else for_code(code).__name__
+                    raise ConfigurationError(
+                        f"the broker refused to make topic {name}: {why}; see VEILSTREAM_PARTITIONS and VEILSTREAM_REPLICATION"
+                    )
+        return [settings.topic_prefix + s.name for s in missing], [settings.topic_prefix + s.name for s in TOPICS if s not in missing]
+    except KafkaError as error:
+        raise ConfigurationError(f"the broker refused to make the topics: {type(error).__name__}") from error
+    finally:
+        await admin.close()
+
+
+async def check_topics(settings: Settings, kafka: KafkaSettings) -> list[TopicState]:
+    """Compare every topic with the table."""
+    admin = await connect_admin(kafka)
+    try:
+        names = {settings.topic_prefix + spec.name: spec for spec in TOPICS}
+        described = await partition_counts(admin, names)
+        policies: dict[str, str | None] = {}
+        for name in described:
+            policies[name] = await _cleanup_policy(admin, name)
+        aligned = _aligned(described, settings.topic_prefix)
+        return [
+            TopicState(name, described.get(name), _problem(name, spec, described.get(name), aligned, policies.get(name)))
+            for name, spec in names.items()
+        ]
+    finally:
+        await admin.close()
+
+
+def _aligned(counts: Mapping[str, int], prefix: str) -> int | None:
+    """Partitions that all co-partitioned topics must have, by the first of them that exists."""
+    return next((counts[prefix + spec.name] for spec in TOPICS if spec.co_partitioned and prefix + spec.name in counts), None)
+
+
+async def _cleanup_policy(admin: object, name: str) -> str | None:
+    """None where the broker does not tell."""
+    try:
+        answers = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name)])  # type: ignore[attr-defined]
+    except KafkaError:
+        return None
+    for answer in answers:
+        for resource in answer.resources:
+            for entry in resource[4]:
+                if entry[0] == "cleanup.policy":
+                    return str(entry[1])
+    return None
+
+
+def _problem(name: str, spec: TopicSpec, partitions: int | None, aligned: int | None, policy: str | None) -> str | None:
+    if partitions is None:
+        return "missing; run `veilstream topics create`"
+    if spec.co_partitioned and partitions != aligned:
+        return f"has {partitions} partitions, the others that must match have {aligned}; make it anew with as many"
+    if spec.single_partition and partitions != 1:
+        return f"has {partitions} partitions instead of 1; make it anew"
+    if policy is not None and spec.cleanup not in policy.split(","):
+        fix = f"kafka-configs.sh --alter --entity-type topics --entity-name {name} --add-config cleanup.policy={spec.cleanup}"
+        return f"cleanup.policy is {policy} instead of {spec.cleanup}; {fix}"
+    return None

@@ -1,0 +1,66 @@
+"""Texts to vectors under one model, and the models under which items are encoded now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from streams.serde.vectors import key_prefix, to_bytes
+from streams.engine.ports import FloatArray, TextEncoder
+from streams.errors import ConfigurationError, FatalError, Reason, RecordError, TransientError
+
+
+class Live(NamedTuple):
+    """Under which models every item is kept."""
+
+    encoders: Sequence[TextEncoder]
+    """The first is the one that everybody is served by; an item that it can't encode is refused."""
+    retired: frozenset[str] = frozenset()
+    """Versions whose vectors nobody needs any more."""
+
+
+class OneEncoder:
+    """Where no model is ever replaced. An ``InUse`` of ``Live``."""
+
+    def __init__(self, encoder: TextEncoder) -> None:
+        """Raises ConfigurationError where the version can't be part of a key."""
+        key_prefix(encoder.version)
+        self._live = Live((encoder,))
+
+    @contextmanager
+    def use(self) -> Iterator[Live]:
+        yield self._live
+
+
+async def encode_texts(encoder: TextEncoder, texts: Mapping[str, str]) -> dict[str, bytes | RecordError]:
+    """Texts by hash to vectors by hash, all encoded together; an error in place of a vector where the model gave no direction.
+
+    Raises what the encoder raises, and ConfigurationError where its answer has the wrong shape.
+    """
+    if not texts:
+        return {}
+    encoded: FloatArray = await encoder.encode_many(list(texts.values()))
+    if encoded.shape != (len(texts), encoder.dimension):
+        raise ConfigurationError(
+            f"the encoder gave an array of shape {encoded.shape} for {len(texts)} texts of dimension {encoder.dimension}"
+        )
+    vectors: dict[str, bytes | RecordError] = {}
+    for fingerprint, vector in zip(texts, encoded, strict=True):
+        try:
+            vectors[fingerprint] = to_bytes(vector)
+        except RecordError as error:
+            vectors[fingerprint] = error
+    return vectors
+
+
+async def encode_beside(encoder: TextEncoder, texts: Mapping[str, str]) -> dict[str, bytes | RecordError]:
+    """``encode_texts`` by a model that not everybody is served by: a text that it fails on costs it this text, and nobody else."""
+    try:
+        return await encode_texts(encoder, texts)
+    except (FatalError, TransientError):
+        raise
+    except Exception as error:  # noqa: BLE001 - an encoder may raise anything; the error goes where the vector would
+        if len(texts) == 1:
+            return dict.fromkeys(texts, RecordError(Reason.POISON, f"{type(error).__name__} in the encoder"))
+    return {name: vector for one, text in texts.items() for name, vector in (await encode_beside(encoder, {one: text})).items()}

@@ -1,0 +1,128 @@
+"""From an announcement to an encoder in memory, off the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from nacl.signing import VerifyKey
+
+from encoders.threads import give_way
+from streams.errors import ConfigurationError, ModelRefused, Refusal, TransientError
+from streams.models.registry.announcement import Announcement
+from streams.models.registry.fetching import fetch_announced
+from streams.models.registry.file_names import MANIFEST
+from streams.models.registry.manifest import Manifest
+from streams.models.registry.store import ModelStore
+from streams.models.hotswap.metrics import ModelMetrics
+
+if TYPE_CHECKING:
+    from encoders.batching.micro_batcher import EncodesTexts
+
+log = logging.getLogger(__name__)
+R = TypeVar("R")
+
+
+class ModelLoader:
+    """Loads one model at a time, in a thread that gives way to the event loop."""
+
+    def __init__(
+        self, load: Callable[[str], EncodesTexts], base: str, cache_folder: Path, key: VerifyKey | None, metrics: ModelMetrics
+    ) -> None:
+        """``load`` is given a folder or ``base``, the model of VEILSTREAM_MODEL. ``key`` None: only the base is ever loaded."""
+        self._load = load
+        self._base = base
+        self._cache = cache_folder
+        self._key = key
+        self._metrics = metrics
+        self._refused: set[tuple[str, int]] = set()
+        self._threads = ThreadPoolExecutor(1, thread_name_prefix="load model", initializer=give_way)
+
+    async def base(self) -> EncodesTexts:
+        """Raises ConfigurationError where it can't be loaded."""
+        return await self._off_loop(lambda: self._load(self._base))
+
+    async def announced(self, announcement: Announcement) -> EncodesTexts | None:
+        """None where it is refused, which is said, counted and remembered. Raises TransientError where the store is away."""
+        identity = (announcement.model_version, announcement.announced_at)
+        if identity in self._refused:
+            return None
+        try:
+            encoder = await self._off_loop(lambda: self._fetch_and_load(announcement))
+        except ModelRefused as error:
+            self._refused.add(identity)
+            self._metrics.refused(error.refusal.value)
+            log.error("models: %s on %s: %s; what is served stays", announcement.model_version, announcement.channel, error)
+            return None
+        log.info("models: %s loaded", announcement.model_version)
+        return encoder
+
+    async def at_start(self, announcement: Announcement) -> EncodesTexts | None:
+        """``announced``; None, too, where the store is away: a worker that starts serves by what it can have."""
+        try:
+            return await self.announced(announcement)
+        except TransientError as error:
+            log.warning("models: %s is not there yet: %s", announcement.model_version, error)
+            return None
+
+    async def parent(self, announcement: Announcement) -> Announcement | None:
+        """The announcement that the parent would have, where it lies in the same store and can be trusted."""
+        parent = announcement.parent
+        if parent is None:
+            return None
+        root = announcement.location.rstrip("/").rpartition("/")[0]
+        try:
+            manifest = await self._off_loop(lambda: self._fetch(root, parent))
+        except (ModelRefused, TransientError, ConfigurationError) as error:
+            log.warning("models: %s, the parent of %s, is not used: %s", parent, announcement.model_version, error)
+            return None
+        return replace(
+            announcement,
+            model_version=parent,
+            location=f"{root}/{parent}",
+            sha256=dict(manifest.files),
+            dimension=manifest.dimension,
+            serving=manifest.serving,
+            parent=manifest.parent,
+        )
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _fetch(self, root: str, version: str) -> Manifest:
+        folder = ModelStore(root).fetch(version, self._cache, self._verify_key())
+        return Manifest.from_bytes((folder / MANIFEST).read_bytes())
+
+    def _fetch_and_load(self, announcement: Announcement) -> EncodesTexts:
+        version = announcement.model_version
+        try:
+            key = self._verify_key()
+            try:
+                folder, _ = fetch_announced(announcement, self._cache, key)
+            except ConfigurationError as error:
+                # An announced version that the store lacks: an empty mount point looks like that. It is asked again.
+                raise TransientError(str(error)) from error
+            encoder = self._load(str(folder))
+        except ConfigurationError as error:
+            raise ModelRefused(Refusal.MALFORMED, str(error)) from error
+        if (encoder.version, encoder.dimension) == (version, announcement.dimension):
+            return encoder
+        encoder.close()
+        if encoder.version == version:
+            raise ModelRefused(
+                Refusal.DIMENSION, f"its vectors have {encoder.dimension} numbers, not {announcement.dimension}; add it again"
+            )
+        raise ModelRefused(Refusal.OTHER_CONTENT, f"the files are of {encoder.version}, not {version}; add the model again")
+
+    def _verify_key(self) -> VerifyKey:
+        if self._key is None:
+            raise ConfigurationError("there is no models.pub to tell models by; run `veilstream keys generate --only models`")
+        return self._key
+
+    async def _off_loop(self, function: Callable[[], R]) -> R:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, function)

@@ -1,0 +1,153 @@
+"""Makes what serves models in a worker, for the composition root."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from prometheus_client import CollectorRegistry
+
+from streams import topics
+from streams.clock import Clock
+from streams.engine.followers import Follower
+from streams.engine.ports import CandidateScan, FloatArray
+from streams.engine.records import SourceRecord
+from streams.errors import ConfigurationError
+from streams.models.registry.channels import Channels
+from streams.privacy.keys import load_model_verify_key
+from streams.ranking.centred_matrix import CentredItemMatrix
+from streams.ranking.rules import ProfileRules
+from streams.models.hotswap.announced import Announced, AnnouncedModels, NothingAnnounced
+from streams.models.hotswap.built_model import BuiltModel
+from streams.models.hotswap.catalogue_models import CatalogueModels
+from streams.models.hotswap.completeness import FIELDS, Completeness
+from streams.models.hotswap.loading import ModelLoader
+from streams.models.hotswap.metrics import ModelMetrics
+from streams.models.hotswap.profile_models import ProfileModels
+from streams.settings import Settings
+from streams.serde.codec import Codecs
+
+if TYPE_CHECKING:
+    from encoders.batching.micro_batcher import EncodesTexts
+    from encoders.batching.slot import EncoderSlot
+
+log = logging.getLogger(__name__)
+
+
+class Root(Protocol):
+    """What the composition root gives."""
+
+    settings: Settings
+    registry: CollectorRegistry
+    codecs: Codecs
+    clock: Clock
+
+    def follow(self, topic: str, apply: Callable[[Sequence[SourceRecord]], object]) -> Follower: ...
+
+
+class ModelParts:
+    """Of one stage in one process."""
+
+    def __init__(self, root: Root) -> None:
+        """Raises ConfigurationError for a key file that is there and can't be used, and where VEILSTREAM_MODEL is no model: though it may
+        not be needed now, it is what is left when another is refused."""
+        from encoders.folder import check_files, locate
+        from encoders.batching.cache import VectorCache
+        from encoders.batching.metrics import EncoderMetrics
+
+        settings = self._settings = root.settings
+        if settings.model != "hashing":
+            check_files(locate(settings.model))
+        self._root = root
+        self._metrics = ModelMetrics(root.registry)
+        self._encoder_metrics = EncoderMetrics(root.registry)
+        self._cache = VectorCache(settings.encoder_cache_mb * 2**20)
+        self._precision = settings.precision
+        path = settings.keys_dir / "models.pub"
+        key = load_model_verify_key(path) if path.exists() else None
+        self._announced: Announced
+        if key is None:
+            log.warning("models: %s is missing, so announcements are ignored and VEILSTREAM_MODEL serves", path)
+            self._announced = NothingAnnounced()
+        else:
+            channels = Channels(root.codecs.for_topic(topics.MODELS), key)
+            self._announced = AnnouncedModels(channels, lambda apply: root.follow(topics.MODELS, apply), self._metrics)
+        self._loader = ModelLoader(self._load, settings.model, settings.models_cache, key, self._metrics)
+
+    def catalogue_models(self) -> CatalogueModels:
+        return CatalogueModels(
+            topic=self._settings.topic_prefix + topics.MODELS,
+            announced=self._announced,
+            loader=self._loader,
+            open_encoder=self._open,
+            metrics=self._metrics,
+            clock=self._root.clock,
+            grace_s=self._settings.model_grace_s,
+        )
+
+    def profile_models(self, rules: ProfileRules) -> ProfileModels:
+        return ProfileModels(
+            topic=self._settings.topic_prefix + topics.ITEMS_VECTORS,
+            announced=self._announced,
+            loader=self._loader,
+            build=self._build,
+            rules=rules,
+            metrics=self._metrics,
+        )
+
+    def _build(self, encoder: EncodesTexts) -> BuiltModel:
+        codecs, settings = self._root.codecs, self._settings
+        opened = self._open(encoder)
+        matrix = CentredItemMatrix(
+            codecs.for_topic(topics.ITEMS_VECTORS), opened.version, opened.dimension, make_scan=item_scan, exact_up_to=settings.exact_items
+        )
+        completeness = Completeness(codecs.reading(topics.ITEMS_VECTORS, FIELDS), opened.version, settings.model_items_share)
+        return BuiltModel(opened, matrix, completeness, lambda apply: self._root.follow(topics.ITEMS_VECTORS, apply))
+
+    def _open(self, encoder: EncodesTexts) -> EncoderSlot:
+        from encoders.batching.slot import EncoderSlot
+
+        return EncoderSlot(encoder, cache=self._cache, metrics=self._encoder_metrics)
+
+    def _load(self, name_or_path: str) -> EncodesTexts:
+        """By the engine that was found the fastest for the first model: trying them all again would take the processor from the
+        batches. Raises ConfigurationError."""
+        try:
+            encoder = self._load_with(name_or_path, self._precision)
+        except ConfigurationError:
+            if self._precision == self._settings.precision:
+                raise
+            encoder = self._load_with(name_or_path, self._settings.precision)
+        self._precision = getattr(encoder, "engine", self._precision).removeprefix("torch-")
+        return encoder
+
+    def _load_with(self, name_or_path: str, precision: str) -> EncodesTexts:
+        from encoders import load_encoder
+
+        settings = self._settings
+        return load_encoder(
+            name_or_path,
+            device=settings.device,
+            precision=precision,
+            token_budget=settings.encoder_token_budget,
+            compile_graphs=settings.encoder_compile,
+        )
+
+
+def item_scan(vectors: FloatArray) -> CandidateScan | None:
+    """None where search has to be exact whatever the catalogue's size: without the instructions for a scan, or if it misses too much."""
+    try:
+        from encoders.nearest.item_scan import ItemScan
+        from encoders.nearest.recall import FLOOR
+    except ImportError as error:
+        log.warning("catalogues of any size are searched exactly: %s", error)
+        return None
+    scan = ItemScan(vectors.shape[1])
+    scan.put(slice(0, len(vectors)), vectors)
+    recall = scan.recall(vectors)
+    if recall < FLOOR:
+        log.warning("a scan of %d items has a recall of %.3f, below %.2f; they are compared exactly", len(vectors), recall, FLOOR)
+        return None
+    log.info("%d items are searched by a scan with a recall of %.3f", len(vectors), recall)
+    return scan

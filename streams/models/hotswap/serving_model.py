@@ -1,0 +1,75 @@
+"""Which model serves whom: encoder, item matrix and parameters of one version, always together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from streams.engine.ports import TextEncoder
+from streams.errors import ConfigurationError
+from streams.training.rollout import in_canary
+from streams.ranking.item_matrix import ItemMatrix
+from streams.models.hotswap.query_vectors import QueryVectors
+from streams.ranking.rules import ProfileRules
+from streams.stages.profile.walk import Walk
+
+
+@dataclass(frozen=True, slots=True)
+class ServingModel:
+    """All that a recommendation's vectors, scores and threshold come from."""
+
+    queries: QueryVectors
+    matrix: ItemMatrix
+    rules: ProfileRules
+    """Half-life, popularity weight and threshold are the model's own; nothing in them decides what a profile holds."""
+
+    @property
+    def version(self) -> str:
+        return self.matrix.version
+
+
+def serving_model(encoder: TextEncoder, matrix: ItemMatrix, rules: ProfileRules) -> ServingModel:
+    """Raises ConfigurationError where encoder and matrix are of different models."""
+    if (encoder.version, encoder.dimension) != (matrix.version, matrix.dimension):
+        raise ConfigurationError(f"the encoder is {encoder.version}, the item matrix holds {matrix.version}; both must be one model")
+    return ServingModel(QueryVectors(encoder), matrix, rules)
+
+
+@dataclass(frozen=True, slots=True)
+class Routing:
+    """The models that serve at one moment."""
+
+    stable: ServingModel
+    canary: ServingModel | None = None
+    share: float = 0.0
+    """Of the pseudonyms, for the canary."""
+
+    def of(self, pseudonym: str) -> ServingModel:
+        """The model for this shopper."""
+        canary = self.canary
+        return canary if canary is not None and in_canary(pseudonym, self.share, canary.version) else self.stable
+
+    def split(self, walked: Walk) -> list[tuple[ServingModel, Walk]]:
+        """What must be recommended, by the model that does it. All of a shopper's triggers go to one."""
+        if self.canary is None:
+            return [(self.stable, walked)]
+        models = {trigger.event["pseudonym"]: self.of(trigger.event["pseudonym"]) for triggers in walked.rounds for trigger in triggers}
+        parts = []
+        for model in (self.stable, self.canary):
+            rounds = [[trigger for trigger in triggers if models[trigger.event["pseudonym"]] is model] for triggers in walked.rounds]
+            if own := [triggers for triggers in rounds if triggers]:
+                parts.append((model, Walk(rounds=own)))
+        return parts
+
+
+class OneModel:
+    """Where no model is ever replaced. An ``InUse`` of ``Routing``."""
+
+    def __init__(self, encoder: TextEncoder, matrix: ItemMatrix, rules: ProfileRules) -> None:
+        """Raises as ``serving_model``."""
+        self._routing = Routing(serving_model(encoder, matrix, rules))
+
+    @contextmanager
+    def use(self) -> Iterator[Routing]:
+        yield self._routing

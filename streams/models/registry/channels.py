@@ -1,0 +1,87 @@
+"""Which version each channel serves, as the topic ``models`` says: the last announcement whose signature holds."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+
+from aiokafka import AIOKafkaConsumer
+from nacl.signing import VerifyKey
+
+from streams.errors import BrokerUnavailable, ModelRefused, RecordError, Refusal
+from streams.models.registry.announcement import Announcement, Channel, verify_announcement
+from streams.topics import MODELS
+from streams.serde.codec import Codec, Headers
+
+_IDLE_MS = 300
+_SILENCE_S = 30.0
+
+
+class Channels:
+    """Fed with the topic's records in order. What does not verify is counted and changes nothing."""
+
+    def __init__(self, codec: Codec, key: VerifyKey) -> None:
+        self._codec = codec
+        self._key = key
+        self._last: dict[Channel, Announcement] = {}
+        self.refused: Counter[str] = Counter()
+        """By reason. A removal (a record without value) counts too: nobody signed it."""
+
+    def apply(self, key: bytes | None, value: bytes | None, headers: Headers = ()) -> Announcement | None:
+        """The announcement in a record, if it is to be obeyed."""
+        try:
+            announcement = self._verified(key, value, headers)
+        except RecordError as error:
+            self.refused[error.reason.value] += 1
+            return None
+        except ModelRefused as error:
+            self.refused[error.refusal.value] += 1
+            return None
+        self._last[announcement.channel] = announcement
+        return announcement
+
+    def current(self, channel: Channel) -> Announcement | None:
+        """What the channel serves; None where nothing was announced, or it was withdrawn."""
+        last = self._last.get(channel)
+        return None if last is None or last.withdrawn else last
+
+    def serving(self, version: str) -> list[Channel]:
+        """The channels that serve a version, stable first."""
+        return [name for name in ("stable", "canary") if (found := self.current(name)) is not None and found.model_version == version]
+
+    def next_time(self, channel: Channel, now_ms: int) -> int:
+        """A time for the channel's next announcement, milliseconds: now, but after the last one, whose clock may go fast."""
+        last = self._last.get(channel)
+        return now_ms if last is None else max(now_ms, last.announced_at + 1)
+
+    def _verified(self, key: bytes | None, value: bytes | None, headers: Headers) -> Announcement:
+        announcement = verify_announcement(self._codec.decode(value, headers), self._key)
+        if key != announcement.channel.encode():
+            raise ModelRefused(Refusal.MALFORMED, "the record's key is not its channel; announce it again")
+        last = self._last.get(announcement.channel)
+        if last is not None and announcement.announced_at < last.announced_at:
+            raise ModelRefused(Refusal.OUTDATED, "an old announcement was written again; announce the version that is meant")
+        return announcement
+
+
+async def read_channels(consumer: AIOKafkaConsumer, codec: Codec, key: VerifyKey) -> Channels:
+    """The channels as the whole topic, up to its end as of now, has them; the consumer is assigned to all its partitions.
+
+    Raises BrokerUnavailable where the broker falls silent.
+    """
+    channels = Channels(codec, key)
+    partitions = list(consumer.assignment())
+    await consumer.seek_to_beginning(*partitions)
+    ends = await consumer.end_offsets(partitions)
+    silent_since = asyncio.get_running_loop().time()
+    while any([await consumer.position(tp) < ends[tp] for tp in partitions]):
+        fetched = await consumer.getmany(timeout_ms=_IDLE_MS)
+        now = asyncio.get_running_loop().time()
+        if fetched:
+            silent_since = now
+        elif now - silent_since > _SILENCE_S:
+            raise BrokerUnavailable(f"the broker has sent nothing of {MODELS} for {_SILENCE_S:.0f} s; try again")
+        for records in fetched.values():
+            for record in records:
+                channels.apply(record.key, record.value, record.headers)
+    return channels

@@ -1,0 +1,171 @@
+"""What a model version is: its files by hash, where it comes from, how it did, and how to serve it. Signed as one piece."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from nacl.signing import SigningKey, VerifyKey
+
+from streams.errors import ModelRefused, Refusal
+from streams.models.registry.file_names import MANIFEST, RESERVED, SIGNATURE, check_names, is_version
+from streams.ranking.serving_params import Serving
+from streams.models.registry.signing import canonical, is_signed, sign
+
+FORMAT = 1
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_REPUBLISH = "publish the model again"
+_INTEGER = (int,)
+_NUMBER = (int, float)
+_TYPES: dict[str, tuple[type, ...]] = {
+    "format": _INTEGER,
+    "model_version": (str,),
+    "parent": (str, type(None)),
+    "base": (str,),
+    "created_at": _INTEGER,
+    "dimension": _INTEGER,
+    "files": (dict,),
+    "metrics": (dict,),
+    "serving": (Serving,),
+    "data_from": (int, type(None)),
+    "data_to": (int, type(None)),
+    "pairs": _INTEGER,
+    "epsilon_spent": (int, float, type(None)),
+    "verdict": (str,),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """Everything that is signed of a version. Raises ModelRefused where a value can't be right."""
+
+    model_version: str
+    parent: str | None
+    """Version it was trained from."""
+    base: str
+    """Name of the model that training began with."""
+    created_at: int
+    """Milliseconds since the epoch."""
+    dimension: int
+    """Length of its vectors."""
+    files: dict[str, str]
+    """File name (with /) to SHA-256, 64 hexadecimal characters; without the manifest's own two."""
+    metrics: dict[str, float]
+    serving: Serving
+    data_from: int | None = None
+    """Time of the first training pair, milliseconds; None where nothing was trained."""
+    data_to: int | None = None
+    pairs: int = 0
+    """Training pairs."""
+    epsilon_spent: float | None = None
+    """Differential-privacy budget, None where none was used."""
+    verdict: str = ""
+    """Why it may be promoted, as the gate says."""
+    format: int = FORMAT
+
+    def __post_init__(self) -> None:
+        _check_format(self.format)
+        for name, types in _TYPES.items():
+            value = getattr(self, name)
+            if not isinstance(value, types) or isinstance(value, bool):
+                raise _malformed(f"{name} is of the wrong type")
+        for name in ("model_version", "parent"):
+            value = getattr(self, name)
+            if value is not None and not is_version(value):
+                raise _malformed(f"{name} is no version name (1 to 64 letters, digits, - and _)")
+        if not 1 <= self.dimension <= 65_536:
+            raise ModelRefused(Refusal.DIMENSION, f"its manifest says {self.dimension} dimensions; {_REPUBLISH}")
+        if self.pairs < 0 or (self.data_from is None) != (self.data_to is None) or (self.data_from or 0) > (self.data_to or 0):
+            raise _malformed("pairs must be from 0, and the data window must have a beginning before its end")
+        check_names(self.files)
+        for name, digest in self.files.items():
+            if not isinstance(digest, str) or not _SHA256.fullmatch(digest):
+                raise _malformed(f"the hash of {name} is no SHA-256")
+        if not all(isinstance(name, str) and type(value) in _NUMBER for name, value in self.metrics.items()):
+            raise _malformed("metrics must be numbers by name")
+        object.__setattr__(self, "files", dict(self.files))
+        object.__setattr__(self, "metrics", {name: float(value) for name, value in self.metrics.items()})
+        object.__setattr__(self, "epsilon_spent", None if self.epsilon_spent is None else float(self.epsilon_spent))
+        canonical({"metrics": self.metrics, "epsilon_spent": self.epsilon_spent})  # refuses what is not finite
+
+    def to_bytes(self) -> bytes:
+        """The content of manifest.json, in its one canonical form."""
+        return canonical(asdict(self))
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Manifest:
+        """The inverse of ``to_bytes``, which accepts no other form. Raises ModelRefused."""
+        try:
+            found = json.loads(data)
+        except (ValueError, RecursionError):
+            raise _malformed("it is no JSON") from None
+        if not isinstance(found, dict) or type(found.get("format")) is not int:
+            raise _malformed("it has no format number")
+        _check_format(found["format"])
+        if set(found) != set(_TYPES):
+            raise _malformed(f"missing or unknown: {', '.join(sorted(set(found) ^ set(_TYPES)))}")
+        manifest = cls._from_dict(found)
+        if manifest.to_bytes() != data:
+            raise _malformed("it is not in its canonical form")
+        return manifest
+
+    @classmethod
+    def _from_dict(cls, found: dict[str, Any]) -> Manifest:
+        try:
+            return cls(**{**found, "serving": Serving.from_dict(found["serving"])})
+        except (TypeError, ValueError, OverflowError) as error:
+            raise _malformed(f"its serving parameters or numbers are wrong ({type(error).__name__})") from None
+
+
+def sign_manifest(manifest: Manifest, key: SigningKey) -> bytes:
+    """The content of manifest.sig: 64 bytes of Ed25519 over ``to_bytes``."""
+    return sign("manifest", manifest.to_bytes(), key)
+
+
+def verify_manifest(data: bytes, signature: bytes, key: VerifyKey) -> Manifest:
+    """The manifest in these bytes. Raises ModelRefused: the signature first, so that nothing unsigned is even read."""
+    if not is_signed("manifest", data, signature, key):
+        raise ModelRefused(
+            Refusal.SIGNATURE,
+            f"{SIGNATURE} does not fit {MANIFEST}: it was changed, or signed by another key than models.pub; "
+            f"{_REPUBLISH}, or give this machine the right models.pub",
+        )
+    return Manifest.from_bytes(data)
+
+
+def check_files(manifest: Manifest, found: Mapping[str, str]) -> None:
+    """Compares file names and SHA-256s, without those of the manifest itself. Raises ModelRefused for the first difference."""
+    version = manifest.model_version
+    for name in sorted(set(manifest.files) - set(found)):
+        raise ModelRefused(Refusal.MISSING_FILE, f"{name} of {version} is missing; {_REPUBLISH}")
+    for name in sorted(set(found) - set(manifest.files) - RESERVED):
+        raise ModelRefused(Refusal.EXTRA_FILE, f"{name!r} is not in the manifest of {version}; remove it, or {_REPUBLISH}")
+    for name in manifest.files:
+        check_hash(manifest, name, found[name])
+
+
+def check_hash(manifest: Manifest, name: str, digest: str) -> None:
+    """Raises ModelRefused where a file's SHA-256 is another than was signed."""
+    if manifest.files[name] != digest:
+        raise ModelRefused(Refusal.HASH, f"{name} of {manifest.model_version} is not what was signed; {_REPUBLISH}")
+
+
+def check_dimension(manifest: Manifest, dimension: int) -> None:
+    """Raises ModelRefused where the model's vectors have another length than was signed."""
+    if manifest.dimension != dimension:
+        raise ModelRefused(
+            Refusal.DIMENSION,
+            f"{manifest.model_version} has {dimension} dimensions, its manifest says {manifest.dimension}; {_REPUBLISH}",
+        )
+
+
+def _check_format(number: int) -> None:
+    if number != FORMAT:
+        raise _malformed(f"it is of format {number}, this version of Veilstream reads {FORMAT}; update Veilstream, or use another model")
+
+
+def _malformed(what: str) -> ModelRefused:
+    return ModelRefused(Refusal.MALFORMED, f"its manifest can't be used: {what}" + ("" if "; " in what else f"; {_REPUBLISH}"))

@@ -1,0 +1,87 @@
+"""How a version's files get into a store, so that it is there whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from fsspec import AbstractFileSystem
+
+from streams.errors import ModelRefused, Refusal
+from streams.models.registry.file_names import MANIFEST, SIGNATURE
+from streams.models.registry.manifest import Manifest, check_hash
+from streams.models.registry.scratch import make_final, scratch_folder
+
+CHUNK = 1 << 20
+
+
+def publish_local(fs: AbstractFileSystem, root: Path, source: Path, manifest: Manifest, signature: bytes) -> bool:
+    """Everything into a hidden sibling folder, to disk, then one rename; False where something has that name already.
+
+    Nothing is left where it fails. Raises ModelRefused where a file is not what the manifest says, OSError where the disk fails.
+    """
+    with scratch_folder(root) as scratch:
+        for name in manifest.files:
+            (scratch / name).parent.mkdir(parents=True, exist_ok=True)
+            _copy(fs, source, manifest, name, str(scratch / name), durable=True)
+        _write(fs, str(scratch / SIGNATURE), signature, durable=True)
+        _write(fs, str(scratch / MANIFEST), manifest.to_bytes(), durable=True)
+        return make_final(scratch, root / manifest.model_version)
+
+
+def publish_objects(fs: AbstractFileSystem, folder: str, source: Path, manifest: Manifest, signature: bytes) -> None:
+    """Files first, the manifest last: a version without one does not exist. What a failure left is removed before the manifest
+    is written, and as far as possible at once. Raises as ``publish_local`` does."""
+    try:
+        for name in manifest.files:
+            _copy(fs, source, manifest, name, f"{folder}/{name}", durable=False)
+        fs.invalidate_cache()
+        for path in fs.find(folder):
+            if path.removeprefix(f"{folder}/") not in manifest.files:
+                fs.rm_file(path)
+        _write(fs, f"{folder}/{SIGNATURE}", signature, durable=False)
+        _write(fs, f"{folder}/{MANIFEST}", manifest.to_bytes(), durable=False)
+    except BaseException:
+        # A version that is there without its manifest is none; this only gives the room back.
+        with contextlib.suppress(OSError):
+            fs.invalidate_cache()
+            fs.rm(folder, recursive=True)
+        raise
+
+
+def copy_hashed(read: Callable[[int], bytes], write: Callable[[bytes], Any]) -> str:
+    """Copies everything; the SHA-256 of what was copied, hexadecimal."""
+    digest = hashlib.sha256()
+    while chunk := read(CHUNK):
+        digest.update(chunk)
+        write(chunk)
+    return digest.hexdigest()
+
+
+def _copy(fs: AbstractFileSystem, source: Path, manifest: Manifest, name: str, target: str, *, durable: bool) -> None:
+    try:
+        with (source / name).open("rb") as read, fs.open(target, "wb") as written:
+            digest = copy_hashed(read.read, written.write)
+            if durable:
+                _sync(written)
+    except FileNotFoundError as error:
+        if (source / name).is_file():
+            raise
+        raise ModelRefused(Refusal.MISSING_FILE, f"{name} is missing in {source}; make the model's folder again") from error
+    check_hash(manifest, name, digest)
+
+
+def _write(fs: AbstractFileSystem, target: str, content: bytes, *, durable: bool) -> None:
+    with fs.open(target, "wb") as file:
+        file.write(content)
+        if durable:
+            _sync(file)
+
+
+def _sync(file: Any) -> None:
+    file.flush()
+    os.fsync(file.fileno())

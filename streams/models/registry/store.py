@@ -1,0 +1,219 @@
+"""A versioned store of models: a folder, or whatever fsspec has a protocol for."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from fsspec import AbstractFileSystem
+from fsspec.core import url_to_fs
+from fsspec.implementations.local import LocalFileSystem
+from nacl.signing import SigningKey, VerifyKey
+
+from streams.errors import ConfigurationError, ModelRefused, Refusal, TransientError
+from streams.models.registry.file_names import MANIFEST, RESERVED, SIGNATURE, is_version
+from streams.models.registry.folder import check_configured_dimension, verify_folder
+from streams.models.registry.manifest import Manifest, check_files, check_hash, sign_manifest, verify_manifest
+from streams.models.registry.publishing import copy_hashed, publish_local, publish_objects
+from streams.models.registry.scratch import discard, make_final, one_at_a_time, scratch_folder
+
+log = logging.getLogger(__name__)
+
+
+class ModelStore:
+    """``<root>/<model_version>/...``: the model's files, manifest.json and manifest.sig. A version without manifest is none.
+
+    Every method raises TransientError where the store can't be reached or written just now (a full disk, too).
+    """
+
+    def __init__(self, root: str, fs: AbstractFileSystem | None = None) -> None:
+        """``root`` is a path or URL; ``fs``, where given, is asked instead of the URL's own. Raises ConfigurationError for a URL
+        that can't be used."""
+        _check_url(root)
+        try:
+            own, path = url_to_fs(root)
+        except (ImportError, ValueError) as error:
+            raise ConfigurationError(f"VEILSTREAM_MODELS={root} can't be used ({error}); install that package, or name a folder") from None
+        self._fs: AbstractFileSystem = fs or own
+        self._root = str(path).rstrip("/")
+        self._local = Path(self._root) if isinstance(self._fs, LocalFileSystem) else None
+
+    @property
+    def root(self) -> str:
+        """As a URL, or an absolute path."""
+        return self._root if self._local is not None else str(self._fs.unstrip_protocol(self._root))
+
+    def location(self, version: str) -> str:
+        """Where a version's files are: what an announcement says."""
+        return f"{self.root}/{version}"
+
+    def list_versions(self) -> list[str]:
+        """All versions, sorted by name."""
+        with self._reached():
+            self._fs.invalidate_cache()
+            if not self._fs.exists(self._root):
+                return []
+            names = [str(entry["name"]).rstrip("/").rpartition("/")[2] for entry in self._fs.ls(self._root, detail=True)]
+            return sorted(name for name in set(names) if is_version(name) and self._fs.exists(self._path(name, MANIFEST)))
+
+    def read_manifest(self, version: str, verify_key: VerifyKey | None = None) -> Manifest:
+        """A version's manifest, its signature verified if a key is given; its files are not looked at.
+
+        Raises ConfigurationError where there is no such version, ModelRefused for a manifest that can't be trusted.
+        """
+        data, signature = self._signed(version)
+        manifest = Manifest.from_bytes(data) if verify_key is None else verify_manifest(data, signature, verify_key)
+        if manifest.model_version != version:
+            raise ModelRefused(
+                Refusal.OTHER_CONTENT, f"the manifest of {version} is of {manifest.model_version}; publish both versions again"
+            )
+        return manifest
+
+    def publish(self, folder: Path, manifest: Manifest, key: SigningKey) -> Manifest:
+        """Makes a version of those files of the folder that the manifest names; it is there whole or not at all.
+
+        Where the version is there with the same files, that one stays, and its manifest is returned. Raises ModelRefused where it
+        is there with others or signed by another key, and where a file is not what the manifest says.
+        """
+        version = manifest.model_version
+        if self._exists(version):
+            return self._same(manifest, key.verify_key)
+        signature = sign_manifest(manifest, key)
+        with self._reached():
+            if self._local is None:
+                publish_objects(self._fs, self._path(version), folder, manifest, signature)
+            elif not publish_local(self._fs, self._local, folder, manifest, signature):
+                if not self._exists(version):
+                    raise ConfigurationError(f"{self.location(version)} is there and is no model; move it away, then publish again")
+                return self._same(manifest, key.verify_key)
+        return manifest
+
+    def verify(self, version: str, verify_key: VerifyKey) -> Manifest:
+        """Reads every byte of a version where it is. Raises as ``fetch`` does."""
+        manifest = self.read_manifest(version, verify_key)
+        with self._reached():
+            paths = [str(path).removeprefix(f"{self._path(version)}/") for path in self._fs.find(self._path(version))]
+            found = {name: self._hash(version, name) if name in manifest.files else "" for name in paths if name not in RESERVED}
+            check_files(manifest, found)
+            config = self._fs.cat_file(self._path(version, "config.json")) if "config.json" in manifest.files else None
+        check_configured_dimension(manifest, config)
+        return manifest
+
+    def fetch(self, version: str, cache_folder: Path, verify_key: VerifyKey, *, anew: bool = False) -> Path:
+        """``<cache_folder>/<version>``, every byte of it verified now. It gets that name only when it is complete and verified.
+
+        What is cached and right is not fetched again, even where the store is away, unless ``anew``; what is cached and wrong is.
+        Raises ConfigurationError where there is no such version, ModelRefused where it is not what was signed, TransientError
+        where the store is away or the cache's disk full.
+        """
+        final = cache_folder / version
+        if final.is_dir() and not anew:
+            try:
+                return self._verified(final, verify_key)
+            except ModelRefused as error:
+                log.warning("%s is fetched again: %s", final, error)
+        manifest = self.read_manifest(version, verify_key)
+        with self._reached(), scratch_folder(cache_folder) as scratch:
+            for name in manifest.files:
+                check_hash(manifest, name, self._download(version, name, scratch))
+            for name in RESERVED:
+                self._download(version, name, scratch)
+            verify_folder(scratch, verify_key)
+            with one_at_a_time(cache_folder):
+                if not self._cached_meanwhile(final, manifest, verify_key):
+                    discard(final)
+                    make_final(scratch, final)
+        return self._verified(final, verify_key)
+
+    def _exists(self, version: str) -> bool:
+        with self._reached():
+            self._fs.invalidate_cache()
+            return bool(self._fs.exists(self._path(version, MANIFEST)))
+
+    def _cached_meanwhile(self, final: Path, manifest: Manifest, verify_key: VerifyKey) -> bool:
+        """Another process may have fetched it, and be loading it now."""
+        try:
+            return verify_folder(final, verify_key).files == manifest.files
+        except ModelRefused:
+            return False
+
+    def _verified(self, final: Path, verify_key: VerifyKey) -> Path:
+        manifest = verify_folder(final, verify_key)
+        if manifest.model_version != final.name:
+            raise ModelRefused(Refusal.OTHER_CONTENT, f"the folder {final} holds {manifest.model_version}; remove it")
+        return final
+
+    def _same(self, manifest: Manifest, verify_key: VerifyKey) -> Manifest:
+        """The manifest of a version that is there. Raises ModelRefused where it is not of the same files, or can't be trusted."""
+        place = self.location(manifest.model_version)
+        try:
+            there = self.read_manifest(manifest.model_version, verify_key)
+        except ModelRefused as error:
+            raise ModelRefused(
+                error.refusal, f"{place} is there already, and {error.detail}; to publish, remove that version first"
+            ) from None
+        if there.files != manifest.files:
+            differ = sorted(name for name in {*there.files, *manifest.files} if there.files.get(name) != manifest.files.get(name))
+            raise ModelRefused(
+                Refusal.OTHER_CONTENT,
+                f"{place} is there with other files ({', '.join(differ[:3])}); to publish others, remove that version first",
+            )
+        return there
+
+    def _signed(self, version: str) -> tuple[bytes, bytes]:
+        try:
+            if not is_version(version):
+                raise FileNotFoundError
+            with self._reached():
+                return self._fs.cat_file(self._path(version, MANIFEST)), self._fs.cat_file(self._path(version, SIGNATURE))
+        except FileNotFoundError:
+            raise ConfigurationError(
+                f"there is no model version {version} in {self.root}; see `veilstream models list`, or add it with `veilstream models add`"
+            ) from None
+
+    def _hash(self, version: str, name: str) -> str:
+        with self._fs.open(self._path(version, name), "rb") as file:
+            return copy_hashed(file.read, hashlib.sha256().update)
+
+    def _download(self, version: str, name: str, target: Path) -> str:
+        path = target / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with self._fs.open(self._path(version, name), "rb") as read, path.open("xb") as written:
+                digest = copy_hashed(read.read, written.write)
+                written.flush()
+                os.fsync(written.fileno())
+        except FileNotFoundError:
+            raise ModelRefused(Refusal.MISSING_FILE, f"{name} of {version} is missing in {self.root}; publish the model again") from None
+        return digest
+
+    def _path(self, version: str, name: str = "") -> str:
+        return f"{self._root}/{version}/{name}".rstrip("/")
+
+    @contextmanager
+    def _reached(self) -> Iterator[None]:
+        try:
+            yield
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+            fix = "free some space" if full else "look at its rights and whether it can be reached"
+            why = error.strerror or type(error).__name__
+            raise TransientError(f"the model store {self.root} or the cache failed ({why}); {fix}, then try again") from error
+
+
+def _check_url(root: str) -> None:
+    """Locations are announced to every worker, so no secret may be in one."""
+    address = urlsplit(root)
+    if not root or address.query or address.fragment or ("://" in root and address.password is not None):
+        raise ConfigurationError(
+            "VEILSTREAM_MODELS must be a folder or URL without password or query; give credentials as fsspec's configuration or "
+            "the cloud's own environment variables do"
+        )

@@ -1,0 +1,1 @@
+"""What producers publish, from files: items and events as rows, and as records."""

@@ -1,0 +1,103 @@
+"""Items and events from CSV files, as producers' records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+from streams.producers.csv_rows import ReadReport, Row, read_rows
+
+__all__ = ["ReadReport", "read_events", "read_items"]
+
+_ITEM_COLUMNS = ("item", "title")
+_EVENT_COLUMNS = ("ts", "user", "event_type", "item|query")
+_TRUE = frozenset({"1", "true", "yes", "y"})
+_FALSE = frozenset({"0", "false", "no", "n"})
+
+
+def read_items(path: Path, report: ReadReport) -> Iterator[dict[str, Any]]:
+    """Item values. Raises ConfigurationError where the file can't be read or lacks a column."""
+    for row in read_rows(path, _ITEM_COLUMNS, report):
+        cells = row.cells
+        try:
+            yield {
+                "item_id": cells["item"].strip(),
+                "title": cells["title"],
+                "category": cells.get("category") or None,
+                "brand": cells.get("brand") or None,
+                "description": cells.get("description") or None,
+                "price": _number(cells, "price", "price_median"),
+                "currency": cells.get("currency") or None,
+                "in_stock": _flag(cells, "in_stock", default=True),
+                "blocked": _flag(cells, "blocked", default=False),
+                "tags": [tag for tag in cells.get("tags", "").split("|") if tag],
+                "updated_at": None,
+            }
+        except ValueError as error:
+            report.count(str(error), f"{path.name} line {row.number}")
+
+
+def read_events(path: Path, report: ReadReport) -> Iterator[dict[str, Any]]:
+    """Raw event values. Raises ConfigurationError where the file can't be read or lacks a column."""
+    for row in read_rows(path, _EVENT_COLUMNS, report):
+        cells = row.cells
+        try:
+            yield {
+                "user_id": cells["user"],
+                "event_type": cells["event_type"],
+                "event_id": cells.get("event_id") or event_id(row),
+                "occurred_at": cells["ts"],
+                "item_id": cells.get("item") or None,
+                "query": cells.get("query") or None,
+                "quantity": _number(cells, "qty", "quantity"),
+                "price": _number(cells, "price"),
+                "currency": cells.get("currency") or None,
+                "recommendation_id": cells.get("recommendation_id") or None,
+                "position": _position(cells),
+                "session_id": cells.get("session_id") or cells.get("session") or None,
+                "region": cells.get("region") or cells.get("country") or None,
+                "user_agent": cells.get("user_agent") or None,
+            }
+        except ValueError as error:
+            report.count(str(error), f"{path.name} line {row.number}")
+
+
+def event_id(row: Row) -> str:
+    """The id of an event that has none: a hash of what its row says and where it stands, 32 hexadecimal characters.
+
+    So a file published twice, renamed, or grown at its end applies each event once; two equal rows of one file stay two
+    events, and another file under the same name does not collide with the first.
+    """
+    return blake2b(f"{row.number}\n{row.text}".encode(), digest_size=16).hexdigest()
+
+
+def _number(cells: Mapping[str, str], *names: str) -> float | None:
+    """The first of these columns that holds something. Raises ValueError that names the column."""
+    for name in names:
+        text = cells.get(name)
+        if text and text.strip():
+            try:
+                return float(text)
+            except ValueError:
+                raise ValueError(f"{name} is not a number") from None
+    return None
+
+
+def _position(cells: Mapping[str, str]) -> int | None:
+    number = _number(cells, "position")
+    if number is None:
+        return None
+    if not (number.is_integer() and 0 <= number < 2**31):
+        raise ValueError("position is not a rank from 0")
+    return int(number)
+
+
+def _flag(cells: Mapping[str, str], name: str, *, default: bool) -> bool:
+    text = cells.get(name, "").strip().lower()
+    if not text:
+        return default
+    if text not in _TRUE and text not in _FALSE:
+        raise ValueError(f"{name} is neither true nor false")
+    return text in _TRUE

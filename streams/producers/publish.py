@@ -1,0 +1,107 @@
+"""Publishes the rows of files as producers do."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError
+
+from streams import topics
+from streams.producers.csv_files import ReadReport, read_events, read_items
+from streams.kafka.clients import client_config, need_topic, no_broker
+from streams.errors import TransientError
+from streams.settings import KafkaSettings, Settings
+from streams.serde.codec import open_codec
+
+_UNACKNOWLEDGED = 2000
+_TOO_LARGE = "a row is larger than the broker takes"
+
+
+@dataclass
+class Published:
+    """Records that the broker has acknowledged."""
+
+    items: int = 0
+    events: int = 0
+
+
+async def publish(
+    kind: Literal["items", "events"],
+    path: Path,
+    *,
+    settings: Settings,
+    kafka: KafkaSettings,
+    rate: float | None,
+    report: ReadReport,
+    published: Published,
+    show: Callable[[], None],
+) -> None:
+    """Publish a file. ``rate`` is in events a second. Rows that can't be sent are counted in the report, the rest goes on.
+
+    Raises ConfigurationError for a file or topic that can't be used, TransientError where the broker stops taking records.
+    """
+    topic = topics.CATALOGUE_ITEMS if kind == "items" else topics.BEHAVIOUR_RAW
+    read, key_field = (read_items, "item_id") if kind == "items" else (read_events, "user_id")
+    full_name = settings.topic_prefix + topic
+    await need_topic(kafka, full_name)
+    codec = await open_codec(topic, settings.registry_url, topic_prefix=settings.topic_prefix)
+    pending: list[asyncio.Future[Any]] = []
+
+    async def settle() -> None:
+        answers = await asyncio.gather(*pending, return_exceptions=True)
+        pending.clear()
+        failures = [answer for answer in answers if isinstance(answer, BaseException)]
+        for failure in [failure for failure in failures if isinstance(failure, MessageSizeTooLargeError)]:
+            failures.remove(failure)
+            report.count(_TOO_LARGE)
+        setattr(published, kind, getattr(published, kind) + sum(not isinstance(answer, BaseException) for answer in answers))
+        if failures:
+            raise TransientError(
+                f"the broker did not take {len(failures)} records ({type(failures[0]).__name__}); replay the file again, "
+                "what is there already is applied once"
+            ) from failures[0]
+        show()
+
+    async with _producer(settings, kafka) as producer:
+        begin = settled = time.monotonic()
+        read_so_far = 0
+        try:
+            for value in read(path, report):
+                read_so_far += 1
+                try:
+                    encoded = codec.encode(value)
+                    # The key decides the partition, and with it the order of what a user did.
+                    pending.append(await producer.send(full_name, value=encoded, key=value[key_field].strip().encode()))
+                except MessageSizeTooLargeError:
+                    report.count(_TOO_LARGE)
+                except (ValueError, TypeError):
+                    report.count("a row does not fit the schema")
+                if rate is not None and kind == "events" and (ahead := read_so_far / rate - (time.monotonic() - begin)) > 0.005:
+                    await asyncio.sleep(ahead)
+                if len(pending) >= _UNACKNOWLEDGED or time.monotonic() - settled > 1:
+                    await settle()
+                    settled = time.monotonic()
+        finally:
+            await settle()
+
+
+@asynccontextmanager
+async def _producer(settings: Settings, kafka: KafkaSettings) -> AsyncIterator[AIOKafkaProducer]:
+    producer = AIOKafkaProducer(
+        **client_config(kafka), acks="all", linger_ms=20, max_batch_size=262_144, enable_idempotence=settings.idempotent_producer
+    )
+    try:
+        try:
+            await producer.start()
+        except (KafkaError, OSError) as error:
+            raise no_broker(kafka, error) from error
+        yield producer
+    finally:
+        await producer.stop()

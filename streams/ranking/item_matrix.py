@@ -1,0 +1,127 @@
+"""The whole catalogue's vectors as one matrix, fed from ``items.vectors``; one instance a model version."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from streams.serde.vectors import from_bytes, key_prefix
+from streams.engine.ports import CandidateScan, FloatArray, RecordCodec
+from streams.engine.records import SourceRecord
+from streams.errors import Reason, RecordError
+
+_FIRST_CAPACITY = 1024
+
+
+class ItemMatrix:
+    """Unit vectors by row. Records of other model versions are passed over, so two instances on the same topic can stand side
+    by side while a model is swapped. A row belongs to one item until its tombstone; then the next new item may have it."""
+
+    def __init__(self, codec: RecordCodec, version: str, dimension: int) -> None:
+        """Raises ConfigurationError where the version can't be part of a key."""
+        self.version = version
+        self.dimension = dimension
+        self.bad_records = 0
+        """Records of this version that could not be used."""
+        self.layout = 0
+        """Changes whenever a row changes hands."""
+        self._codec = codec
+        self._prefix = key_prefix(version)
+        self._vectors = np.zeros((_FIRST_CAPACITY, dimension), np.float32)
+        self._recommendable = np.zeros(_FIRST_CAPACITY, np.bool_)
+        self._ids: list[str] = []
+        self._rows: dict[str, int] = {}
+        self._free: list[int] = []
+
+    def __len__(self) -> int:
+        """How many items there are."""
+        return len(self._rows)
+
+    @property
+    def rows(self) -> Mapping[str, int]:
+        """Item id to row."""
+        return self._rows
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """Row to item id; empty for a row that is free."""
+        return self._ids
+
+    @property
+    def vectors(self) -> FloatArray:
+        """float32 [rows, dimension], a view that is valid until the next ``apply``; free rows are zero."""
+        return self._vectors[: len(self._ids)]
+
+    @property
+    def recommendable(self) -> npt.NDArray[np.bool_]:
+        """bool [rows], a view: neither out of stock, nor blocked, nor free."""
+        return self._recommendable[: len(self._ids)]
+
+    @property
+    def scan(self) -> CandidateScan | None:
+        """An index of ``vectors``; None: compare them all."""
+        return None
+
+    def centre(self, vectors: FloatArray) -> FloatArray:
+        """Query vectors as they compare with this matrix's: here as they are."""
+        return vectors
+
+    def apply(self, records: Sequence[SourceRecord]) -> None:
+        """Take in a fetch of ``items.vectors``: a value puts an item, a tombstone removes it. Never raises for a record."""
+        for record in records:
+            key = record.key
+            if key is None or not key.startswith(self._prefix):
+                continue
+            try:
+                self._apply_one(key[len(self._prefix) :].decode(), record)
+            except (RecordError, UnicodeDecodeError):
+                self.bad_records += 1
+
+    def _apply_one(self, item_id: str, record: SourceRecord) -> None:
+        if record.value is None:
+            self._remove(item_id)
+            return
+        value: Mapping[str, Any] = self._codec.decode(record.value, record.headers)
+        if value["item_id"] != item_id or value["model_version"] != self.version:
+            raise RecordError(Reason.KEY_MISMATCH, "key and value name different items or model versions")
+        vector = from_bytes(value["vector"], self.dimension)
+        row = self._rows.get(item_id)
+        if row is None:
+            row = self._take_row(item_id)
+        self._vectors[row] = vector
+        self._recommendable[row] = value["recommendable"]
+
+    def _take_row(self, item_id: str) -> int:
+        self.layout += 1
+        if self._free:
+            row = self._free.pop()
+            self._ids[row] = item_id
+        else:
+            row = len(self._ids)
+            self._ids.append(item_id)
+            if row == len(self._vectors):
+                self._grow()
+        self._rows[item_id] = row
+        return row
+
+    def _grow(self) -> None:
+        # A new array: whoever still holds a view of the old one keeps a consistent, if older, catalogue.
+        capacity = 2 * len(self._vectors)
+        vectors = np.zeros((capacity, self.dimension), np.float32)
+        vectors[: len(self._vectors)] = self._vectors
+        recommendable = np.zeros(capacity, np.bool_)
+        recommendable[: len(self._recommendable)] = self._recommendable
+        self._vectors, self._recommendable = vectors, recommendable
+
+    def _remove(self, item_id: str) -> None:
+        row = self._rows.pop(item_id, None)
+        if row is None:
+            return
+        self.layout += 1
+        self._ids[row] = ""
+        self._vectors[row] = 0.0
+        self._recommendable[row] = False
+        self._free.append(row)

@@ -1,0 +1,169 @@
+"""From requests to ranked items: embed, multiply, add the prior, exclude, select, explain. Many shoppers at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from streams.engine.ports import CandidateScan, FloatArray
+from streams.stages.profile.candidates import closed_rows, exclude
+from streams.ranking.embedding import embed, scratch_for
+from streams.ranking.item_matrix import ItemMatrix
+from streams.ranking.popularity_board import PopularityBoard
+from streams.ranking.reasons import explain
+from streams.ranking.request import Ranked, Request
+from streams.ranking.rules import ProfileRules
+from streams.ranking.score import prior
+from streams.ranking.select import Pairs, best, cosines, margin, propose
+
+_CHUNK = 4_000_000
+"""Most scores in memory at a time (16 MB)."""
+
+
+def rank(
+    requests: Sequence[Request], matrix: ItemMatrix, board: PopularityBoard, queries: Mapping[str, FloatArray], rules: ProfileRules
+) -> list[Ranked]:
+    """For each request the best ``top_k`` items above the threshold, best first, equal scores by item id; perhaps none.
+
+    The answer to a request does not depend on the others beside it. ``queries`` holds the vectors of query texts.
+    """
+    step = most_requests(matrix)
+    ranked: list[Ranked] = []
+    for start in range(0, len(requests), step):
+        some = requests[start : start + step]
+        ranked += Ranking(some, matrix, board, queries, rules).answer(0, [request.excluded for request in some])
+    return ranked
+
+
+def most_requests(matrix: ItemMatrix) -> int:
+    """How many requests are scored together at most."""
+    return max(1, _CHUNK // max(1, len(matrix.ids)))
+
+
+class Catalogue(NamedTuple):
+    """The item matrix as it stands while nothing is awaited."""
+
+    dimension: int
+    rows: Mapping[str, int]
+    vectors: FloatArray
+
+
+class Ranking:
+    """Requests whose scores are one matrix product. They are answered run by run, since what one answer recommends may be
+    excluded from another."""
+
+    def __init__(
+        self,
+        requests: Sequence[Request],
+        matrix: ItemMatrix,
+        board: PopularityBoard,
+        queries: Mapping[str, FloatArray],
+        rules: ProfileRules,
+        *,
+        most_excluded: Sequence[int] | None = None,
+    ) -> None:
+        """``most_excluded``: for each request, how many items ``answer`` may be told to leave out; by default its own."""
+        self._matrix = matrix
+        self._rules = rules
+        catalogue = self._catalogue = Catalogue(matrix.dimension, matrix.rows, matrix.vectors)
+        self._scratch = scratch_for(requests, matrix.dimension)
+        self._embeddings = [
+            embed(request, catalogue, queries, self._scratch, half_life_ms=rules.half_life_ms, blend=rules.search_blend)
+            for request in requests
+        ]
+        if not requests:
+            return
+        self._users = np.stack([embedding.vector for embedding in self._embeddings])
+        self._priors, self._which = _priors(requests, matrix, board, rules.popularity_weight)
+        scan = matrix.scan
+        if scan is not None:
+            spare = [len(request.excluded) for request in requests] if most_excluded is None else most_excluded
+            self._pairs: list[npt.NDArray[np.int64]] | None = self._candidates(scan, np.array(spare, np.int64))
+            return
+        self._pairs = None
+        self._scores = self._users @ catalogue.vectors.T
+        closed = self._priors + closed_rows(matrix.recommendable)
+        self._scores += closed if len(closed) == 1 else closed[self._which]
+
+    def _candidates(self, scan: CandidateScan, spare: npt.NDArray[np.int64]) -> list[npt.NDArray[np.int64]]:
+        """Each request's rows that may be among its best when ``spare`` of them are left out."""
+        rows: list[npt.NDArray[np.int64]] = [np.zeros(0, np.int64)] * len(self._users)
+        closed = np.flatnonzero(~self._matrix.recommendable)
+        known = self._users.any(axis=1)
+        wanted = np.minimum(self._rules.top_k + spare, max(1, len(self._matrix.ids)))
+        for cell, priors in enumerate(self._priors):
+            for request in np.flatnonzero((self._which == cell) & ~known).tolist():
+                rows[request] = most_popular(priors, self._matrix.recommendable, int(wanted[request]), self._rules.threshold)
+            own = np.flatnonzero((self._which == cell) & known)
+            pairs = scan.candidates(self._users[own], wanted[own], prior=priors, closed=closed, floor=self._rules.threshold)
+            cuts = np.searchsorted(pairs.users, np.arange(len(own) + 1))
+            for place, request in enumerate(own.tolist()):
+                rows[request] = pairs.rows[cuts[place] : cuts[place + 1]]
+        return rows
+
+    def answer(self, first: int, excluded: Sequence[Sequence[str]]) -> list[Ranked]:
+        """The answers to the requests from place ``first`` on, one for each element of ``excluded``: the items that it must not have.
+        Each request can be answered once."""
+        if not excluded:
+            return []
+        own, matrix, rules = slice(first, first + len(excluded)), self._matrix, self._rules
+        users, which, embeddings = self._users[own], self._which[own], self._embeddings[own]
+        if self._pairs is None:
+            scores = self._scores[own]
+            exclude(scores, excluded, matrix.rows)
+            pairs = propose(scores, rules.top_k, rules.threshold, margin(matrix.dimension))
+        else:
+            pairs = without(self._pairs[own], excluded, matrix.rows)
+        numbers = np.stack((cosines(users, self._catalogue.vectors, pairs), self._priors[which[pairs.users], pairs.rows]), axis=1)
+        chosen = best(pairs, numbers, matrix.ids, users=len(users), count=rules.top_k, threshold=rules.threshold)
+
+        rows, numbers = pairs.rows[chosen.places], numbers[chosen.places]
+        reasons = explain(
+            embeddings,
+            lambda embedding: embedding.parts(self._catalogue, self._scratch),
+            counts=chosen.counts,
+            vectors=self._catalogue.vectors[rows],
+            priors=numbers[:, 1],
+            most=rules.reasons_max,
+        )
+        items = [matrix.ids[row] for row in rows.tolist()]
+        ranked = []
+        for start, count, why in zip(chosen.starts, chosen.counts, reasons, strict=True):
+            ranked.append(Ranked(items[start : start + count], numbers[start : start + count], *why))
+        return ranked
+
+
+def most_popular(priors: FloatArray, recommendable: npt.NDArray[np.bool_], wanted: int, threshold: float) -> npt.NDArray[np.int64]:
+    """Candidates for a shopper of whom nothing is known: the ``wanted`` best by their prior, and all that equal the last of them.
+
+    A scan keeps only some of many equals, and here any number of items may be: those that nobody has looked at lately.
+    """
+    rows = np.flatnonzero(recommendable & (priors > threshold))
+    if len(rows) <= wanted:
+        return rows
+    least = np.partition(priors[rows], len(rows) - wanted)[len(rows) - wanted]
+    best: npt.NDArray[np.int64] = rows[priors[rows] >= least]
+    return best
+
+
+def without(candidates: Sequence[npt.NDArray[np.int64]], excluded: Sequence[Sequence[str]], rows: Mapping[str, int]) -> Pairs:
+    """Each user's candidates but for the excluded items."""
+    kept = []
+    for found, items in zip(candidates, excluded, strict=True):
+        gone = [row for row in map(rows.get, items) if row is not None]
+        kept.append(found[~np.isin(found, gone)] if gone else found)
+    users = np.repeat(np.arange(len(kept)), [len(found) for found in kept])
+    return Pairs(users, np.concatenate(kept) if kept else np.zeros(0, np.int64))
+
+
+def _priors(
+    requests: Sequence[Request], matrix: ItemMatrix, board: PopularityBoard, weight: float
+) -> tuple[FloatArray, npt.NDArray[np.intp]]:
+    """The priors [times, rows] at all times that are needed, and which of them is for which request."""
+    cells = [board.cell(request.at_ms) for request in requests]
+    places = {cell: place for place, cell in enumerate(dict.fromkeys(cells))}
+    priors = np.stack([prior(board.counts(matrix, cell), weight) for cell in places])
+    return priors, np.array([places[cell] for cell in cells], np.intp)

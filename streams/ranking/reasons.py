@@ -1,0 +1,78 @@
+"""Why items are recommended: exact shares of their scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import accumulate
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from streams.engine.ports import FloatArray
+from streams.ranking.embedding import Embedding
+from streams.stages.profile.profile import Source
+
+
+class Reasons(NamedTuple):
+    """One request's reasons, for all its recommended items."""
+
+    sources: list[Source]
+    places: npt.NDArray[np.uint16]
+    """[items, reasons], into ``sources``."""
+    shares: FloatArray
+    """float32 [items, reasons], largest first."""
+
+
+def explain(
+    embeddings: Sequence[Embedding],
+    parts_of: Callable[[Embedding], FloatArray],
+    *,
+    counts: Sequence[int],
+    vectors: FloatArray,
+    priors: FloatArray,
+    most: int,
+) -> list[Reasons]:
+    """For each request the ``most`` largest shares of each of its items' scores.
+
+    ``parts_of`` gives the vectors of an embedding's parts; they are looked at before the next ones are asked for. ``counts`` says how
+    many items each request got; ``vectors`` [all items, dimension] are theirs, ``priors`` [all items] what popularity adds. An
+    item's cosine is the sum over the embedding's parts of coefficient · (part · item); with popularity's part
+    all shares add up to the score. There are fewer reasons where there are fewer parts.
+    """
+    widths = [len(embedding.coefficients) + 1 for embedding in embeddings]
+    ends = list(accumulate(counts))
+    shares = np.full((len(vectors), max(widths)), -np.inf, np.float32)
+    for embedding, count, end in zip(embeddings, counts, ends, strict=True):
+        if count:
+            own, parts = slice(end - count, end), len(embedding.coefficients)
+            np.multiply(vectors[own] @ parts_of(embedding).T, embedding.coefficients, out=shares[own, :parts])
+            shares[own, parts] = priors[own]
+    places, values = _largest(shares, min(most, max(widths)))
+    reasons = []
+    for embedding, width, count, end in zip(embeddings, widths, counts, ends, strict=True):
+        own, columns = slice(end - count, end), slice(min(most, width))
+        reasons.append(_compact(embedding, places[own, columns], values[own, columns]))
+    return reasons
+
+
+def _largest(shares: FloatArray, most: int) -> tuple[npt.NDArray[np.intp], FloatArray]:
+    """Places and values of the largest shares of each row, largest first, equal ones by place. Overwrites ``shares``.
+
+    A few passes over all rows beat sorting them; and unlike partitioning they treat equals alike whatever the rows' width.
+    """
+    rows = np.arange(len(shares))
+    places = np.empty((len(shares), most), np.intp)
+    values = np.empty((len(shares), most), np.float32)
+    for column in range(most):
+        places[:, column] = best = shares.argmax(axis=1)
+        values[:, column] = shares[rows, best]
+        shares[rows, best] = -np.inf
+    return places, values
+
+
+def _compact(embedding: Embedding, places: npt.NDArray[np.intp], shares: FloatArray) -> Reasons:
+    flat = places.ravel().tolist()
+    index = {place: n for n, place in enumerate(dict.fromkeys(flat))}
+    sources = [embedding.source(place) for place in index]
+    return Reasons(sources, np.array([index[place] for place in flat], np.uint16).reshape(places.shape), shares)

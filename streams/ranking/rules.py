@@ -1,0 +1,73 @@
+"""The settings and constants that profiles and recommendations obey."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from streams.ranking.events import HISTORY_WEIGHTS, POPULARITY_WEIGHTS, TRIGGERS
+
+if TYPE_CHECKING:
+    from streams.settings import Settings
+
+SECOND_MS = 1000
+DAY_MS = 86_400_000
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileRules:
+    """Times are milliseconds of event time."""
+
+    # history
+    half_life_ms: float = 60.0 * DAY_MS
+    history_size: int = 50
+    queries_max: int = 10
+    """How many of the history's elements may be queries: each costs an encoding when a worker starts cold."""
+    history_weights: tuple[float, ...] = HISTORY_WEIGHTS
+    repeat_share: float = 0.25
+    """What the weaker of two interactions with the same item adds to the stronger."""
+    weight_cap: float = 2.0
+    event_ids_size: int = 256
+    bought_size: int = 512
+    recommended_size: int = 16
+    """How many recommendations the cooldown reaches back to."""
+    made_size: int = 4
+
+    # popularity
+    popularity_half_life_ms: float = 14.0 * DAY_MS
+    popularity_weights: tuple[float, ...] = POPULARITY_WEIGHTS
+    popularity_weight: float = 0.2
+
+    # recommending
+    recommend: bool = True
+    """False: profiles and popularity are kept, nothing is recommended (while a backtest learns)."""
+    threshold: float = 0.3
+    top_k: int = 10
+    reasons_max: int = 3
+    search_blend: float = 0.7
+    debounce_ms: int = 60 * SECOND_MS
+    rewind_ms: int = 3600 * SECOND_MS
+    """An event that is earlier than the last trigger by this much belongs to another run of time, such as a replay."""
+    recommended_cooldown_ms: int = 3600 * SECOND_MS
+    bought_cooldown_ms: int = 90 * DAY_MS
+
+    def concerns(self, event_type: int) -> bool:
+        """Whether events of this type change a profile at all."""
+        return bool(self.history_weights[event_type] or self.popularity_weights[event_type] or event_type in TRIGGERS)
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> ProfileRules:
+        """The rules under the product's settings."""
+        return cls(
+            half_life_ms=settings.half_life_days * DAY_MS,
+            history_size=settings.history_size,
+            popularity_half_life_ms=settings.popularity_half_life_days * DAY_MS,
+            popularity_weight=settings.popularity_weight,
+            threshold=settings.threshold,
+            top_k=settings.top_k,
+            reasons_max=settings.reasons_max,
+            search_blend=settings.search_blend,
+            debounce_ms=round(settings.debounce_s * SECOND_MS),
+            recommended_cooldown_ms=round(settings.recommended_cooldown_s * SECOND_MS),
+            bought_cooldown_ms=round(settings.bought_cooldown_days * DAY_MS),
+        )

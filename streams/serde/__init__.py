@@ -1,0 +1,5 @@
+"""What goes over the wire: Confluent framing, schema registries, codecs."""
+
+from streams.serde.codec import Codec, Codecs, local_codecs, open_codecs
+
+__all__ = ["Codec", "Codecs", "local_codecs", "open_codecs"]

@@ -1,0 +1,37 @@
+"""A record of ``feedback`` as the outcomes that it tells: one item's, or those of all items of a recommendation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from hashlib import blake2b
+from typing import cast
+
+from streams.serde.records import Feedback, Outcome
+
+_OF_ITEM = Outcome.__annotations__.keys()
+
+
+def feedback_id(recommendation_id: str, item_id: str) -> str:
+    """32 hexadecimal characters of a BLAKE2b over both."""
+    return blake2b(f"{recommendation_id}\x00{item_id}".encode(), digest_size=16).hexdigest()
+
+
+def together(told: Sequence[Feedback]) -> Feedback:
+    """One record of all outcomes of one recommendation; the first item's are its own fields, so that a reader who knows of no others
+    still reads something true. Raises IndexError where there are none."""
+    others = [cast(Outcome, {name: value for name, value in one.items() if name in _OF_ITEM}) for one in told[1:]]
+    return {**told[0], "others": others}
+
+
+def each(record: Feedback) -> Iterator[Feedback]:
+    """All outcomes of a record, each as a record of its own; fields that were not read are not there."""
+    others = record.get("others")
+    if not others:
+        yield record
+        return
+    yield {**record, "others": []}
+    for other in others:
+        one = cast(Feedback, {**record, **other, "others": []})
+        if "feedback_id" in record:
+            one["feedback_id"] = feedback_id(record["recommendation_id"], other["item_id"])
+        yield one

@@ -1,0 +1,86 @@
+"""Encodes what the catalogue knows under the models that came since, a part at a time, and removes what retired models left."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from hashlib import blake2b
+from typing import NamedTuple
+
+from streams.models.hotswap.active_encoders import Live, encode_beside
+from streams.stages.catalogue.state import Content, KnownItem, dump_item, load_item
+from streams.serde.vectors import vector_key
+from streams.engine.ports import RecordCodec
+from streams.engine.records import BatchResult, OutputRecord
+from streams.errors import RecordError
+from streams.topics import ITEMS_VECTORS
+from streams.serde.records import ItemVector
+
+PART = 128
+"""Items at a time: changes of the partition's items wait while they are encoded, so not many."""
+
+
+class Backfilled(NamedTuple):
+    result: BatchResult
+    is_done: bool
+    """Nothing is left to do for these models."""
+    textless: int
+    """Items that can't be encoded before they are published again: their state is of a version that kept no texts."""
+
+
+async def backfill(partition: int, items: Iterable[tuple[bytes, bytes]], live: Live, codec: RecordCodec, now_ms: int) -> Backfilled:
+    """The next part of a partition's state. Called again from the same state it gives the same records, ``encoded_at`` apart."""
+    due: dict[str, KnownItem] = {}
+    textless = 0
+    for key, data in items:
+        item = load_item(data)
+        lacking = any(encoder.version not in item.vectors for encoder in live.encoders)
+        if lacking and item.partition < 0:
+            textless += 1
+        elif item.partition == partition and (lacking or not live.retired.isdisjoint(item.versions)):
+            due[key.decode()] = item
+            if len(due) == PART:
+                break
+    result = BatchResult()
+    added: dict[str, dict[str, bytes]] = {item_id: {} for item_id in due}
+    for encoder in live.encoders:
+        version = encoder.version
+        lacking_it = {item_id: item for item_id, item in due.items() if version not in item.vectors}
+        vectors = await encode_beside(encoder, {item.content.text_hash: item.text for item in lacking_it.values()})
+        for item_id, item in lacking_it.items():
+            found = vectors[item.content.text_hash]
+            vector = added[item_id][version] = b"" if isinstance(found, RecordError) else found
+            result.outputs.append(
+                _output(item_id, version, item.content, vector_value(codec, item_id, version, item.content, vector, now_ms))
+            )
+    for item_id, item in due.items():
+        after = item.became(KnownItem(item.partition, item.text, item.content, added[item_id]))
+        for version in sorted(live.retired.intersection(item.versions)):
+            after = after.without(version)
+            result.outputs.append(_output(item_id, version, item.content, None))
+        result.state[item_id.encode()] = dump_item(after)
+    return Backfilled(result, len(due) < PART, textless)
+
+
+def vector_value(codec: RecordCodec, item_id: str, version: str, content: Content, vector: bytes, now_ms: int) -> bytes | None:
+    """The record's value; None, a tombstone, where there is no vector."""
+    if not vector:
+        return None
+    value = ItemVector(
+        item_id=item_id,
+        model_version=version,
+        vector=vector,
+        text_hash=content.text_hash,
+        recommendable=content.recommendable,
+        category=content.category,
+        price_band=content.price_band,
+        encoded_at=now_ms,
+    )
+    return codec.encode(value)
+
+
+def _output(item_id: str, version: str, content: Content, value: bytes | None) -> OutputRecord:
+    identity = "\0".join((version, item_id, *map(str, (content.text_hash, content.recommendable, content.category, content.price_band))))
+    person = b"vs.itemretired" if value is None else b"vs.itembackfill"
+    return OutputRecord(
+        ITEMS_VECTORS, vector_key(version, item_id), value, blake2b(identity.encode(), digest_size=16, person=person).digest()
+    )

@@ -1,0 +1,170 @@
+"""``catalogue.items`` to ``items.vectors``: every item is encoded once for the whole cluster, under every model that is live."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import TYPE_CHECKING, NamedTuple
+
+from streams.stages.catalogue.backfill import backfill, vector_value
+from streams.models.hotswap.active_encoders import Live, encode_beside, encode_texts
+from streams.stages.catalogue.state import Content, KnownItem, dump_item, load_item
+from streams.stages.catalogue.text import item_text, text_hash
+from streams.stages.catalogue.validate import item_of_key, valid_item
+from streams.serde.vectors import vector_key
+from streams.clock import Clock
+from streams.engine.ports import DeadLetters, InUse, TopicCodecs
+from streams.engine.records import BatchResult, OutputRecord, SourceRecord, StateView
+from streams.errors import RecordError
+from streams.stages.money import price_band
+from streams.topics import CATALOGUE_ITEMS, ITEMS_VECTORS
+
+if TYPE_CHECKING:
+    from streams.settings import Settings
+
+_Vectors = Mapping[str, Mapping[str, bytes | RecordError]]
+"""By model version and text hash."""
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogueRules:
+    """The settings that this stage needs."""
+
+    text_characters: int = 1000
+    """Most characters of an item's text that the encoder is given."""
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> CatalogueRules:
+        return cls(text_characters=settings.item_text_characters)
+
+
+class _Change(NamedTuple):
+    """One accepted source record: an item, or (content None) its removal."""
+
+    record: SourceRecord
+    item_id: str
+    text: str
+    content: Content | None
+
+
+class CatalogueStage:
+    """The stage's BatchHandler, and a PartitionOwner: between batches it encodes what it knows under models that came since.
+
+    Every source record gives its own output, also where the same item follows later in the batch. Only the last would be
+    needed, but then a redo with other batch boundaries could write an older record after a newer one.
+    """
+
+    def __init__(self, *, codecs: TopicCodecs, models: InUse[Live], dead_letters: DeadLetters, rules: CatalogueRules, clock: Clock) -> None:
+        self._items = codecs.for_topic(CATALOGUE_ITEMS)
+        self._vectors = codecs.for_topic(ITEMS_VECTORS)
+        self._models = models
+        self._dead_letters = dead_letters
+        self._rules = rules
+        self._clock = clock
+        self._done: dict[int, tuple[tuple[str, ...], frozenset[str]]] = {}
+        self.textless: dict[int, int] = {}
+        """By partition: items that a new model does not get before they are published again."""
+
+    async def __call__(self, batch: Sequence[SourceRecord], state: StateView) -> BatchResult:
+        """Raises what the encoder raises, and ConfigurationError for a state or an encoder that does not fit."""
+        result = BatchResult()
+        changes = self._accept(batch, result)
+        keys = list(dict.fromkeys(change.item_id.encode() for change in changes))
+        known = {key.decode(): load_item(data) for key, data in state.get_many(keys).items()}
+        with self._models.use() as live:
+            vectors = await _encode(live, changes, known)
+        now_ms = self._clock.now_ms()
+        for change in changes:
+            try:
+                self._apply(change, known, vectors, now_ms, result)
+            except RecordError as error:
+                self._refuse(change.record, error, result)
+        return result
+
+    async def on_assigned(self, partition: int, items: Iterable[tuple[bytes, bytes]]) -> None:
+        """Another worker may have changed the partition since."""
+        self._done.pop(partition, None)
+
+    async def on_timer(self, partition: int, items: Iterable[tuple[bytes, bytes]]) -> BatchResult:
+        """The next part of what this partition lacks."""
+        with self._models.use() as live:
+            wanted = (tuple(encoder.version for encoder in live.encoders), live.retired)
+            if self._done.get(partition) == wanted:
+                return BatchResult()
+            result, is_done, self.textless[partition] = await backfill(partition, items, live, self._vectors, self._clock.now_ms())
+            if is_done:
+                # Done once this is written; and where that fails, the partition is taken over anew.
+                self._done[partition] = wanted
+            return result
+
+    def _accept(self, batch: Sequence[SourceRecord], result: BatchResult) -> list[_Change]:
+        changes = []
+        for record in batch:
+            try:
+                if record.value is None:
+                    changes.append(_Change(record, item_of_key(record.key), "", None))
+                    continue
+                item = valid_item(record.key, self._items.decode(record.value, record.headers))
+                text = item_text(item, self._rules.text_characters)
+                content = Content(
+                    text_hash(text),
+                    item["in_stock"] and not item["blocked"],
+                    item["category"] or None,
+                    None if item["price"] is None else price_band(item["price"]),
+                )
+                changes.append(_Change(record, item["item_id"], text, content))
+            except RecordError as error:
+                self._refuse(record, error, result)
+        return changes
+
+    def _apply(self, change: _Change, known: dict[str, KnownItem], vectors: _Vectors, now_ms: int, result: BatchResult) -> None:
+        before = known.get(change.item_id)
+        if change.content is None:
+            versions = dict.fromkeys((*vectors, *(before.versions if before is not None else ())))
+            result.outputs += [self._output(change, version, None) for version in versions]
+            known.pop(change.item_id, None)
+            result.state[change.item_id.encode()] = None
+            return
+        made: dict[str, bytes] = {}
+        for version, by_hash in vectors.items():
+            vector = by_hash[change.content.text_hash]
+            if isinstance(vector, RecordError):
+                if not made:
+                    raise vector
+                vector = b""
+            made[version] = vector
+        for version, data in made.items():
+            value = vector_value(self._vectors, change.item_id, version, change.content, data, now_ms)
+            result.outputs.append(self._output(change, version, value))
+        after = KnownItem(change.record.partition, change.text, change.content, made)
+        if before is not None:
+            after = before.became(after)
+        if after != before:
+            known[change.item_id] = after
+            result.state[change.item_id.encode()] = dump_item(after)
+
+    def _output(self, change: _Change, version: str, value: bytes | None) -> OutputRecord:
+        record = change.record
+        position = f"{version}/{record.topic}/{record.partition}/{record.offset}"
+        record_id = blake2b(position.encode(), digest_size=16, person=b"vs.itemvector").digest()
+        return OutputRecord(ITEMS_VECTORS, vector_key(version, change.item_id), value, record_id)
+
+    def _refuse(self, record: SourceRecord, error: RecordError, result: BatchResult) -> None:
+        result.outputs.append(self._dead_letters.build(record, error))
+        result.rejected += 1
+
+
+async def _encode(live: Live, changes: Sequence[_Change], known: Mapping[str, KnownItem]) -> _Vectors:
+    """The vectors of all texts of the batch; only those are encoded that no item is known to have had."""
+    vectors: dict[str, dict[str, bytes | RecordError]] = {}
+    for place, encoder in enumerate(live.encoders):
+        version = encoder.version
+        had: dict[str, bytes | RecordError] = {}
+        for item in known.values():
+            vector = item.vector(version, item.content.text_hash)
+            if vector is not None:
+                had[item.content.text_hash] = vector
+        texts = {c.content.text_hash: c.text for c in changes if c.content is not None and c.content.text_hash not in had}
+        vectors[version] = had | await (encode_beside if place else encode_texts)(encoder, texts)
+    return vectors

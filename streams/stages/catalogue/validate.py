@@ -1,0 +1,76 @@
+"""What an item must be before it is encoded."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from typing import Any
+
+from streams.errors import Reason, RecordError
+from streams.stages.money import currency, price_band
+from streams.stages.identifiers import item_id
+from streams.serde.records import Item
+
+MAX_TITLE = 512
+MAX_CATEGORY = 256
+MAX_BRAND = 128
+MAX_DESCRIPTION = 4000
+MAX_TAGS = 64
+MAX_TAG = 64
+
+_INVISIBLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff\ufffe\uffff]+")
+_SPACES = re.compile(r"\s+")
+
+
+def valid_item(key: bytes | None, value: Mapping[str, Any]) -> Item:
+    """The item in its normal form: NFC, white space folded, texts cut to their bounds.
+
+    Identifiers and prices obey the same rules as an event's, so that events find the item. Raises RecordError where the key
+    is not the item's id, the title is empty, or id, price or currency are impossible.
+    """
+    identifier = item_id(value["item_id"])
+    if item_of_key(key) != identifier:
+        raise RecordError(Reason.KEY_MISMATCH, "the message key must be the item_id")
+    title = _text(value["title"], MAX_TITLE)
+    if not title:
+        raise RecordError(Reason.BAD_TITLE, "title holds no visible characters")
+    price = value["price"]
+    if price is not None:
+        price_band(price)
+    money = (value["currency"] or "").strip()
+    return Item(
+        item_id=identifier,
+        title=title,
+        category=_text(value["category"], MAX_CATEGORY),
+        brand=_text(value["brand"], MAX_BRAND),
+        description=_text(value["description"], MAX_DESCRIPTION),
+        price=price,
+        currency=currency(money, money) if money else None,
+        in_stock=value["in_stock"],
+        blocked=value["blocked"],
+        tags=[tag for tag in (_text(tag, MAX_TAG) for tag in value["tags"][:MAX_TAGS]) if tag],
+        updated_at=value["updated_at"],
+    )
+
+
+def item_of_key(key: bytes | None) -> str:
+    """The item id in a message key. Raises RecordError where the key holds none."""
+    if key is None:
+        raise RecordError(Reason.KEY_MISMATCH, "the message has no key; it must be the item_id")
+    try:
+        return item_id(key.decode())
+    except UnicodeDecodeError:
+        raise RecordError(Reason.KEY_MISMATCH, "the message key is not UTF-8; it must be the item_id") from None
+
+
+def _text(value: str | None, bound: int) -> str:
+    if not value:
+        return ""
+    # Bounded first: normalising a megabyte to keep a title would be a way to slow the stage down.
+    text = value[: 4 * bound]
+    if not text.isprintable():
+        text = _INVISIBLE.sub(" ", text)
+    if not text.isascii():
+        text = unicodedata.normalize("NFC", text)
+    return _SPACES.sub(" ", text).strip()[:bound].rstrip()

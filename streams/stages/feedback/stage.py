@@ -1,0 +1,211 @@
+"""``recommendations`` and ``behaviour.clean`` to ``feedback`` and ``training.pairs``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from operator import itemgetter
+from typing import cast
+
+from streams.clock import Clock
+from streams.engine.ports import DeadLetters, TopicCodecs
+from streams.engine.records import BatchResult, OutputRecord, SourceRecord, StateView
+from streams.errors import Reason, RecordError
+from streams.stages.feedback.clockwork import EVERYTHING, Clockwork
+from streams.stages.feedback.ledger import Interaction, Outstanding, Past, Shopper, dump, load
+from streams.stages.feedback.rules import HISTORY_EVENTS, OUTCOME_OF_EVENT, FeedbackRules
+from streams.stages.feedback.settle import due_at, identity, settle, waits_for
+from streams.topics import BEHAVIOUR_CLEAN, FEEDBACK, RECOMMENDATIONS, TRAINING_PAIRS
+from streams.serde.outcomes import together
+from streams.serde.records import CleanEvent, Feedback, Recommendation
+
+__all__ = ["FeedbackRules", "FeedbackStage"]
+
+_OF_EVENTS = ("event_id", "pseudonym", "event_type", "occurred_at", "item_id", "query", "recommendation_id")
+_OF_RECOMMENDATIONS = ("recommendation_id", "pseudonym", "policy", "source_offset", "created_at", "model_version", "items.item_id")
+
+
+class FeedbackStage:
+    """The stage's BatchHandler, for batches of either source.
+
+    What it says depends on what the two topics hold, not on how their reading interleaves, as long as recommendations do not
+    pause for ``idle_ms`` of real time while they are behind. Without that bound a shop with few recommendations would wait for
+    ever.
+    """
+
+    def __init__(self, *, codecs: TopicCodecs, dead_letters: DeadLetters, rules: FeedbackRules, clock: Clock) -> None:
+        self._events = codecs.reading(BEHAVIOUR_CLEAN, _OF_EVENTS)
+        self._recommendations = codecs.reading(RECOMMENDATIONS, _OF_RECOMMENDATIONS)
+        self._feedback = codecs.for_topic(FEEDBACK)
+        self._pairs = codecs.for_topic(TRAINING_PAIRS)
+        self._dead_letters = dead_letters
+        self._rules = rules
+        self._clock = clock
+        self._partitions: dict[int, Clockwork] = {}
+
+    async def __call__(self, batch: Sequence[SourceRecord], state: StateView) -> BatchResult:
+        partition, now_ms = batch[0].partition, self._clock.now_ms()
+        of_events = batch[0].topic.endswith(BEHAVIOUR_CLEAN)
+        works = self._partitions.get(partition)
+        if works is None:
+            works = self._partitions[partition] = Clockwork(now_ms)
+        works.last_batch_ms = now_ms
+        if not of_events:
+            works.last_recommendation_ms = now_ms
+        works.begin(of_events, batch[0].offset, batch[-1].offset)
+        result = BatchResult()
+        decoded = self._decode(batch, of_events, result)
+        shoppers = self._load(state, [key for _, key, _ in decoded])
+        changed: set[bytes] = set()
+        for offset, key, value in decoded:
+            if of_events:
+                applied = self._apply_event(shoppers[key], offset, cast(CleanEvent, value), works)
+            else:
+                applied = self._apply_recommendation(shoppers[key], offset, cast(Recommendation, value), works)
+            if applied:
+                changed.add(key)
+        for key in changed:
+            works.times.add(due_at(shoppers[key], self._rules), key)
+        is_silent = now_ms - works.last_recommendation_ms >= self._rules.idle_ms
+        source_offset = EVERYTHING if is_silent else works.source_offset
+        due = works.due(works.watermark_ms, source_offset)
+        shoppers.update(self._load(state, [key for key in due if key not in shoppers]))
+        self._settle(due, shoppers, changed, works.watermark_ms, source_offset, partition, result)
+        self._conclude(shoppers, changed.union(due), changed, works.watermark_ms, source_offset, works, result)
+        return result
+
+    async def on_assigned(self, partition: int, items: Iterable[tuple[bytes, bytes]]) -> None:
+        """Rebuild the partition's progress and due times from its state."""
+        works = self._partitions[partition] = Clockwork(self._clock.now_ms())
+        works.restore(self._scheduled(works, items))
+
+    async def on_timer(self, partition: int, items: Iterable[tuple[bytes, bytes]]) -> BatchResult:
+        """Settle by the wall clock what is due in a partition that has been without events for a while."""
+        result = BatchResult()
+        works = self._partitions.get(partition)
+        now_ms = self._clock.now_ms()
+        if works is None or now_ms - works.last_batch_ms < self._rules.idle_ms:
+            return result
+        due = set(works.due(now_ms, EVERYTHING))
+        if due:
+            shoppers = {key: load(value) for key, value in items if key in due}
+            changed: set[bytes] = set()
+            self._settle(sorted(shoppers), shoppers, changed, now_ms, EVERYTHING, partition, result)
+            self._conclude(shoppers, due.intersection(shoppers), changed, now_ms, EVERYTHING, works, result)
+        return result
+
+    def _scheduled(self, works: Clockwork, items: Iterable[tuple[bytes, bytes]]) -> Iterable[Shopper]:
+        for key, value in items:
+            shopper = load(value)
+            works.times.add(due_at(shopper, self._rules), key)
+            yield shopper
+
+    def _decode(self, batch: Sequence[SourceRecord], of_events: bool, result: BatchResult) -> list[tuple[int, bytes, object]]:
+        codec = self._events if of_events else self._recommendations
+        decoded: list[tuple[int, bytes, object]] = []
+        reasons: Counter[str] = Counter()
+        for record in batch:
+            try:
+                value = codec.decode(record.value, record.headers)
+                key = value["pseudonym"].encode()
+                if record.key != key:
+                    raise RecordError(Reason.KEY_MISMATCH, "the message key must be the pseudonym")
+            except RecordError as error:
+                result.outputs.append(self._dead_letters.build(record, error))
+                reasons[error.reason.value] += 1
+                continue
+            decoded.append((record.offset, key, value))
+        result.rejected, result.reasons = reasons.total(), dict(reasons)
+        return decoded
+
+    def _load(self, state: StateView, keys: Sequence[bytes]) -> dict[bytes, Shopper]:
+        wanted = list(dict.fromkeys(keys))
+        stored = state.get_many(wanted)
+        return {key: load(stored[key]) if key in stored else Shopper() for key in wanted}
+
+    def _apply_event(self, shopper: Shopper, offset: int, event: CleanEvent, works: Clockwork) -> bool:
+        before_ms, time_ms = works.watermark_ms, event["occurred_at"]
+        if time_ms > before_ms:
+            works.watermark_ms = time_ms
+        if offset <= shopper.clean_offset:
+            return False
+        shopper.clean_offset = offset
+        if not shopper.is_new(event["event_id"]):
+            return True
+        kind, item_id = event["event_type"], event["item_id"]
+        if item_id is not None and kind in OUTCOME_OF_EVENT:
+            shopper.interactions.append(
+                Interaction(offset, time_ms, kind, item_id, event["event_id"], event["recommendation_id"], before_ms)
+            )
+            del shopper.interactions[: -self._rules.interactions_kept]
+        if kind in HISTORY_EVENTS:
+            ref = event["query"] if kind == "search" else item_id
+            if ref is not None:
+                shopper.history.append(Past(offset, time_ms, "query" if kind == "search" else "item", ref, kind))
+        return True
+
+    def _apply_recommendation(self, shopper: Shopper, offset: int, value: Recommendation, works: Clockwork) -> bool:
+        works.source_offset = max(works.source_offset, value["source_offset"])
+        if offset <= shopper.recommendation_offset:
+            return False
+        shopper.recommendation_offset = offset
+        identity = value["recommendation_id"]
+        if all(known.recommendation_id != identity for known in shopper.outstanding):
+            items = list(dict.fromkeys(item["item_id"] for item in value["items"]))
+            shopper.outstanding.append(
+                Outstanding(identity, value["created_at"], value["source_offset"], value["policy"], value["model_version"], items)
+            )
+        return True
+
+    def _settle(
+        self,
+        due: Iterable[bytes],
+        shoppers: dict[bytes, Shopper],
+        changed: set[bytes],
+        watermark_ms: int,
+        source_offset: int,
+        partition: int,
+        result: BatchResult,
+    ) -> None:
+        """What is due goes into the result, and who it changes into ``changed``."""
+        for key in due:
+            shopper = shoppers[key]
+            unsettled = len(shopper.interactions)
+            feedback, pairs = settle(key.decode(), shopper, watermark_ms, source_offset, self._rules)
+            for name, told in self._records(feedback):
+                result.outputs.append(OutputRecord(FEEDBACK, key, self._feedback.encode(told), bytes.fromhex(name), partition))
+            for pair in pairs:
+                result.outputs.append(
+                    OutputRecord(TRAINING_PAIRS, key, self._pairs.encode(pair), bytes.fromhex(pair["pair_id"]), partition)
+                )
+            if feedback or len(shopper.interactions) != unsettled:
+                changed.add(key)
+
+    def _records(self, feedback: list[Feedback]) -> Iterable[tuple[str, Feedback]]:
+        """Ids and records as they are written."""
+        if not self._rules.is_together:
+            return [(told["feedback_id"], told) for told in feedback]
+        # An id that no item's own record has: after a change of the setting nothing is taken for written that is not.
+        return [(identity(name), together(list(told))) for name, told in groupby(feedback, key=itemgetter("recommendation_id"))]
+
+    def _conclude(
+        self,
+        shoppers: dict[bytes, Shopper],
+        touched: Iterable[bytes],
+        changed: Iterable[bytes],
+        watermark_ms: int,
+        source_offset: int,
+        works: Clockwork,
+        result: BatchResult,
+    ) -> None:
+        """When to look at the touched ones again, and the new state of those that changed."""
+        for key in touched:
+            works.times.add(due_at(shoppers[key], self._rules, watermark_ms), key)
+            works.offsets.add(waits_for(shoppers[key], watermark_ms, source_offset, self._rules), key)
+        after = works.done()
+        for key in changed:
+            shopper = shoppers[key]
+            shopper.before, shopper.after = works.before, after
+            shopper.trim_history(self._rules.history_size, self._rules.interactions_kept, source_offset)
+            result.state[key] = dump(shopper)

@@ -1,0 +1,118 @@
+"""One raw event to one clean event: the order in which the rules apply."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from streams.engine.records import SourceRecord
+from streams.errors import Reason, RecordError
+from streams.stages import money
+from streams.stages import identifiers as normalise
+from streams.stages.ingest import quantity
+from streams.stages.ingest import region
+from streams.stages.ingest import times
+from streams.stages.ingest.identities import Identities
+from streams.stages.ingest.memo import Memo
+from streams.stages.ingest.rules import IngestRules
+from streams.stages.ingest.throttle import is_automated_agent
+from streams.privacy.pseudonym import Pseudonymizer
+from streams.serde.records import CleanEvent
+
+MAX_POSITION = 10_000
+
+_WITH_QUANTITY = frozenset({"cart", "purchase", "return"})
+
+
+class Cleaned(NamedTuple):
+    """A clean event, and what the stage needs beside it."""
+
+    event: CleanEvent
+    key: bytes
+    occurred_ms: int
+    """The exact time, which goes no further."""
+
+
+class EventCleaner:
+    """Applies the rules that look at one event alone."""
+
+    def __init__(self, rules: IngestRules, identities: Identities, pseudonymizer: Pseudonymizer) -> None:
+        self._rules = rules
+        self._identities = identities
+        self._hashes = pseudonymizer
+        self._is_automated = Memo(is_automated_agent, entries=2_000, characters=512)
+        self._country = Memo(region.country, entries=2_000, characters=64)
+
+    def clean(self, raw: Mapping[str, Any], record: SourceRecord, now_ms: int) -> Cleaned:
+        """The clean event of a decoded one. Raises RecordError, which names the field and never its value."""
+        rules = self._rules
+        flags: list[str] = []
+        kind = normalise.event_type(raw["event_type"])
+        agent = raw["user_agent"]
+        if agent and self._is_automated(agent):
+            raise RecordError(Reason.AUTOMATED, "the user agent is a robot's or a script's")
+        identity = self._identities.of(raw["user_id"])
+        query: str | None = None
+        item: str | None = None
+        if kind == "search":
+            query, scrubbed = normalise.query(raw["query"])
+            if scrubbed:
+                flags.append("query_scrubbed")
+        else:
+            item = normalise.item_id(raw["item_id"])
+        occurred_ms = self._time(raw["occurred_at"], record.timestamp, now_ms, flags)
+        units = 1
+        if kind in _WITH_QUANTITY:
+            units, capped = quantity.quantity(raw["quantity"], rules.quantity_cap, is_return=kind == "return")
+            if capped:
+                flags.append("quantity_capped")
+        price, code = raw["price"], raw["currency"]
+        band: int | None = None
+        if price is not None:
+            band = money.price_band(price)
+            code = money.currency(code, rules.default_currency)
+        elif code is not None:
+            code = money.currency(code, rules.default_currency)
+        country = rules.default_region
+        if raw["region"] and not raw["region"].isspace():
+            country = self._country(raw["region"])
+            if country is None:
+                flags.append("region_unknown")
+        position = raw["position"]
+        own_id = normalise.opaque_id(raw["event_id"])
+        session = normalise.opaque_id(raw["session_id"])
+        hashes, user = self._hashes, identity.user_id
+        event: CleanEvent = {
+            "event_id": hashes.event_id(user, own_id)
+            if own_id is not None
+            else hashes.position_id(record.topic, record.partition, record.offset),
+            "pseudonym": identity.pseudonym,
+            "sealed_id": identity.sealed_id,
+            "event_type": kind,
+            "occurred_at": times.floor_to(occurred_ms, rules.time_bucket_ms),
+            "item_id": item,
+            "query": query,
+            "quantity": units,
+            "price_band": band,
+            "currency": code,
+            "country": country,
+            "recommendation_id": normalise.recommendation_id(raw["recommendation_id"]),
+            "position": position if position is not None and 0 <= position <= MAX_POSITION else None,
+            "session": hashes.session(user, session) if session is not None else None,
+            "flags": flags,
+        }
+        return Cleaned(event, identity.key, occurred_ms)
+
+    def _time(self, occurred_at: float | str | None, record_ms: int, now_ms: int, flags: list[str]) -> int:
+        if occurred_at is not None:
+            occurred_ms = times.to_milliseconds(occurred_at)
+        elif record_ms > 0:
+            occurred_ms = record_ms
+            flags.append("time_filled")
+        else:
+            raise RecordError(Reason.BAD_TIME, "neither the event nor its record carries a time")
+        # The record's own time stands for the present, so that a record that is processed again is judged the same; the
+        # clock only where a producer's clock is ahead of it.
+        present = record_ms if 0 < record_ms < now_ms else now_ms
+        times.check_window(occurred_ms, present, self._rules.max_future_ms, self._rules.max_age_ms)
+        return occurred_ms

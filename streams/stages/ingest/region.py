@@ -1,0 +1,84 @@
+"""Regions, generalised to the country (ISO 3166-1 alpha-2)."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+
+from streams.stages.ingest.countries import COUNTRIES
+
+_MAX_CHARACTERS = 128
+_LONGEST_CHINESE_NAME = 16
+# ISO 639-1 codes that are also country codes; before a country in a locale they mean the language ("ar-EG" is Egypt).
+_LANGUAGES = frozenset((
+    "af", "am", "ar", "as", "az", "ba", "be", "bg", "bi", "bm", "bn", "bo", "br", "bs", "ca", "co", "cr", "cu", "cv", "cy", "da", "de",
+    "ee", "es", "et", "fi", "fj", "fo", "fr", "ga", "gd", "gl", "gn", "gu", "gv", "hr", "ht", "hu", "hy", "id", "ie", "io", "is", "it",
+    "ka", "kg", "ki", "km", "kn", "kr", "kw", "ky", "la", "lb", "li", "lt", "lu", "lv", "mg", "mh", "mk", "ml", "mn", "mr", "ms", "mt",
+    "my", "na", "ne", "ng", "nl", "no", "nr", "nv", "ny", "om", "or", "os", "pa", "pl", "ps", "pt", "qu", "ro", "ru", "rw", "sa", "sc",
+    "sd", "se", "sg", "si", "sk", "sl", "sm", "sn", "so", "sq", "sr", "ss", "st", "su", "sv", "sw", "tg", "th", "tk", "tl", "tn", "to",
+    "tr", "ts", "tt", "tw", "ty", "ug", "uz", "ve", "vi", "vo",
+))  # fmt: skip
+_WITHOUT_CODE = {"channel islands": "GB"}  # Jersey and Guernsey together have no code
+_CHINESE_PLACES = (
+    "北京", "上海", "天津", "重庆", "河北", "山西", "辽宁", "吉林", "黑龙江", "江苏", "浙江", "安徽", "福建", "江西", "山东", "河南",
+    "湖北", "湖南", "广东", "海南", "四川", "贵州", "云南", "陕西", "甘肃", "青海", "内蒙古", "广西", "西藏", "宁夏", "新疆",
+    "广州", "深圳", "杭州", "成都", "武汉", "南京", "西安", "苏州",
+)  # fmt: skip
+_SPLIT = re.compile(r"\s*[,;/|，、]\s*")
+_CODE = re.compile(r"([A-Za-z]{2,3})(?:[-_]([A-Za-z]{4}))?(?:[-_]([A-Za-z0-9]{2,3}))?(?:[.@\-_].*)?", re.ASCII)
+
+
+def country(text: str) -> str | None:
+    """The country's code; None where none can be made of the text.
+
+    >>> country("CN-31"), country("zh-Hans-CN"), country("EIRE"), country("上海市浦东新区"), country("Atlantis")
+    ('CN', 'CN', 'IE', 'CN', None)
+    """
+    text = text[:_MAX_CHARACTERS].strip()
+    found = _named(text) or _coded(text)
+    if found is None:
+        parts = _SPLIT.split(text)
+        found = (_named(parts[0]) or _named(parts[-1]) or _coded(parts[-1])) if len(parts) > 1 else None
+    return found
+
+
+def is_country(code: str) -> bool:
+    """Whether this is an alpha-2 code."""
+    return len(code) == 2 and code in _codes()
+
+
+@cache
+def _codes() -> dict[str, str]:
+    """Alpha-2 and alpha-3 codes in upper case."""
+    return {code: alpha2 for alpha2, alpha3, _ in COUNTRIES for code in (alpha2, alpha3)}
+
+
+@cache
+def _names() -> dict[str, str]:
+    names = {name.casefold(): alpha2 for alpha2, _, all_names in COUNTRIES for name in all_names.split("|")}
+    return names | _WITHOUT_CODE
+
+
+def _named(text: str) -> str | None:
+    found = _names().get(text.casefold())
+    if found is None and not text.isascii():
+        if text.startswith(_CHINESE_PLACES):
+            return "CN"
+        # Chinese puts the larger place first, without a space: 中国广东省深圳市.
+        lengths = range(min(_LONGEST_CHINESE_NAME, len(text) - 1), 1, -1)
+        found = next((code for n in lengths if (code := _names().get(text[:n]))), None)
+    return found
+
+
+def _coded(text: str) -> str | None:
+    """Codes in any case, subdivisions (CN-31, GB-ENG) and locales (zh-CN, en_GB.UTF-8, zh-Hans-CN)."""
+    match = _CODE.fullmatch(text)
+    if match is None:
+        return None
+    head, script, tail = match.groups()
+    codes = _codes()
+    if tail is None:
+        return None if script else codes.get(head.upper())
+    if head.islower() and (head in _LANGUAGES or head.upper() not in codes):
+        return codes.get(tail.upper()) if len(tail) == 2 else None
+    return codes.get(head.upper()) if len(head) == 2 and not script else None

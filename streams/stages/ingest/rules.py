@@ -1,0 +1,45 @@
+"""The numbers that the ingest rules work with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from streams.errors import ConfigurationError
+from streams.stages.money import CURRENCIES
+from streams.stages.ingest.region import is_country
+
+if TYPE_CHECKING:
+    from streams.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class IngestRules:
+    """Times in milliseconds."""
+
+    time_bucket_ms: int
+    max_future_ms: int
+    max_age_ms: int
+    default_currency: str
+    default_region: str | None
+    quantity_cap: int
+    throttle_per_minute: int
+    dedup_window: int
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> IngestRules:
+        """Raises ConfigurationError where a default currency or region is no code."""
+        if settings.default_currency not in CURRENCIES:
+            raise ConfigurationError("VEILSTREAM_DEFAULT_CURRENCY must be an ISO 4217 code such as EUR")
+        if settings.default_region is not None and not is_country(settings.default_region):
+            raise ConfigurationError("VEILSTREAM_DEFAULT_REGION must be an ISO 3166 alpha-2 code such as DE, or unset")
+        return cls(
+            time_bucket_ms=settings.time_bucket_s * 1000,
+            max_future_ms=settings.max_future_s * 1000,
+            max_age_ms=int(settings.max_age_days * 86_400_000),
+            default_currency=settings.default_currency,
+            default_region=settings.default_region,
+            quantity_cap=settings.quantity_cap,
+            throttle_per_minute=settings.throttle_per_minute,
+            dedup_window=settings.dedup_window,
+        )

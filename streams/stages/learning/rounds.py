@@ -1,0 +1,84 @@
+"""The rounds of training, fed from ``training.control``: which was asked for last, and whether one is open."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import cast
+
+from streams.engine.ports import RecordCodec
+from streams.engine.records import SourceRecord
+from streams.errors import RecordError
+from streams.topics import BY_NAME, TRAINING_CONTROL
+from streams.serde.records import TrainingControl
+
+KEPT = 1000
+"""Rounds remembered, the newest: thirty days hold some hundred."""
+_FORGOTTEN_MS = cast(int, BY_NAME[TRAINING_CONTROL].retention_ms)
+"""After that a request is no longer in the topic, so a trainer that begins to read never hears of it."""
+_PROGRESS = {"requested": 0, "started": 1, "finished": 2, "failed": 2}
+
+
+@dataclass(slots=True)
+class Round:
+    request_id: str
+    asked_ms: int
+    """When it was asked for, by the clock of who asked."""
+    state: str
+    last_ms: int
+    """When its latest step was."""
+    new_pairs: int = 0
+    """Pairs since the round before, as the request counted them; 0 where it did not, or is not known."""
+
+
+class Rounds:
+    """In the order in which they were first heard of, which is the same for every reader: the topic has one partition."""
+
+    def __init__(self, codec: RecordCodec) -> None:
+        self.bad_records = 0
+        """Records that could not be used."""
+        self._codec = codec
+        self._rounds: dict[str, Round] = {}
+
+    def apply(self, records: Sequence[SourceRecord]) -> None:
+        """Take in a fetch. A round never goes back: a request that comes again changes nothing. Never raises for a record."""
+        for record in records:
+            try:
+                value = cast(TrainingControl, self._codec.decode(record.value, record.headers))
+            except RecordError:
+                self.bad_records += 1
+                continue
+            progress = _PROGRESS.get(value["state"])
+            if progress is None:
+                self.bad_records += 1
+                continue
+            identity, at_ms = value["request_id"], value["at"]
+            known = self._rounds.get(identity)
+            if known is None:
+                self._rounds[identity] = Round(identity, at_ms, value["state"], at_ms, 0 if progress else value["pairs"])
+                if len(self._rounds) > KEPT:
+                    del self._rounds[next(iter(self._rounds))]
+            elif progress > _PROGRESS[known.state] or (value["state"] == "started" == known.state):
+                # A trainer that takes a round up again says started again.
+                known.state, known.last_ms = value["state"], max(known.last_ms, at_ms)
+
+    @property
+    def latest(self) -> Round | None:
+        """The one that was asked for last."""
+        return next(reversed(self._rounds.values()), None)
+
+    def __contains__(self, request_id: object) -> bool:
+        return request_id in self._rounds
+
+    def is_open(self, now_ms: int, stale_ms: int) -> bool:
+        """Whether any is asked for and has not ended. A request waits for its trainer as long as the topic holds it; a round that
+        started and has said nothing for ``stale_ms`` has died."""
+        patience = {"requested": _FORGOTTEN_MS, "started": stale_ms}
+        return any(known.state in patience and now_ms - known.last_ms < patience[known.state] for known in self._rounds.values())
+
+
+def next_request_id(previous: str) -> str:
+    """The id of the request that the trigger makes after the round with id ``previous`` (empty: none): whoever asks twice, in knowledge
+    of the same last round, asks for the same one. 32 hexadecimal characters."""
+    return blake2b(previous.encode(), digest_size=16, person=b"vs.training").hexdigest()

@@ -1,0 +1,105 @@
+"""How an event changes a profile. Nothing here knows a model, an item's vector or the time of day."""
+
+from __future__ import annotations
+
+from math import inf, log2
+
+from streams.ranking.events import CODES, DISMISS, PURCHASE, SEARCH
+from streams.stages.profile.profile import Entry, Profile
+from streams.ranking.rules import ProfileRules
+from streams.serde.records import CleanEvent
+
+_ID_BYTES = 8
+
+
+def apply_event(profile: Profile, event: CleanEvent, offset: int, rules: ProfileRules) -> bool:
+    """Take one event into the profile, in place; False, and nothing changed, where it is in there already or says nothing.
+
+    It is in there already if its offset is not after the last applied one, or its id is among the recent ones. The event must
+    be complete: an item, or a query for a search. Raises ValueError where the event id is not hexadecimal.
+    """
+    code = CODES[event["event_type"]]
+    if offset <= profile.applied_offset or not rules.concerns(code):
+        return False
+    event_id = bytes.fromhex(event["event_id"][: 2 * _ID_BYTES])
+    if _holds(profile.event_ids, event_id):
+        return False
+    profile.applied_offset = offset
+    profile.event_ids = (profile.event_ids + event_id)[-_ID_BYTES * rules.event_ids_size :]
+    time_ms = event["occurred_at"]
+    weight = rules.history_weights[code]
+    if code == PURCHASE and (item_id := event["item_id"]):
+        profile.bought[item_id] = max(time_ms, profile.bought.pop(item_id, time_ms))
+        _bound(profile.bought, rules.bought_size)
+    if weight and code == SEARCH:
+        _put(profile.queries, event["query"] or "", Entry(weight, time_ms, code), rules)
+        if len(profile.queries) > rules.queries_max:
+            del profile.queries[_least(profile.queries, rules)[1]]
+    elif weight:
+        _put(profile.items, event["item_id"] or "", Entry(weight, time_ms, code), rules)
+    if len(profile.items) + len(profile.queries) > rules.history_size:
+        _drop_least(profile, rules)
+    return True
+
+
+def merge(old: Entry, new: Entry, rules: ProfileRules) -> Entry:
+    """Two interactions with the same item, or two searches with the same query, as one element.
+
+    Both are taken to the later of the two times. Where they agree, the stronger counts in full and the weaker by
+    ``repeat_share``, up to ``weight_cap``: the tenth view says less than the first. Where they disagree, the later one is what
+    the shopper thinks now: a return or a dismissal cancels what was before, and is cancelled by the next click.
+    """
+    if (old.weight > 0) != (new.weight > 0):
+        return new if new.time_ms >= old.time_ms else old
+    time_ms = max(old.time_ms, new.time_ms)
+    old_weight = old.weight * decay(time_ms - old.time_ms, rules.half_life_ms)
+    new_weight = new.weight * decay(time_ms - new.time_ms, rules.half_life_ms)
+    strong, weak, event_type = old_weight, new_weight, old.event_type
+    if abs(new_weight) >= abs(old_weight):
+        strong, weak, event_type = new_weight, old_weight, new.event_type
+    weight = strong + rules.repeat_share * weak if strong > 0 else strong
+    return Entry(min(weight, rules.weight_cap), time_ms, event_type)
+
+
+def decay(age_ms: float, half_life_ms: float) -> float:
+    """2^(-age / half-life), 0 where that is too small for a double."""
+    return float(2.0 ** (-age_ms / half_life_ms))
+
+
+def dismissed(profile: Profile) -> list[str]:
+    """Items whose last word was a dismissal."""
+    return [item_id for item_id, entry in profile.items.items() if entry.event_type == DISMISS]
+
+
+def _put(entries: dict[str, Entry], ref: str, new: Entry, rules: ProfileRules) -> None:
+    old = entries.get(ref)
+    entries[ref] = new if old is None else merge(old, new, rules)
+
+
+def _drop_least(profile: Profile, rules: ProfileRules) -> None:
+    item, query = _least(profile.items, rules), _least(profile.queries, rules)
+    if item[0] <= query[0]:
+        del profile.items[item[1]]
+    else:
+        del profile.queries[query[1]]
+
+
+def _least(entries: dict[str, Entry], rules: ProfileRules) -> tuple[float, str]:
+    """The element that counts least, now and for ever: log2 of |weight|, less its age in half-lives."""
+    per_ms = 1.0 / rules.half_life_ms
+    return min(
+        ((log2(abs(entry.weight)) + entry.time_ms * per_ms if entry.weight else -inf, ref) for ref, entry in entries.items()),
+        default=(inf, ""),
+    )
+
+
+def _bound(times: dict[str, int], size: int) -> None:
+    while len(times) > size:
+        del times[next(iter(times))]
+
+
+def _holds(ids: bytes, wanted: bytes) -> bool:
+    at = ids.find(wanted)
+    while at >= 0 and at % _ID_BYTES:
+        at = ids.find(wanted, at + 1)
+    return at >= 0

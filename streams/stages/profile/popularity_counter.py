@@ -1,0 +1,85 @@
+"""Counts a source partition's own events, starting from what its last owner published."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from hashlib import blake2b
+
+from streams.engine.ports import RecordCodec
+from streams.engine.records import OutputRecord
+from streams.ranking.popularity import DecayedCount
+from streams.ranking.popularity_board import PopularityBoard
+from streams.topics import ITEMS_POPULARITY
+from streams.serde.records import Popularity
+
+_NOTHING = DecayedCount(0.0, 0, -1)
+
+
+@dataclass(slots=True)
+class Tally:
+    """The counts that one batch changes. An event that the partition has already counted is not counted again."""
+
+    board: PopularityBoard
+    partition: int
+    half_life_ms: float
+    written: Mapping[str, DecayedCount]
+    """What this worker published in earlier batches and the board may not have read back."""
+    last_offset: int = -1
+    changed: dict[str, DecayedCount] = field(default_factory=dict)
+
+    def add(self, item_id: str, weight: float, time_ms: int, offset: int) -> None:
+        """Count one event, in offset order."""
+        known = self.changed.get(item_id) or self._published(item_id)
+        if offset <= known.source_offset:
+            return
+        if known.source_offset < 0:
+            known = DecayedCount(0.0, time_ms, -1)
+        self.changed[item_id] = known.plus(weight, time_ms, offset, self.half_life_ms)
+
+    def _published(self, item_id: str) -> DecayedCount:
+        read = self.board.latest(self.partition, item_id) or _NOTHING
+        own = self.written.get(item_id, _NOTHING)
+        return own if own.source_offset > read.source_offset else read
+
+
+class PopularityCounter:
+    """Bridges the moment between publishing a count and reading it back.
+
+    What the previous batch published becomes the base of the next only when the next batch begins after it: then the runtime
+    has had it acknowledged. A batch that comes again was not, or the partition was taken over, for which the board has first
+    caught up with the topic; either way the board knows all that is really there.
+    """
+
+    def __init__(self, codec: RecordCodec, board: PopularityBoard, half_life_ms: float) -> None:
+        self._codec = codec
+        self._board = board
+        self._half_life_ms = half_life_ms
+        self._written: dict[int, dict[str, DecayedCount]] = {}
+        self._pending: dict[int, Tally] = {}
+
+    def begin(self, partition: int, first_offset: int) -> Tally:
+        """A tally for a batch that begins at ``first_offset``."""
+        pending = self._pending.pop(partition, None)
+        written = self._written.setdefault(partition, {})
+        if pending is not None and first_offset > pending.last_offset:
+            written.update(pending.changed)
+        for item_id in [i for i, own in written.items() if own.source_offset >= first_offset or self._has_read(partition, i, own)]:
+            del written[item_id]
+        return Tally(self._board, partition, self._half_life_ms, written)
+
+    def end(self, tally: Tally, last_offset: int) -> list[OutputRecord]:
+        """The records that publish the tally, one an item, to the partition of the same number."""
+        tally.last_offset = last_offset
+        self._pending[tally.partition] = tally
+        return [self._output(tally.partition, item_id, count) for item_id, count in tally.changed.items()]
+
+    def _has_read(self, partition: int, item_id: str, own: DecayedCount) -> bool:
+        read = self._board.latest(partition, item_id)
+        return read is not None and read.source_offset >= own.source_offset
+
+    def _output(self, partition: int, item_id: str, count: DecayedCount) -> OutputRecord:
+        value = self._codec.encode(Popularity(item_id=item_id, count=count.value, as_of=count.as_of_ms, source_offset=count.source_offset))
+        identity = f"{partition}/{count.source_offset}/{item_id}"
+        record_id = blake2b(identity.encode(), digest_size=16, person=b"vs.popularity").digest()
+        return OutputRecord(ITEMS_POPULARITY, item_id.encode(), value, record_id, partition)

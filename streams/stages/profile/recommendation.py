@@ -1,0 +1,86 @@
+"""A recommendation's identity, what a profile keeps of it, and the record that goes out."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+
+import numpy as np
+
+from streams.ranking.events import EVENT_TYPES
+from streams.stages.profile.profile import Made, Profile, Source, pack_made
+from streams.ranking.request import Ranked
+from streams.ranking.rules import ProfileRules
+from streams.serde.records import CleanEvent, ReasonPart, Recommendation, RecommendedItem
+
+
+def recommendation_id(pseudonym: str, event_id: str, model_version: str) -> bytes:
+    """16 bytes of BLAKE2b over who, why and by which model: the same on every redo."""
+    identity = "\0".join((pseudonym, event_id, model_version))
+    return blake2b(identity.encode(), digest_size=16, person=b"vs.recommend").digest()
+
+
+def answer_id(event: CleanEvent) -> bytes:
+    """16 bytes by which the runtime knows, after a crash, that an event was answered: whichever model did, it is not answered again.
+    An event's id is a hash of shopper and event already."""
+    return bytes.fromhex(event["event_id"])
+
+
+def make(event: CleanEvent, offset: int, policy: str, ranked: Ranked, *, model_version: str, rules: ProfileRules) -> Made:
+    """What is kept of a recommendation; all that goes out can be made from it and the event."""
+    return Made(
+        offset=offset,
+        recommendation_id=recommendation_id(event["pseudonym"], event["event_id"], model_version),
+        model_version=model_version,
+        policy=policy,
+        threshold=rules.threshold,
+        items=ranked.items,
+        scores=ranked.scores.astype("<f4").tobytes(),
+        sources=ranked.sources,
+        reasons=ranked.reasons.astype("<u2").tobytes(),
+        shares=ranked.shares.astype("<f4").tobytes(),
+    )
+
+
+def remember(profile: Profile, made: Made, time_ms: int, rules: ProfileRules) -> None:
+    """Note in the profile what was recommended, so that it is not recommended again at once; forget what is past."""
+    since = time_ms - rules.recommended_cooldown_ms
+    recent = [shown for shown in profile.recommended if shown[0] > since]
+    profile.recommended = [*recent, (time_ms, made.items)][-rules.recommended_size :]
+    profile.made = [*profile.made, (made.offset, pack_made(made))][-rules.made_size :]
+
+
+def to_record(made: Made, event: CleanEvent) -> Recommendation:
+    """The value for the topic."""
+    count = len(made.items)
+    scores = np.frombuffer(made.scores, "<f4").reshape(count, 2).tolist()
+    width = len(made.reasons) // (2 * count) if count else 0
+    places = np.frombuffer(made.reasons, "<u2").reshape(count, width).tolist()
+    shares = np.frombuffer(made.shares, "<f4").reshape(count, width).tolist()
+    return Recommendation(
+        recommendation_id=made.recommendation_id.hex(),
+        pseudonym=event["pseudonym"],
+        sealed_id=event["sealed_id"],
+        policy=made.policy,
+        trigger_event_id=event["event_id"],
+        trigger_type=event["event_type"],
+        source_offset=made.offset,
+        created_at=event["occurred_at"],
+        model_version=made.model_version,
+        threshold=made.threshold,
+        items=[
+            RecommendedItem(
+                item_id=item_id,
+                rank=rank,
+                score=cosine + prior,
+                cosine=cosine,
+                prior=prior,
+                reasons=[_reason(made.sources[p], s) for p, s in zip(places[rank], shares[rank], strict=True) if s],
+            )
+            for rank, (item_id, (cosine, prior)) in enumerate(zip(made.items, scores, strict=True))
+        ],
+    )
+
+
+def _reason(source: Source, share: float) -> ReasonPart:
+    event_type = None if source.event_type is None else EVENT_TYPES[source.event_type]
+    return ReasonPart(kind=source.kind, item_id=source.item_id, event_type=event_type, share=share)

@@ -1,0 +1,150 @@
+"""``behaviour.clean`` to ``recommendations`` and ``items.popularity``: one decode, one walk, one matrix product."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import cast
+
+from streams.engine.ports import DeadLetters, FloatArray, InUse, TopicCodecs
+from streams.engine.records import BatchResult, OutputRecord, SourceRecord, StateView
+from streams.errors import Reason, RecordError
+from streams.stages.profile.candidates import recently_recommended
+from streams.ranking.events import CODES, SEARCH
+from streams.ranking.popularity_board import PopularityBoard
+from streams.stages.profile.popularity_counter import PopularityCounter
+from streams.stages.profile.profile import Entry, Made, Profile, dump_profile, load_profile
+from streams.ranking.ranking import Ranking, most_requests, rank
+from streams.stages.profile.recommendation import answer_id, make, remember
+from streams.stages.profile.recommendation_bytes import RecommendationWriter
+from streams.ranking.request import Request
+from streams.ranking.rules import ProfileRules
+from streams.models.hotswap.serving_model import Routing, ServingModel
+from streams.stages.profile.walk import Trigger, Walk, walk
+from streams.topics import BEHAVIOUR_CLEAN, ITEMS_POPULARITY, RECOMMENDATIONS
+from streams.serde.records import CleanEvent
+
+__all__ = ["ProfileRules", "ProfileStage"]
+
+_FIELDS = ("event_id", "pseudonym", "sealed_id", "event_type", "occurred_at", "item_id", "query")
+_EVENT_ID = re.compile(r"[0-9a-f]{32}")
+
+
+class ProfileStage:
+    """The stage's BatchHandler.
+
+    ``models`` and ``board`` are changed between batches by the runtime; recommendations are a function of the records, the state
+    and what the two hold. A batch uses the models that serve when it begins, each shopper's vectors all of one. After the query
+    texts nothing is awaited, so a batch sees one catalogue.
+
+    ``rules`` decide what profiles hold, whatever model serves; a model's own rules decide how it scores.
+    """
+
+    def __init__(
+        self,
+        *,
+        codecs: TopicCodecs,
+        models: InUse[Routing],
+        board: PopularityBoard,
+        dead_letters: DeadLetters,
+        rules: ProfileRules,
+    ) -> None:
+        self._events = codecs.reading(BEHAVIOUR_CLEAN, _FIELDS)
+        self._writer = RecommendationWriter(codecs.for_topic(RECOMMENDATIONS))
+        self._models = models
+        self._board = board
+        self._popularity = PopularityCounter(codecs.for_topic(ITEMS_POPULARITY), board, rules.popularity_half_life_ms)
+        self._dead_letters = dead_letters
+        self._rules = rules
+
+    async def __call__(self, batch: Sequence[SourceRecord], state: StateView) -> BatchResult:
+        """Raises what the encoder raises, and ConfigurationError for a state that another version wrote."""
+        partition = batch[0].partition
+        result = BatchResult()
+        events = self._accept(batch, result)
+        keys = list(dict.fromkeys(event["pseudonym"] for _, event in events))
+        profiles = {key: Profile() for key in keys}
+        stored = state.get_many([key.encode() for key in keys])
+        profiles.update((key.decode(), load_profile(data)) for key, data in stored.items())
+        tally = self._popularity.begin(partition, batch[0].offset)
+
+        walked = walk(events, profiles, tally, self._rules)
+        with self._models.use() as routing:
+            parts = [(model, part, await model.queries.lookup(part.queries())) for model, part in routing.split(walked)]
+            made = walked.repeats
+            for model, part, found in parts:
+                made += self._recommend(model, part, {text: model.matrix.centre(vector) for text, vector in found.items()})
+
+        made.sort(key=lambda pair: pair[0].offset)
+        result.outputs += [self._output(recommendation, event, partition) for recommendation, event in made]
+        result.state = {key.encode(): dump_profile(profile) for key, profile in walked.changed.items()}
+        result.outputs += self._popularity.end(tally, batch[-1].offset)
+        return result
+
+    async def warm_up(self) -> None:
+        """Prepare the catalogue's vectors, and rank once: the first shopper need not wait for it."""
+        with self._models.use() as routing:
+            for model in (routing.stable, routing.canary):
+                if model is not None and model.matrix.ids:
+                    one = Request([model.matrix.ids[0]], [Entry(1.0, 0, CODES["view"])], [], None, [], 0)
+                    rank([one], model.matrix, self._board, {}, model.rules)
+
+    def _accept(self, batch: Sequence[SourceRecord], result: BatchResult) -> list[tuple[int, CleanEvent]]:
+        accepted = []
+        decode = self._events.decode
+        for record in batch:
+            try:
+                event = cast(CleanEvent, decode(record.value, record.headers))
+                _check(record.key, event)
+            except RecordError as error:
+                result.outputs.append(self._dead_letters.build(record, error))
+                result.rejected += 1
+                continue
+            if self._rules.concerns(CODES[event["event_type"]]):
+                accepted.append((record.offset, event))
+        return accepted
+
+    def _recommend(self, model: ServingModel, walked: Walk, vectors: dict[str, FloatArray]) -> list[tuple[Made, CleanEvent]]:
+        rules, matrix = model.rules, model.matrix
+        result = []
+        for rounds in walked.groups(most_requests(matrix)):
+            requests = [trigger.request for triggers in rounds for trigger in triggers]
+            # What an earlier answer of this batch recommends is left out of the same shopper's later ones.
+            excluded = [
+                len(_excluded(trigger, rules)) + number * rules.top_k for number, triggers in enumerate(rounds) for trigger in triggers
+            ]
+            ranking = Ranking(requests, matrix, self._board, vectors, rules, most_excluded=excluded)
+            first = 0
+            for triggers in rounds:
+                answers = ranking.answer(first, [_excluded(trigger, rules) for trigger in triggers])
+                first += len(triggers)
+                for trigger, ranked in zip(triggers, answers, strict=True):
+                    if ranked.items:
+                        made = make(trigger.event, trigger.offset, trigger.policy, ranked, model_version=model.version, rules=rules)
+                        remember(trigger.profile, made, trigger.event["occurred_at"], rules)
+                        result.append((made, trigger.event))
+        return result
+
+    def _output(self, made: Made, event: CleanEvent, partition: int) -> OutputRecord:
+        value = self._writer.encode(made, event)
+        return OutputRecord(RECOMMENDATIONS, event["pseudonym"].encode(), value, answer_id(event), partition)
+
+
+def _excluded(trigger: Trigger, rules: ProfileRules) -> list[str]:
+    return trigger.request.excluded + recently_recommended(trigger.profile, trigger.request.at_ms, rules)
+
+
+def _check(key: bytes | None, event: CleanEvent) -> None:
+    """What the rules of this stage take for granted. Only a writer other than ingest can break it."""
+    if key != event["pseudonym"].encode():
+        raise RecordError(Reason.KEY_MISMATCH, "the message key must be the pseudonym")
+    code = CODES.get(event["event_type"])
+    if code is None:
+        raise RecordError(Reason.UNKNOWN_EVENT_TYPE, "behaviour.clean holds an event type that ingest does not write")
+    if _EVENT_ID.fullmatch(event["event_id"]) is None:
+        raise RecordError(Reason.UNDECODABLE, "event_id must be 32 hexadecimal characters")
+    if code == SEARCH:
+        if not event["query"]:
+            raise RecordError(Reason.MISSING_QUERY, "a search needs a query")
+    elif not event["item_id"]:
+        raise RecordError(Reason.MISSING_ITEM, "only searches may lack an item_id")

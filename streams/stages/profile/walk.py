@@ -1,0 +1,115 @@
+"""Walks a batch's events through their shoppers' profiles, in offset order, and finds what must be recommended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from streams.stages.profile.candidates import unwanted
+from streams.stages.profile.debounce import Policy, policy_of
+from streams.ranking.events import CODES
+from streams.stages.profile.history import apply_event
+from streams.stages.profile.popularity_counter import Tally
+from streams.stages.profile.profile import Made, Profile, unpack_made
+from streams.ranking.request import Request
+from streams.ranking.rules import ProfileRules
+from streams.serde.records import CleanEvent
+
+
+@dataclass(slots=True)
+class Trigger:
+    """An event that causes a recommendation, and the profile as it stood right after it."""
+
+    profile: Profile
+    event: CleanEvent
+    offset: int
+    policy: Policy
+    request: Request
+
+
+@dataclass(slots=True)
+class Walk:
+    """What the events of a batch caused."""
+
+    changed: dict[str, Profile] = field(default_factory=dict)
+    """By pseudonym."""
+    rounds: list[list[Trigger]] = field(default_factory=list)
+    """The n-th triggers of all shoppers: a shopper's second must know what her first recommended."""
+    repeats: list[tuple[Made, CleanEvent]] = field(default_factory=list)
+    """Recommendations that were made before this event came again."""
+
+    def groups(self, most: int) -> Iterator[list[list[Trigger]]]:
+        """The rounds, for as many shoppers at a time as have at most ``most`` triggers together. Whoever has more by herself gets
+        several groups, one after the other."""
+        if sum(map(len, self.rounds)) <= most:
+            yield self.rounds
+            return
+        chains: dict[str, list[Trigger]] = {}
+        for triggers in self.rounds:
+            for trigger in triggers:
+                chains.setdefault(trigger.event["pseudonym"], []).append(trigger)
+        group: list[list[Trigger]] = []
+        size = 0
+        for chain in chains.values():
+            for start in range(0, len(chain), most):
+                part = chain[start : start + most]
+                if size + len(part) > most:
+                    yield _rounds(group)
+                    group, size = [], 0
+                group.append(part)
+                size += len(part)
+        yield _rounds(group)
+
+    def queries(self) -> Iterable[str]:
+        """All query texts whose vectors are needed."""
+        for triggers in self.rounds:
+            for trigger in triggers:
+                yield from (text for text, _ in trigger.request.queries)
+                if trigger.request.query is not None:
+                    yield trigger.request.query
+
+
+def _rounds(chains: list[list[Trigger]]) -> list[list[Trigger]]:
+    return [[chain[n] for chain in chains if len(chain) > n] for n in range(max(map(len, chains), default=0))]
+
+
+def walk(events: Iterable[tuple[int, CleanEvent]], profiles: Mapping[str, Profile], tally: Tally, rules: ProfileRules) -> Walk:
+    """Apply (offset, event) to the profiles, in place, and to the popularity tally."""
+    result = Walk()
+    counts: dict[str, int] = {}
+    for offset, event in events:
+        pseudonym = event["pseudonym"]
+        profile = profiles[pseudonym]
+        if offset <= profile.applied_offset:
+            result.repeats += [(unpack_made(made), event) for made_for, made in profile.made if made_for == offset]
+            continue
+        if not apply_event(profile, event, offset, rules):
+            continue
+        result.changed[pseudonym] = profile
+        code, time_ms, item_id = CODES[event["event_type"]], event["occurred_at"], event["item_id"]
+        if item_id is not None and rules.popularity_weights[code]:
+            tally.add(item_id, rules.popularity_weights[code], time_ms, offset)
+        policy = policy_of(code, time_ms, profile.triggered_at, rules)
+        if policy is None:
+            continue
+        if policy == "behaviour":
+            profile.triggered_at = time_ms
+        number = counts.get(pseudonym, 0)
+        counts[pseudonym] = number + 1
+        if number == len(result.rounds):
+            result.rounds.append([])
+        result.rounds[number].append(Trigger(profile, event, offset, policy, _request(profile, event, policy, rules)))
+    return result
+
+
+def _request(profile: Profile, event: CleanEvent, policy: Policy, rules: ProfileRules) -> Request:
+    query = event["query"] if policy == "search" else None
+    return Request(
+        items=list(profile.items),
+        item_entries=list(profile.items.values()),
+        # The search itself is blended in by its own weight; as a part of the history it would count twice.
+        queries=[(text, entry) for text, entry in profile.queries.items() if text != query],
+        query=query,
+        excluded=unwanted(profile, event["item_id"], event["occurred_at"], rules),
+        at_ms=event["occurred_at"],
+    )

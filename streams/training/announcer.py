@@ -1,0 +1,59 @@
+"""What the trainer says on ``models``: a new version to a share or to everybody, a canary's promotion or withdrawal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from streams.models.registry.models_topic import current_channels, send_announcement
+from streams.clock import Clock
+from streams.models.registry.announcement import Channel, announce, withdraw
+from streams.models.registry.channels import Channels
+from streams.models.registry.store import ModelStore
+from streams.privacy.keys import load_model_signing_key, load_model_verify_key
+from streams.settings import KafkaSettings, Settings
+
+
+class Announcer:
+    """Saying what is said already says nothing, so that what a kill interrupted can be done again."""
+
+    def __init__(self, settings: Settings, kafka: KafkaSettings, clock: Clock) -> None:
+        """Raises ConfigurationError where a key is missing: better now than when a model is ready."""
+        self._settings, self._kafka, self._clock = settings, kafka, clock
+        self._key = load_model_signing_key(settings.keys_dir / "models.key")
+        self._verify = load_model_verify_key(settings.keys_dir / "models.pub")
+
+    async def channels(self) -> Channels:
+        return await current_channels(self._settings, self._kafka, self._verify)
+
+    async def put(self, version: str, reason: str, *, share: float) -> None:
+        """A version of the store to a share of the pseudonyms, or with 0 to everybody."""
+        channels = await self.channels()
+        channel: Channel = "canary" if share else "stable"
+        current = channels.current(channel)
+        if current is None or current.model_version != version or current.canary_share != share:
+            store = ModelStore(self._settings.models)
+            manifest = store.read_manifest(version, self._verify)
+            at = channels.next_time(channel, self._clock.now_ms())
+            told = announce(manifest, store.location(version), channel, announced_at=at, canary_share=share, reason=reason)
+            await send_announcement(told, self._key, self._settings, self._kafka)
+        if not share:
+            await self.end_canary(version, reason)
+
+    async def end_canary(self, version: str, reason: str) -> None:
+        """Withdraw the canary where it serves this version."""
+        channels = await self.channels()
+        canary = channels.current("canary")
+        if canary is not None and canary.model_version == version:
+            told = withdraw(canary, announced_at=channels.next_time("canary", self._clock.now_ms()), reason=reason)
+            await send_announcement(told, self._key, self._settings, self._kafka)
+
+
+def incumbent_of(channels: Channels) -> tuple[str, str, int] | None:
+    """(stable's version, the canary's, when it was announced), where a canary is served. Where nothing was promoted yet, stable is what
+    the canary was trained from."""
+    canary = channels.current("canary")
+    if canary is None:
+        return None
+    stable = channels.current("stable")
+    version: Any = canary.parent if stable is None else stable.model_version
+    return None if version in (None, canary.model_version) else (version, canary.model_version, canary.announced_at)

@@ -1,0 +1,86 @@
+"""A candidate beside the model that serves: parameters fitted on validation, the verdict on the test slice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from hashlib import blake2b
+
+from streams.training.evaluation.cases import Case, Catalogue, Fitted
+from streams.training.evaluation.fit import FitRule, fit
+from streams.training.evaluation.gate import GateRule, Verdict, decide
+from streams.training.evaluation.measure import Measurement, measure
+from streams.training.evaluation.metrics import hits, per_case
+from streams.training.evaluation.score import rank
+from streams.training.cases import Split
+from streams.training.evaluation_data import Encode, World
+
+_VOLUME_TOLERANCE = 0.05
+"""Within it the threshold stays."""
+_VOLUME_CASES = 20
+
+
+@dataclass(frozen=True)
+class JudgeRule:
+    """How a model is judged; ``most`` bounds the cases of each slice, for time's sake."""
+
+    fit: FitRule = field(default_factory=FitRule)
+    gate: GateRule = field(default_factory=GateRule)
+    most: int = 3000
+    glance: int = 800
+    """Cases of the validation slice that a training looks at now and then."""
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """All that is said of the candidate."""
+
+    verdict: Verdict
+    candidate: Measurement
+    incumbent: Measurement
+    fitted: Fitted
+
+
+def some(cases: Sequence[Case], most: int) -> list[Case]:
+    """At most so many, by hash of shopper and time: the same ones every time, and no time of day is left out."""
+    if len(cases) <= most:
+        return list(cases)
+    chosen = sorted(cases, key=lambda case: blake2b(f"{case.user}/{case.at_ms}".encode(), digest_size=8).digest())[:most]
+    return sorted(chosen, key=lambda case: (case.at_ms, case.user))
+
+
+def judge(world: World, split: Split, candidate: Encode, incumbent: Encode, current: Fitted, rule: JudgeRule) -> Judgement:
+    """Both models are given the same cases; the incumbent is served as ``current`` says, the candidate as fitted to it."""
+    validation, test, old = (some(cases, rule.most) for cases in (split.validation, split.test, split.old))
+    new = world.catalogue(candidate, [*validation, *test, *old])
+    before = world.catalogue(incumbent, [*validation, *test, *old])
+    fitted, gate = fit(validation, new, current, rule.fit), rule.gate
+    if rule.fit.target_precision is None and rule.fit.target_volume is None:
+        fitted = _as_talkative(validation, new, before, fitted, current, rule.fit)
+    else:
+        gate = replace(gate, volume_tolerance=1.0)  # how much is recommended is what the target says, not what it was
+    ours = measure(test, new, fitted, count=rule.fit.count, old=old)
+    theirs = measure(test, before, current, count=rule.fit.count, old=old)
+    return Judgement(decide(ours, theirs, gate), ours, theirs, fitted)
+
+
+def _as_talkative(cases: Sequence[Case], new: Catalogue, before: Catalogue, fitted: Fitted, current: Fitted, rule: FitRule) -> Fitted:
+    """The threshold with which the candidate lets as many items pass as the incumbent does, where its scores are spread otherwise: cosines
+    of another model, the same threshold means another share of them."""
+    if len(cases) < _VOLUME_CASES:
+        return fitted
+    wanted = measure(cases, before, current, count=rule.count).volume
+    if wanted <= 0 or abs(measure(cases, new, fitted, count=rule.count).volume - wanted) <= _VOLUME_TOLERANCE * wanted:
+        return fitted
+    same = replace(rule, half_lives_days=(fitted.half_life_days,), weights=(fitted.popularity_weight,), target_volume=wanted, min_cases=1)
+    return fit(cases, new, fitted, same)
+
+
+def glance(world: World, cases: Sequence[Case], encode: Encode, fitted: Fitted, count: int) -> float:
+    """HR@K + NDCG@K of the cases, which a training takes for better or worse; 0 where there are none."""
+    catalogue = world.catalogue(encode, cases)
+    ranked = rank(cases, catalogue, half_life_days=fitted.half_life_days, popularity_weight=fitted.popularity_weight, count=count)
+    if not cases:
+        return 0.0
+    found = per_case(hits(ranked, cases, catalogue), cases)
+    return float(found.hit.mean() + found.ndcg.mean())

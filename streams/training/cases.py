@@ -1,0 +1,100 @@
+"""Training pairs as cases, split by time: what is trained on, what is fitted to, what judges, what shows forgetting."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from math import inf, log2
+from typing import NamedTuple
+
+import numpy as np
+
+from streams.training.evaluation.cases import Case, Part
+from streams.training.evaluation.pairs import HOUR_MS, cases_of, unexposed
+from streams.training.time_slices import Cuts, OldSlice, cuts
+from streams.ranking.events import VIEW
+from streams.stages.profile.history import merge
+from streams.stages.profile.profile import Entry
+from streams.ranking.rules import ProfileRules
+from streams.serde.records import TrainingPair
+
+_OLD_SHARE_OF_TIME = 0.2
+
+
+class SplitRule(NamedTuple):
+    """Shares of the pairs, by time; ``profile`` says how a history is kept, and which items bought are no targets."""
+
+    profile: ProfileRules
+    validation: float = 0.1
+    test: float = 0.1
+    attribution_ms: int = 0
+    """From a recommendation to the pair that tells of it, at most."""
+
+
+class Split(NamedTuple):
+    """Cases in order of time, each in one slice."""
+
+    cuts: Cuts
+    train: list[Case]
+    validation: list[Case]
+    test: list[Case]
+    old: list[Case]
+    alone: bool = False
+    """Whether what validates and judges was found without a recommendation."""
+
+
+def lighten(pairs: Iterable[TrainingPair]) -> list[TrainingPair]:
+    """One shopper's pairs in order of time, without the histories that no case is made of: a case has the history of its visit's first
+    pair. With them, a hundred thousand pairs would be gigabytes."""
+    ordered = sorted(pairs, key=lambda pair: pair["occurred_at"])
+    begun: int | None = None
+    found: list[TrainingPair] = []
+    for pair in ordered:
+        first = pair["reward"] > 0 and (begun is None or pair["occurred_at"] - begun > HOUR_MS)
+        if first:
+            begun = pair["occurred_at"]
+        found.append(pair if first or not pair["history"] else {**pair, "history": []})
+    return found
+
+
+def old_slice(pairs: Sequence[TrainingPair]) -> OldSlice:
+    """The slice that shows forgetting, to be chosen once and kept: a tenth of the shoppers in the oldest fifth of the pairs. Raises
+    ValueError where there are none."""
+    times = np.array([pair["occurred_at"] for pair in pairs], np.int64)
+    if not len(times):
+        raise ValueError("no pairs to choose an old slice from")
+    return OldSlice(int(times.min()), int(np.quantile(times, _OLD_SHARE_OF_TIME)) + 1)
+
+
+def split_by_time(pairs: Sequence[TrainingPair], rule: SplitRule, old: OldSlice | None = None) -> Split:
+    """Raises ValueError where there are no pairs."""
+    where = cuts(np.array([pair["occurred_at"] for pair in pairs], np.int64), validation=rule.validation, test=rule.test)
+    found = Split(where, [], [], [], [])
+    weights = rule.profile.history_weights
+    for case in cases_of(pairs, bought_cooldown_ms=rule.profile.bought_cooldown_ms, weights=weights):
+        getattr(found, where.slice_of(case.user, case.at_ms, old)).append(folded(case, rule.profile))
+    return found
+
+
+def without_exposure(split: Split, pairs: Sequence[TrainingPair], rule: SplitRule, *, min_cases: int, min_users: int) -> Split:
+    """The same, with what was recommended left out of validation, test and old slice (see ``unexposed``), where enough cases are left."""
+    judged = [unexposed(cases, pairs, window_ms=rule.attribution_ms) for cases in split[2:5]]
+    test = judged[1]
+    if len(test) < min_cases or len({case.user for case in test}) < min_users:
+        return split
+    return split._replace(validation=judged[0], test=test, old=judged[2], alone=True)
+
+
+def folded(case: Case, rules: ProfileRules) -> Case:
+    """The case with its history as a profile keeps it: an element for each item and query, the ``history_size`` that count most."""
+    entries: dict[tuple[str, str], Entry] = {}
+    for part in case.history:
+        new = Entry(part.weight, -part.age_ms, VIEW)
+        old = entries.get((part.kind, part.ref))
+        entries[part.kind, part.ref] = new if old is None else merge(old, new, rules)
+    most = sorted(entries.items(), key=lambda kept: _strength(kept[1], rules), reverse=True)[: rules.history_size]
+    parts = [Part("item" if kind == "item" else "query", ref, entry.weight, -entry.time_ms) for (kind, ref), entry in most]
+    return case._replace(history=parts)
+
+
+def _strength(entry: Entry, rules: ProfileRules) -> float:
+    return log2(abs(entry.weight)) + entry.time_ms / rules.half_life_ms if entry.weight else -inf

@@ -1,0 +1,225 @@
+"""Follows the trainer's topics: each fetch and its offsets go into the store together, so a kill neither loses nor doubles anything."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError, KafkaTimeoutError
+
+from streams.kafka.clients import client_config, need_topic, no_broker
+from streams.errors import RecordError, TransientError
+from streams.settings import KafkaSettings, Settings
+from streams.topics import FEEDBACK, TRAINING_CONTROL, TRAINING_PAIRS
+from streams.training.reward_tally import Tally
+from streams.training.metrics import TrainerMetrics
+from streams.training.requests import pending
+from streams.training.store import PairStore
+from streams.serde.codec import Codec, open_codec
+from streams.serde.outcomes import each
+from streams.serde.records import Feedback, TrainingControl, TrainingPair
+
+log = logging.getLogger(__name__)
+
+_TOPICS = (TRAINING_PAIRS, FEEDBACK, TRAINING_CONTROL)
+_MOST = 5000
+_FETCH_MS = 500
+_PAUSE_S = 5.0
+_ANSWER_S = 10.0
+_LOOKS = 4
+_LOOK_AGAIN_S = 1.0
+"""A new leader may for a moment tell an end before what it told last."""
+
+
+class Intake:
+    """``requests`` and ``tally`` are as of what was taken in last."""
+
+    def __init__(self, settings: Settings, kafka: KafkaSettings, store: PairStore, metrics: TrainerMetrics) -> None:
+        self._prefix, self._kafka, self._store, self._metrics = settings.topic_prefix, kafka, store, metrics
+        self._registry_url = settings.registry_url
+        self._codecs: dict[str, Codec] = {}
+        self._take: dict[str, Callable[[int, Sequence[tuple[int, Any]], int], None]] = {
+            TRAINING_PAIRS: self._take_pairs,
+            FEEDBACK: self._take_feedback,
+            TRAINING_CONTROL: self._take_control,
+        }
+        self.tally = Tally.load(store.state("tally"))
+        self.requests = pending(cast("list[dict[str, Any]]", store.state("requests") or []), [])
+        self.caught_up = False
+        """Once all that the topics held was read: a round that begins before would not know the newest pairs."""
+        self._following: dict[TopicPartition, int] = {}
+        """Where to read on."""
+        self._ends: dict[TopicPartition, int] | None = None
+        """What is to be reached until it is caught up."""
+        self._consumer = AIOKafkaConsumer(
+            **client_config(kafka),
+            group_id=None,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            fetch_max_wait_ms=200,
+            isolation_level="read_committed",
+        )
+
+    async def start(self) -> None:
+        """Raises BrokerUnavailable, ConfigurationError where a topic is missing, and what a registry of schemas raises."""
+        for topic in _TOPICS:
+            self._codecs[topic] = await open_codec(topic, self._registry_url, topic_prefix=self._prefix)
+        partitions = [(topic, part) for topic in _TOPICS for part in range(await need_topic(self._kafka, self._prefix + topic))]
+        try:
+            await self._consumer.start()
+            tps = [TopicPartition(self._prefix + topic, part) for topic, part in partitions]
+            self._consumer.assign(tps)
+            begins = await self._consumer.beginning_offsets(tps)
+            known = {topic: self._store.offsets(topic) for topic in _TOPICS}
+            stored = {tp: known[self._name(tp)][tp.partition] for tp in tps if tp.partition in known[self._name(tp)]}
+            anew = await self._made_anew(stored)
+        except (KafkaError, OSError) as error:
+            raise no_broker(self._kafka, error) from error
+        for tp in tps:
+            if tp in anew:
+                self._begin_anew(tp, begins[tp], f"it ends at {anew[tp]}")
+            else:
+                # Where retention has gone past it, what is left is read.
+                self._following[tp] = max(stored.get(tp, 0), begins[tp])
+        self._rewind()
+        self._metrics.stored.set(len(self._store))
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Until stopped. A broker that is away, or a full disk, is waited for: nothing is lost that the topic holds."""
+        while not stop.is_set():
+            try:
+                await self._take_in(stop)
+            except (KafkaError, OSError, TimeoutError) as error:
+                self._metrics.retries.inc()
+                log.warning("the trainer's topics can't be read (%s); trying again", type(error).__name__)
+                await _pause(stop, _PAUSE_S)
+                # What the client had fetched of other partitions is gone with the error, though its position is behind it.
+                self._rewind()
+            self._metrics.pending.set(len(self.requests))
+
+    async def stop(self) -> None:
+        await self._consumer.stop()
+
+    async def _take_in(self, stop: asyncio.Event) -> None:
+        """One fetch. An empty one is no sign of the end: there is one when nobody answers, too."""
+        if not self.caught_up and self._ends is None:
+            self._ends = await _within(self._consumer.end_offsets(list(self._following)))
+        fetched = await self._consumer.getmany(timeout_ms=_FETCH_MS, max_records=_MOST)
+        for tp, records in fetched.items():
+            if records[0].offset < self._following[tp]:
+                self._begin_anew(tp, records[0].offset, f"offset {records[0].offset} came")
+                self._ends = None
+            await self._take_records(stop, tp, records)
+            if stop.is_set():
+                return
+        if not self.caught_up and self._ends is not None:
+            # The position also passes transactions' markers, which are no records.
+            left = [tp for tp, end in self._ends.items() if await _within(self._consumer.position(tp)) < end]
+            self.caught_up = not left
+            if not fetched:
+                self._ends = None  # a topic that was made anew may end before
+
+    async def _take_records(self, stop: asyncio.Event, tp: TopicPartition, records: Sequence[Any]) -> None:
+        topic, following = self._name(tp), records[-1].offset + 1
+        while not stop.is_set():
+            try:
+                # In a thread: where an id of a schema is met first, the registry is asked.
+                values, rejected = await asyncio.to_thread(_decoded, self._codecs[topic], records)
+                self._take[topic](tp.partition, values, following)
+            except TransientError as error:
+                self._metrics.retries.inc()
+                log.warning("%s; trying again", error)
+                await _pause(stop, _PAUSE_S)
+            else:
+                self._metrics.rejected.labels(topic).inc(rejected)
+                self._following[tp] = following
+                return
+
+    async def _made_anew(self, stored: dict[TopicPartition, int]) -> dict[TopicPartition, int]:
+        """The partitions that end before what was read of them, and where; what an open transaction holds back is a part of them."""
+        ends = await self._consumer.end_offsets(list(stored))
+        before = {tp: end for tp, end in ends.items() if end < stored[tp]}
+        if not before:
+            return {}
+        plain = AIOKafkaConsumer(**client_config(self._kafka), group_id=None, enable_auto_commit=False)
+        try:
+            await plain.start()
+            for look in range(_LOOKS):
+                if look:
+                    await asyncio.sleep(_LOOK_AGAIN_S)
+                ends = await plain.end_offsets(list(before))
+                before = {tp: end for tp, end in ends.items() if end < stored[tp]}
+        finally:
+            await plain.stop()
+        return before
+
+    def _begin_anew(self, tp: TopicPartition, begin: int, why: str) -> None:
+        known = self._following.get(tp) or self._store.offsets(self._name(tp)).get(tp.partition, 0)
+        log.warning(
+            "%s/%d was read up to %d, and now %s: it was made anew, and is read from %d; what is known by its id is not counted again",
+            tp.topic,
+            tp.partition,
+            known,
+            why,
+            begin,
+        )
+        self._store.begin_anew(self._name(tp), tp.partition, begin)
+        self._following[tp] = begin
+
+    def _rewind(self) -> None:
+        for tp, following in self._following.items():
+            self._consumer.seek(tp, following)
+
+    def _name(self, tp: TopicPartition) -> str:
+        return str(tp.topic).removeprefix(self._prefix)
+
+    def _take_pairs(self, partition: int, values: Sequence[tuple[int, TrainingPair]], following: int) -> None:
+        self._metrics.pairs.inc(self._store.append([pair for _, pair in values], {(TRAINING_PAIRS, partition): following}))
+        self._metrics.stored.set(len(self._store))
+
+    def _take_feedback(self, partition: int, values: Sequence[tuple[int, Feedback]], following: int) -> None:
+        values = [(at, one) for at, record in values for one in each(record)]
+        known = self._store.counted([record["feedback_id"] for _, record in values])
+        new: dict[str, tuple[int, Feedback]] = {}
+        for value in values:
+            if value[1]["feedback_id"] not in known:
+                new.setdefault(value[1]["feedback_id"], value)
+        tally = Tally.load(self.tally.dump())
+        tally.add(partition, new.values())
+        self._store.advance({(FEEDBACK, partition): following}, {"tally": tally.dump()}, list(new))
+        self.tally = tally
+
+    def _take_control(self, partition: int, values: Sequence[tuple[int, TrainingControl]], following: int) -> None:
+        requests = pending(self.requests, [record for _, record in values])
+        self._store.advance({(TRAINING_CONTROL, partition): following}, {"requests": requests})
+        self.requests = requests
+
+
+def _decoded(codec: Codec, records: Sequence[Any]) -> tuple[list[tuple[int, Any]], int]:
+    """The records' times and values, and how many could not be read."""
+    values: list[tuple[int, Any]] = []
+    for record in records:
+        try:
+            values.append((record.timestamp, codec.decode(record.value, record.headers)))
+        except RecordError:
+            continue
+    return values, len(records) - len(values)
+
+
+async def _within(asked: Any) -> Any:
+    """The client would try for forty seconds, or without end."""
+    try:
+        async with asyncio.timeout(_ANSWER_S):
+            return await asked
+    except TimeoutError:
+        raise KafkaTimeoutError from None
+
+
+async def _pause(stop: asyncio.Event, seconds: float) -> None:
+    try:
+        await asyncio.wait_for(stop.wait(), seconds)
+    except TimeoutError:
+        return

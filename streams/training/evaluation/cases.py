@@ -1,0 +1,112 @@
+"""What models are judged on: shoppers as they stood at a moment, and what they did next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from streams.engine.ports import FloatArray
+from streams.training.evaluation.popularity import Popularity
+
+_SHRINK_ITEMS = 50
+"""As in streams/ranking/centred_matrix.py."""
+
+
+class Fitted(NamedTuple):
+    """The serving parameters that are fitted anew for every model."""
+
+    half_life_days: float
+    popularity_weight: float
+    threshold: float
+
+
+class Part(NamedTuple):
+    """One element of a history."""
+
+    kind: Literal["item", "query"]
+    ref: str
+    """Item id, or the query's text."""
+    weight: float
+    """As of its own time."""
+    age_ms: int
+    """At the case's time."""
+
+
+class Case(NamedTuple):
+    """One shopper at one moment. Cases of the same user are not independent: intervals are drawn over users."""
+
+    user: str
+    history: Sequence[Part]
+    targets: frozenset[str]
+    """The items that she turned to next; never empty."""
+    excluded: frozenset[str]
+    """Items that may not be recommended to her."""
+    at_ms: int
+    events: int
+    """How many events of hers came before: tells new users from heavy ones."""
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """The items under one model. Arrays have one row an item."""
+
+    ids: Sequence[str]
+    vectors: FloatArray
+    """float32 [items, dimension], of unit length, centred as they are served (see ``centred``)."""
+    popularity: Popularity
+    interactions: npt.NDArray[np.float64]
+    """[items]: how often each was interacted with before the cases; says what the long tail is."""
+    categories: Sequence[str | None] = ()
+    """Empty, or one an item."""
+    queries: Mapping[str, FloatArray] = field(default_factory=dict)
+    """Centred unit vectors of the histories' query texts; a query without vector is left out."""
+    recommendable: npt.NDArray[np.bool_] | None = None
+    """[items]; None: all are."""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError where the lengths differ."""
+        count = len(self.ids)
+        lengths = {len(self.vectors), len(self.interactions), self.popularity.counts.shape[1], len(self.categories) or count}
+        lengths.add(count if self.recommendable is None else len(self.recommendable))
+        if lengths != {count}:
+            raise ValueError(f"a catalogue of {count} items has arrays of other lengths: {sorted(lengths)}")
+
+    @property
+    def dimension(self) -> int:
+        return int(self.vectors.shape[1])
+
+    @cached_property
+    def rows(self) -> Mapping[str, int]:
+        """Item id to row."""
+        return {item_id: row for row, item_id in enumerate(self.ids)}
+
+    @property
+    def open_rows(self) -> npt.NDArray[np.bool_]:
+        """bool [items]: what may be recommended at all."""
+        return np.ones(len(self.ids), np.bool_) if self.recommendable is None else self.recommendable
+
+
+class Centred(NamedTuple):
+    """Vectors as the profile stage compares them."""
+
+    items: FloatArray
+    queries: FloatArray
+
+
+def centred(items: FloatArray, queries: FloatArray | None = None) -> Centred:
+    """Unit vectors [n, dimension] without the items' (shrunk) mean, of unit length again; what CentredItemMatrix serves when it has
+    just been filled."""
+    mean = (items.sum(axis=0, dtype=np.float64) / (len(items) + _SHRINK_ITEMS)).astype(np.float32)
+    asked = np.zeros((0, items.shape[1]), np.float32) if queries is None else queries
+    return Centred(_unit(items - mean), _unit(asked - mean))
+
+
+def _unit(vectors: FloatArray) -> FloatArray:
+    norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    unit: FloatArray = (vectors / np.maximum(norms, 1e-6)).astype(np.float32)
+    return unit

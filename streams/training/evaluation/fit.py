@@ -1,0 +1,130 @@
+"""Fits half-life, prior's weight and threshold to a model, on the slice that the model was not trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import log2, sqrt
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from streams.training.evaluation.cases import Case, Catalogue, Fitted
+from streams.training.evaluation.metrics import head, hits, per_case
+from streams.training.evaluation.score import Ranked, chunks, top
+from streams.training.evaluation.threshold import for_precision, for_volume
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class FitRule:
+    """Where is looked, and when it is moved. The current values are always looked at too."""
+
+    half_lives_days: Sequence[float] = (7.5, 15.0, 30.0, 60.0, 120.0, 240.0, 480.0)
+    weights: Sequence[float] = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.6)
+    count: int = 10
+    evidence: float = 2.5
+    """The best point must beat the current one by so many standard errors of their difference, case by case; else nothing moves.
+    The best of many points is the luckiest too."""
+    target_precision: float | None = None
+    target_volume: float | None = None
+    """Items a request. With neither target the threshold stays; both at once are refused."""
+    min_cases: int = 100
+    spread_tolerance: float | None = 0.1
+    """Points at which coverage or the long tail's share is lower than the current point's by more than this share of it are left
+    out: a heavier prior can always buy hits by showing everybody the same. None: all points are taken. As the gate's tolerances."""
+
+
+class Point(NamedTuple):
+    """One place of the grid."""
+
+    half_life_days: float
+    weight: float
+    values: Floats
+    """[cases]: HR@K + NDCG@K."""
+    coverage: float
+    long_tail: float
+
+
+def fit(cases: Sequence[Case], catalogue: Catalogue, current: Fitted, rule: FitRule) -> Fitted:
+    """The point nearest to the current one among those within one standard error of the best (the rule of Breiman, Friedman, Olshen
+    and Stone, Classification and Regression Trees, 1984, with nearness in place of simplicity), where the best beats the current one
+    by more than chance; and a threshold for it.
+
+    Maximises the mean of HR@K + NDCG@K. With too few cases the current values stay. Raises ValueError for two targets at once.
+    """
+    if rule.target_precision is not None and rule.target_volume is not None:
+        raise ValueError("set a target precision or a target volume for the threshold, not both")
+    if len(cases) < rule.min_cases:
+        return current
+    points = grid(cases, catalogue, current, rule)
+    half_life, weight = choose(points, current, [case.user for case in cases], rule)
+    return Fitted(
+        half_life, weight, _threshold(cases, catalogue, current._replace(half_life_days=half_life, popularity_weight=weight), rule)
+    )
+
+
+def grid(cases: Sequence[Case], catalogue: Catalogue, current: Fitted, rule: FitRule) -> list[Point]:
+    """All points. The users' vectors and their product with the catalogue are made once a half-life; a weight only adds its prior."""
+    half_lives = sorted({*rule.half_lives_days, current.half_life_days})
+    weights = sorted({*rule.weights, current.popularity_weight})
+    tail = ~head(catalogue.interactions)
+    points = []
+    for half_life in half_lives:
+        values, shown = np.empty((len(weights), len(cases))), np.zeros((len(weights), len(catalogue.ids)), np.int64)
+        for chunk in chunks(cases, catalogue, half_life):
+            some = cases[chunk.places]
+            for place, weight in enumerate(weights):
+                ranked = top(chunk, catalogue, weight, rule.count)
+                result = per_case(hits(ranked, some, catalogue), some)
+                values[place, chunk.places] = result.hit + result.ndcg
+                shown[place] += np.bincount(ranked.rows[ranked.rows >= 0], minlength=len(catalogue.ids))
+        coverage = (shown > 0).sum(axis=1) / max(1, int(catalogue.open_rows.sum()))
+        long_tail = shown[:, tail].sum(axis=1) / np.maximum(1, shown.sum(axis=1))
+        points += [Point(half_life, *rest) for rest in zip(weights, values, coverage.tolist(), long_tail.tolist(), strict=True)]
+    return points
+
+
+def choose(points: Sequence[Point], current: Fitted, users: Sequence[str], rule: FitRule) -> tuple[float, float]:
+    """(half-life, weight) by the rule of ``fit``; ``current`` must be among the points."""
+    now = next(p for p in points if (p.half_life_days, p.weight) == (current.half_life_days, current.popularity_weight))
+    if rule.spread_tolerance is not None:
+        least = 1 - rule.spread_tolerance
+        points = [p for p in points if p.coverage >= least * now.coverage and p.long_tail >= least * now.long_tail]
+    best = max(points, key=lambda point: (float(point.values.mean()), -_distance(point, current)))
+    gain, error = _gain(best.values - now.values, users)
+    if gain <= rule.evidence * error:
+        return now.half_life_days, now.weight
+    near = []
+    for point in points:
+        behind, error = _gain(best.values - point.values, users)
+        if behind <= error:
+            near.append(point)
+    chosen = min(near, key=lambda point: (_distance(point, current), -float(point.values.mean())))
+    return chosen.half_life_days, chosen.weight
+
+
+def _gain(differences: Floats, users: Sequence[str]) -> tuple[float, float]:
+    """Mean and its standard error, users being independent and their cases not."""
+    numbers: dict[str, int] = {}
+    owner = [numbers.setdefault(user, len(numbers)) for user in users]
+    mean = float(differences.mean())
+    apart = np.bincount(owner, differences - mean)
+    return mean, sqrt(float(apart @ apart)) / len(differences)
+
+
+def _distance(point: Point, current: Fitted) -> float:
+    """In doublings of the half-life; a step of .1 of the weight counts as one doubling."""
+    return abs(log2(point.half_life_days / current.half_life_days)) + 10 * abs(point.weight - current.popularity_weight)
+
+
+def _threshold(cases: Sequence[Case], catalogue: Catalogue, fitted: Fitted, rule: FitRule) -> float:
+    if rule.target_precision is None and rule.target_volume is None:
+        return fitted.threshold
+    parts = [top(chunk, catalogue, fitted.popularity_weight, rule.count) for chunk in chunks(cases, catalogue, fitted.half_life_days)]
+    ranked = Ranked(np.concatenate([part.rows for part in parts]), np.concatenate([part.scores for part in parts]))
+    if rule.target_volume is not None:
+        return for_volume(ranked, rule.target_volume, otherwise=fitted.threshold)
+    return for_precision(ranked, hits(ranked, cases, catalogue), rule.target_precision or 0.0, otherwise=fitted.threshold)

@@ -1,0 +1,69 @@
+"""All that is measured of one model on one slice."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from streams.training.evaluation.cases import Case, Catalogue, Fitted
+from streams.training.evaluation.metrics import CalibrationBin, PerCase, calibration, coverage, hits, long_tail_share, per_case, precision_above
+from streams.training.evaluation.score import rank
+from streams.training.evaluation.segments import segments
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Of one model under its own serving parameters."""
+
+    users: Sequence[str]
+    """[cases]"""
+    values: PerCase
+    coverage: float
+    long_tail: float
+    segments: Mapping[str, npt.NDArray[np.bool_]]
+    calibration: Sequence[CalibrationBin]
+    threshold: float
+    precision: float
+    """Of what passes the threshold."""
+    volume: float
+    """Items a request that pass the threshold."""
+    old_users: Sequence[str] = ()
+    old: PerCase | None = None
+    """On the fixed old slice, which shows forgetting."""
+
+
+def measure(
+    cases: Sequence[Case],
+    catalogue: Catalogue,
+    fitted: Fitted,
+    *,
+    count: int = 10,
+    old: Sequence[Case] = (),
+    least_segment: int = 50,
+) -> Measurement:
+    """Rank and judge the cases, and those of the old slice. Arrays follow the cases' order, so two models measured on the same cases can
+    be compared case by case."""
+    half_life, weight = fitted.half_life_days, fitted.popularity_weight
+    ranked = rank(cases, catalogue, half_life_days=half_life, popularity_weight=weight, count=count)
+    found = hits(ranked, cases, catalogue)
+    precision, volume = precision_above(ranked, found, fitted.threshold)
+    old_values = None
+    if old:
+        again = rank(old, catalogue, half_life_days=half_life, popularity_weight=weight, count=count)
+        old_values = per_case(hits(again, old, catalogue), old)
+    return Measurement(
+        users=[case.user for case in cases],
+        values=per_case(found, cases),
+        coverage=coverage(ranked, catalogue.open_rows),
+        long_tail=long_tail_share(ranked, catalogue.interactions),
+        segments=segments(cases, catalogue, least=least_segment),
+        calibration=calibration(ranked, found),
+        threshold=fitted.threshold,
+        precision=precision,
+        volume=volume,
+        old_users=[case.user for case in old],
+        old=old_values,
+    )

@@ -1,0 +1,106 @@
+"""Cases ranked exactly as the profile stage ranks: the same embedding, prior, exclusion and choice, for many cases at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from streams.engine.ports import FloatArray
+from streams.training.evaluation.cases import Case, Catalogue
+from streams.stages.profile.candidates import closed_rows, exclude
+from streams.ranking.embedding import embed, scratch_for
+from streams.ranking.events import VIEW
+from streams.stages.profile.profile import Entry
+from streams.ranking.ranking import Catalogue as Rows
+from streams.ranking.request import Request
+from streams.ranking.rules import DAY_MS
+from streams.ranking.score import prior
+from streams.ranking.select import best, cosines, margin, propose
+
+_CHUNK = 4_000_000
+"""Most scores in memory at a time (16 MB)."""
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """Each case's best items, best first."""
+
+    rows: npt.NDArray[np.intp]
+    """[cases, K]: rows of the catalogue, -1 after the last."""
+    scores: npt.NDArray[np.float64]
+    """[cases, K]: minus infinity where there is no item."""
+
+
+class Chunk(NamedTuple):
+    """Some cases, and all that their scores are made of."""
+
+    places: slice
+    """Among all cases."""
+    users: FloatArray
+    """[cases, dimension]."""
+    cosines: FloatArray
+    """[cases, items], minus infinity for what may not be recommended."""
+    counts: npt.NDArray[np.float64]
+    """[moments, items]: decayed popularity."""
+    which: npt.NDArray[np.intp]
+    """[cases]: which of the moments is theirs."""
+
+
+def rank(cases: Sequence[Case], catalogue: Catalogue, *, half_life_days: float, popularity_weight: float, count: int) -> Ranked:
+    """The ``count`` best items of each case, whatever their scores: a ranking, not a decision to speak."""
+    parts = [top(chunk, catalogue, popularity_weight, count) for chunk in chunks(cases, catalogue, half_life_days)]
+    if not parts:
+        return Ranked(np.zeros((0, count), np.intp), np.zeros((0, count)))
+    return Ranked(np.concatenate([part.rows for part in parts]), np.concatenate([part.scores for part in parts]))
+
+
+def chunks(cases: Sequence[Case], catalogue: Catalogue, half_life_days: float) -> Iterator[Chunk]:
+    """The parts of the score that do not depend on the prior's weight, some cases at a time."""
+    rows = catalogue.rows
+    view = Rows(catalogue.dimension, rows, catalogue.vectors)
+    closed = closed_rows(catalogue.open_rows)
+    step = max(1, _CHUNK // max(1, len(catalogue.ids)))
+    for start in range(0, len(cases), step):
+        some = cases[start : start + step]
+        requests = [_request(case) for case in some]
+        scratch = scratch_for(requests, catalogue.dimension)
+        users = np.stack(
+            [embed(r, view, catalogue.queries, scratch, half_life_ms=half_life_days * DAY_MS, blend=0.0).vector for r in requests]
+        )
+        scores = users @ catalogue.vectors.T + closed
+        exclude(scores, [request.excluded for request in requests], rows)
+        moments, which = np.unique([case.at_ms for case in some], return_inverse=True)
+        counts = np.stack([catalogue.popularity.at(int(moment)) for moment in moments])
+        yield Chunk(slice(start, start + len(some)), users, scores, counts, which)
+
+
+def top(chunk: Chunk, catalogue: Catalogue, popularity_weight: float, count: int) -> Ranked:
+    """The chunk's best items under a weight of the prior; ties and rounding as in streams/ranking/select.py."""
+    priors = prior(chunk.counts, popularity_weight)
+    scores = chunk.cosines + priors[chunk.which]
+    pairs = propose(scores, count, float("-inf"), margin(catalogue.dimension))
+    numbers = np.stack((cosines(chunk.users, catalogue.vectors, pairs), priors[chunk.which[pairs.users], pairs.rows]), axis=1)
+    chosen = best(pairs, numbers, catalogue.ids, users=len(scores), count=count, threshold=float("-inf"))
+    cases = np.repeat(np.arange(len(scores)), chosen.counts)
+    columns = np.arange(len(cases)) - np.repeat(chosen.starts, chosen.counts)
+    rows = np.full((len(scores), count), -1, np.intp)
+    found = np.full((len(scores), count), -np.inf)
+    rows[cases, columns] = pairs.rows[chosen.places]
+    found[cases, columns] = numbers[chosen.places].sum(axis=1, dtype=np.float64)
+    return Ranked(rows, found)
+
+
+def _request(case: Case) -> Request:
+    items = [part for part in case.history if part.kind == "item"]
+    return Request(
+        items=[part.ref for part in items],
+        item_entries=[Entry(part.weight, case.at_ms - part.age_ms, VIEW) for part in items],
+        queries=[(part.ref, Entry(part.weight, case.at_ms - part.age_ms, VIEW)) for part in case.history if part.kind == "query"],
+        query=None,
+        excluded=sorted(case.excluded),
+        at_ms=case.at_ms,
+    )

@@ -1,0 +1,92 @@
+"""What both models are judged in: the catalogue as it is, and what was popular when."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from streams.engine.ports import FloatArray
+from streams.training.evaluation.cases import Case, Catalogue, centred
+from streams.training.evaluation.popularity import Popularity, snapshots
+from streams.ranking.events import CODES, POPULARITY_WEIGHTS
+from streams.serde.records import TrainingPair
+
+Encode = Callable[[list[str]], FloatArray]
+"""Texts to float32 [n, dimension], unit length."""
+_MOMENTS = 500
+_CELLS = 20_000_000
+"""Most counts in the snapshots of popularity (160 MB)."""
+
+
+@dataclass(frozen=True)
+class ItemFacts:
+    """What is known of an item beside its id."""
+
+    text: str
+    category: str | None = None
+    recommendable: bool = True
+
+
+@dataclass(frozen=True)
+class World:
+    """Items by id, and the pairs' interactions with them."""
+
+    items: Mapping[str, ItemFacts]
+    popularity: Popularity
+    interactions: npt.NDArray[np.float64]
+    """[items]: until the cases to be judged begin."""
+
+    @cached_property
+    def texts(self) -> dict[str, str]:
+        """Item id to text."""
+        return {item: facts.text for item, facts in self.items.items()}
+
+    def catalogue(self, encode: Encode, cases: Iterable[Case]) -> Catalogue:
+        """All items and the cases' queries under one model."""
+        queries = list(dict.fromkeys(part.ref for case in cases for part in case.history if part.kind == "query"))
+        vectors = encode(list(self.texts.values()))
+        asked = encode(queries) if queries else np.zeros((0, vectors.shape[1]), np.float32)
+        served = centred(vectors, asked)
+        return Catalogue(
+            ids=list(self.items),
+            vectors=served.items,
+            popularity=self.popularity,
+            interactions=self.interactions,
+            categories=[facts.category for facts in self.items.values()],
+            queries=dict(zip(queries, served.queries, strict=True)),
+            recommendable=np.array([facts.recommendable for facts in self.items.values()], np.bool_),
+        )
+
+
+def build_world(
+    items: Mapping[str, ItemFacts], pairs: Sequence[TrainingPair], *, judged_from_ms: int, cases: Sequence[Case], half_life_ms: float
+) -> World:
+    """``cases``: those that will be judged, for whose times popularity is counted (at no more than 500 moments)."""
+    rows = {item: row for row, item in enumerate(items)}
+    known = [
+        (rows[pair["item_id"]], POPULARITY_WEIGHTS[CODES[pair["outcome"]]], pair["occurred_at"])
+        for pair in pairs
+        if pair["reward"] > 0 and pair["item_id"] in rows and pair["outcome"] in CODES
+    ]
+    places = np.array([row for row, _, _ in known], np.intp)
+    times = np.array([at for _, _, at in known], np.int64)
+    moments = np.unique(np.array([case.at_ms for case in cases] or [judged_from_ms], np.int64))
+    most = max(2, min(_MOMENTS, _CELLS // max(1, len(items))))
+    if len(moments) > most:
+        moments = np.unique(np.linspace(moments[0], moments[-1], most).astype(np.int64))
+    return World(
+        items=items,
+        popularity=snapshots(
+            places,
+            np.array([weight for _, weight, _ in known], np.float64),
+            times,
+            at_ms=moments.tolist(),
+            items=len(items),
+            half_life_ms=half_life_ms,
+        ),
+        interactions=np.bincount(places[times < judged_from_ms], minlength=len(items)).astype(np.float64),
+    )

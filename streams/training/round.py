@@ -1,0 +1,229 @@
+"""One round: fine-tune from the model that serves, fit what is served with it, and judge. Knows files, nothing of Kafka.
+
+Every step leaves its result in the round's folder and is skipped where it is there, so that a killed round goes on:
+``data`` (the frozen training set), ``checkpoints``, ``model``, ``report``, ``judged.json``.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from streams.errors import ConfigurationError
+from streams.training.evaluation.cases import Case, Fitted
+from streams.training.evaluation.report import write_report
+from streams.training.time_slices import OldSlice
+from streams.ranking.rules import DAY_MS
+from streams.training.dataset import training_set
+from streams.training.json_files import read_json, write_json
+from streams.training.candidate import glance, judge, some
+from streams.training.rules import RoundRules
+from streams.training.cases import Split, split_by_time, without_exposure
+from streams.training.torchrun import invite, size
+from streams.training.evaluation_data import Encode, ItemFacts, World, build_world
+from streams.serde.records import TrainingPair
+
+if TYPE_CHECKING:
+    from encoders.finetune.examples import TrainingSet
+    from encoders.finetune.progress import OnProgress
+
+log = logging.getLogger(__name__)
+_EXPOSED = "judged also by what had been recommended, which speaks for the model that serves: too little was found alone"
+_NO_GAIN = "no validation was better than the model as it was"
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a round learns from and is judged by."""
+
+    pairs: Sequence[TrainingPair]
+    items: Mapping[str, ItemFacts]
+    serving: Fitted
+    """How the model that serves is served."""
+    propensity: Mapping[int, float]
+    """By rank."""
+    old: OldSlice | None = None
+    newest_from_ms: int | None = None
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What came of a round, as ``judged.json`` holds it."""
+
+    promote: bool
+    reasons: list[str]
+    version: str
+    """The candidate's."""
+    parent: str
+    dimension: int
+    fitted: Fitted
+    metrics: dict[str, float]
+    pairs: int
+    """Examples that were learnt from."""
+    data_from: int
+    data_to: int
+    steps: int
+    seconds: float
+    resumed_from: int | None = None
+
+    @property
+    def told(self) -> str:
+        """In one line."""
+        return "; ".join(self.reasons)
+
+
+def run_round(folder: Path, base: Path, material: Material, rules: RoundRules, on_progress: OnProgress | None = None) -> Judged:
+    """The candidate is in ``folder/model``, the report in ``folder/report``.
+
+    Raises ConfigurationError where there is too little to learn from or the base can't be trained, TrainingDiverged, and OSError for a
+    full disk; what is there by then is gone on from the next time.
+    """
+    before = read_json(folder / "judged.json")
+    if before is not None:
+        return Judged(**{**before, "fitted": Fitted(*before["fitted"])})
+    folder.mkdir(parents=True, exist_ok=True)
+    # A torn folder would be taken for another base or training; the training itself refuses a checkpoint that is not its own.
+    split = _split(folder, material, rules)
+    frozen = _frozen(folder / "data", lambda: _learnable(material, split, rules))
+    validation = some(split.validation, rules.judge.glance)
+    judged_cases = [*validation, *(case for part in (split.validation, split.test, split.old) for case in some(part, rules.judge.most))]
+    world = build_world(
+        material.items,
+        material.pairs,
+        judged_from_ms=split.cuts.validation_from_ms,
+        cases=judged_cases,
+        half_life_ms=rules.split.profile.popularity_half_life_ms,
+    )
+    told = _finetuned(folder, base, frozen, material, world, validation, rules, on_progress)
+    return _judged(folder, base, material, world, split, rules, frozen, told)
+
+
+def _split(folder: Path, material: Material, rules: RoundRules) -> Split:
+    if len(material.pairs) == 0:
+        raise ConfigurationError("there are no training pairs yet; let the shop run, or see whether the feedback stage does")
+    whole = split_by_time(material.pairs, rules.split, material.old)
+    gate = rules.judge.gate
+    return without_exposure(whole, material.pairs, rules.split, min_cases=gate.min_cases, min_users=gate.min_users)
+
+
+def _learnable(material: Material, split: Split, rules: RoundRules) -> TrainingSet:
+    made = training_set(
+        split.train,
+        [pair for pair in material.pairs if pair["occurred_at"] < split.cuts.validation_from_ms],
+        {item: facts.text for item, facts in material.items.items()},
+        half_life_ms=material.serving.half_life_days * DAY_MS,
+        propensity=material.propensity,
+    )
+    if len(made.examples) < 2:
+        raise ConfigurationError(
+            f"{len(material.pairs)} pairs give {len(made.examples)} examples to learn from: they need histories, and items of the catalogue"
+        )
+    return made
+
+
+def _frozen(folder: Path, make: Callable[[], TrainingSet]) -> TrainingSet:
+    """The training set of a round that goes on must be what it was: its checkpoints are of that one."""
+    from encoders.finetune.examples import TrainingSet
+
+    if (folder / "examples.npz").is_file():
+        try:
+            return TrainingSet.load(folder)
+        except ConfigurationError as error:
+            log.warning("the round begins anew: %s", error)
+            shutil.rmtree(folder)
+    made = make()
+    made.save(folder)
+    return made
+
+
+def _finetuned(
+    folder: Path,
+    base: Path,
+    frozen: TrainingSet,
+    material: Material,
+    world: World,
+    validation: Sequence[Case],
+    rules: RoundRules,
+    on_progress: OnProgress | None,
+) -> dict[str, Any]:
+    from encoders.finetune.loop import finetune
+
+    told = read_json(folder / "finetuned.json")
+    if told is not None and (folder / "model").is_dir():
+        invite(folder, base, None)
+        found: dict[str, Any] = told
+        return found
+    shutil.rmtree(folder / "model", ignore_errors=True)
+    config = rules.finetune_config(material.newest_from_ms)
+    invite(folder, base, config)
+    result = finetune(
+        base,
+        frozen,
+        config,
+        folder / "model",
+        checkpoints=folder / "checkpoints",
+        validate=lambda encode: glance(world, validation, encode, material.serving, rules.judge.fit.count),
+        on_progress=on_progress,
+    )
+    for refused in result.refused_checkpoints:
+        log.warning("a checkpoint was not used: %s", refused)
+    told = {
+        "processes": size(),
+        "steps": result.steps,
+        "seconds": result.seconds,
+        "best_step": result.best_step,
+        "validations": result.validations,
+        "resumed_from": result.resumed_from,
+        "pairs_per_second": result.pairs_per_second,
+    }
+    write_json(folder / "finetuned.json", told)
+    return told
+
+
+def _judged(
+    folder: Path, base: Path, material: Material, world: World, split: Split, rules: RoundRules, frozen: TrainingSet, told: dict[str, Any]
+) -> Judged:
+    from encoders import load_encoder
+
+    def opened(path: Path) -> Any:
+        return load_encoder(str(path), device=rules.device, precision=rules.precision, token_budget=rules.token_budget)
+
+    with closing(opened(base)) as old, closing(opened(folder / "model")) as new:
+        versions = (new.version, old.version)
+        dimension = new.dimension
+        found = judge(world, split, _by(new), _by(old), material.serving, rules.judge)
+    verdict = found.verdict
+    if told["best_step"] == 0:
+        verdict = replace(verdict, promote=False, reasons=[_NO_GAIN, *verdict.reasons])
+    if not split.alone and any(pair["rank"] is not None for pair in material.pairs):
+        verdict = replace(verdict, reasons=[*verdict.reasons, _EXPOSED])
+    write_report(folder / "report", verdict, found.candidate, found.incumbent, versions=versions, fitted=(found.fitted, material.serving))
+    numbers = found.verdict.numbers
+    times = [example.at_ms for example in frozen.examples]
+    judged = Judged(
+        promote=verdict.promote,
+        reasons=list(verdict.reasons),
+        version=versions[0],
+        parent=versions[1],
+        dimension=dimension,
+        fitted=found.fitted,
+        metrics={f"hr@{rules.judge.fit.count}": numbers["candidate_hit"], f"ndcg@{rules.judge.fit.count}": numbers["candidate_ndcg"]},
+        pairs=len(frozen.examples),
+        data_from=min(times),
+        data_to=max(times),
+        steps=told["steps"],
+        seconds=told["seconds"],
+        resumed_from=told["resumed_from"],
+    )
+    write_json(folder / "judged.json", asdict(judged))
+    return judged
+
+
+def _by(encoder: Any) -> Encode:
+    encode: Encode = encoder.encode
+    return encode

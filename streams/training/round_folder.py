@@ -1,0 +1,107 @@
+"""The folder of rounds: one at a time in ``round``, gone on with after a kill; what stays of each in ``rounds/<request id>``."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from streams.errors import ConfigurationError
+from streams.training.json_files import read_json, write_json
+
+_KEPT = ("request.json", "outcome.json", "judged.json", "finetuned.json")
+_MADE = ("data", "checkpoints", "model", "report")
+
+
+class Workshop:
+    """Paths, and what of a round is where."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.round = root / "round"
+        self.cache = root / "models"
+        """Versions fetched from the registry."""
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Two trainers in one folder would undo each other's work. Raises ConfigurationError where there is another."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        handle = os.open(self.root / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise ConfigurationError(
+                    f"another trainer works in {self.root}; ask it with `veilstream trainer --request REASON`, or set "
+                    "VEILSTREAM_TRAINER_DIR"
+                ) from None
+            yield
+        finally:
+            os.close(handle)
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Waits until nobody else works on the round: a trainer that was killed alone leaves its child behind, which goes on."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        handle = os.open(self.root / ".round-lock", os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
+
+    @property
+    def request(self) -> dict[str, Any] | None:
+        """Of the round that is under way."""
+        found: dict[str, Any] | None = read_json(self.round / "request.json")
+        return found
+
+    @property
+    def outcome(self) -> dict[str, Any] | None:
+        """Of the round that has ended and is not concluded yet."""
+        found: dict[str, Any] | None = read_json(self.round / "outcome.json")
+        return found
+
+    def begin(self, request: Mapping[str, Any], *, up_to: int) -> None:
+        """``up_to``: number of the newest pair that belongs to it."""
+        self._clear()
+        write_json(self.round / "request.json", {**request, "up_to": up_to, "attempts": 0})
+
+    def note(self, **changes: Any) -> None:
+        """Add to the request under way."""
+        write_json(self.round / "request.json", {**(self.request or {}), **changes})
+
+    def restart(self) -> None:
+        """Keep the request, forget all that was made for it."""
+        for name in _MADE:
+            shutil.rmtree(self.round / name, ignore_errors=True)
+        for name in ("judged.json", "finetuned.json", "outcome.json", "progress.json"):
+            (self.round / name).unlink(missing_ok=True)
+
+    def end(self, outcome: Mapping[str, Any]) -> None:
+        write_json(self.round / "outcome.json", dict(outcome))
+
+    def archive(self) -> Path:
+        """Keep what is said of the round, and its report; the folder is free for the next one."""
+        request = self.request or {}
+        kept = self.root / "rounds" / str(request.get("request_id", "unknown"))
+        kept.mkdir(parents=True, exist_ok=True)
+        for name in _KEPT:
+            if (self.round / name).is_file():
+                shutil.copyfile(self.round / name, kept / name)
+        if (self.round / "report").is_dir():
+            shutil.copytree(self.round / "report", kept / "report", dirs_exist_ok=True)
+        self._clear()
+        return kept
+
+    def _clear(self) -> None:
+        """All of the round at once: one that is half deleted would be taken for one that is not concluded."""
+        gone = self.root / ".round-gone"
+        shutil.rmtree(gone, ignore_errors=True)
+        if self.round.exists():
+            self.round.rename(gone)
+            shutil.rmtree(gone, ignore_errors=True)

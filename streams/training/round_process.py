@@ -1,0 +1,169 @@
+"""The round that is in the workshop, done in a process of its own: everything but the broker's records of it."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from streams.models.registry.models_topic import current_channels
+from streams.clock import Clock
+from streams.errors import TransientError, VeilstreamError
+from streams.training.evaluation.cases import Fitted
+from streams.training.time_slices import OldSlice
+from streams.models.registry.fetching import fetch_announced
+from streams.models.registry.store import ModelStore
+from streams.privacy.keys import load_model_signing_key, load_model_verify_key
+from streams.settings import KafkaSettings, Settings
+from streams.training.reward_tally import Tally
+from streams.training.json_files import read_json, write_json
+from streams.training.catalogue_reader import read_items
+from streams.training.propensity import propensities
+from streams.training.publish import publish, publish_base
+from streams.training.round import Judged, Material, run_round
+from streams.training.rules import RoundRules, fitted_by_settings
+from streams.training.cases import old_slice
+from streams.training.store import Bounds, PairStore
+from streams.training.round_folder import Workshop
+
+if TYPE_CHECKING:
+    from encoders.finetune.progress import Progress
+
+log = logging.getLogger(__name__)
+_TELL_S = 1.0
+TRY_AGAIN = 75
+"""Exit code of a round's process that something temporary stopped (EX_TEMPFAIL): what is done by then is kept."""
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class Base(NamedTuple):
+    """The model that serves, from which a round begins."""
+
+    folder: Path
+    name: str
+    """Of the model that everything began with."""
+    version: str | None
+    """None where nothing was promoted yet: the settings' model serves."""
+    fitted: Fitted
+
+
+def bounds(settings: Settings) -> Bounds:
+    return Bounds(settings.trainer_max_pairs, round(settings.trainer_max_age_days * 86_400_000))
+
+
+def do_round(
+    settings: Settings, kafka: KafkaSettings, shop: Workshop, clock: Clock, on_progress: Callable[[Progress], None] | None = None
+) -> dict[str, Any]:
+    """Train, judge, publish; the outcome, which is in the workshop then. Whatever fails for good becomes an outcome with its reason: the
+    old model serves on. A kill leaves no outcome, and the round is gone on with; so does what is temporary.
+
+    Raises TransientError where broker or store are away or the disk is full.
+    """
+    with shop.working():
+        if shop.request is None or shop.outcome is not None:
+            return shop.outcome or {}  # whom we waited for has ended it
+        try:
+            outcome = _done(settings, kafka, shop, clock, on_progress)
+        except TransientError:
+            raise
+        except VeilstreamError as error:
+            outcome = {"state": "failed", "reason": str(error)}
+        except OSError as error:
+            if error.errno in _FULL:
+                raise TransientError(f"the disk of {shop.root} is full; free some space, the round then goes on where it was") from error
+            outcome = {
+                "state": "failed",
+                "reason": f"{error.strerror or type(error).__name__}; free some space or look at {shop.root}'s rights",
+            }
+        except Exception as error:  # whatever a library raises must be told on the topic, by its kind alone
+            log.exception("the round failed")
+            outcome = {"state": "failed", "reason": f"unexpected {type(error).__name__}; the trainer's log has the rest"}
+        shop.end(outcome)
+        return outcome
+
+
+def _done(
+    settings: Settings, kafka: KafkaSettings, shop: Workshop, clock: Clock, on_progress: Callable[[Progress], None] | None
+) -> dict[str, Any]:
+    request = shop.request or {}
+    base = asyncio.run(serving_base(settings, kafka, shop))
+    if request.get("base") not in (None, [base.version, base.name]):
+        log.warning("another model serves since the round began: it begins anew")
+        shop.restart()
+    shop.note(base=[base.version, base.name])
+    items = asyncio.run(read_items(settings, kafka))
+    store = PairStore(shop.root, bounds(settings))
+    try:
+        pairs = store.read(request.get("up_to"))
+        old = store.state("old_slice")
+        if old is None and pairs:
+            old = list(old_slice(pairs))
+            store.advance({}, {"old_slice": old})
+        material = Material(
+            pairs=pairs,
+            items=items,
+            serving=base.fitted,
+            propensity=propensities(Tally.load(store.state("tally")).seen),
+            old=None if old is None else OldSlice(*old),  # type: ignore[misc]
+            newest_from_ms=store.state("learnt_until"),  # type: ignore[arg-type]
+        )
+    finally:
+        store.close()
+    judged = run_round(shop.round, base.folder, material, RoundRules.from_settings(settings), _reporting(shop, on_progress))
+    return _published(settings, shop, base, judged, clock)
+
+
+def _published(settings: Settings, shop: Workshop, base: Base, judged: Judged, clock: Clock) -> dict[str, Any]:
+    told = {"state": "finished", "verdict": judged.told, "pairs": judged.pairs, "data_to": judged.data_to, "parent": judged.parent}
+    if not judged.promote:
+        return {**told, "version": None, "reason": "the model that serves stays"}
+    key = load_model_signing_key(settings.keys_dir / "models.key")
+    store = ModelStore(settings.models)
+    now_ms = clock.now_ms()
+    if base.version is None:
+        # Else there would be no version to roll back to.
+        publish_base(base.folder, judged, base.fitted, store, key, base=base.name, now_ms=now_ms)
+    manifest = publish(shop.round, judged, store, key, base=base.name, now_ms=now_ms)
+    return {**told, "version": manifest.model_version, "reason": "a better model"}
+
+
+async def serving_base(settings: Settings, kafka: KafkaSettings, shop: Workshop) -> Base:
+    """What stable serves; where nothing was promoted, the settings' model. Raises as the registry does."""
+    from encoders.folder import locate
+
+    key = load_model_verify_key(settings.keys_dir / "models.pub")
+    channels = await current_channels(settings, kafka, key)
+    stable = channels.current("stable")
+    if stable is None:
+        return Base(locate(settings.model), settings.model, None, fitted_by_settings(settings))
+    folder, manifest = await asyncio.to_thread(fetch_announced, stable, shop.cache, key)
+    serving = manifest.serving if stable.serving is None else stable.serving
+    fitted = Fitted(serving.half_life_days, serving.popularity_weight, serving.threshold)
+    return Base(folder, manifest.base, stable.model_version, fitted)
+
+
+def _reporting(shop: Workshop, on_progress: Callable[[Progress], None] | None) -> Callable[[Progress], None]:
+    """Progress to TensorBoard, to a small file that the service reads, and to who asked."""
+    from dataclasses import asdict
+
+    from encoders.finetune.progress import TensorBoard
+
+    board = TensorBoard(shop.root / "tensorboard" / str((shop.request or {}).get("request_id", "once")))
+    told_at = 0.0
+
+    def tell(progress: Progress) -> None:
+        nonlocal told_at
+        board.write(progress)
+        if time.monotonic() - told_at >= _TELL_S or progress.validation is not None:
+            told_at = time.monotonic()
+            last = (read_json(shop.round / "progress.json") or {}).get("validation")
+            now = asdict(progress)
+            write_json(shop.round / "progress.json", {**now, "validation": last if progress.validation is None else progress.validation})
+        if on_progress is not None:
+            on_progress(progress)
+
+    return tell

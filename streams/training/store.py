@@ -1,0 +1,195 @@
+"""Training pairs on disk, bounded, each once, and how far their topics are read: one SQLite file, so that the two never disagree.
+
+A write-ahead log with checksums is SQLite's own: what a crash left half written is cut when the file is opened again.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import groupby
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from streams.errors import TransientError
+from streams.training.time_slices import OldSlice
+from streams.training.cases import lighten
+from streams.serde.records import TrainingPair
+
+log = logging.getLogger(__name__)
+
+_FILE = "pairs.sqlite"
+_TABLES = """
+CREATE TABLE IF NOT EXISTS pairs (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, pair_id TEXT NOT NULL UNIQUE, pseudonym TEXT NOT NULL, at_ms INTEGER NOT NULL, body BLOB NOT NULL
+);
+CREATE INDEX IF NOT EXISTS pairs_by_time ON pairs (at_ms);
+CREATE INDEX IF NOT EXISTS pairs_by_pseudonym ON pairs (pseudonym, at_ms);
+CREATE TABLE IF NOT EXISTS offsets (topic TEXT NOT NULL, part INTEGER NOT NULL, next INTEGER NOT NULL, PRIMARY KEY (topic, part));
+CREATE TABLE IF NOT EXISTS counted (seq INTEGER PRIMARY KEY AUTOINCREMENT, feedback_id TEXT NOT NULL UNIQUE);
+CREATE TABLE IF NOT EXISTS state (name TEXT PRIMARY KEY, value BLOB NOT NULL);
+"""
+_INSERT = "INSERT OR IGNORE INTO pairs (pair_id, pseudonym, at_ms, body) VALUES (?, ?, ?, ?)"
+_ADVANCE = "INSERT INTO offsets VALUES (?, ?, ?) ON CONFLICT (topic, part) DO UPDATE SET next = max(next, excluded.next)"
+_COUNTED = 500_000
+"""Ids of feedback that are remembered."""
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_pack, _unpack = msgspec.msgpack.encode, msgspec.msgpack.decode
+
+Offsets = Mapping[tuple[str, int], int]
+"""(topic, partition) to the offset to read next."""
+
+
+class Bounds(NamedTuple):
+    """What is kept: the newest by event time."""
+
+    most: int = 200_000
+    age_ms: int = 90 * 86_400_000
+    """Before the newest pair."""
+
+
+class PairStore:
+    """One process writes, others may read beside it. Every method raises TransientError where the disk is full or fails."""
+
+    def __init__(self, folder: Path, bounds: Bounds) -> None:
+        """A damaged file is moved aside and a new one begun: the topic still holds what it held."""
+        self._path, self._bounds = folder / _FILE, bounds
+        with _reached(self._path):
+            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                self._db = _open(self._path)
+            except sqlite3.DatabaseError as error:
+                if error.sqlite_errorcode not in _DAMAGED:
+                    raise
+                aside = self._path.with_suffix(".damaged")
+                log.warning("%s is damaged (%s): it is kept as %s, and the topic is read again", self._path.name, error, aside.name)
+                for suffix in ("-wal", "-shm"):
+                    self._path.with_name(_FILE + suffix).unlink(missing_ok=True)
+                self._path.replace(aside)
+                self._db = _open(self._path)
+
+    def append(self, pairs: Iterable[TrainingPair], offsets: Offsets) -> int:
+        """Take in pairs and how far the topic is read then, both or neither; how many were new. What was there already stays."""
+        with _reached(self._path), self._db:
+            before = self._db.total_changes
+            rows = [(pair["pair_id"], pair["pseudonym"], pair["occurred_at"], _pack(pair)) for pair in pairs]
+            self._db.executemany(_INSERT, rows)
+            new = self._db.total_changes - before
+            self._advance(offsets)
+            self._prune()
+        return new
+
+    def advance(self, offsets: Offsets, state: Mapping[str, object], counted: Sequence[str] = ()) -> None:
+        """Named values, how far their topic is read then, and the ids of the feedback that is in them: all or nothing."""
+        with _reached(self._path), self._db:
+            self._db.executemany("INSERT OR IGNORE INTO counted (feedback_id) VALUES (?)", [(known,) for known in counted])
+            if counted:
+                self._db.execute("DELETE FROM counted WHERE seq <= (SELECT max(seq) FROM counted) - ?", (_COUNTED,))
+            self._db.executemany("INSERT OR REPLACE INTO state VALUES (?, ?)", [(name, _pack(value)) for name, value in state.items()])
+            self._advance(offsets)
+
+    def offsets(self, topic: str) -> dict[int, int]:
+        """By partition, the offset to read next."""
+        with _reached(self._path):
+            return dict(self._db.execute("SELECT part, next FROM offsets WHERE topic = ?", (topic,)).fetchall())
+
+    def counted(self, ids: Iterable[str]) -> set[str]:
+        """Those of the ids that are among the last half million that were counted."""
+        query = "SELECT feedback_id FROM counted WHERE feedback_id IN (SELECT value FROM json_each(?))"
+        with _reached(self._path):
+            return {known for (known,) in self._db.execute(query, (json.dumps(list(ids)),)).fetchall()}
+
+    def begin_anew(self, topic: str, part: int, following: int) -> None:
+        """The partition is another one than it was: it is read from that offset, though more was read of the old one."""
+        with _reached(self._path), self._db:
+            self._db.execute("DELETE FROM offsets WHERE topic = ? AND part = ?", (topic, part))
+            self._advance({(topic, part): following})
+
+    def state(self, name: str) -> object:
+        """What ``advance`` last put there; None where nothing was."""
+        with _reached(self._path):
+            row = self._db.execute("SELECT value FROM state WHERE name = ?", (name,)).fetchone()
+        return None if row is None else _unpack(row[0])
+
+    def forget(self, pseudonym: str) -> int:
+        """Remove all pairs of a shopper, their bytes overwritten; how many there were. Offsets stay."""
+        with _reached(self._path):
+            with self._db:
+                removed = self._db.execute("DELETE FROM pairs WHERE pseudonym = ?", (pseudonym,)).rowcount
+            # The log holds what was deleted until it is written over.
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        return removed
+
+    def __len__(self) -> int:
+        with _reached(self._path):
+            return int(self._db.execute("SELECT count(*) FROM pairs").fetchone()[0])
+
+    def last(self) -> int:
+        """Number of the newest pair taken in: numbers grow and are never given twice."""
+        with _reached(self._path):
+            return int(self._db.execute("SELECT ifnull(max(seq), 0) FROM sqlite_sequence WHERE name = 'pairs'").fetchone()[0])
+
+    def read(self, up_to: int | None = None) -> list[TrainingPair]:
+        """The pairs, by shopper and time, with the histories that cases are made of (see ``lighten``); of those numbered up to
+        ``up_to``, where given."""
+        query = "SELECT pseudonym, body FROM pairs WHERE seq <= ? ORDER BY pseudonym, at_ms, seq"
+        with _reached(self._path):
+            rows: Iterator[tuple[str, bytes]] = self._db.execute(query, (2**62 if up_to is None else up_to,))
+            return [pair for _, own in groupby(rows, lambda row: row[0]) for pair in lighten(_unpack(body) for _, body in own)]
+
+    def close(self) -> None:
+        self._db.close()
+
+    def _advance(self, offsets: Offsets) -> None:
+        self._db.executemany(_ADVANCE, [(topic, part, following) for (topic, part), following in offsets.items()])
+
+    def _prune(self) -> None:
+        """The old slice stays: without it forgetting could no longer be seen."""
+        chosen = self.state("old_slice")
+        old = OldSlice(*chosen) if chosen is not None else None  # type: ignore[misc]
+        self._db.create_function("is_old", 2, lambda user, at_ms: old is not None and old.holds(user, at_ms), deterministic=True)
+        self._db.execute(
+            "DELETE FROM pairs WHERE at_ms < (SELECT max(at_ms) FROM pairs) - ? AND NOT is_old(pseudonym, at_ms)", (self._bounds.age_ms,)
+        )
+        over = int(self._db.execute("SELECT count(*) FROM pairs").fetchone()[0]) - self._bounds.most
+        if over > 0:
+            self._db.execute(
+                "DELETE FROM pairs WHERE seq IN (SELECT seq FROM pairs WHERE NOT is_old(pseudonym, at_ms) ORDER BY at_ms, seq LIMIT ?)",
+                (over,),
+            )
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    # The trainer writes from its event loop only, but a test or a thread may close it.
+    db = sqlite3.connect(path, check_same_thread=False, timeout=30.0)
+    try:
+        for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "secure_delete = ON"):
+            db.execute(f"PRAGMA {pragma}").fetchall()
+        db.executescript(_TABLES)
+        found = db.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if found != "ok":
+            error = sqlite3.DatabaseError(found)
+            error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+            raise error
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+@contextmanager
+def _reached(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise TransientError(f"the trainer's store {path} failed ({error}); free some space, or look at its rights") from error
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        fix = "free some space" if full else "look at its rights"
+        raise TransientError(f"the trainer's store {path} failed ({error.strerror}); {fix}") from error

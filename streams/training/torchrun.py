@@ -1,0 +1,77 @@
+"""A round's fine-tuning by several processes: ``torchrun`` starts the round's process several times over, the first one does the round,
+the others only their share of the fine-tuning. They meet in the round's folder, which all of them must see."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from streams.training.json_files import read_json, write_json
+from streams.training.round_folder import Workshop
+
+if TYPE_CHECKING:
+    from encoders.finetune.config import FinetuneConfig
+
+_FILE = "together.json"
+_LOOK_S = 0.2
+
+
+def command(processes: int) -> list[str]:
+    """What the trainer starts its round's process with, after the interpreter."""
+    if processes == 1:
+        return ["-m", "streams.cli.main", "trainer", "--round"]
+    return [
+        *("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes), "--max-restarts", "0"),
+        *("-m", "streams.cli.main", "trainer", "--round"),
+    ]
+
+
+def size() -> int:
+    """How many processes there are, as ``torchrun`` says."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def is_first() -> bool:
+    """Whether this process does the round."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def invite(folder: Path, base: Path, config: FinetuneConfig | None) -> None:
+    """The first process tells the others what all of them will now call ``finetune`` with, or with None that it was done before; alone it
+    tells nobody."""
+    if size() > 1:
+        write_json(folder / _FILE, {"run": _run(), "base": str(base), "config": None if config is None else asdict(config)})
+
+
+def join(shop: Workshop) -> None:
+    """Wait for the first process, and do a share of its fine-tuning. Returns where the round ends without one.
+
+    Raises as ``finetune`` does; ``torchrun`` then ends the others, too.
+    """
+    from encoders.finetune.config import FinetuneConfig
+    from encoders.finetune.examples import TrainingSet
+    from encoders.finetune.loop import finetune
+
+    folder = shop.round
+    # Of an earlier start something may lie there; the launch's id tells them apart.
+    while (told := read_json(folder / _FILE)) is None or told["run"] != _run():
+        if shop.outcome is not None:
+            return
+        time.sleep(_LOOK_S)
+    if told["config"] is None:
+        return
+    finetune(
+        Path(told["base"]),
+        TrainingSet.load(folder / "data"),
+        FinetuneConfig(**told["config"]),
+        folder / "model",
+        checkpoints=folder / "checkpoints",
+        validate=lambda _: 0.0,  # the first process's value counts
+    )
+
+
+def _run() -> str:
+    return os.environ.get("TORCHELASTIC_RUN_ID", "")

@@ -1,5 +1,0 @@
-"""What goes over the wire: Confluent framing, schema registries, codecs."""
-
-from streams.wire.codec import Codec, Codecs, local_codecs, open_codecs
-
-__all__ = ["Codec", "Codecs", "local_codecs", "open_codecs"]

@@ -1,0 +1,178 @@
+"""The composition root: settings in, a stage ready to run out. Nothing else constructs anything for production.
+
+Imports are inside the functions that need them: a worker that needs no model must not pay for torch.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, Gauge
+
+from streams import topics
+from streams.kafka.clients import client_config, no_broker
+from streams.app import CATALOGUE, FEEDBACK, INGEST, LEARNING, PROFILE, STAGES
+from streams.clock import Clock, SystemClock
+from streams.dead_letters.letters import DeadLetterBuilder
+from streams.engine.followers import TopicFollower
+from streams.engine.metrics import LearningMetrics, StageMetrics
+from streams.engine.process import StageParts, StageProcess
+from streams.engine.spec import StageSpec
+from streams.privacy.keys import load_pseudonym_key, load_public_key
+from streams.privacy.seal import Sealer
+from streams.settings import KafkaSettings, Settings
+from streams.serde.codec import Codecs, open_codecs
+
+if TYPE_CHECKING:
+    from streams.engine.records import SourceRecord
+
+
+class Bootstrap:
+    """What all stages of a process share, and a factory for each stage."""
+
+    def __init__(self, settings: Settings, kafka: KafkaSettings, clock: Clock | None = None) -> None:
+        self.settings = settings
+        self.kafka = kafka
+        self.clock = clock or SystemClock()
+        self.registry = CollectorRegistry()
+        self.codecs: Codecs = open_codecs(settings.registry_url, max_bytes=settings.max_record_bytes, topic_prefix=settings.topic_prefix)
+
+    def process(self, stage: str) -> StageProcess:
+        """The process of one stage. Raises ConfigurationError where a key, a model or a setting is missing or wrong."""
+        return stage_process(self.parts(stage), self.settings, self.kafka)
+
+    def parts(self, stage: str) -> StageParts:
+        """The handler of one stage and what goes with it. Raises as above."""
+        makers: dict[str, Callable[[StageMetrics], StageParts]] = {
+            INGEST.name: self._ingest,
+            CATALOGUE.name: self._catalogue,
+            PROFILE.name: self._profile,
+            FEEDBACK.name: self._feedback,
+            LEARNING.name: self._learning,
+        }
+        return makers[stage](StageMetrics(self.registry, stage))
+
+    def _dead_letters(self, stage: str, metrics: StageMetrics) -> DeadLetterBuilder:
+        recovery = load_public_key(self.settings.keys_dir / "recovery.pub", "recovery")
+        return DeadLetterBuilder(
+            self.codecs.for_topic(topics.DEAD_LETTER),
+            Sealer(recovery),
+            stage,
+            self.clock,
+            self.settings.max_record_bytes,
+        )
+
+    def follow(self, topic: str, apply: Callable[[Sequence[SourceRecord]], object]) -> TopicFollower:
+        return TopicFollower(client_config(self.kafka), self.settings.topic_prefix + topic, apply)
+
+    def _ingest(self, metrics: StageMetrics) -> StageParts:
+        from streams.stages.ingest.rules import IngestRules
+        from streams.stages.ingest.stage import IngestStage
+        from streams.privacy.pseudonym import Pseudonymizer
+
+        dead_letters = self._dead_letters(INGEST.name, metrics)
+        handler = IngestStage(
+            codecs=self.codecs,
+            pseudonymizer=Pseudonymizer(load_pseudonym_key(self.settings.keys_dir / "pseudonym.key")),
+            sealer=Sealer(load_public_key(self.settings.keys_dir / "subscriber.pub", "subscriber")),
+            dead_letters=dead_letters,
+            rules=IngestRules.from_settings(self.settings),
+            clock=self.clock,
+        )
+        return StageParts(INGEST, handler, dead_letters, metrics, self.registry)
+
+    def _catalogue(self, metrics: StageMetrics) -> StageParts:
+        from streams.stages.catalogue.stage import CatalogueRules, CatalogueStage
+        from streams.models.hotswap.parts import ModelParts
+
+        dead_letters = self._dead_letters(CATALOGUE.name, metrics)
+        models = ModelParts(self).catalogue_models()
+        handler = CatalogueStage(
+            codecs=self.codecs,
+            models=models,
+            dead_letters=dead_letters,
+            rules=CatalogueRules.from_settings(self.settings),
+            clock=self.clock,
+        )
+        without_text = Gauge(
+            "veilstream_catalogue_items_without_text",
+            "Items that a new model lacks until they are published again: their state is of a version that kept no texts.",
+            registry=self.registry,
+        )
+        without_text.set_function(lambda: sum(handler.textless.values()))
+        return StageParts(CATALOGUE, handler, dead_letters, metrics, self.registry, (models,), closers=(models.close,))
+
+    def _profile(self, metrics: StageMetrics) -> StageParts:
+        from streams.ranking.popularity_board import PopularityBoard
+        from streams.stages.profile.stage import ProfileRules, ProfileStage
+        from streams.models.hotswap.parts import ModelParts
+
+        dead_letters = self._dead_letters(PROFILE.name, metrics)
+        rules = ProfileRules.from_settings(self.settings)
+        models = ModelParts(self).profile_models(rules)
+        board = PopularityBoard(self.codecs.for_topic(topics.ITEMS_POPULARITY), rules.popularity_half_life_ms)
+        handler = ProfileStage(codecs=self.codecs, models=models, board=board, dead_letters=dead_letters, rules=rules)
+        followers = (models, self.follow(topics.ITEMS_POPULARITY, board.apply))
+        return StageParts(PROFILE, handler, dead_letters, metrics, self.registry, followers, closers=(models.close,))
+
+    def _feedback(self, metrics: StageMetrics) -> StageParts:
+        from streams.stages.feedback.stage import FeedbackRules, FeedbackStage
+
+        dead_letters = self._dead_letters(FEEDBACK.name, metrics)
+        handler = FeedbackStage(
+            codecs=self.codecs, dead_letters=dead_letters, rules=FeedbackRules.from_settings(self.settings), clock=self.clock
+        )
+        return StageParts(FEEDBACK, handler, dead_letters, metrics, self.registry)
+
+    def _learning(self, metrics: StageMetrics) -> StageParts:
+        from streams.stages.learning.board import TallyBoard
+        from streams.stages.learning.rounds import Rounds
+        from streams.stages.learning.rules import LearningRules
+        from streams.stages.learning.stage import LearningStage
+
+        dead_letters = self._dead_letters(LEARNING.name, metrics)
+        board = TallyBoard(self.codecs.for_topic(topics.TRAINING_TALLIES))
+        rounds = Rounds(self.codecs.for_topic(topics.TRAINING_CONTROL))
+        control = self.follow(topics.TRAINING_CONTROL, rounds.apply)
+        handler = LearningStage(
+            codecs=self.codecs,
+            board=board,
+            rounds=rounds,
+            catch_up=control.caught_up,
+            dead_letters=dead_letters,
+            rules=LearningRules.from_settings(self.settings),
+            clock=self.clock,
+            told=LearningMetrics(self.registry, lambda: board.bad_records + rounds.bad_records),
+        )
+        followers = (self.follow(topics.TRAINING_TALLIES, board.apply), control)
+        return StageParts(LEARNING, handler, dead_letters, metrics, self.registry, followers)
+
+
+def stage_process(parts: StageParts, settings: Settings, kafka: KafkaSettings) -> StageProcess:
+    """A stage's parts on Kafka, in a consumer group that Faust keeps."""
+    from streams.engine.faust.member import FaustMember
+    from streams.engine.kafka.broker import KafkaBroker
+
+    def make_broker(spec: StageSpec) -> KafkaBroker:
+        return KafkaBroker(
+            client_config(kafka),
+            group_id=f"{settings.app_prefix}-{spec.name}",
+            topic_prefix=settings.topic_prefix,
+            idempotent=settings.idempotent_producer,
+            fetch_wait_ms=settings.fetch_wait_ms,
+        )
+
+    return StageProcess(
+        parts,
+        settings,
+        make_broker=make_broker,
+        make_member=functools.partial(FaustMember, settings=settings, kafka=kafka),
+        no_broker=functools.partial(no_broker, kafka),
+    )
+
+
+def stage_names() -> tuple[str, ...]:
+    """All stages, in the order of the flow."""
+    return tuple(STAGES)
