@@ -19,10 +19,10 @@ from sentence_transformers import SentenceTransformer
 from transformers import AutoModel, AutoTokenizer
 
 from benchmarks.harness import RESULTS, interleave, ratio, save
-from encoders.encoder import Encoder
-from encoders.loading import load
 from encoders.batching.cache import VectorCache
 from encoders.batching.micro_batcher import MicroBatcher
+from encoders.encoder import Encoder
+from encoders.loading import load
 from streams.simulator.catalogue import make_catalogue
 
 TEXTS = 2_000

@@ -25,8 +25,8 @@ from encoders.finetune.config import FinetuneConfig
 from encoders.finetune.examples import Example, TrainingSet
 from encoders.finetune.loop import finetune
 from encoders.finetune.progress import Progress
-from streams.stages.catalogue.text import item_text
 from streams.simulator.catalogue import make_catalogue
+from streams.stages.catalogue.text import item_text
 
 BATCH = 64
 WARM = 2

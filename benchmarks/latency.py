@@ -25,8 +25,8 @@ from benchmarks.harness import save
 from streams import topics
 from streams.privacy.keys import load_pseudonym_key
 from streams.privacy.pseudonym import Pseudonymizer
-from streams.simulator.shop import Shop
 from streams.serde.codec import local_codecs
+from streams.simulator.shop import Shop
 from tests.support.apache_kafka import ApacheKafka
 from tests.support.deployment import Deployment, deployed
 

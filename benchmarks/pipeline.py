@@ -20,8 +20,8 @@ from aiokafka import AIOKafkaProducer
 
 from benchmarks.harness import interleave, ratio, save
 from streams import topics
-from streams.simulator.shop import Emission, Shop
 from streams.serde.codec import local_codecs
+from streams.simulator.shop import Emission, Shop
 from tests.support.apache_kafka import ApacheKafka
 from tests.support.deployment import Deployment, deployed
 

@@ -20,12 +20,12 @@ import faust
 import uvloop
 
 from streams import topics
-from streams.kafka.clients import connect_admin, partition_counts, quiet_client_loggers
 from streams.app import STAGES
-from streams.wiring import Bootstrap
 from streams.cli.worker import tune_garbage_collection
 from streams.engine.records import MemoryRecord
+from streams.kafka.clients import connect_admin, partition_counts, quiet_client_loggers
 from streams.settings import load_kafka_settings, load_settings
+from streams.wiring import Bootstrap
 
 TAKE = 1000
 WITHIN_S = float(os.environ.get("PLAIN_WITHIN_S", "0.05"))

@@ -149,11 +149,11 @@ def product(data: Path, purchases: Purchases, cut: Cut, model: str = "bundled") 
     """Through the code of ``veilstream backtest``, with the product's default settings and the model that it carries, or another."""
     from encoders import load_encoder
     from encoders.batching.micro_batcher import MicroBatcher
-    from streams.producers.csv_files import ReadReport, read_events, read_items
     from streams.backtest.history import EventsBefore
     from streams.backtest.runner import Backtest
-    from streams.settings import Settings
+    from streams.producers.csv_files import ReadReport, read_events, read_items
     from streams.serde.codec import local_codecs
+    from streams.settings import Settings
 
     settings, report, cutoff_ms = Settings(), ReadReport(), round(cut.second * 1000)
     encoder = MicroBatcher(load_encoder(model, device="cpu", precision="auto", token_budget=settings.encoder_token_budget))

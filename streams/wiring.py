@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry, Gauge
 
 from streams import topics
-from streams.kafka.clients import client_config, no_broker
 from streams.app import CATALOGUE, FEEDBACK, INGEST, LEARNING, PROFILE, STAGES
 from streams.clock import Clock, SystemClock
 from streams.dead_letters.letters import DeadLetterBuilder
@@ -20,10 +19,11 @@ from streams.engine.followers import TopicFollower
 from streams.engine.metrics import LearningMetrics, StageMetrics
 from streams.engine.process import StageParts, StageProcess
 from streams.engine.spec import StageSpec
+from streams.kafka.clients import client_config, no_broker
 from streams.privacy.keys import load_pseudonym_key, load_public_key
 from streams.privacy.seal import Sealer
-from streams.settings import KafkaSettings, Settings
 from streams.serde.codec import Codecs, open_codecs
+from streams.settings import KafkaSettings, Settings
 
 if TYPE_CHECKING:
     from streams.engine.records import SourceRecord
@@ -68,9 +68,9 @@ class Bootstrap:
         return TopicFollower(client_config(self.kafka), self.settings.topic_prefix + topic, apply)
 
     def _ingest(self, metrics: StageMetrics) -> StageParts:
+        from streams.privacy.pseudonym import Pseudonymizer
         from streams.stages.ingest.rules import IngestRules
         from streams.stages.ingest.stage import IngestStage
-        from streams.privacy.pseudonym import Pseudonymizer
 
         dead_letters = self._dead_letters(INGEST.name, metrics)
         handler = IngestStage(
@@ -84,8 +84,8 @@ class Bootstrap:
         return StageParts(INGEST, handler, dead_letters, metrics, self.registry)
 
     def _catalogue(self, metrics: StageMetrics) -> StageParts:
-        from streams.stages.catalogue.stage import CatalogueRules, CatalogueStage
         from streams.models.hotswap.parts import ModelParts
+        from streams.stages.catalogue.stage import CatalogueRules, CatalogueStage
 
         dead_letters = self._dead_letters(CATALOGUE.name, metrics)
         models = ModelParts(self).catalogue_models()
@@ -105,9 +105,9 @@ class Bootstrap:
         return StageParts(CATALOGUE, handler, dead_letters, metrics, self.registry, (models,), closers=(models.close,))
 
     def _profile(self, metrics: StageMetrics) -> StageParts:
+        from streams.models.hotswap.parts import ModelParts
         from streams.ranking.popularity_board import PopularityBoard
         from streams.stages.profile.stage import ProfileRules, ProfileStage
-        from streams.models.hotswap.parts import ModelParts
 
         dead_letters = self._dead_letters(PROFILE.name, metrics)
         rules = ProfileRules.from_settings(self.settings)

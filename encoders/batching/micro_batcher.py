@@ -17,10 +17,10 @@ from typing import Protocol
 
 import numpy as np
 
-from encoders.engines.engine import BatchCounts, Vectors
 from encoders.batching.cache import VectorCache
 from encoders.batching.isolation import Outcome, encode_each
 from encoders.batching.metrics import EncoderMetrics, NoMetrics
+from encoders.engines.engine import BatchCounts, Vectors
 from encoders.texts import check_texts
 from encoders.threads import give_way
 

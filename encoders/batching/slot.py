@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from encoders.engines.engine import Vectors
 from encoders.batching.cache import VectorCache
 from encoders.batching.metrics import EncoderMetrics
 from encoders.batching.micro_batcher import EncodesTexts, MicroBatcher
+from encoders.engines.engine import Vectors
 
 
 class EncoderSlot:

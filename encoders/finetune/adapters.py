@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
-from encoders.folder import locate, without_weights
 from encoders.finetune.config import FinetuneConfig
 from encoders.finetune.text_model import TextModel
+from encoders.folder import locate, without_weights
 
 _TARGETS = {
     "bert": ["query", "key", "value", "dense"],

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from encoders.folder import check_files, locate, sentence_config, version
 from encoders.finetune.config import FinetuneConfig
 from encoders.finetune.examples import TrainingSet
 from encoders.finetune.learner import Learner
 from encoders.finetune.memory import Memory
+from encoders.folder import check_files, locate, sentence_config, version
 
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 

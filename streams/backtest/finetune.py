@@ -7,16 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from streams.errors import RecordError
+from streams.serde.records import Item, TrainingPair
+from streams.settings import Settings
 from streams.stages.catalogue.text import item_text
 from streams.stages.catalogue.validate import valid_item
-from streams.errors import RecordError
 from streams.stages.feedback.rules import FeedbackRules
-from streams.settings import Settings
-from streams.training.round import Judged, Material, run_round
-from streams.training.rules import RoundRules, fitted_by_settings
 from streams.training.cases import old_slice
 from streams.training.evaluation_data import ItemFacts
-from streams.serde.records import Item, TrainingPair
+from streams.training.round import Judged, Material, run_round
+from streams.training.rules import RoundRules, fitted_by_settings
 
 if TYPE_CHECKING:
     from encoders.finetune.progress import OnProgress

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from streams.serde.records import CleanEvent, TrainingPair
 from streams.stages.feedback.clockwork import EVERYTHING
 from streams.stages.feedback.ledger import Interaction, Past, Shopper
 from streams.stages.feedback.rules import HISTORY_EVENTS, OUTCOME_OF_EVENT, FeedbackRules
 from streams.stages.feedback.settle import settle
 from streams.training.cases import lighten
-from streams.serde.records import CleanEvent, TrainingPair
 
 _NEVER_MS = 1 << 62
 

@@ -12,29 +12,29 @@ from typing import Any, NamedTuple, cast
 from nacl.public import PrivateKey
 
 from streams import topics
-from streams.models.hotswap.active_encoders import OneEncoder
-from streams.stages.catalogue.stage import CatalogueRules, CatalogueStage
 from streams.clock import FixedClock
 from streams.dead_letters.letters import DeadLetterBuilder
 from streams.engine.ports import TextEncoder
 from streams.engine.records import BatchResult, MemoryRecord, OutputRecord
-from streams.stages.ingest.rules import IngestRules
-from streams.stages.ingest.stage import IngestStage
+from streams.models.hotswap.active_encoders import OneEncoder
+from streams.models.hotswap.query_vectors import QueryVectors
+from streams.models.hotswap.serving_model import OneModel
 from streams.privacy.keys import PseudonymKey
 from streams.privacy.pseudonym import Pseudonymizer
 from streams.privacy.seal import Sealer
 from streams.ranking.centred_matrix import CentredItemMatrix
 from streams.ranking.popularity_board import PopularityBoard
-from streams.stages.profile.profile import load_profile
-from streams.models.hotswap.query_vectors import QueryVectors
 from streams.ranking.ranking import rank
 from streams.ranking.request import Request
 from streams.ranking.rules import ProfileRules
-from streams.models.hotswap.serving_model import OneModel
-from streams.stages.profile.stage import ProfileStage
-from streams.settings import Settings
 from streams.serde.codec import Codecs
 from streams.serde.records import CleanEvent
+from streams.settings import Settings
+from streams.stages.catalogue.stage import CatalogueRules, CatalogueStage
+from streams.stages.ingest.rules import IngestRules
+from streams.stages.ingest.stage import IngestStage
+from streams.stages.profile.profile import load_profile
+from streams.stages.profile.stage import ProfileStage
 
 BATCH = 2000
 

@@ -12,9 +12,9 @@ import click
 
 if TYPE_CHECKING:
     from encoders.finetune.progress import OnProgress, Progress
+    from streams.serde.records import CleanEvent, TrainingPair
     from streams.settings import Settings
     from streams.training.round import Judged
-    from streams.serde.records import CleanEvent, TrainingPair
 
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
@@ -42,15 +42,15 @@ def command(items: Path, events: Path, cutoff: str, top: int, out: Path, include
 
     from encoders import load_encoder
     from encoders.batching.micro_batcher import MicroBatcher
-    from streams.producers.csv_files import ReadReport, read_events, read_items
     from streams.backtest.finetune import pair_rules
     from streams.backtest.history import EventsBefore
     from streams.backtest.pairs import PairMaker
     from streams.backtest.runner import Backtest
     from streams.errors import ConfigurationError, RecordError
-    from streams.stages.ingest.times import to_milliseconds
-    from streams.settings import load_settings
+    from streams.producers.csv_files import ReadReport, read_events, read_items
     from streams.serde.codec import local_codecs
+    from streams.settings import load_settings
+    from streams.stages.ingest.times import to_milliseconds
 
     try:
         cutoff_ms = to_milliseconds(cutoff)

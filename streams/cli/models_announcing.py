@@ -7,11 +7,11 @@ import asyncio
 import click
 from nacl.signing import VerifyKey
 
-from streams.models.registry.models_topic import current_channels, send_announcement
 from streams.clock import SystemClock
 from streams.models.registry.announcement import Announcement, Channel, announce, withdraw
 from streams.models.registry.channels import Channels
 from streams.models.registry.manifest import Manifest
+from streams.models.registry.models_topic import current_channels, send_announcement
 from streams.models.registry.store import ModelStore
 from streams.privacy.keys import ModelSigningKey
 from streams.settings import Settings, load_kafka_settings

@@ -70,13 +70,13 @@ def command(**options: Any) -> int:
 async def _recover(choice: _Choice) -> Counter[str]:
     from aiokafka import AIOKafkaProducer
 
-    from streams.kafka.clients import client_config, quiet_client_loggers, reader
     from streams.dead_letters.recovery import letters_so_far, mended, opened
     from streams.errors import RecordError
+    from streams.kafka.clients import client_config, quiet_client_loggers, reader
     from streams.privacy.keys import load_private_key
+    from streams.serde.codec import open_codecs
     from streams.settings import load_kafka_settings, load_settings
     from streams.topics import DEAD_LETTER
-    from streams.serde.codec import open_codecs
 
     quiet_client_loggers()
     settings, kafka = load_settings(), load_kafka_settings()

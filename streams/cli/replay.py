@@ -37,8 +37,8 @@ async def _replay(items: Path | None, events: Path | None, rate: float | None) -
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from streams.producers.csv_files import ReadReport
     from streams.kafka.clients import quiet_client_loggers
+    from streams.producers.csv_files import ReadReport
     from streams.producers.publish import Published, publish
     from streams.settings import load_kafka_settings, load_settings
 

@@ -54,9 +54,9 @@ def _round(settings: Settings, kafka: KafkaSettings) -> int:
     """In the child; the parent tells what came of it."""
     from streams.clock import SystemClock
     from streams.errors import TransientError
-    from streams.training.torchrun import is_first, join
-    from streams.training.round_process import TRY_AGAIN, do_round
     from streams.training.round_folder import Workshop
+    from streams.training.round_process import TRY_AGAIN, do_round
+    from streams.training.torchrun import is_first, join
 
     if not is_first():
         join(Workshop(settings.trainer_dir))
@@ -75,10 +75,10 @@ def _once(settings: Settings, kafka: KafkaSettings) -> int:
     from streams.training.announcer import Announcer
     from streams.training.catalogue_reader import send_control
     from streams.training.requests import answer, request
+    from streams.training.round_folder import Workshop
+    from streams.training.round_process import bounds, do_round
     from streams.training.service import conclude
     from streams.training.store import PairStore
-    from streams.training.round_process import bounds, do_round
-    from streams.training.round_folder import Workshop
 
     clock, shop = SystemClock(), Workshop(settings.trainer_dir)
     announcer = Announcer(settings, kafka, clock)

@@ -35,10 +35,10 @@ def command(topic: str, from_beginning: bool, maximum: int | None, as_json: bool
 
 
 async def _watch(topic: str, from_beginning: bool, maximum: int | None, as_json: bool) -> None:
-    from streams.kafka.clients import quiet_client_loggers, reader
     from streams.errors import RecordError
-    from streams.settings import load_kafka_settings, load_settings
+    from streams.kafka.clients import quiet_client_loggers, reader
     from streams.serde.codec import open_codec
+    from streams.settings import load_kafka_settings, load_settings
 
     quiet_client_loggers()
     settings, kafka = load_settings(), load_kafka_settings()

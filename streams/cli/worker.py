@@ -46,11 +46,11 @@ def run_stage(stage: str) -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     import uvloop
 
-    from streams.kafka.clients import quiet_client_loggers
-    from streams.wiring import Bootstrap
     from streams.engine.process import leave
     from streams.errors import VeilstreamError
+    from streams.kafka.clients import quiet_client_loggers
     from streams.settings import load_kafka_settings, load_settings
+    from streams.wiring import Bootstrap
 
     settings, kafka = load_settings(), load_kafka_settings()
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)

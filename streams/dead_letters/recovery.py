@@ -12,9 +12,9 @@ from nacl.public import PrivateKey
 
 from streams.dead_letters.letters import Original, open_original
 from streams.errors import BrokerUnavailable, ConfigurationError, Reason, RecordError
-from streams.topics import BEHAVIOUR_RAW, BY_NAME, CATALOGUE_ITEMS, DEAD_LETTER
 from streams.serde.codec import Codec, Codecs, json_object
 from streams.serde.json_values import accepts
+from streams.topics import BEHAVIOUR_RAW, BY_NAME, CATALOGUE_ITEMS, DEAD_LETTER
 
 _IDLE_MS = 500
 _SILENCE_S = 30.0

@@ -9,8 +9,8 @@ from aiokafka.admin import NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, for_code
 
-from streams.kafka.clients import connect_admin, partition_counts
 from streams.errors import ConfigurationError
+from streams.kafka.clients import connect_admin, partition_counts
 from streams.settings import KafkaSettings, Settings
 from streams.topics import TOPICS, TopicSpec
 

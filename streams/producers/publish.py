@@ -14,11 +14,11 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from streams import topics
-from streams.producers.csv_files import ReadReport, read_events, read_items
-from streams.kafka.clients import client_config, need_topic, no_broker
 from streams.errors import TransientError
-from streams.settings import KafkaSettings, Settings
+from streams.kafka.clients import client_config, need_topic, no_broker
+from streams.producers.csv_files import ReadReport, read_events, read_items
 from streams.serde.codec import open_codec
+from streams.settings import KafkaSettings, Settings
 
 _UNACKNOWLEDGED = 2000
 _TOO_LARGE = "a row is larger than the broker takes"

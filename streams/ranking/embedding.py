@@ -15,8 +15,7 @@ import numpy.typing as npt
 
 from streams.engine.ports import FloatArray
 from streams.ranking.events import SEARCH
-from streams.stages.profile.profile import Entry, Source
-from streams.ranking.request import Request
+from streams.ranking.request import Entry, Request, Source
 
 _CANCELLED = 1e-5
 """A sum of vectors this much shorter than its parts is rounding noise, not a direction."""

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from streams.serde.vectors import from_bytes, key_prefix
 from streams.engine.ports import CandidateScan, FloatArray, RecordCodec
 from streams.engine.records import SourceRecord
 from streams.errors import Reason, RecordError
+from streams.serde.vectors import from_bytes, key_prefix
 
 _FIRST_CAPACITY = 1024
 

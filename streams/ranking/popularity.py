@@ -1,10 +1,13 @@
-"""How events add up to an item's popularity: a decayed count, one a source partition."""
+"""How events add up to an item's popularity, a decayed count, and what that adds to its score."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from streams.stages.profile.history import decay
+import numpy as np
+import numpy.typing as npt
+
+from streams.engine.ports import FloatArray
 
 
 class DecayedCount(NamedTuple):
@@ -24,3 +27,16 @@ class DecayedCount(NamedTuple):
         if time_ms >= self.as_of_ms:
             return DecayedCount(self.value * decay(time_ms - self.as_of_ms, half_life_ms) + weight, time_ms, offset)
         return DecayedCount(self.value + weight * decay(self.as_of_ms - time_ms, half_life_ms), self.as_of_ms, offset)
+
+
+def decay(age_ms: float, half_life_ms: float) -> float:
+    """2^(-age / half-life), 0 where that is too small for a double."""
+    return float(2.0 ** (-age_ms / half_life_ms))
+
+
+def prior(counts: npt.NDArray[np.float64], weight: float) -> FloatArray:
+    """weight · ln(1 + decayed count), float32, for counts of any shape.
+
+    The score is cosine + prior. The logarithm: the hundredth purchase says less than the first.
+    """
+    return (weight * np.log1p(counts)).astype(np.float32)

@@ -9,15 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from streams.engine.ports import CandidateScan, FloatArray
-from streams.stages.profile.candidates import closed_rows, exclude
 from streams.ranking.embedding import embed, scratch_for
 from streams.ranking.item_matrix import ItemMatrix
+from streams.ranking.popularity import prior
 from streams.ranking.popularity_board import PopularityBoard
 from streams.ranking.reasons import explain
 from streams.ranking.request import Ranked, Request
 from streams.ranking.rules import ProfileRules
-from streams.ranking.score import prior
-from streams.ranking.select import Pairs, best, cosines, margin, propose
+from streams.ranking.select import Pairs, best, closed_rows, cosines, exclude, margin, propose
 
 _CHUNK = 4_000_000
 """Most scores in memory at a time (16 MB)."""

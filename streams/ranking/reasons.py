@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from streams.engine.ports import FloatArray
 from streams.ranking.embedding import Embedding
-from streams.stages.profile.profile import Source
+from streams.ranking.request import Source
 
 
 class Reasons(NamedTuple):

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from streams.engine.ports import FloatArray
-from streams.stages.profile.profile import Entry, Source
 
 
 class Request(NamedTuple):
@@ -40,3 +40,21 @@ class Ranked:
     """[items, reasons]: places in ``sources``, largest share first."""
     shares: FloatArray
     """float32 [items, reasons]: what each reason adds to the score."""
+
+
+class Entry(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """One element of the history: all that the shopper did with one item, or one query."""
+
+    weight: float
+    """As of ``time_ms``; it halves with every half-life."""
+    time_ms: int
+    event_type: int
+    """Code of the event that weighs most in it."""
+
+
+class Source(msgspec.Struct, array_like=True, frozen=True):
+    """Something that may speak for an item: an element of the history, the search's query, or popularity."""
+
+    kind: str
+    item_id: str | None = None
+    event_type: int | None = None

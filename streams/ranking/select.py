@@ -6,14 +6,16 @@ with a margin that covers every rounding error; what decides is the score of eac
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import accumulate
+from collections.abc import Mapping, Sequence
+from itertools import accumulate, chain
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from streams.engine.ports import FloatArray
+
+NEVER = np.float32(-np.inf)
 
 _UNIT_ROUNDOFF = 2.0**-24
 
@@ -77,3 +79,15 @@ def cosines(users: FloatArray, vectors: FloatArray, pairs: Pairs) -> FloatArray:
     products *= vectors[pairs.rows]
     total: FloatArray = products.sum(axis=1)
     return total
+
+
+def closed_rows(recommendable: npt.NDArray[np.bool_]) -> FloatArray:
+    """float32 [rows], to be added to scores: 0, and minus infinity for what nobody may be recommended."""
+    return np.where(recommendable, np.float32(0), NEVER)
+
+
+def exclude(scores: FloatArray, excluded: Sequence[Sequence[str]], rows: Mapping[str, int]) -> None:
+    """Set the scores [users, rows] of each user's excluded items to minus infinity, in place; unknown items don't matter."""
+    closed = [[row for row in map(rows.get, items) if row is not None] for items in excluded]
+    users = np.repeat(np.arange(len(closed)), [len(items) for items in closed])
+    scores[users, np.fromiter(chain.from_iterable(closed), np.intp, len(users))] = NEVER

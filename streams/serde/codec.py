@@ -15,13 +15,13 @@ from fastavro.schema import parse_schema
 
 import schemas
 from streams.errors import Reason, RecordError
-from streams.topics import BEHAVIOUR_RAW, CATALOGUE_ITEMS, CONSENT_UPDATES, PRIVACY_ERASURE
 from streams.serde.compiled import NotFiniteError, compile_reader, compile_writer
 from streams.serde.finite import finite_test
 from streams.serde.http_registry import HttpRegistry
 from streams.serde.json_values import JsonFields
 from streams.serde.registry import LocalRegistry, SchemaRegistry
 from streams.serde.writer_schema import parse_writer, without_logical_types
+from streams.topics import BEHAVIOUR_RAW, CATALOGUE_ITEMS, CONSENT_UPDATES, PRIVACY_ERASURE
 
 DEFAULT_MAX_BYTES = 1_048_576
 PRODUCER_TOPICS = frozenset({BEHAVIOUR_RAW, CATALOGUE_ITEMS, CONSENT_UPDATES, PRIVACY_ERASURE})

@@ -10,9 +10,9 @@ from typing import Any, Protocol, cast
 from streams.engine.outputs import ID_HEADER
 from streams.errors import Reason
 from streams.privacy.pseudonym import Pseudonymizer
-from streams.simulator.shop import Emission
 from streams.serde.outcomes import each
 from streams.serde.records import Feedback
+from streams.simulator.shop import Emission
 
 
 class Record(Protocol):

@@ -14,13 +14,14 @@ from typing import Any
 from rich.console import Console
 
 from streams import topics
-from streams.kafka.clients import client_config, connect_admin, partition_counts, quiet_client_loggers
-from streams.kafka.topic_setup import create_topics
 from streams.app import STAGES
 from streams.broker.embedded import EmbeddedBroker
 from streams.errors import FatalError
+from streams.kafka.clients import client_config, connect_admin, partition_counts, quiet_client_loggers
+from streams.kafka.topic_setup import create_topics
 from streams.privacy.keys import generate_keys, load_private_key, load_pseudonym_key
 from streams.privacy.pseudonym import Pseudonymizer
+from streams.serde.codec import local_codecs
 from streams.settings import KafkaSettings, Settings, load_kafka_settings
 from streams.simulator.accounting import Account
 from streams.simulator.driver import ShopDriver
@@ -28,7 +29,6 @@ from streams.simulator.learning import SETTINGS, Learning
 from streams.simulator.screen import Screen
 from streams.simulator.shop import Shop
 from streams.simulator.stages import StageProcesses
-from streams.serde.codec import local_codecs
 
 SIMULATED_MS = 3 * 86_400_000
 _DAYS_IN_S = 75.0

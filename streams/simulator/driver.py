@@ -15,9 +15,9 @@ from nacl.public import PrivateKey
 
 from streams import topics
 from streams.privacy.seal import open_sealed_id
+from streams.serde.codec import Codecs
 from streams.simulator.accounting import Account
 from streams.simulator.shop import Emission, Shop
-from streams.serde.codec import Codecs
 
 _TICK_S = 0.1
 

@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from streams.models.registry.models_topic import current_channels
 from streams.errors import BrokerUnavailable, TransientError
-from streams.training.rollout import in_canary
+from streams.models.hotswap.serving_model import in_canary
+from streams.models.registry.models_topic import current_channels
 from streams.privacy.keys import load_model_verify_key
 from streams.settings import KafkaSettings, Settings
 from streams.simulator.accounting import Account, percentile

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 
+from streams.training.cases import Split
 from streams.training.evaluation.cases import Case, Catalogue, Fitted
 from streams.training.evaluation.fit import FitRule, fit
 from streams.training.evaluation.gate import GateRule, Verdict, decide
 from streams.training.evaluation.measure import Measurement, measure
 from streams.training.evaluation.metrics import hits, per_case
 from streams.training.evaluation.score import rank
-from streams.training.cases import Split
 from streams.training.evaluation_data import Encode, World
 
 _VOLUME_TOLERANCE = 0.05

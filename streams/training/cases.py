@@ -8,14 +8,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from streams.ranking.events import VIEW
+from streams.ranking.request import Entry
+from streams.ranking.rules import ProfileRules
+from streams.serde.records import TrainingPair
+from streams.stages.profile.history import merge
 from streams.training.evaluation.cases import Case, Part
 from streams.training.evaluation.pairs import HOUR_MS, cases_of, unexposed
 from streams.training.time_slices import Cuts, OldSlice, cuts
-from streams.ranking.events import VIEW
-from streams.stages.profile.history import merge
-from streams.stages.profile.profile import Entry
-from streams.ranking.rules import ProfileRules
-from streams.serde.records import TrainingPair
 
 _OLD_SHARE_OF_TIME = 0.2
 

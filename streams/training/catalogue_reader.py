@@ -7,15 +7,15 @@ import asyncio
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from streams.kafka.clients import client_config, need_topic, no_broker, reader
-from streams.stages.catalogue.text import item_text
-from streams.stages.catalogue.validate import valid_item
 from streams.errors import BrokerUnavailable, RecordError, TransientError
-from streams.settings import KafkaSettings, Settings
-from streams.topics import CATALOGUE_ITEMS, TRAINING_CONTROL
-from streams.training.evaluation_data import ItemFacts
+from streams.kafka.clients import client_config, need_topic, no_broker, reader
 from streams.serde.codec import open_codec
 from streams.serde.records import TrainingControl
+from streams.settings import KafkaSettings, Settings
+from streams.stages.catalogue.text import item_text
+from streams.stages.catalogue.validate import valid_item
+from streams.topics import CATALOGUE_ITEMS, TRAINING_CONTROL
+from streams.training.evaluation_data import ItemFacts
 
 _IDLE_MS = 300
 _SILENCE_S = 30.0

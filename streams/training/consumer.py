@@ -10,17 +10,17 @@ from typing import Any, cast
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError, KafkaTimeoutError
 
-from streams.kafka.clients import client_config, need_topic, no_broker
 from streams.errors import RecordError, TransientError
-from streams.settings import KafkaSettings, Settings
-from streams.topics import FEEDBACK, TRAINING_CONTROL, TRAINING_PAIRS
-from streams.training.reward_tally import Tally
-from streams.training.metrics import TrainerMetrics
-from streams.training.requests import pending
-from streams.training.store import PairStore
+from streams.kafka.clients import client_config, need_topic, no_broker
 from streams.serde.codec import Codec, open_codec
 from streams.serde.outcomes import each
 from streams.serde.records import Feedback, TrainingControl, TrainingPair
+from streams.settings import KafkaSettings, Settings
+from streams.topics import FEEDBACK, TRAINING_CONTROL, TRAINING_PAIRS
+from streams.training.metrics import TrainerMetrics
+from streams.training.requests import pending
+from streams.training.reward_tally import Tally
+from streams.training.store import PairStore
 
 log = logging.getLogger(__name__)
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from streams.serde.records import TrainingPair
 from streams.training.evaluation.cases import Case
 from streams.training.evaluation.pairs import HOUR_MS
-from streams.serde.records import TrainingPair
 
 if TYPE_CHECKING:
     from encoders.finetune.examples import TrainingSet

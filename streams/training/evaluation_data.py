@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from streams.engine.ports import FloatArray
-from streams.training.evaluation.cases import Case, Catalogue, centred
-from streams.training.evaluation.popularity import Popularity, snapshots
 from streams.ranking.events import CODES, POPULARITY_WEIGHTS
 from streams.serde.records import TrainingPair
+from streams.training.evaluation.cases import Case, Catalogue, centred
+from streams.training.evaluation.popularity import Popularity, snapshots
 
 Encode = Callable[[list[str]], FloatArray]
 """Texts to float32 [n, dimension], unit length."""

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from nacl.signing import SigningKey
 
-from streams.training.evaluation.cases import Fitted
 from streams.models.registry.folder import hash_files, model_files
 from streams.models.registry.manifest import Manifest
-from streams.ranking.serving_params import Serving
 from streams.models.registry.store import ModelStore
+from streams.ranking.serving_params import Serving
+from streams.training.evaluation.cases import Fitted
 from streams.training.round import Judged
 
 

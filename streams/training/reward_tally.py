@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from streams.training.rollout import Arm, CanaryRule, Outcome, between, cluster_of, compare
-from streams.training.propensity import Seen
 from streams.serde.records import Feedback
+from streams.training.propensity import Seen
+from streams.training.rollout import Arm, CanaryRule, Outcome, between, cluster_of, compare
 
 _RANKS = 200
 

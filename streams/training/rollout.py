@@ -101,13 +101,6 @@ class Outcome(NamedTuple):
     """The confidence sequence's interval now."""
 
 
-def in_canary(pseudonym: str, share: float, version: str) -> bool:
-    """Whether this shopper gets the model of this version first: the same answer everywhere and always. Who is in at a share is in at
-    every larger one; another version chooses other people, so that not always the same ones bear the risk."""
-    digest = blake2b(f"{version}\0{pseudonym}".encode(), digest_size=8, person=b"vs.canary").digest()
-    return int.from_bytes(digest, "big") < share * 2.0**64
-
-
 def compare(incumbent: Arm, candidate: Arm, elapsed_ms: int, rule: CanaryRule) -> Outcome:
     """Promote when the interval lies above 0, roll back when it lies below, give up at the end of count or time, else go on. The first
     answer that is not ``go on`` is final; the caller stops asking."""

@@ -15,18 +15,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from streams.errors import ConfigurationError
+from streams.ranking.rules import DAY_MS
+from streams.serde.records import TrainingPair
+from streams.training.candidate import glance, judge, some
+from streams.training.cases import Split, split_by_time, without_exposure
+from streams.training.dataset import training_set
 from streams.training.evaluation.cases import Case, Fitted
 from streams.training.evaluation.report import write_report
-from streams.training.time_slices import OldSlice
-from streams.ranking.rules import DAY_MS
-from streams.training.dataset import training_set
-from streams.training.json_files import read_json, write_json
-from streams.training.candidate import glance, judge, some
-from streams.training.rules import RoundRules
-from streams.training.cases import Split, split_by_time, without_exposure
-from streams.training.torchrun import invite, size
 from streams.training.evaluation_data import Encode, ItemFacts, World, build_world
-from streams.serde.records import TrainingPair
+from streams.training.json_files import read_json, write_json
+from streams.training.rules import RoundRules
+from streams.training.time_slices import OldSlice
+from streams.training.torchrun import invite, size
 
 if TYPE_CHECKING:
     from encoders.finetune.examples import TrainingSet

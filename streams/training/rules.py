@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from streams.training.evaluation.cases import Fitted
-from streams.training.evaluation.fit import FitRule
-from streams.training.evaluation.gate import GateRule
 from streams.ranking.rules import ProfileRules
 from streams.training.candidate import JudgeRule
 from streams.training.cases import SplitRule
+from streams.training.evaluation.cases import Fitted
+from streams.training.evaluation.fit import FitRule
+from streams.training.evaluation.gate import GateRule
 
 if TYPE_CHECKING:
     from encoders.finetune.config import FinetuneConfig

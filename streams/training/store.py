@@ -18,9 +18,9 @@ from typing import NamedTuple
 import msgspec
 
 from streams.errors import TransientError
-from streams.training.time_slices import OldSlice
-from streams.training.cases import lighten
 from streams.serde.records import TrainingPair
+from streams.training.cases import lighten
+from streams.training.time_slices import OldSlice
 
 log = logging.getLogger(__name__)
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
-from streams.kafka.topic_setup import create_topics
 from streams.broker.embedded import EmbeddedBroker
 from streams.errors import BrokerUnavailable
+from streams.kafka.topic_setup import create_topics
 from streams.settings import KafkaSettings, Settings
 from streams.topics import BEHAVIOUR_RAW, TOPICS
 

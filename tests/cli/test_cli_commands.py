@@ -16,18 +16,18 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord
 from nacl.public import PrivateKey
 
 from streams import topics
-from streams.kafka.clients import reader
-from streams.wiring import Bootstrap
 from streams.broker.embedded import EmbeddedBroker
 from streams.cli.main import run
 from streams.clock import FixedClock
 from streams.dead_letters.letters import DeadLetterBuilder
 from streams.errors import Reason, RecordError
+from streams.kafka.clients import reader
 from streams.privacy.keys import load_public_key
 from streams.privacy.seal import Sealer
-from streams.settings import KafkaSettings, load_kafka_settings, load_settings
 from streams.serde import local_codecs
-from tests.wire.test_wire_http_registry import Server, serving
+from streams.settings import KafkaSettings, load_kafka_settings, load_settings
+from streams.wiring import Bootstrap
+from tests.serde.test_serde_http_registry import Server, serving
 
 CODECS = local_codecs()
 Records = Sequence["ConsumerRecord[bytes | None, bytes | None]"]

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from streams.wiring import stage_names
 from streams.broker.embedded import EmbeddedBroker
 from streams.cli.worker import STAGE_NAMES
+from streams.wiring import stage_names
 from tests.support.deployment import deployed, free_port
 
 

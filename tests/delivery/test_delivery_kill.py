@@ -21,10 +21,10 @@ from aiokafka import AIOKafkaProducer
 from streams import topics
 from streams.privacy.keys import load_pseudonym_key
 from streams.privacy.pseudonym import Pseudonymizer
-from streams.stages.profile.profile import load_profile
+from streams.serde.codec import local_codecs
 from streams.simulator.accounting import Account, record_id
 from streams.simulator.shop import Emission, Shop
-from streams.serde.codec import local_codecs
+from streams.stages.profile.profile import load_profile
 from tests.support.apache_kafka import ApacheKafka
 from tests.support.deployment import STAGE_ORDER, Deployment, deployed
 

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from encoders import load_encoder
-from encoders.encoder import token_batches
 from encoders.batching.micro_batcher import EncodesTexts
+from encoders.encoder import token_batches
 from streams.errors import ConfigurationError
 
 

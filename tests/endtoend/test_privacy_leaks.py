@@ -10,8 +10,8 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from streams import topics
-from streams.simulator.shop import Shop
 from streams.serde.codec import local_codecs
+from streams.simulator.shop import Shop
 from tests.support.deployment import RAW_TOPICS, STAGE_ORDER, Deployment
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from streams import topics
-from streams.settings import Settings
 from streams.serde.codec import local_codecs
+from streams.settings import Settings
 from tests.support.deployment import STAGE_ORDER, Deployment
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(1500)]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from streams.training.rollout import in_canary
+from streams.models.hotswap.serving_model import in_canary
 from streams.privacy.keys import generate_keys, load_pseudonym_key
 from streams.privacy.pseudonym import Pseudonymizer
 from streams.settings import KafkaSettings, Settings

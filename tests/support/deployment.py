@@ -22,8 +22,8 @@ from aiokafka.errors import GroupCoordinatorNotAvailableError
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
 from streams import topics
-from streams.kafka.clients import need_topic, partition_counts
 from streams.app import STAGES
+from streams.kafka.clients import need_topic, partition_counts
 from streams.settings import KafkaSettings
 
 STAGE_ORDER = ("ingest", "catalogue", "profile", "feedback")

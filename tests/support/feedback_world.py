@@ -13,10 +13,10 @@ from streams import topics
 from streams.clock import FixedClock
 from streams.dead_letters.letters import DeadLetterBuilder
 from streams.engine.records import BatchResult, MemoryRecord
-from streams.stages.feedback.rules import FeedbackRules
-from streams.stages.feedback.stage import FeedbackStage
 from streams.privacy.seal import Sealer
 from streams.serde.codec import local_codecs
+from streams.stages.feedback.rules import FeedbackRules
+from streams.stages.feedback.stage import FeedbackStage
 
 CODECS = local_codecs()
 MINUTE = 60_000

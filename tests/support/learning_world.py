@@ -13,13 +13,13 @@ from streams import topics
 from streams.clock import FixedClock
 from streams.dead_letters.letters import DeadLetterBuilder
 from streams.engine.records import BatchResult, MemoryRecord
+from streams.privacy.seal import Sealer
+from streams.serde.codec import local_codecs
 from streams.stages.learning.board import TallyBoard
 from streams.stages.learning.rounds import Rounds
 from streams.stages.learning.rules import LearningRules
 from streams.stages.learning.stage import LearningStage
 from streams.stages.learning.trigger import TriggerRule
-from streams.privacy.seal import Sealer
-from streams.serde.codec import local_codecs
 from tests.support.feedback_world import State, identity
 
 CODECS = local_codecs()

@@ -11,20 +11,20 @@ from typing import Any
 import numpy as np
 from nacl.public import PrivateKey
 
-from encoders.hashing import HashingEncoder
 from encoders.batching.micro_batcher import MicroBatcher
-from streams.serde.vectors import to_bytes, vector_key
+from encoders.hashing import HashingEncoder
 from streams.clock import FixedClock
 from streams.dead_letters.letters import DeadLetterBuilder
 from streams.engine.records import BatchResult, MemoryRecord, OutputRecord
+from streams.models.hotswap.serving_model import OneModel
 from streams.privacy.seal import Sealer
 from streams.ranking.item_matrix import ItemMatrix
 from streams.ranking.popularity_board import PopularityBoard
 from streams.ranking.rules import ProfileRules
-from streams.models.hotswap.serving_model import OneModel
+from streams.serde.codec import local_codecs
+from streams.serde.vectors import to_bytes, vector_key
 from streams.stages.profile.stage import ProfileStage
 from streams.topics import BEHAVIOUR_CLEAN, DEAD_LETTER, ITEMS_POPULARITY, ITEMS_VECTORS, RECOMMENDATIONS
-from streams.serde.codec import local_codecs
 
 CODECS = local_codecs()
 START_MS = 1_700_000_000_000 // 60_000 * 60_000

@@ -13,13 +13,19 @@ from nacl.public import PrivateKey
 from nacl.signing import SigningKey
 from prometheus_client import CollectorRegistry
 
+from encoders.batching.slot import EncoderSlot
 from encoders.engines.engine import Vectors
 from encoders.hashing import HashingEncoder
-from encoders.batching.slot import EncoderSlot
 from streams.clock import FixedClock
 from streams.dead_letters.letters import DeadLetterBuilder
 from streams.engine.records import MemoryRecord
 from streams.errors import ConfigurationError
+from streams.models.hotswap.announced import AnnouncedModels, Apply
+from streams.models.hotswap.built_model import BuiltModel
+from streams.models.hotswap.completeness import FIELDS, Completeness
+from streams.models.hotswap.loading import ModelLoader
+from streams.models.hotswap.metrics import ModelMetrics
+from streams.models.hotswap.profile_models import ProfileModels
 from streams.models.registry.announcement import Announcement, announce, sign_announcement, withdraw
 from streams.models.registry.channels import Channels
 from streams.models.registry.manifest import Manifest
@@ -29,12 +35,6 @@ from streams.ranking.item_matrix import ItemMatrix
 from streams.ranking.popularity_board import PopularityBoard
 from streams.ranking.rules import ProfileRules
 from streams.stages.profile.stage import ProfileStage
-from streams.models.hotswap.announced import AnnouncedModels, Apply
-from streams.models.hotswap.built_model import BuiltModel
-from streams.models.hotswap.completeness import FIELDS, Completeness
-from streams.models.hotswap.loading import ModelLoader
-from streams.models.hotswap.metrics import ModelMetrics
-from streams.models.hotswap.profile_models import ProfileModels
 from streams.topics import DEAD_LETTER, ITEMS_POPULARITY, ITEMS_VECTORS, MODELS
 from tests.support.model_folders import manifest_of, write_folder
 from tests.support.profile_world import CODECS, DIMENSION, START_MS, TITLES, MemoryState, recommendations, vector_record

@@ -16,14 +16,14 @@ from collections.abc import Sequence
 from prometheus_client import CollectorRegistry
 
 from streams import topics
-from streams.kafka.clients import quiet_client_loggers
-from streams.wiring import stage_process
 from streams.engine.metrics import StageMetrics
 from streams.engine.process import StageParts, leave
 from streams.engine.records import BatchResult, OutputRecord, SourceRecord, StateView
 from streams.engine.spec import StageSpec
 from streams.errors import RecordError
+from streams.kafka.clients import quiet_client_loggers
 from streams.settings import load_kafka_settings, load_settings
+from streams.wiring import stage_process
 
 TOY = StageSpec("toy", (topics.BEHAVIOUR_CLEAN,), (topics.FEEDBACK, topics.DEAD_LETTER), table="toy", aligned=True)
 

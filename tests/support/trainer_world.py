@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from streams.training.evaluation.gate import GateRule
 from streams.ranking.rules import ProfileRules
-from streams.training.candidate import JudgeRule
-from streams.training.rules import RoundRules
-from streams.training.cases import SplitRule
-from streams.training.evaluation_data import ItemFacts
 from streams.serde.records import TrainingPair
+from streams.training.candidate import JudgeRule
+from streams.training.cases import SplitRule
+from streams.training.evaluation.gate import GateRule
+from streams.training.evaluation_data import ItemFacts
+from streams.training.rules import RoundRules
 from tests.support.tiny_bert import KINDS, WORDS, tiny_bert
 
 START_MS = 1_700_000_000_000

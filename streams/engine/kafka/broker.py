@@ -8,7 +8,6 @@ from typing import Any
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 from aiokafka.errors import KafkaError, for_code
 
-from streams.kafka.clients import partition_counts
 from streams.engine.kafka.client import BrokerClient
 from streams.engine.kafka.fetching import SourceFetcher
 from streams.engine.kafka.produce import KafkaProduceLink
@@ -16,6 +15,7 @@ from streams.engine.kafka.topics import TopicReader
 from streams.engine.outputs import Outputs
 from streams.engine.records import FetchedRun, SourceRecord
 from streams.errors import TransientError
+from streams.kafka.clients import partition_counts
 
 
 class KafkaBroker:

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from streams.serde.vectors import key_prefix, to_bytes
 from streams.engine.ports import FloatArray, TextEncoder
 from streams.errors import ConfigurationError, FatalError, Reason, RecordError, TransientError
+from streams.serde.vectors import key_prefix, to_bytes
 
 
 class Live(NamedTuple):

@@ -9,9 +9,9 @@ from typing import Protocol
 
 from streams.engine.followers import Follower
 from streams.engine.records import SourceRecord
+from streams.models.hotswap.metrics import ModelMetrics
 from streams.models.registry.announcement import Announcement, Channel
 from streams.models.registry.channels import Channels
-from streams.models.hotswap.metrics import ModelMetrics
 
 log = logging.getLogger(__name__)
 Apply = Callable[[Sequence[SourceRecord]], object]

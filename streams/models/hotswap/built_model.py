@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from streams.engine.followers import Follower
 from streams.engine.records import SourceRecord
-from streams.ranking.item_matrix import ItemMatrix
-from streams.models.hotswap.query_vectors import QueryVectors
 from streams.models.hotswap.announced import Apply
 from streams.models.hotswap.completeness import Completeness
 from streams.models.hotswap.lease import Lease
+from streams.models.hotswap.query_vectors import QueryVectors
+from streams.ranking.item_matrix import ItemMatrix
 
 if TYPE_CHECKING:
     from streams.models.hotswap.catalogue_models import ClosingEncoder

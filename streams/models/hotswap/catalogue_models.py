@@ -9,17 +9,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from streams.models.hotswap.active_encoders import Live
 from streams.clock import Clock
 from streams.engine.followers import Follower, WatchedTogether
 from streams.engine.ports import TextEncoder
 from streams.errors import TransientError
-from streams.models.registry.announcement import Announcement
+from streams.models.hotswap.active_encoders import Live
 from streams.models.hotswap.announced import Announced
 from streams.models.hotswap.lease import Lease, holding
 from streams.models.hotswap.loading import ModelLoader
 from streams.models.hotswap.metrics import ModelMetrics
 from streams.models.hotswap.reconciler import Reconciler
+from streams.models.registry.announcement import Announcement
 
 if TYPE_CHECKING:
     from encoders.batching.micro_batcher import EncodesTexts

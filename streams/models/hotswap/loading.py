@@ -14,12 +14,12 @@ from nacl.signing import VerifyKey
 
 from encoders.threads import give_way
 from streams.errors import ConfigurationError, ModelRefused, Refusal, TransientError
+from streams.models.hotswap.metrics import ModelMetrics
 from streams.models.registry.announcement import Announcement
 from streams.models.registry.fetching import fetch_announced
 from streams.models.registry.file_names import MANIFEST
 from streams.models.registry.manifest import Manifest
 from streams.models.registry.store import ModelStore
-from streams.models.hotswap.metrics import ModelMetrics
 
 if TYPE_CHECKING:
     from encoders.batching.micro_batcher import EncodesTexts

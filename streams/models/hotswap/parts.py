@@ -14,10 +14,6 @@ from streams.engine.followers import Follower
 from streams.engine.ports import CandidateScan, FloatArray
 from streams.engine.records import SourceRecord
 from streams.errors import ConfigurationError
-from streams.models.registry.channels import Channels
-from streams.privacy.keys import load_model_verify_key
-from streams.ranking.centred_matrix import CentredItemMatrix
-from streams.ranking.rules import ProfileRules
 from streams.models.hotswap.announced import Announced, AnnouncedModels, NothingAnnounced
 from streams.models.hotswap.built_model import BuiltModel
 from streams.models.hotswap.catalogue_models import CatalogueModels
@@ -25,8 +21,12 @@ from streams.models.hotswap.completeness import FIELDS, Completeness
 from streams.models.hotswap.loading import ModelLoader
 from streams.models.hotswap.metrics import ModelMetrics
 from streams.models.hotswap.profile_models import ProfileModels
-from streams.settings import Settings
+from streams.models.registry.channels import Channels
+from streams.privacy.keys import load_model_verify_key
+from streams.ranking.centred_matrix import CentredItemMatrix
+from streams.ranking.rules import ProfileRules
 from streams.serde.codec import Codecs
+from streams.settings import Settings
 
 if TYPE_CHECKING:
     from encoders.batching.micro_batcher import EncodesTexts
@@ -52,9 +52,9 @@ class ModelParts:
     def __init__(self, root: Root) -> None:
         """Raises ConfigurationError for a key file that is there and can't be used, and where VEILSTREAM_MODEL is no model: though it may
         not be needed now, it is what is left when another is refused."""
-        from encoders.folder import check_files, locate
         from encoders.batching.cache import VectorCache
         from encoders.batching.metrics import EncoderMetrics
+        from encoders.folder import check_files, locate
 
         settings = self._settings = root.settings
         if settings.model != "hashing":

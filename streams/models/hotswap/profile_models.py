@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 
 from streams.engine.followers import Follower, WatchedTogether
 from streams.errors import TransientError
-from streams.models.registry.announcement import Announcement
-from streams.ranking.rules import DAY_MS, ProfileRules
-from streams.models.hotswap.serving_model import Routing, ServingModel
 from streams.models.hotswap.announced import Announced
 from streams.models.hotswap.built_model import BuiltModel
 from streams.models.hotswap.lease import holding
 from streams.models.hotswap.loading import ModelLoader
 from streams.models.hotswap.metrics import ModelMetrics
 from streams.models.hotswap.reconciler import Reconciler
+from streams.models.hotswap.serving_model import Routing, ServingModel
+from streams.models.registry.announcement import Announcement
+from streams.ranking.rules import DAY_MS, ProfileRules
 
 if TYPE_CHECKING:
     from encoders.batching.micro_batcher import EncodesTexts

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from hashlib import blake2b
 
 from streams.engine.ports import TextEncoder
 from streams.errors import ConfigurationError
-from streams.training.rollout import in_canary
-from streams.ranking.item_matrix import ItemMatrix
 from streams.models.hotswap.query_vectors import QueryVectors
+from streams.ranking.item_matrix import ItemMatrix
 from streams.ranking.rules import ProfileRules
-from streams.stages.profile.walk import Walk
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,18 +49,6 @@ class Routing:
         canary = self.canary
         return canary if canary is not None and in_canary(pseudonym, self.share, canary.version) else self.stable
 
-    def split(self, walked: Walk) -> list[tuple[ServingModel, Walk]]:
-        """What must be recommended, by the model that does it. All of a shopper's triggers go to one."""
-        if self.canary is None:
-            return [(self.stable, walked)]
-        models = {trigger.event["pseudonym"]: self.of(trigger.event["pseudonym"]) for triggers in walked.rounds for trigger in triggers}
-        parts = []
-        for model in (self.stable, self.canary):
-            rounds = [[trigger for trigger in triggers if models[trigger.event["pseudonym"]] is model] for triggers in walked.rounds]
-            if own := [triggers for triggers in rounds if triggers]:
-                parts.append((model, Walk(rounds=own)))
-        return parts
-
 
 class OneModel:
     """Where no model is ever replaced. An ``InUse`` of ``Routing``."""
@@ -73,3 +60,10 @@ class OneModel:
     @contextmanager
     def use(self) -> Iterator[Routing]:
         yield self._routing
+
+
+def in_canary(pseudonym: str, share: float, version: str) -> bool:
+    """Whether this shopper gets the model of this version first: the same answer everywhere and always. Who is in at a share is in at
+    every larger one; another version chooses other people, so that not always the same ones bear the risk."""
+    digest = blake2b(f"{version}\0{pseudonym}".encode(), digest_size=8, person=b"vs.canary").digest()
+    return int.from_bytes(digest, "big") < share * 2.0**64

@@ -12,8 +12,8 @@ from nacl.signing import SigningKey, VerifyKey
 from streams.errors import ModelRefused, Refusal
 from streams.models.registry.file_names import check_names, is_version
 from streams.models.registry.manifest import Manifest
-from streams.ranking.serving_params import Serving
 from streams.models.registry.signing import canonical, is_signed, sign
+from streams.ranking.serving_params import Serving
 from streams.serde.records import ModelAnnouncement
 
 Channel = Literal["stable", "canary"]

@@ -10,8 +10,8 @@ from nacl.signing import VerifyKey
 
 from streams.errors import BrokerUnavailable, ModelRefused, RecordError, Refusal
 from streams.models.registry.announcement import Announcement, Channel, verify_announcement
-from streams.topics import MODELS
 from streams.serde.codec import Codec, Headers
+from streams.topics import MODELS
 
 _IDLE_MS = 300
 _SILENCE_S = 30.0

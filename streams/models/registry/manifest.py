@@ -12,8 +12,8 @@ from nacl.signing import SigningKey, VerifyKey
 
 from streams.errors import ModelRefused, Refusal
 from streams.models.registry.file_names import MANIFEST, RESERVED, SIGNATURE, check_names, is_version
-from streams.ranking.serving_params import Serving
 from streams.models.registry.signing import canonical, is_signed, sign
+from streams.ranking.serving_params import Serving
 
 FORMAT = 1
 _SHA256 = re.compile(r"[0-9a-f]{64}")

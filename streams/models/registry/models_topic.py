@@ -6,13 +6,13 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from nacl.signing import SigningKey, VerifyKey
 
-from streams.kafka.clients import client_config, need_topic, no_broker, reader
 from streams.errors import TransientError
+from streams.kafka.clients import client_config, need_topic, no_broker, reader
 from streams.models.registry.announcement import Announcement, sign_announcement
 from streams.models.registry.channels import Channels, read_channels
+from streams.serde.codec import open_codec
 from streams.settings import KafkaSettings, Settings
 from streams.topics import MODELS
-from streams.serde.codec import open_codec
 
 
 async def current_channels(settings: Settings, kafka: KafkaSettings, key: VerifyKey) -> Channels:

@@ -6,14 +6,14 @@ from collections.abc import Iterable
 from hashlib import blake2b
 from typing import NamedTuple
 
-from streams.models.hotswap.active_encoders import Live, encode_beside
-from streams.stages.catalogue.state import Content, KnownItem, dump_item, load_item
-from streams.serde.vectors import vector_key
 from streams.engine.ports import RecordCodec
 from streams.engine.records import BatchResult, OutputRecord
 from streams.errors import RecordError
-from streams.topics import ITEMS_VECTORS
+from streams.models.hotswap.active_encoders import Live, encode_beside
 from streams.serde.records import ItemVector
+from streams.serde.vectors import vector_key
+from streams.stages.catalogue.state import Content, KnownItem, dump_item, load_item
+from streams.topics import ITEMS_VECTORS
 
 PART = 128
 """Items at a time: changes of the partition's items wait while they are encoded, so not many."""

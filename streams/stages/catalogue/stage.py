@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import TYPE_CHECKING, NamedTuple
 
-from streams.stages.catalogue.backfill import backfill, vector_value
-from streams.models.hotswap.active_encoders import Live, encode_beside, encode_texts
-from streams.stages.catalogue.state import Content, KnownItem, dump_item, load_item
-from streams.stages.catalogue.text import item_text, text_hash
-from streams.stages.catalogue.validate import item_of_key, valid_item
-from streams.serde.vectors import vector_key
 from streams.clock import Clock
 from streams.engine.ports import DeadLetters, InUse, TopicCodecs
 from streams.engine.records import BatchResult, OutputRecord, SourceRecord, StateView
 from streams.errors import RecordError
+from streams.models.hotswap.active_encoders import Live, encode_beside, encode_texts
+from streams.serde.vectors import vector_key
+from streams.stages.catalogue.backfill import backfill, vector_value
+from streams.stages.catalogue.state import Content, KnownItem, dump_item, load_item
+from streams.stages.catalogue.text import item_text, text_hash
+from streams.stages.catalogue.validate import item_of_key, valid_item
 from streams.stages.money import price_band
 from streams.topics import CATALOGUE_ITEMS, ITEMS_VECTORS
 

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from streams.errors import Reason, RecordError
-from streams.stages.money import currency, price_band
-from streams.stages.identifiers import item_id
 from streams.serde.records import Item
+from streams.stages.identifiers import item_id
+from streams.stages.money import currency, price_band
 
 MAX_TITLE = 512
 MAX_CATEGORY = 256

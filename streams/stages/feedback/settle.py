@@ -5,11 +5,11 @@ from __future__ import annotations
 from bisect import bisect_left
 from hashlib import blake2b
 
+from streams.serde.outcomes import feedback_id
+from streams.serde.records import Feedback, HistoryItem, TrainingPair
 from streams.stages.feedback.attribute import Verdict, closes_at, is_decidable, may_claim, settles_at, verdicts
 from streams.stages.feedback.ledger import Interaction, Outstanding, Shopper
 from streams.stages.feedback.rules import OUTCOME_OF_EVENT, POSITIVE, REWARDS, FeedbackRules
-from streams.serde.outcomes import feedback_id
-from streams.serde.records import Feedback, HistoryItem, TrainingPair
 
 
 def settle(

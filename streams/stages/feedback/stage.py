@@ -12,13 +12,13 @@ from streams.clock import Clock
 from streams.engine.ports import DeadLetters, TopicCodecs
 from streams.engine.records import BatchResult, OutputRecord, SourceRecord, StateView
 from streams.errors import Reason, RecordError
+from streams.serde.outcomes import together
+from streams.serde.records import CleanEvent, Feedback, Recommendation
 from streams.stages.feedback.clockwork import EVERYTHING, Clockwork
 from streams.stages.feedback.ledger import Interaction, Outstanding, Past, Shopper, dump, load
 from streams.stages.feedback.rules import HISTORY_EVENTS, OUTCOME_OF_EVENT, FeedbackRules
 from streams.stages.feedback.settle import due_at, identity, settle, waits_for
 from streams.topics import BEHAVIOUR_CLEAN, FEEDBACK, RECOMMENDATIONS, TRAINING_PAIRS
-from streams.serde.outcomes import together
-from streams.serde.records import CleanEvent, Feedback, Recommendation
 
 __all__ = ["FeedbackRules", "FeedbackStage"]
 

@@ -7,17 +7,15 @@ from typing import Any, NamedTuple
 
 from streams.engine.records import SourceRecord
 from streams.errors import Reason, RecordError
-from streams.stages import money
+from streams.privacy.pseudonym import Pseudonymizer
+from streams.serde.records import CleanEvent
 from streams.stages import identifiers as normalise
-from streams.stages.ingest import quantity
-from streams.stages.ingest import region
-from streams.stages.ingest import times
+from streams.stages import money
+from streams.stages.ingest import quantity, region, times
 from streams.stages.ingest.identities import Identities
 from streams.stages.ingest.memo import Memo
 from streams.stages.ingest.rules import IngestRules
 from streams.stages.ingest.throttle import is_automated_agent
-from streams.privacy.pseudonym import Pseudonymizer
-from streams.serde.records import CleanEvent
 
 MAX_POSITION = 10_000
 

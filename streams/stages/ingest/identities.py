@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import NamedTuple
 
-from streams.stages.identifiers import user_id
 from streams.privacy.pseudonym import Pseudonymizer
 from streams.privacy.seal import Sealer
+from streams.stages.identifiers import user_id
 
 USERS_KEPT = 50_000
 

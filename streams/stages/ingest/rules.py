@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from streams.errors import ConfigurationError
-from streams.stages.money import CURRENCIES
 from streams.stages.ingest.region import is_country
+from streams.stages.money import CURRENCIES
 
 if TYPE_CHECKING:
     from streams.settings import Settings

@@ -9,15 +9,15 @@ from streams.clock import Clock
 from streams.dead_letters.letters import DeadLetterBuilder
 from streams.engine.records import BatchResult, OutputRecord, SourceRecord, StateView
 from streams.errors import Reason, RecordError
+from streams.privacy.pseudonym import Pseudonymizer
+from streams.privacy.seal import Sealer
+from streams.serde.codec import Codecs
 from streams.stages.ingest.clean import EventCleaner
 from streams.stages.ingest.deduplicate import RecentEvents
 from streams.stages.ingest.identities import Identities
 from streams.stages.ingest.rules import IngestRules
 from streams.stages.ingest.throttle import Throttle
-from streams.privacy.pseudonym import Pseudonymizer
-from streams.privacy.seal import Sealer
 from streams.topics import BEHAVIOUR_CLEAN, BEHAVIOUR_RAW, DEAD_LETTER
-from streams.serde.codec import Codecs
 
 _RECALLED = 20_000
 

@@ -8,8 +8,8 @@ from typing import cast
 from streams.engine.ports import RecordCodec
 from streams.engine.records import SourceRecord
 from streams.errors import RecordError
-from streams.stages.learning.tally import SCORE_BINS, position
 from streams.serde.records import TrainingTally
+from streams.stages.learning.tally import SCORE_BINS, position
 
 
 class TallyBoard:

@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 import msgspec
 
+from streams.serde.records import TrainingControl, TrainingTally
 from streams.stages.learning.rounds import Rounds, next_request_id
 from streams.stages.learning.rules import LearningRules
 from streams.stages.learning.tally import newest_ms, windows
 from streams.stages.learning.trigger import Decision, Situation, decide
-from streams.serde.records import TrainingControl, TrainingTally
 
 
 class Since(msgspec.Struct, frozen=True, array_like=True):

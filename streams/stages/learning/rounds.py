@@ -10,8 +10,8 @@ from typing import cast
 from streams.engine.ports import RecordCodec
 from streams.engine.records import SourceRecord
 from streams.errors import RecordError
-from streams.topics import BY_NAME, TRAINING_CONTROL
 from streams.serde.records import TrainingControl
+from streams.topics import BY_NAME, TRAINING_CONTROL
 
 KEPT = 1000
 """Rounds remembered, the newest: thirty days hold some hundred."""

@@ -18,6 +18,8 @@ from streams.clock import Clock
 from streams.engine.ports import DeadLetters, TopicCodecs
 from streams.engine.records import BatchResult, OutputRecord, SourceRecord, StateView
 from streams.errors import RecordError
+from streams.serde.outcomes import each
+from streams.serde.records import TrainingTally
 from streams.stages.learning.board import TallyBoard
 from streams.stages.learning.deciding import Judgement, Since, ask, judge
 from streams.stages.learning.drift import population_stability
@@ -26,8 +28,6 @@ from streams.stages.learning.rules import LearningRules
 from streams.stages.learning.tally import add_feedback, add_recommendations, empty_tally, position
 from streams.stages.learning.trigger import Situation
 from streams.topics import FEEDBACK, RECOMMENDATIONS, TRAINING_CONTROL, TRAINING_PAIRS, TRAINING_TALLIES
-from streams.serde.outcomes import each
-from streams.serde.records import TrainingTally
 
 __all__ = ["LearningRules", "LearningStage"]
 

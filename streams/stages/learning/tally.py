@@ -9,9 +9,9 @@ from typing import NamedTuple, cast
 import numpy as np
 import numpy.typing as npt
 
+from streams.serde.records import Feedback, Recommendation, TallyBucket, TrainingTally
 from streams.stages.learning.drift import coarsen, histogram
 from streams.stages.learning.trigger import Shown
-from streams.serde.records import Feedback, Recommendation, TallyBucket, TrainingTally
 
 SCORE_BINS = 100
 SCORE_MOST = 3.0

@@ -5,9 +5,11 @@ from __future__ import annotations
 from math import inf, log2
 
 from streams.ranking.events import CODES, DISMISS, PURCHASE, SEARCH
-from streams.stages.profile.profile import Entry, Profile
+from streams.ranking.popularity import decay
+from streams.ranking.request import Entry
 from streams.ranking.rules import ProfileRules
 from streams.serde.records import CleanEvent
+from streams.stages.profile.profile import Profile
 
 _ID_BYTES = 8
 
@@ -59,11 +61,6 @@ def merge(old: Entry, new: Entry, rules: ProfileRules) -> Entry:
         strong, weak, event_type = new_weight, old_weight, new.event_type
     weight = strong + rules.repeat_share * weak if strong > 0 else strong
     return Entry(min(weight, rules.weight_cap), time_ms, event_type)
-
-
-def decay(age_ms: float, half_life_ms: float) -> float:
-    """2^(-age / half-life), 0 where that is too small for a double."""
-    return float(2.0 ** (-age_ms / half_life_ms))
 
 
 def dismissed(profile: Profile) -> list[str]:

@@ -10,8 +10,8 @@ from streams.engine.ports import RecordCodec
 from streams.engine.records import OutputRecord
 from streams.ranking.popularity import DecayedCount
 from streams.ranking.popularity_board import PopularityBoard
-from streams.topics import ITEMS_POPULARITY
 from streams.serde.records import Popularity
+from streams.topics import ITEMS_POPULARITY
 
 _NOTHING = DecayedCount(0.0, 0, -1)
 

@@ -5,28 +5,11 @@ from __future__ import annotations
 import msgspec
 
 from streams.errors import ConfigurationError
+from streams.ranking.request import Entry, Source
 
 _VERSION = b"\x01"
 NEVER = -(1 << 62)
 """A time before all times, milliseconds."""
-
-
-class Entry(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """One element of the history: all that the shopper did with one item, or one query."""
-
-    weight: float
-    """As of ``time_ms``; it halves with every half-life."""
-    time_ms: int
-    event_type: int
-    """Code of the event that weighs most in it."""
-
-
-class Source(msgspec.Struct, array_like=True, frozen=True):
-    """Something that may speak for an item: an element of the history, the search's query, or popularity."""
-
-    kind: str
-    item_id: str | None = None
-    event_type: int | None = None
 
 
 class Made(msgspec.Struct, array_like=True, frozen=True):

@@ -7,10 +7,10 @@ from hashlib import blake2b
 import numpy as np
 
 from streams.ranking.events import EVENT_TYPES
-from streams.stages.profile.profile import Made, Profile, Source, pack_made
-from streams.ranking.request import Ranked
+from streams.ranking.request import Ranked, Source
 from streams.ranking.rules import ProfileRules
 from streams.serde.records import CleanEvent, ReasonPart, Recommendation, RecommendedItem
+from streams.stages.profile.profile import Made, Profile, pack_made
 
 
 def recommendation_id(pseudonym: str, event_id: str, model_version: str) -> bytes:

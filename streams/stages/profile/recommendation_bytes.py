@@ -13,9 +13,10 @@ import numpy as np
 
 from streams.engine.ports import RecordCodec
 from streams.ranking.events import EVENT_TYPES
-from streams.stages.profile.profile import Made, Source
-from streams.stages.profile.recommendation import to_record
+from streams.ranking.request import Source
 from streams.serde.records import CleanEvent
+from streams.stages.profile.profile import Made
+from streams.stages.profile.recommendation import to_record
 
 _HEADER = 5
 """Bytes of the wire framing before the Avro body."""

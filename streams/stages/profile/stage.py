@@ -9,20 +9,20 @@ from typing import cast
 from streams.engine.ports import DeadLetters, FloatArray, InUse, TopicCodecs
 from streams.engine.records import BatchResult, OutputRecord, SourceRecord, StateView
 from streams.errors import Reason, RecordError
-from streams.stages.profile.candidates import recently_recommended
+from streams.models.hotswap.serving_model import Routing, ServingModel
 from streams.ranking.events import CODES, SEARCH
 from streams.ranking.popularity_board import PopularityBoard
-from streams.stages.profile.popularity_counter import PopularityCounter
-from streams.stages.profile.profile import Entry, Made, Profile, dump_profile, load_profile
 from streams.ranking.ranking import Ranking, most_requests, rank
+from streams.ranking.request import Entry, Request
+from streams.ranking.rules import ProfileRules
+from streams.serde.records import CleanEvent
+from streams.stages.profile.candidates import recently_recommended
+from streams.stages.profile.popularity_counter import PopularityCounter
+from streams.stages.profile.profile import Made, Profile, dump_profile, load_profile
 from streams.stages.profile.recommendation import answer_id, make, remember
 from streams.stages.profile.recommendation_bytes import RecommendationWriter
-from streams.ranking.request import Request
-from streams.ranking.rules import ProfileRules
-from streams.models.hotswap.serving_model import Routing, ServingModel
-from streams.stages.profile.walk import Trigger, Walk, walk
+from streams.stages.profile.walk import Trigger, Walk, by_model, walk
 from streams.topics import BEHAVIOUR_CLEAN, ITEMS_POPULARITY, RECOMMENDATIONS
-from streams.serde.records import CleanEvent
 
 __all__ = ["ProfileRules", "ProfileStage"]
 
@@ -70,7 +70,7 @@ class ProfileStage:
 
         walked = walk(events, profiles, tally, self._rules)
         with self._models.use() as routing:
-            parts = [(model, part, await model.queries.lookup(part.queries())) for model, part in routing.split(walked)]
+            parts = [(model, part, await model.queries.lookup(part.queries())) for model, part in by_model(routing, walked)]
             made = walked.repeats
             for model, part, found in parts:
                 made += self._recommend(model, part, {text: model.matrix.centre(vector) for text, vector in found.items()})

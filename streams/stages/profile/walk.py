@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
-from streams.stages.profile.candidates import unwanted
-from streams.stages.profile.debounce import Policy, policy_of
-from streams.ranking.events import CODES
-from streams.stages.profile.history import apply_event
-from streams.stages.profile.popularity_counter import Tally
-from streams.stages.profile.profile import Made, Profile, unpack_made
+from streams.models.hotswap.serving_model import Routing, ServingModel
+from streams.ranking.events import CODES, SEARCH, TRIGGERS
 from streams.ranking.request import Request
 from streams.ranking.rules import ProfileRules
 from streams.serde.records import CleanEvent
+from streams.stages.profile.candidates import unwanted
+from streams.stages.profile.history import apply_event
+from streams.stages.profile.popularity_counter import Tally
+from streams.stages.profile.profile import Made, Profile, unpack_made
+
+Policy = Literal["behaviour", "search"]
 
 
 @dataclass(slots=True)
@@ -113,3 +116,32 @@ def _request(profile: Profile, event: CleanEvent, policy: Policy, rules: Profile
         excluded=unwanted(profile, event["item_id"], event["occurred_at"], rules),
         at_ms=event["occurred_at"],
     )
+
+
+def policy_of(event_type: int, time_ms: int, triggered_at: int, rules: ProfileRules) -> Policy | None:
+    """The policy of the recommendation that an event causes; None: it causes none.
+
+    A search always does. Other behaviour does once per ``debounce_ms`` of event time after the last trigger
+    (``triggered_at``), whatever the order in which events arrive: one that is a little earlier than the last trigger is late and
+    causes nothing; one that is earlier by ``rewind_ms`` or more belongs to another run of time, which a trigger that lies in its
+    future must not silence.
+    """
+    if not rules.recommend or event_type not in TRIGGERS:
+        return None
+    if event_type == SEARCH:
+        return "search"
+    since = time_ms - triggered_at
+    return "behaviour" if since >= rules.debounce_ms or since <= -max(rules.rewind_ms, rules.debounce_ms) else None
+
+
+def by_model(routing: Routing, walked: Walk) -> list[tuple[ServingModel, Walk]]:
+    """What must be recommended, by the model that does it. All of a shopper's triggers go to one."""
+    if routing.canary is None:
+        return [(routing.stable, walked)]
+    models = {trigger.event["pseudonym"]: routing.of(trigger.event["pseudonym"]) for triggers in walked.rounds for trigger in triggers}
+    parts = []
+    for model in (routing.stable, routing.canary):
+        rounds = [[trigger for trigger in triggers if models[trigger.event["pseudonym"]] is model] for triggers in walked.rounds]
+        if own := [triggers for triggers in rounds if triggers]:
+            parts.append((model, Walk(rounds=own)))
+    return parts

@@ -9,7 +9,16 @@ import numpy as np
 import numpy.typing as npt
 
 from streams.training.evaluation.cases import Case, Catalogue, Fitted
-from streams.training.evaluation.metrics import CalibrationBin, PerCase, calibration, coverage, hits, long_tail_share, per_case, precision_above
+from streams.training.evaluation.metrics import (
+    CalibrationBin,
+    PerCase,
+    calibration,
+    coverage,
+    hits,
+    long_tail_share,
+    per_case,
+    precision_above,
+)
 from streams.training.evaluation.score import rank
 from streams.training.evaluation.segments import segments
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 
-from streams.training.evaluation.cases import Case, Part
 from streams.ranking.events import CODES, HISTORY_WEIGHTS
 from streams.ranking.rules import DAY_MS
 from streams.serde.records import TrainingPair
+from streams.training.evaluation.cases import Case, Part
 
 HOUR_MS = 3_600_000
 

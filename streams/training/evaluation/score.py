@@ -10,16 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from streams.engine.ports import FloatArray
-from streams.training.evaluation.cases import Case, Catalogue
-from streams.stages.profile.candidates import closed_rows, exclude
 from streams.ranking.embedding import embed, scratch_for
 from streams.ranking.events import VIEW
-from streams.stages.profile.profile import Entry
+from streams.ranking.popularity import prior
 from streams.ranking.ranking import Catalogue as Rows
-from streams.ranking.request import Request
+from streams.ranking.request import Entry, Request
 from streams.ranking.rules import DAY_MS
-from streams.ranking.score import prior
-from streams.ranking.select import best, cosines, margin, propose
+from streams.ranking.select import best, closed_rows, cosines, exclude, margin, propose
+from streams.training.evaluation.cases import Case, Catalogue
 
 _CHUNK = 4_000_000
 """Most scores in memory at a time (16 MB)."""

@@ -1,0 +1,100 @@
+"""Settings to client arguments; every wrong one is named."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+import ssl
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from streams.errors import BrokerUnavailable, ConfigurationError
+from streams.kafka.clients import client_config, connect_admin, need_topic, quiet_client_loggers
+from streams.settings import KafkaSettings
+
+
+def kafka(**settings: Any) -> KafkaSettings:
+    return KafkaSettings.model_validate(settings)
+
+
+def test_plaintext() -> None:
+    assert client_config(kafka(bootstrap_servers="a:1,b")) == {"bootstrap_servers": "a:1,b", "security_protocol": "PLAINTEXT"}
+
+
+@pytest.mark.parametrize("address", ["localhost:9092", "a:1, b:2", "[::1]:9092", "10.0.0.1", "broker-0.kafka.svc:9093"])
+def test_addresses(address: str) -> None:
+    client_config(kafka(bootstrap_servers=address))
+
+
+@pytest.mark.parametrize("address", ["", "a:b", "a:0", "a:65536", "a:1,", "http://a:1", "a b:1", "a:1;b:2", "::1:9092"])
+def test_addresses_that_are_none(address: str) -> None:
+    with pytest.raises(ConfigurationError, match="KAFKA_BOOTSTRAP_SERVERS"):
+        client_config(kafka(bootstrap_servers=address))
+
+
+def test_sasl_reads_the_password_from_its_file(tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_text("hunter2\n")
+    config = client_config(kafka(security_protocol="SASL_PLAINTEXT", sasl_username="me", sasl_password_file=file))
+    assert config["sasl_plain_password"] == "hunter2" and config["sasl_mechanism"] == "SCRAM-SHA-512"
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\xff\xff"])
+def test_a_password_file_that_is_none(tmp_path: Path, content: bytes | None) -> None:
+    file = tmp_path / "password"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(ConfigurationError, match="KAFKA_SASL_PASSWORD_FILE"):
+        client_config(kafka(security_protocol="SASL_PLAINTEXT", sasl_username="me", sasl_password_file=file))
+
+
+def test_sasl_without_a_user() -> None:
+    with pytest.raises(ConfigurationError, match="KAFKA_SASL_USERNAME"):
+        client_config(kafka(security_protocol="SASL_SSL"))
+
+
+def test_tls_verifies_the_broker() -> None:
+    context = client_config(kafka(security_protocol="SSL"))["ssl_context"]
+    assert context.verify_mode is ssl.CERT_REQUIRED and context.check_hostname
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="makes a certificate with openssl")
+def test_a_client_certificate_whose_key_wants_a_password_asks_nobody(tmp_path: Path) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
+    subject = ["-subj", "/CN=test", "-days", "1", "-keyout", str(key), "-out", str(certificate), "-passout", "pass:secret"]
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", *subject], check=True, capture_output=True)
+    with pytest.raises(ConfigurationError, match="TLS files"):
+        client_config(kafka(security_protocol="SSL", ssl_certfile=certificate, ssl_keyfile=key))
+
+
+def test_missing_tls_files(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="TLS files"):
+        client_config(kafka(security_protocol="SSL", ssl_cafile=tmp_path / "none.pem"))
+
+
+def test_nobody_there(caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(BrokerUnavailable, match=r"127\.0\.0\.1:1 .*KAFKA_BOOTSTRAP_SERVERS"):
+        asyncio.run(connect_admin(kafka(bootstrap_servers="127.0.0.1:1")))
+    assert caplog.records == [], "the error says it; the client's tries are not logged beside it"
+    with pytest.raises(BrokerUnavailable):
+        asyncio.run(need_topic(kafka(bootstrap_servers="127.0.0.1:1"), "t"))
+
+
+@pytest.fixture
+def levels() -> Any:
+    names = ("aiokafka", "aiokafka.producer.producer", "kafka", "faust")
+    before = {name: logging.getLogger(name).level for name in names}
+    yield
+    for name, level in before.items():
+        logging.getLogger(name).setLevel(level)
+
+
+def test_client_libraries_stay_silent_about_values(levels: None) -> None:
+    logging.getLogger("aiokafka").setLevel(logging.DEBUG)
+    quiet_client_loggers()
+    for name in ("aiokafka", "aiokafka.producer.producer", "kafka", "faust"):
+        assert not logging.getLogger(name).isEnabledFor(logging.INFO)

@@ -1,0 +1,248 @@
+"""The HTTP registry against a small server that answers as Confluent's does."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, cast
+from urllib.parse import unquote
+
+import pytest
+
+import schemas
+from streams.errors import ConfigurationError, Reason, RecordError, TransientError
+from streams.serde import Codec, open_codecs
+from streams.serde.codec import open_codec
+from streams.serde.http_registry import AWAY_S, KEPT, TIMEOUT_S, UNKNOWN_FOR_S, HttpRegistry
+from streams.topics import BEHAVIOUR_RAW, CATALOGUE_ITEMS
+
+
+class Server(ThreadingHTTPServer):
+    """Subjects and ids in memory; ``answer`` replaces every answer where it is set."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.texts: dict[int, str] = {}
+        self.subjects: dict[str, int] = {}
+        self.asked: list[str] = []
+        self.answer: tuple[int, bytes] | None = None
+        self.read_only = False
+        self.delay_s = 0.0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        server = cast("Server", self.server)
+        text = server.texts.get(int(self.path.rsplit("/", 1)[1]))
+        self._reply(*((200, {"schema": text}) if text is not None else (404, {"error_code": 40403, "message": "Schema not found"})))
+
+    def do_POST(self) -> None:
+        server = cast("Server", self.server)
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        subject = unquote(self.path.split("/")[2])
+        if not self.path.endswith("/versions"):
+            known = server.subjects.get(subject)
+            self._reply(*((200, {"id": known}) if known is not None else (404, {"error_code": 40401, "message": "Subject not found"})))
+        elif server.read_only:
+            self._reply(422, {"error_code": 42205, "message": "Subject is in read-only mode"})
+        else:
+            server.subjects[subject] = 100_001 + len(server.subjects)
+            server.texts[server.subjects[subject]] = body["schema"]
+            self._reply(200, {"id": server.subjects[subject]})
+
+    def _reply(self, code: int, answer: dict[str, Any]) -> None:
+        server = cast("Server", self.server)
+        server.asked.append(f"{self.command} {unquote(self.path)}")
+        time.sleep(server.delay_s)
+        status, body = server.answer or (code, json.dumps(answer).encode())
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing: tests look at ``asked``."""
+
+
+@contextmanager
+def serving() -> Iterator[Server]:
+    with Server() as running:
+        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield running
+        running.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with serving() as running:
+        yield running
+
+
+RAW = {"user_id": "u", "event_type": "view"}
+
+
+def test_codecs_register_look_up_and_decode(server: Server) -> None:
+    writer = open_codecs(server.url, topic_prefix="shop.").for_topic(BEHAVIOUR_RAW)
+    value = writer.encode(RAW)
+    assert int.from_bytes(value[1:5], "big") == server.subjects["shop.behaviour.raw-value"]
+    server.asked.clear()
+    reader = open_codecs(server.url, topic_prefix="shop.").for_topic(BEHAVIOUR_RAW)
+    assert reader.decode(value)["user_id"] == "u"
+    assert server.asked == ["POST /subjects/shop.behaviour.raw-value"], "a subject that exists is looked up, not registered"
+
+
+def test_a_read_only_registry_needs_no_registering_where_the_subject_is_there(server: Server) -> None:
+    HttpRegistry(server.url).id_for(BEHAVIOUR_RAW)
+    server.read_only = True
+    HttpRegistry(server.url).id_for(BEHAVIOUR_RAW)
+    with pytest.raises(ConfigurationError, match=r"refused catalogue\.items-value .*42205.*schemas/avro"):
+        HttpRegistry(server.url).id_for(CATALOGUE_ITEMS)
+
+
+def test_a_writers_schema_is_fetched_once(server: Server) -> None:
+    server.texts[7] = schemas.current(BEHAVIOUR_RAW)
+    codec = Codec(BEHAVIOUR_RAW, HttpRegistry(server.url))
+    value = codec.encode(RAW)
+    for _ in range(3):
+        codec.decode(b"\x00\x00\x00\x00\x07" + value[5:])
+    assert server.asked.count("GET /schemas/ids/7") == 1
+
+
+def test_another_topics_schema_is_a_wrong_one(server: Server) -> None:
+    codecs = open_codecs(server.url)
+    with pytest.raises(RecordError) as caught:
+        codecs.for_topic(BEHAVIOUR_RAW).decode(codecs.for_topic(CATALOGUE_ITEMS).encode({"item_id": "i", "title": "t"}))
+    assert caught.value.reason is Reason.WRONG_SCHEMA
+
+
+def test_unknown_ids_are_asked_for_again_after_a_while(server: Server) -> None:
+    now = [1000.0]
+    registry = HttpRegistry(server.url, monotonic=lambda: now[0])
+    assert registry.schema(9) is None and registry.schema(9) is None
+    assert len(server.asked) == 1
+    server.texts[9] = "{}"
+    now[0] += UNKNOWN_FOR_S + 1
+    assert registry.schema(9) == "{}"
+
+
+def test_ids_that_no_registry_can_have_are_not_asked_for(server: Server) -> None:
+    server.answer = (404, b'{"error_code": 404, "message": "HTTP 404 Not Found"}')
+    assert HttpRegistry(server.url).schema(2**31) is None
+    assert HttpRegistry(server.url).schema(2**32 - 1) is None
+    assert server.asked == []
+
+
+@pytest.mark.parametrize("answer", [(422, b'{"error_code": 42201}'), (400, b""), (200, b'{"schema": "' + b"x" * 1_100_000 + b'"}')])
+def test_one_records_id_does_not_stop_the_rest(server: Server, answer: tuple[int, bytes]) -> None:
+    server.answer = answer
+    assert HttpRegistry(server.url).schema(5) is None
+
+
+def test_what_is_remembered_is_bounded(server: Server) -> None:
+    registry = HttpRegistry(server.url)
+    for schema_id in range(KEPT + 5):
+        registry.schema(schema_id)
+    assert len(registry._unknown) == KEPT
+    asked = len(server.asked)
+    registry.schema(KEPT + 4)
+    assert len(server.asked) == asked, "the latest are kept"
+
+
+def test_json_schemas_of_others_are_no_avro(server: Server) -> None:
+    server.answer = (200, json.dumps({"schemaType": "JSON", "schema": "{}"}).encode())
+    assert HttpRegistry(server.url).schema(3) is None
+
+
+@pytest.mark.parametrize(
+    "answer", [(500, b"{}"), (503, b"busy"), (404, b"<html>no such page</html>"), (404, b"[1]"), (200, b"<html>"), (429, b"")]
+)
+def test_a_registry_that_fails_condemns_no_record(server: Server, answer: tuple[int, bytes]) -> None:
+    server.answer = answer
+    with pytest.raises(TransientError, match="schema registry at http://127"):
+        HttpRegistry(server.url).schema(5)
+
+
+@pytest.mark.parametrize("code", [401, 403])
+def test_refused_access_is_named(server: Server, code: int) -> None:
+    server.answer = (code, b'{"error_code": 40101}')
+    with pytest.raises(ConfigurationError, match=f"HTTP {code}"):
+        HttpRegistry(server.url).id_for(BEHAVIOUR_RAW)
+
+
+@pytest.mark.parametrize("answer", [b'{"id": "7"}', b'{"id": true}', b'{"id": 2147483648}', b'{"id": -1}', b"{}", b"[]"])
+def test_ids_that_are_none(server: Server, answer: bytes) -> None:
+    server.answer = (200, answer)
+    with pytest.raises(ConfigurationError, match="gave no id"):
+        HttpRegistry(server.url).id_for(BEHAVIOUR_RAW)
+
+
+def test_a_slow_registry_is_waited_for_once_and_its_answer_is_not_lost(server: Server) -> None:
+    server.texts[7] = "{}"
+    server.delay_s = TIMEOUT_S + 0.5
+    registry = HttpRegistry(server.url)
+    began = time.monotonic()
+    with pytest.raises(TransientError, match="slow"):
+        registry.schema(7)
+    assert time.monotonic() - began < TIMEOUT_S + 0.3
+    again = time.monotonic()
+    with pytest.raises(TransientError, match="slow"):
+        registry.schema(7)
+    assert time.monotonic() - again < 0.1, "nobody waits twice"
+    time.sleep(0.8)
+    assert registry.schema(7) == "{}"
+    assert len(server.asked) == 1
+
+
+def test_a_registry_that_is_away_is_not_asked_for_every_record() -> None:
+    now = [1000.0]
+    with Server() as closed:
+        url = closed.url
+    registry = HttpRegistry(url, monotonic=lambda: now[0])
+    with pytest.raises(TransientError, match="URLError"):
+        registry.schema(1)
+    with pytest.raises(TransientError, match="a moment ago"):
+        registry.schema(2)
+    now[0] += AWAY_S
+    with pytest.raises(TransientError, match="URLError"):
+        registry.schema(2)
+
+
+async def test_the_event_loop_runs_on_while_a_codec_is_opened(server: Server) -> None:
+    server.delay_s = 0.3
+    opening = asyncio.ensure_future(open_codec(BEHAVIOUR_RAW, server.url, topic_prefix="shop."))
+    turns = 0
+    while not opening.done():
+        turns += 1
+        await asyncio.sleep(0.01)
+    assert turns > 20
+    assert (await opening).encode(RAW) and set(server.subjects) == {"shop.behaviour.raw-value"}
+
+
+def test_nobody_there() -> None:
+    with pytest.raises(TransientError, match="VEILSTREAM_REGISTRY_URL"):
+        open_codecs("http://127.0.0.1:1").for_topic(BEHAVIOUR_RAW)
+
+
+@pytest.mark.parametrize(
+    "url", ["", "registry:8081", "ftp://registry", "http://", "http://registry:port", "http://[::1", "file:///etc/passwd"]
+)
+def test_addresses_that_are_none(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="VEILSTREAM_REGISTRY_URL"):
+        HttpRegistry(url)
+
+
+def test_a_password_in_the_address_is_refused_and_not_repeated() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        HttpRegistry("https://me:hunter2@registry:8081")
+    assert "hunter2" not in str(caught.value)

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streams.ranking.popularity_board import PopularityBoard
+from streams.ranking.request import Request
+from streams.ranking.rules import ProfileRules
+from streams.stages.profile.popularity_counter import PopularityCounter
+from streams.stages.profile.profile import Profile
+from streams.stages.profile.walk import Walk, walk
+from streams.topics import ITEMS_POPULARITY
+from tests.support.profile_world import CODECS, event
+
+RULES = ProfileRules()
+DAY_S = 86_400
+
+
+def walked(events: list[dict[str, Any]], rules: ProfileRules = RULES) -> Walk:
+    codec = CODECS.for_topic(ITEMS_POPULARITY)
+    counter = PopularityCounter(codec, PopularityBoard(codec, rules.popularity_half_life_ms), rules.popularity_half_life_ms)
+    profiles = {e["pseudonym"]: Profile() for e in events}
+    return walk(list(enumerate(events)), profiles, counter.begin(0, 0), rules)  # type: ignore[arg-type]
+
+
+def requests(found: Walk) -> list[Request]:
+    return [trigger.request for triggers in found.rounds for trigger in triggers]
+
+
+def test_a_dismissed_item_is_excluded_until_the_next_sign_of_interest() -> None:
+    found = requests(
+        walked(
+            [
+                event(0, "a", "dismiss", "unloved"),
+                event(1, "a", "view", "seen", at_s=600),
+                event(2, "a", "click", "unloved", at_s=1200),
+                event(3, "a", "view", "seen", at_s=9000),
+            ]
+        )
+    )
+    assert "unloved" in found[0].excluded
+    assert "unloved" not in found[-1].excluded
+
+
+def test_what_was_bought_is_excluded_for_its_cooldown() -> None:
+    days = RULES.bought_cooldown_ms / 1000 / DAY_S
+    found = requests(
+        walked(
+            [
+                event(0, "a", "purchase", "kettle"),
+                event(1, "a", "view", "seen", at_s=(days - 1) * DAY_S),
+                event(2, "a", "view", "seen", at_s=(days + 1) * DAY_S),
+            ]
+        )
+    )
+    assert ["kettle" in request.excluded for request in found[-2:]] == [True, False]
+
+
+def test_a_search_is_blended_in_once_however_often_it_was_asked() -> None:
+    found = requests(
+        walked(
+            [
+                event(0, "a", "search", query="tea set"),
+                event(1, "a", "search", query="red box", at_s=60),
+                event(2, "a", "search", query="tea set", at_s=120),
+            ]
+        )
+    )
+    assert found[-1].query == "tea set"
+    assert [text for text, _ in found[-1].queries] == ["red box"]
+
+
+def test_the_second_trigger_of_a_shopper_is_in_the_second_round() -> None:
+    found = walked([event(n, user, "search", query="tea", at_s=n) for n, user in enumerate("aabab")])
+    assert [[trigger.offset for trigger in triggers] for triggers in found.rounds] == [[0, 2], [1, 4], [3]]
+    assert set(found.changed) == {"k1.a", "k1.b"}
+    assert set(found.queries()) == {"tea"}
+
+
+@given(st.text("abcd", max_size=30), st.integers(1, 12))
+def test_groups_hold_every_trigger_once_and_each_shoppers_in_order(users: str, most: int) -> None:
+    found = walked([event(n, user, "search", query="tea", at_s=n) for n, user in enumerate(users)])
+    groups = list(found.groups(most))
+    flat = [trigger for rounds in groups for triggers in rounds for trigger in triggers]
+    assert sorted(trigger.offset for trigger in flat) == list(range(len(users)))
+    for user in set(users):
+        assert [t.offset for t in flat if t.event["pseudonym"] == f"k1.{user}"] == [n for n, u in enumerate(users) if u == user]
+    for rounds in groups:
+        assert sum(map(len, rounds)) <= most
+        for triggers in rounds:
+            assert len({trigger.event["pseudonym"] for trigger in triggers}) == len(triggers)

@@ -1,0 +1,208 @@
+"""What the trainer reads, on Apache Kafka: it knows the end when it is there, and a topic that was made anew."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from prometheus_client import CollectorRegistry
+
+from streams.serde import local_codecs
+from streams.serde.outcomes import feedback_id, together
+from streams.serde.records import Feedback
+from streams.settings import KafkaSettings, Settings
+from streams.topics import FEEDBACK, TRAINING_CONTROL, TRAINING_PAIRS
+from streams.training.consumer import Intake
+from streams.training.metrics import TrainerMetrics
+from streams.training.store import Bounds, PairStore
+from tests.support.apache_kafka import ApacheKafka
+from tests.support.trainer_world import pair
+from tests.training.test_training_reward_tally import feedback
+
+pytestmark = [pytest.mark.kafka, pytest.mark.slow]
+
+CODECS = local_codecs()
+TOPICS = (TRAINING_PAIRS, FEEDBACK, TRAINING_CONTROL)
+
+
+class World:
+    """Topics of its own, and a trainer's folder."""
+
+    def __init__(self, servers: str, folder: Path) -> None:
+        self.servers = servers
+        self.settings = Settings(topic_prefix=f"t{uuid.uuid4().hex[:8]}.", trainer_dir=folder)
+        self.kafka = KafkaSettings(bootstrap_servers=servers)
+        self.store = PairStore(folder, Bounds())
+        self.metrics = TrainerMetrics(CollectorRegistry())
+
+    async def make(self, *names: str) -> None:
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.servers)
+        await admin.start()
+        await admin.create_topics([NewTopic(self.settings.topic_prefix + name, 1, 1) for name in names])
+        await admin.close()
+
+    async def remove(self, *names: str) -> None:
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.servers)
+        await admin.start()
+        await admin.delete_topics([self.settings.topic_prefix + name for name in names])
+        while {self.settings.topic_prefix + name for name in names} & set(await admin.list_topics()):  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
+        await admin.close()
+        await asyncio.sleep(1)
+
+    async def send(self, topic: str, records: Sequence[Any]) -> None:
+        producer = AIOKafkaProducer(bootstrap_servers=self.servers)
+        await producer.start()
+        for record in records:
+            await producer.send(self.settings.topic_prefix + topic, CODECS.for_topic(topic).encode(record), partition=0)
+        await producer.stop()
+
+    @asynccontextmanager
+    async def intake(self) -> AsyncIterator[Intake]:
+        """One that runs, as after a start of the process."""
+        made, stop = Intake(self.settings, self.kafka, self.store, self.metrics), asyncio.Event()
+        try:
+            await made.start()
+            running = asyncio.ensure_future(made.run(stop))
+            try:
+                yield made
+            finally:
+                stop.set()
+                await running
+        finally:
+            await made.stop()
+
+
+@pytest.fixture
+async def world(kafka: ApacheKafka, tmp_path: Path) -> AsyncIterator[World]:
+    made = World(kafka.bootstrap_servers, tmp_path)
+    await made.make(*TOPICS)
+    yield made
+    made.store.close()
+
+
+async def until(met: Callable[[], bool]) -> None:
+    async with asyncio.timeout(60):
+        while not met():  # noqa: ASYNC110 - the intake tells nobody
+            await asyncio.sleep(0.05)
+
+
+def counted(intake: Intake) -> int:
+    return intake.tally.seen[0].recommended if 0 in intake.tally.seen else 0
+
+
+async def test_it_is_caught_up_when_all_is_read_and_not_before(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fetches that bring nothing come first, as from a broker that is slow."""
+    await world.send(TRAINING_PAIRS, [pair(n, "u", "i1") for n in range(20)])
+    async with world.intake() as intake:
+        fetch, empty = intake._consumer.getmany, [True] * 3
+
+        async def slow(**options: Any) -> Any:
+            return {} if empty and empty.pop() else await fetch(**options)
+
+        monkeypatch.setattr(intake._consumer, "getmany", slow)
+        await until(lambda: intake.caught_up)
+        assert len(world.store) == 20
+
+
+async def test_outcomes_that_one_record_tells_together_are_counted_each_once(world: World) -> None:
+    apart = [{**feedback("r", "v", 1.0, rank), "feedback_id": feedback_id("r", f"i{rank}")} for rank in range(3)]
+    await world.send(FEEDBACK, [together(cast(list[Feedback], apart)), apart[1]])
+    async with world.intake() as intake:
+        await until(lambda: intake.caught_up)
+        assert counted(intake) == 1
+        assert world.store.counted([one["feedback_id"] for one in apart]) == {one["feedback_id"] for one in apart}
+
+
+async def test_what_is_behind_a_transaction_is_the_end_too(world: World) -> None:
+    producer = AIOKafkaProducer(bootstrap_servers=world.servers, transactional_id=uuid.uuid4().hex)
+    await producer.start()
+    for number in range(2):
+        await producer.begin_transaction()
+        await producer.send_and_wait(
+            world.settings.topic_prefix + TRAINING_PAIRS, CODECS.for_topic(TRAINING_PAIRS).encode(pair(number, "u", "i1")), partition=0
+        )
+        await (producer.abort_transaction() if number else producer.commit_transaction())
+    async with world.intake() as intake:
+        await until(lambda: intake.caught_up)
+        assert [found["pair_id"] for found in world.store.read()] == [f"{0:032x}"], "what was aborted is no pair"
+    await producer.stop()
+
+
+@pytest.mark.parametrize("while_it_runs", [False, True])
+async def test_a_topic_that_was_made_anew_is_read_from_its_beginning_and_nothing_counts_twice(
+    world: World, while_it_runs: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fill(first: int) -> None:
+        await world.send(TRAINING_PAIRS, [pair(n, "u", "i1") for n in range(first, 10)])
+        await world.send(FEEDBACK, [feedback(f"r{n}", "v", 1.0) for n in range(first, 10)])
+
+    async def make_anew() -> None:
+        await world.remove(TRAINING_PAIRS, FEEDBACK)
+        await world.make(TRAINING_PAIRS, FEEDBACK)
+
+    async def later() -> None:
+        """Three that are known, and three that are not."""
+        await fill(7)
+        await world.send(TRAINING_PAIRS, [pair(n, "u", "i1") for n in range(20, 23)])
+        await world.send(FEEDBACK, [feedback(f"r{n}", "v", 1.0) for n in range(20, 23)])
+
+    await fill(0)
+    async with world.intake() as intake:
+        await until(lambda: len(world.store) == 10 and counted(intake) == 10)
+        if while_it_runs:
+            await make_anew()
+            await later()
+            await until(lambda: len(world.store) == 13 and counted(intake) == 13)
+    if not while_it_runs:
+        await make_anew()
+        await later()
+    async with world.intake() as intake:
+        await until(lambda: intake.caught_up)
+        assert (len(world.store), counted(intake)) == (13, 13)
+        assert world.store.offsets(TRAINING_PAIRS) == world.store.offsets(FEEDBACK) == {0: 6}
+        assert world.store.offsets(TRAINING_CONTROL) in ({}, {0: 0})
+    told = [record.getMessage() for record in caplog.records if "made anew" in record.getMessage()]
+    assert [message.partition("/")[0].removeprefix(world.settings.topic_prefix) for message in sorted(told)] == [FEEDBACK, TRAINING_PAIRS]
+    assert all("was read up to 10" in message for message in told)
+
+
+async def test_a_broker_s_error_ends_nothing_and_loses_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where an ACL is changed: what was fetched with the error is read again."""
+    from aiokafka.errors import TopicAuthorizationFailedError
+
+    monkeypatch.setattr("streams.training.consumer._PAUSE_S", 0.1)
+    await world.send(TRAINING_PAIRS, [pair(n, "u", "i1") for n in range(20)])
+    async with world.intake() as intake:
+        fetch, errors = intake._consumer.getmany, [True] * 3
+
+        async def denied(**options: Any) -> Any:
+            fetched = await fetch(**options)
+            if fetched and errors:
+                errors.pop()
+                raise TopicAuthorizationFailedError("training.pairs")
+            return fetched
+
+        monkeypatch.setattr(intake._consumer, "getmany", denied)
+        await until(lambda: intake.caught_up and not errors)
+        assert len(world.store) == 20
+
+
+def test_half_a_million_ids_are_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streams.training.store._COUNTED", 5)
+    store = PairStore(tmp_path, Bounds())
+    for number in range(8):
+        store.advance({(FEEDBACK, 0): number + 1}, {}, [f"f{number}"])
+    assert store.counted(f"f{n}" for n in range(20)) == {"f3", "f4", "f5", "f6", "f7"}
+    store.begin_anew(FEEDBACK, 0, 2)
+    assert store.offsets(FEEDBACK) == {0: 2}
+    store.advance({(FEEDBACK, 0): 1}, {})
+    assert store.offsets(FEEDBACK) == {0: 2}, "else offsets only grow"
+    store.close()

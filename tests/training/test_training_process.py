@@ -1,0 +1,282 @@
+"""The process on a broker: a request becomes a canary and then stable; kills and a stop in between; a gate that says no."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+
+from streams.broker.embedded import EmbeddedBroker
+from streams.cli.main import run
+from streams.models.registry.store import ModelStore
+from streams.privacy.keys import load_model_verify_key
+from streams.serde import local_codecs
+from streams.settings import load_kafka_settings, load_settings
+from streams.topics import CATALOGUE_ITEMS, FEEDBACK, MODELS, TRAINING_CONTROL, TRAINING_PAIRS
+from streams.training.catalogue_reader import read_items
+from streams.training.store import Bounds, PairStore
+from tests.support.deployment import free_port
+from tests.support.trainer_world import model, shop_items, shop_pairs
+from tests.training.test_training_reward_tally import feedback
+
+CODECS = local_codecs()
+SETTINGS = {
+    "IDEMPOTENT_PRODUCER": "false",
+    "METRICS_HOST": "127.0.0.1",
+    "DEVICE": "cpu",
+    "PRECISION": "fp32",
+    "TRAINER_MINUTES": "0.1",
+    "TRAINER_BATCH_SIZE": "64",
+    "TRAINER_GATE_CASES": "20",
+    "TRAINER_GATE_USERS": "10",
+    "TRAINER_GATE_TOLERANCE": "1",
+    "TRAINER_CANARY_SHARE": "0.5",
+    "TRAINER_CANARY_RECOMMENDATIONS": "50",
+    "TRAINER_CHECKPOINT_MINUTES": "0.01",
+    "POPULARITY_WEIGHT": "0",
+}
+
+
+@pytest.fixture(scope="module")
+def broker() -> Iterator[EmbeddedBroker]:
+    with EmbeddedBroker() as running:
+        yield running
+
+
+class Shop:
+    """A folder, topics of its own, and the trainer's process."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.log = folder / "trainer.log"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def send(self, topic: str, records: Sequence[tuple[str, Any]]) -> None:
+        async def send() -> None:
+            producer = AIOKafkaProducer(bootstrap_servers=load_kafka_settings().bootstrap_servers)
+            await producer.start()
+            encode = CODECS.for_topic(topic).encode
+            for key, value in records:
+                await producer.send(load_settings().topic_prefix + topic, encode(value), key.encode(), partition=0)
+            await producer.stop()
+
+        asyncio.run(send())
+
+    def read(self, topic: str) -> list[dict[str, Any]]:
+        """All that the first partition holds."""
+
+        async def read() -> list[dict[str, Any]]:
+            consumer = AIOKafkaConsumer(bootstrap_servers=load_kafka_settings().bootstrap_servers, enable_auto_commit=False)
+            await consumer.start()
+            consumer.assign([TopicPartition(load_settings().topic_prefix + topic, 0)])
+            await consumer.seek_to_beginning()
+            found = []
+            while records := [r for some in (await consumer.getmany(timeout_ms=500)).values() for r in some]:
+                found += [CODECS.for_topic(topic).decode(r.value, r.headers) for r in records]
+            await consumer.stop()
+            return found
+
+        return asyncio.run(read())
+
+    def fill(self) -> None:
+        """Catalogue and pairs."""
+        blank = {
+            "brand": None,
+            "description": None,
+            "price": None,
+            "currency": None,
+            "in_stock": True,
+            "blocked": False,
+            "tags": [],
+            "updated_at": None,
+        }
+        items = [(i, {"item_id": i, "title": f.text, "category": f.category, **blank}) for i, f in shop_items().items()]
+        self.send(CATALOGUE_ITEMS, items)
+        self.send(TRAINING_PAIRS, [(pair["pseudonym"], pair) for pair in shop_pairs()])
+
+    def start(self) -> None:
+        environment = {**os.environ, "VEILSTREAM_METRICS_PORT": str(free_port()), "OMP_NUM_THREADS": "1"}
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "streams.cli.main", "trainer"], env=environment, stdout=log, stderr=log, start_new_session=True
+            )
+
+    def stop(self, number: int = signal.SIGTERM) -> float:
+        """Seconds that it took; with SIGKILL its child dies, too, as in a container."""
+        assert self.process is not None
+        began = time.monotonic()
+        if number == signal.SIGKILL:
+            os.killpg(self.process.pid, number)
+        else:
+            self.process.send_signal(number)
+        code = self.process.wait(30)
+        assert code == (-number if number == signal.SIGKILL else 0), self.log.read_text()[-3000:]
+        return time.monotonic() - began
+
+    def wait(self, what: str, met: Callable[[], Any], seconds: float = 90) -> Any:
+        deadline = time.monotonic() + seconds
+        while not (found := met()):
+            alive = self.process is None or self.process.poll() is None
+            assert alive and time.monotonic() < deadline, f"{what} did not happen:\n{self.log.read_text()[-3000:]}"
+            time.sleep(0.1)
+        return found
+
+    def states(self) -> list[str]:
+        return [record["state"] for record in self.read(TRAINING_CONTROL)]
+
+
+@pytest.fixture
+def shop(broker: EmbeddedBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
+    for name in list(os.environ):
+        if name.startswith(("VEILSTREAM_", "KAFKA_")):
+            monkeypatch.delenv(name)
+    own = {
+        "KEYS_DIR": tmp_path / "keys",
+        "MODELS": tmp_path / "store",
+        "MODEL": model(tmp_path / "model"),
+        "TRAINER_DIR": tmp_path / "trainer",
+        "TOPIC_PREFIX": f"t{uuid.uuid4().hex[:8]}.",
+    }
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", broker.bootstrap_servers)
+    for name, value in {**SETTINGS, **own}.items():
+        monkeypatch.setenv(f"VEILSTREAM_{name}", str(value))
+    assert run(["topics", "create"]) == 0
+    assert run(["keys", "generate", "--only", "models"]) == 0
+    made = Shop(tmp_path)
+    made.fill()
+    yield made
+    if made.process is not None and made.process.poll() is None:
+        os.killpg(made.process.pid, signal.SIGKILL)
+        made.process.wait()
+
+
+@pytest.mark.slow
+def test_two_processes_share_a_round(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VEILSTREAM_TRAINER_PROCESSES", "2")
+    assert run(["trainer", "--request", "together"]) == 0
+    shop.start()
+    shop.wait("the round's end", lambda: "finished" in shop.states(), 120)
+    (kept,) = (shop.folder / "trainer" / "rounds").iterdir()
+    assert json.loads((kept / "finetuned.json").read_text())["processes"] == 2
+
+
+@pytest.mark.slow
+def test_a_request_becomes_a_canary_and_then_stable_through_kills(shop: Shop) -> None:
+    assert run(["trainer", "--request", "to see it learn"]) == 0
+    shop.start()
+    checkpoints = shop.folder / "trainer" / "round" / "checkpoints"
+    shop.wait("a checkpoint", lambda: list(checkpoints.glob("step-????????")))
+    shop.stop(signal.SIGKILL)
+    assert list(checkpoints.glob("step-????????")), "killed in the middle"
+    shop.start()
+    shop.wait("a second checkpoint", lambda: len(list(checkpoints.glob("step-????????"))) > 1)
+    assert shop.stop() < 8, "a clean stop does not wait for the round"
+    shop.start()
+    shop.wait("the end", lambda: "finished" in shop.states())
+    assert shop.states() == ["requested", "started", "finished"], "one round, through a kill and a stop"
+    ended = shop.read(TRAINING_CONTROL)[-1]
+    assert ended["model_version"] and "gains" in ended["verdict"]
+
+    (canary,) = shop.read(MODELS)
+    assert (canary["channel"], canary["model_version"], canary["canary_share"]) == ("canary", ended["model_version"], 0.5)
+    store = ModelStore(load_settings().models)
+    manifest = store.verify(canary["model_version"], load_model_verify_key(load_settings().keys_dir / "models.pub"))
+    assert {"hr@10", "ndcg@10"} <= set(manifest.metrics) and {"report.md", "report.png", "README.md"} <= set(manifest.files)
+    assert manifest.parent in store.list_versions(), "the first model can be gone back to"
+    kept = PairStore(shop.folder / "trainer", Bounds())
+    assert len(kept) == len(shop_pairs()), "each pair once"
+    kept.close()
+
+    records = [
+        feedback(f"r{n}-{version}", version, float(n % 10 < hits), 0, user=f"k1.{n // 3}")
+        for n in range(300)
+        for version, hits in ((manifest.parent, 2), (manifest.model_version, 7))
+    ]
+    time.sleep(0.1)
+    shop.send(FEEDBACK, [("k1.u", record) for record in records])
+    shop.wait("the promotion", lambda: {"stable"} & {record["channel"] for record in shop.read(MODELS)})
+    shop.wait("the canary's end", lambda: shop.read(MODELS)[-1]["withdrawn"])
+    assert shop.read(MODELS)[1]["model_version"] == manifest.model_version
+    assert shop.stop() < 8
+
+
+@pytest.mark.slow
+def test_a_gate_that_says_no_announces_nothing_and_keeps_the_report(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VEILSTREAM_TRAINER_GATE_CASES", "100000")
+    shop.start()
+    shop.wait("the pairs", lambda: stored(shop))
+    shop.stop()
+    assert run(["trainer", "--once"]) == 0
+    assert shop.read(MODELS) == []
+    asked, ended = shop.read(TRAINING_CONTROL)
+    assert (asked["state"], ended["state"], ended["model_version"]) == ("started", "finished", None)
+    assert "too few cases" in ended["verdict"]
+    report = shop.folder / "trainer" / "rounds" / asked["request_id"] / "report" / "report.md"
+    assert "not promoted" in report.read_text()
+    assert not (shop.folder / "trainer" / "round").exists()
+
+
+def stored(shop: Shop) -> bool:
+    if not (shop.folder / "trainer" / "pairs.sqlite").is_file():
+        return False
+    store = PairStore(shop.folder / "trainer", Bounds())
+    count = len(store)
+    store.close()
+    return count == len(shop_pairs())
+
+
+def test_what_fails_is_told_and_the_old_model_serves(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing in the store."""
+    assert run(["trainer", "--once"]) == 1
+    assert "no training pairs" in capsys.readouterr().out
+    assert [r["state"] for r in shop.read(TRAINING_CONTROL)] == ["started", "failed"]
+    assert "no training pairs" in shop.read(TRAINING_CONTROL)[-1]["reason"]
+    assert shop.read(MODELS) == []
+    assert not (shop.folder / "trainer" / "round").exists()
+
+
+def test_the_catalogue_is_read_whole(shop: Shop) -> None:
+    found = asyncio.run(read_items(load_settings(), load_kafka_settings()))
+    # As the catalogue stage writes an item's text: title and category.
+    assert {i: f.text for i, f in found.items()} == {i: f"{f.text}. {f.category}" for i, f in shop_items().items()}
+
+
+def test_two_trainers_in_one_folder_are_refused(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    shop.start()
+    shop.wait("the lock", (shop.folder / "trainer" / "pairs.sqlite").is_file)
+    assert run(["trainer", "--once"]) == 1
+    assert "another trainer works in" in capsys.readouterr().err
+    shop.stop()
+
+
+@pytest.mark.slow
+def test_a_child_that_outlives_its_trainer_is_waited_for(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SIGKILL of the trainer alone leaves the child at work: the next one must not work on the same folder."""
+    assert run(["trainer", "--request", "to see it learn"]) == 0
+    shop.start()
+    checkpoints = shop.folder / "trainer" / "round" / "checkpoints"
+    shop.wait("a checkpoint", lambda: list(checkpoints.glob("step-????????")))
+    orphaned = shop.process
+    assert orphaned is not None
+    orphaned.kill()
+    orphaned.wait()
+    shop.start()
+    try:
+        shop.wait("the end", lambda: "finished" in shop.states())
+        assert shop.states() == ["requested", "started", "finished"]
+        assert shop.stop() < 8
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(orphaned.pid, signal.SIGKILL)

@@ -1,0 +1,116 @@
+"""A round on files: what is learnt, what the gate says, and that it goes on after kills and damage."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from encoders.finetune.checkpoint import Checkpoints
+from streams.errors import ConfigurationError
+from streams.training.cases import old_slice
+from streams.training.evaluation.cases import Fitted
+from streams.training.round import Judged, Material, run_round
+from tests.support.trainer_world import model, quick_rules, shop_items, shop_pairs
+
+SERVING = Fitted(120.0, 0.0, 0.3)
+
+
+def material() -> Material:
+    pairs = shop_pairs()
+    return Material(pairs=pairs, items=shop_items(), serving=SERVING, propensity={}, old=old_slice(pairs))
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return model(tmp_path_factory.mktemp("base") / "model")
+
+
+@pytest.fixture(scope="module")
+def learnt(base: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Judged]:
+    folder = tmp_path_factory.mktemp("learnt") / "round"
+    return folder, run_round(folder, base, material(), quick_rules(steps=300))
+
+
+def test_what_can_be_learnt_is_promoted_with_its_report(learnt: tuple[Path, Judged], base: Path) -> None:
+    folder, judged = learnt
+    assert judged.promote, judged.reasons
+    assert judged.version != judged.parent
+    assert judged.metrics["hr@10"] > 0.5, "by chance it would be a sixth or so"
+    assert 0 < judged.pairs < len(shop_pairs())
+    assert "promoted" in (folder / "report" / "report.md").read_text()
+    assert (folder / "report" / "report.png").stat().st_size > 1000
+    assert run_round(folder, base, material(), quick_rules(steps=300)) == judged, "a second time nothing is done"
+
+
+def test_the_gate_may_say_no(base: Path, tmp_path: Path) -> None:
+    judged = run_round(tmp_path / "round", base, material(), quick_rules(steps=2, min_gain=0.99))
+    assert not judged.promote
+    assert any("does not gain" in reason for reason in judged.reasons)
+    assert "not promoted" in (tmp_path / "round" / "report" / "report.md").read_text()
+
+
+@pytest.mark.parametrize("pairs", [0, 3])
+def test_too_little_is_said(base: Path, tmp_path: Path, pairs: int) -> None:
+    few = Material(pairs=shop_pairs()[:pairs], items={}, serving=SERVING, propensity={})
+    with pytest.raises(ConfigurationError, match=r"no training pairs|examples to learn from"):
+        run_round(tmp_path / "round", base, few, quick_rules())
+
+
+def test_a_full_disk_ends_the_round_and_the_next_try_goes_on(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first checkpoint is saved, the second meets a full disk."""
+    saved: list[int] = []
+    whole = Checkpoints.save
+
+    def full(self: Checkpoints, step: int, *rest: object) -> Path:
+        if saved:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        saved.append(step)
+        return whole(self, step, *rest)  # type: ignore[arg-type]
+
+    rules = quick_rules(steps=20, checkpoint_steps=6)
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoints, "save", full)
+        with pytest.raises(OSError, match="No space"):
+            run_round(tmp_path / "round", base, material(), rules)
+    judged = run_round(tmp_path / "round", base, material(), rules)
+    assert judged.resumed_from == 6
+    assert judged.steps == 20
+
+
+ROUND = """
+import sys
+from pathlib import Path
+from tests.training.test_training_round import material
+from streams.training.round import run_round
+from tests.support.trainer_world import quick_rules
+run_round(Path(sys.argv[1]), Path(sys.argv[2]), material(), quick_rules(steps=100, checkpoint_steps=5))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("damage", [False, True])
+def test_killed_in_the_middle_it_goes_on(base: Path, tmp_path: Path, damage: bool) -> None:
+    """With SIGKILL. A damaged newest checkpoint is refused, and the one before it taken."""
+    folder = tmp_path / "round"
+    with subprocess.Popen([sys.executable, "-c", ROUND, str(folder), str(base)], cwd=Path(__file__).parents[2]) as child:
+        deadline = time.monotonic() + 60
+        while len(list((folder / "checkpoints").glob("step-????????"))) < 2:
+            assert child.poll() is None and time.monotonic() < deadline
+            time.sleep(0.01)
+        child.send_signal(signal.SIGKILL)
+    kept = sorted((folder / "checkpoints").glob("step-????????"))
+    assert not (folder / "judged.json").exists()
+    if damage:
+        with (kept[-1] / "tensors.safetensors").open("r+b") as file:
+            file.seek(-40, os.SEEK_END)
+            file.write(b"\xff" * 40)
+    judged = run_round(folder, base, material(), quick_rules(steps=100, checkpoint_steps=5))
+    assert judged.resumed_from == int(kept[-2 if damage else -1].name.removeprefix("step-"))
+    assert judged.steps == 100
