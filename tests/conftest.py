@@ -8,9 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.support.apache_kafka import ApacheKafka, KafkaMissing
 from tests.support.deployment import Deployment, deployed
+
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")  # a busy machine is no failure of a property
 
 RETAIL = "online_retail_2010_2011"
 

@@ -15,9 +15,9 @@ import psutil
 import pytest
 
 from streams.broker.embedded import EmbeddedBroker
+from tests.support import ROOT
 from tests.support.deployment import Deployment, deployed
 
-ROOT = Path(__file__).resolve().parents[1]
 STAGES = ("ingest", "catalogue", "profile", "feedback")
 RULES = ("evaluation", "learning")
 """Folders of pure rules beside the stages."""

@@ -27,7 +27,7 @@ from streams.privacy.seal import Sealer
 from streams.serde import local_codecs
 from streams.settings import KafkaSettings, load_kafka_settings, load_settings
 from streams.wiring import Bootstrap
-from tests.serde.test_serde_http_registry import Server, serving
+from tests.support.http_registry import Server, serving
 
 CODECS = local_codecs()
 Records = Sequence["ConsumerRecord[bytes | None, bytes | None]"]

@@ -25,12 +25,12 @@ from aiokafka.record.util import calc_crc32c
 from aiokafka.structs import TopicPartition
 
 from streams import topics
+from tests.support import ROOT
 from tests.support.apache_kafka import ApacheKafka
 from tests.support.deployment import Deployment, deployed, free_port, read_topic
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
-ROOT = Path(__file__).resolve().parents[2]
 Row = tuple[int, bytes, bytes]
 """Partition, key, value."""
 

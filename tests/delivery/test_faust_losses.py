@@ -18,6 +18,7 @@ from aiokafka.errors import GroupCoordinatorNotAvailableError
 from aiokafka.structs import TopicPartition
 
 from streams import topics
+from tests.support import ROOT
 from tests.support.apache_kafka import ApacheKafka
 from tests.support.deployment import Deployment, free_port
 
@@ -69,7 +70,7 @@ class Peer:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "tests.support.faust_peer", which],
                 env={**os.environ, "BROKER": servers, "PYTHONUNBUFFERED": "1"},
-                cwd=Path(__file__).resolve().parents[2],
+                cwd=ROOT,
                 stdout=log,
                 stderr=log,
             )
@@ -128,7 +129,7 @@ class Toy:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "tests.support.toy_worker"],
                 env={**deployment.environment, "VEILSTREAM_METRICS_PORT": str(self.port), **environment},
-                cwd=Path(__file__).resolve().parents[2],
+                cwd=ROOT,
                 stdout=log,
                 stderr=log,
             )

@@ -20,6 +20,7 @@ from streams.stages.learning.rounds import Rounds
 from streams.stages.learning.rules import LearningRules
 from streams.stages.learning.stage import LearningStage
 from streams.stages.learning.trigger import TriggerRule
+from streams.topics import TRAINING_CONTROL
 from tests.support.feedback_world import State, identity
 
 CODECS = local_codecs()
@@ -180,3 +181,24 @@ def feedback(offset: int, outcome: str, at_ms: int, version: str = "m", partitio
         "others": [{"item_id": f"b{n}", "rank": n + 1, "outcome": other, **base} for n, other in enumerate(also)],
     }
     return MemoryRecord(topics.FEEDBACK, partition, offset, 0, USER.encode(), CODECS.for_topic(topics.FEEDBACK).encode(value))
+
+
+def told(identity: str, state: str, at_ms: int = START_MS, **more: Any) -> MemoryRecord:
+    value = {
+        "request_id": identity,
+        "state": state,
+        "cause": "pairs",
+        "reason": "",
+        "at": at_ms,
+        "model_version": None,
+        "verdict": "",
+        "pairs": 0,
+        **more,
+    }
+    return MemoryRecord(TRAINING_CONTROL, 0, 0, 0, identity.encode(), CODECS.for_topic(TRAINING_CONTROL).encode(value))
+
+
+def heard(*records: MemoryRecord) -> Rounds:
+    rounds = Rounds(CODECS.for_topic(TRAINING_CONTROL))
+    rounds.apply(records)
+    return rounds

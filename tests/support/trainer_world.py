@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from streams.ranking.rules import ProfileRules
 from streams.serde.records import TrainingPair
 from streams.training.candidate import JudgeRule
-from streams.training.cases import SplitRule
+from streams.training.cases import SplitRule, old_slice
+from streams.training.evaluation.cases import Fitted
 from streams.training.evaluation.gate import GateRule
 from streams.training.evaluation_data import ItemFacts
+from streams.training.round import Material
 from streams.training.rules import RoundRules
 from tests.support.tiny_bert import KINDS, WORDS, tiny_bert
+
+SERVING = Fitted(120.0, 0.0, 0.3)
 
 START_MS = 1_700_000_000_000
 DAY_MS = 86_400_000
@@ -88,3 +93,29 @@ def quick_rules(*, steps: int = 60, min_gain: float = 0.0, **tuned: float) -> Ro
         drift_weight=0.0,
         tuned={"steps": steps, "augment": 0.0, **tuned},
     )
+
+
+def feedback(
+    recommendation: str, version: str, reward: float, rank: int = 0, outcome: str = "purchase", user: str = "k1.u"
+) -> dict[str, Any]:
+    return {
+        "feedback_id": f"{recommendation}{rank}",
+        "recommendation_id": recommendation,
+        "pseudonym": user,
+        "item_id": f"i{rank}",
+        "rank": rank,
+        "policy": "behaviour",
+        "model_version": version,
+        "outcome": outcome,
+        "reward": reward,
+        "shown": outcome != "ignored",
+        "delay_ms": None,
+        "created_at": 0,
+        "closed_at": 0,
+        "others": [],
+    }
+
+
+def material() -> Material:
+    pairs = shop_pairs()
+    return Material(pairs=pairs, items=shop_items(), serving=SERVING, propensity={}, old=old_slice(pairs))

@@ -23,8 +23,7 @@ from streams.training.consumer import Intake
 from streams.training.metrics import TrainerMetrics
 from streams.training.store import Bounds, PairStore
 from tests.support.apache_kafka import ApacheKafka
-from tests.support.trainer_world import pair
-from tests.training.test_training_reward_tally import feedback
+from tests.support.trainer_world import feedback, pair
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 

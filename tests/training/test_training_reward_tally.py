@@ -12,29 +12,9 @@ from hypothesis import strategies as st
 from streams.training.requests import answer, pending, request
 from streams.training.reward_tally import Tally
 from streams.training.rollout import CanaryRule
+from tests.support.trainer_world import feedback
 
 RULE = CanaryRule(min_each=50)
-
-
-def feedback(
-    recommendation: str, version: str, reward: float, rank: int = 0, outcome: str = "purchase", user: str = "k1.u"
-) -> dict[str, Any]:
-    return {
-        "feedback_id": f"{recommendation}{rank}",
-        "recommendation_id": recommendation,
-        "pseudonym": user,
-        "item_id": f"i{rank}",
-        "rank": rank,
-        "policy": "behaviour",
-        "model_version": version,
-        "outcome": outcome,
-        "reward": reward,
-        "shown": outcome != "ignored",
-        "delay_ms": None,
-        "created_at": 0,
-        "closed_at": 0,
-        "others": [],
-    }
 
 
 def stream(seed: int, count: int, better: float) -> list[tuple[int, Any]]:

@@ -14,17 +14,9 @@ import pytest
 
 from encoders.finetune.checkpoint import Checkpoints
 from streams.errors import ConfigurationError
-from streams.training.cases import old_slice
-from streams.training.evaluation.cases import Fitted
 from streams.training.round import Judged, Material, run_round
-from tests.support.trainer_world import model, quick_rules, shop_items, shop_pairs
-
-SERVING = Fitted(120.0, 0.0, 0.3)
-
-
-def material() -> Material:
-    pairs = shop_pairs()
-    return Material(pairs=pairs, items=shop_items(), serving=SERVING, propensity={}, old=old_slice(pairs))
+from tests.support import ROOT
+from tests.support.trainer_world import SERVING, material, model, quick_rules, shop_pairs
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +79,7 @@ def test_a_full_disk_ends_the_round_and_the_next_try_goes_on(base: Path, tmp_pat
 ROUND = """
 import sys
 from pathlib import Path
-from tests.training.test_training_round import material
+from tests.support.trainer_world import material
 from streams.training.round import run_round
 from tests.support.trainer_world import quick_rules
 run_round(Path(sys.argv[1]), Path(sys.argv[2]), material(), quick_rules(steps=100, checkpoint_steps=5))
@@ -99,7 +91,7 @@ run_round(Path(sys.argv[1]), Path(sys.argv[2]), material(), quick_rules(steps=10
 def test_killed_in_the_middle_it_goes_on(base: Path, tmp_path: Path, damage: bool) -> None:
     """With SIGKILL. A damaged newest checkpoint is refused, and the one before it taken."""
     folder = tmp_path / "round"
-    with subprocess.Popen([sys.executable, "-c", ROUND, str(folder), str(base)], cwd=Path(__file__).parents[2]) as child:
+    with subprocess.Popen([sys.executable, "-c", ROUND, str(folder), str(base)], cwd=ROOT) as child:
         deadline = time.monotonic() + 60
         while len(list((folder / "checkpoints").glob("step-????????"))) < 2:
             assert child.poll() is None and time.monotonic() < deadline

@@ -22,8 +22,8 @@ from streams.training.round import Judged
 from streams.training.round_folder import Workshop
 from streams.training.service import TrainerService, conclude
 from streams.training.store import Bounds, PairStore
+from tests.support.trainer_process import Shop
 from tests.support.trainer_world import pair
-from tests.training.test_training_process import Shop, broker, shop  # noqa: F401 - fixtures
 
 FITTED = Fitted(120.0, 0.2, 0.3)
 
@@ -64,7 +64,7 @@ def test_two_at_once_are_refused(tmp_path: Path) -> None:
         pass
 
 
-def test_an_end_that_is_told_again_announces_once(shop: Shop) -> None:  # noqa: F811
+def test_an_end_that_is_told_again_announces_once(shop: Shop) -> None:
     """As after a kill before the folder was cleared."""
     settings, kafka, clock = load_settings(), load_kafka_settings(), SystemClock()
     key = load_model_signing_key(settings.keys_dir / "models.key")
@@ -86,7 +86,7 @@ def test_an_end_that_is_told_again_announces_once(shop: Shop) -> None:  # noqa: 
     store.close()
 
 
-def test_a_forgotten_shopper_s_round_begins_anew(shop: Shop) -> None:  # noqa: F811
+def test_a_forgotten_shopper_s_round_begins_anew(shop: Shop) -> None:
     settings = load_settings()
     service = TrainerService(settings, load_kafka_settings(), SystemClock())
     works = Workshop(settings.trainer_dir)

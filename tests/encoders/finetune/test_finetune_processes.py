@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from tests.support import ROOT
 from tests.support.tiny_bert import tiny_bert
 
-ROOT = Path(__file__).resolve().parents[2]
 ALONE = ("-m", "tests.support.finetune_process")
 TWO = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0", "--standalone", *ALONE)
 

@@ -21,11 +21,11 @@ from nacl.signing import SigningKey
 from streams.errors import ConfigurationError, ModelRefused, Refusal, TransientError
 from streams.models.registry.folder import verify_folder
 from streams.models.registry.store import ModelStore
+from tests.support import ROOT
 from tests.support.model_folders import manifest_of, write_folder
 from tests.support.small_disks import FailingWrites, FullBucket, FullDisk, LostBucket
 
 VERSION = "0123456789ab"
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass

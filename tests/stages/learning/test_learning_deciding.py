@@ -16,9 +16,8 @@ from streams.stages.learning.deciding import Since, ask, judge
 from streams.stages.learning.rounds import Rounds, next_request_id
 from streams.stages.learning.tally import add_feedback, empty_tally
 from streams.topics import TRAINING_CONTROL
-from tests.stages.learning.test_learning_rounds import heard, told
 from tests.support.feedback_world import State
-from tests.support.learning_world import CODECS, HOUR_MS, RULES, START_MS, Broker, Worker, pairs
+from tests.support.learning_world import CODECS, HOUR_MS, RULES, START_MS, Broker, Worker, heard, pairs, told
 
 NOW_MS = START_MS + 100 * HOUR_MS
 NOTHING = Rounds(CODECS.for_topic(TRAINING_CONTROL))

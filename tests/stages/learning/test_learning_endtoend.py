@@ -17,9 +17,9 @@ from streams.engine.records import MemoryRecord
 from streams.stages.learning.rounds import next_request_id
 from streams.topics import DEAD_LETTER, TRAINING_CONTROL, TRAINING_PAIRS
 from streams.training.requests import answer
-from tests.stages.learning.test_learning_process import WAIT_S, publish, values, wait_for_tally
 from tests.support.apache_kafka import ApacheKafka
 from tests.support.deployment import Deployment, deployed
+from tests.support.learning_process import WAIT_S, publish, values, wait_for_tally
 from tests.support.learning_world import CODECS, pairs
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]

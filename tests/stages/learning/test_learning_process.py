@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from aiokafka import AIOKafkaProducer
 
 from streams.broker.embedded import EmbeddedBroker
-from streams.engine.records import MemoryRecord
-from streams.serde import local_codecs
-from streams.topics import TRAINING_CONTROL, TRAINING_TALLIES
+from streams.topics import TRAINING_CONTROL
 from tests.support.deployment import Deployment, deployed
+from tests.support.learning_process import WAIT_S, publish, values, wait_for_tally
 from tests.support.learning_world import pairs
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
-WAIT_S = 60.0
 
 
 @pytest.fixture
@@ -26,30 +22,6 @@ def shop(tmp_path: Path) -> Iterator[Deployment]:
     settings = {"VEILSTREAM_IDEMPOTENT_PRODUCER": "false", "VEILSTREAM_PARTITIONS": "2", "VEILSTREAM_TRAINING_MIN_PAIRS": "50"}
     with EmbeddedBroker() as broker, deployed(tmp_path / "shop", broker.bootstrap_servers, "", **settings) as deployment:
         yield deployment
-
-
-def publish(shop: Deployment, records: Sequence[MemoryRecord]) -> None:
-    async def send() -> None:
-        async with AIOKafkaProducer(bootstrap_servers=shop.bootstrap_servers, acks="all", enable_idempotence=False) as producer:
-            for record in records:
-                await producer.send_and_wait(shop.topic(record.topic), record.value, record.key, partition=record.partition)
-
-    asyncio.run(send())
-
-
-def values(shop: Deployment, topic: str) -> list[dict[str, object]]:
-    codec = local_codecs().for_topic(topic)
-    return [codec.decode(record.value, record.headers) for record in shop.read(topic)]
-
-
-def wait_for_tally(shop: Deployment, count: int) -> None:
-    deadline = time.monotonic() + WAIT_S
-    while time.monotonic() < deadline:
-        newest = {told["partition"]: told["pairs"] for told in values(shop, TRAINING_TALLIES)}
-        if sum(newest.values()) == count:  # type: ignore[arg-type]
-            return
-        time.sleep(0.5)
-    raise AssertionError(f"{newest} instead of {count} pairs\n{shop.log('learning').read_text()[-3000:]}")
 
 
 def test_one_round_is_asked_for_whoever_is_killed(shop: Deployment) -> None:

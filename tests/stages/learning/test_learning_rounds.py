@@ -2,41 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.engine.records import MemoryRecord
-from streams.stages.learning.rounds import KEPT, Rounds, next_request_id
+from streams.stages.learning.rounds import KEPT, next_request_id
 from streams.topics import TRAINING_CONTROL
-from tests.support.learning_world import CODECS, HOUR_MS, START_MS
+from tests.support.learning_world import CODECS, HOUR_MS, START_MS, heard, told
 
 CODEC = CODECS.for_topic(TRAINING_CONTROL)
 STALE_MS = 48 * HOUR_MS
 DAY_MS = 24 * HOUR_MS
-
-
-def told(identity: str, state: str, at_ms: int = START_MS, **more: Any) -> MemoryRecord:
-    value = {
-        "request_id": identity,
-        "state": state,
-        "cause": "pairs",
-        "reason": "",
-        "at": at_ms,
-        "model_version": None,
-        "verdict": "",
-        "pairs": 0,
-        **more,
-    }
-    return MemoryRecord(TRAINING_CONTROL, 0, 0, 0, identity.encode(), CODEC.encode(value))
-
-
-def heard(*records: MemoryRecord) -> Rounds:
-    rounds = Rounds(CODEC)
-    rounds.apply(records)
-    return rounds
 
 
 steps = st.lists(
