@@ -14,8 +14,8 @@ from fastavro.schema import parse_schema
 import schemas
 from benchmarks.harness import interleave, ratio, save
 from streams import topics
+from streams.serde.codec import finite_test
 from streams.serde.compiled import compile_reader, compile_writer
-from streams.serde.finite import finite_test
 from streams.serde.writer_schema import without_logical_types
 
 RUNS = 7

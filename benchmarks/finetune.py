@@ -26,7 +26,7 @@ from encoders.finetune.examples import Example, TrainingSet
 from encoders.finetune.loop import finetune
 from encoders.finetune.progress import Progress
 from streams.simulator.catalogue import make_catalogue
-from streams.stages.catalogue.text import item_text
+from streams.stages.catalogue.validate import item_text
 
 BATCH = 64
 WARM = 2

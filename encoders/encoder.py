@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from encoders.engines.engine import BatchCounts, Engine, Vectors
 from encoders.engines.selection import Trial
-from encoders.texts import check_texts
 from encoders.threads import give_way
+from encoders.tokens import check_texts
 
 _CHUNK = 1024
 """Texts tokenized at a time; the next ones are, while these are computed."""

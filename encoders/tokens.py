@@ -38,3 +38,12 @@ class Tokens:
         if not text.isascii():
             text = text.encode("utf-8", "ignore").decode("utf-8")
         return text.lower() if self._lower_case else text
+
+
+def check_texts(texts: Sequence[str]) -> None:
+    """Raises TypeError for one bare text in place of a list, and for an element that is not text, naming its index."""
+    if isinstance(texts, str):
+        raise TypeError("texts is one str; give a list of them")
+    for index, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise TypeError(f"texts[{index}] is {type(text).__name__}, not str")

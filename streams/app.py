@@ -18,7 +18,7 @@ them to the engine, which calls the stage's handler with batches of them and wri
 from __future__ import annotations
 
 from streams import topics
-from streams.engine.spec import StageSpec
+from streams.engine.handler import StageSpec
 
 INGEST = StageSpec("ingest", (topics.BEHAVIOUR_RAW,), (topics.BEHAVIOUR_CLEAN, topics.DEAD_LETTER))
 CATALOGUE = StageSpec(

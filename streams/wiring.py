@@ -16,9 +16,9 @@ from streams.app import CATALOGUE, FEEDBACK, INGEST, LEARNING, PROFILE, STAGES
 from streams.clock import Clock, SystemClock
 from streams.dead_letters.letters import DeadLetterBuilder
 from streams.engine.followers import TopicFollower
+from streams.engine.handler import StageSpec
 from streams.engine.metrics import LearningMetrics, StageMetrics
 from streams.engine.process import StageParts, StageProcess
-from streams.engine.spec import StageSpec
 from streams.kafka.clients import client_config, no_broker
 from streams.privacy.keys import load_pseudonym_key, load_public_key
 from streams.privacy.seal import Sealer

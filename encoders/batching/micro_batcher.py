@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -18,11 +18,12 @@ from typing import Protocol
 import numpy as np
 
 from encoders.batching.cache import VectorCache
-from encoders.batching.isolation import Outcome, encode_each
 from encoders.batching.metrics import EncoderMetrics, NoMetrics
 from encoders.engines.engine import BatchCounts, Vectors
-from encoders.texts import check_texts
 from encoders.threads import give_way
+from encoders.tokens import check_texts
+
+Outcome = Vectors | Exception
 
 _SLICE = 256
 """Texts of one request that are looked up between two turns of the event loop."""
@@ -234,3 +235,17 @@ class MicroBatcher:
             else:
                 self._cache.put(self.version, entry.text, outcome)
                 entry.future.set_result(outcome)
+
+
+def encode_each(encode: Callable[[Sequence[str]], Vectors], texts: Sequence[str]) -> list[Outcome]:
+    """A vector or an exception for each text, in order. One poisonous text among n costs about 2 · log2(n) more calls."""
+    try:
+        vectors = list(encode(texts))
+        if len(vectors) != len(texts):
+            raise ValueError(f"the encoder gave {len(vectors)} vectors for {len(texts)} texts")
+        return vectors
+    except Exception as error:  # noqa: BLE001 - whatever a model raises belongs to the requests that caused it
+        if len(texts) == 1:
+            return [error]
+    middle = len(texts) // 2
+    return encode_each(encode, texts[:middle]) + encode_each(encode, texts[middle:])

@@ -16,11 +16,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from encoders.engines.buckets import Buckets, Shape
+from encoders.engines.buckets import Buckets, Shape, TokenBudget
 from encoders.engines.device import Device
-from encoders.engines.engine import Vectors
-from encoders.engines.pooling import unit_vectors
-from encoders.engines.token_budget import TokenBudget
+from encoders.engines.engine import Vectors, unit_vectors
 from streams.errors import ConfigurationError
 
 _PASSES = 4

@@ -7,8 +7,7 @@ from typing import Any, cast
 
 import torch
 
-from encoders.engines.engine import Vectors
-from encoders.engines.pooling import unit_vectors
+from encoders.engines.engine import Vectors, unit_vectors
 
 
 class TorchEngine:

@@ -8,14 +8,12 @@ import numpy as np
 import torch
 
 from encoders.finetune.adapters import trainable
-from encoders.finetune.augment import augment
-from encoders.finetune.batches import Batch, Floats, assemble, heaviest
+from encoders.finetune.batches import Batch, Floats, assemble, augment, heaviest
 from encoders.finetune.config import FinetuneConfig
 from encoders.finetune.distributed import Group
 from encoders.finetune.examples import Ints, TrainingSet
 from encoders.finetune.loss import centred, contrastive, drift, example_weights
-from encoders.finetune.memory import Memory
-from encoders.finetune.negatives import mine
+from encoders.finetune.memory import Memory, mine
 from encoders.finetune.sampling import Sampler
 from encoders.finetune.text_model import TextModel
 

@@ -18,7 +18,7 @@ from encoders.finetune.examples import TrainingSet
 from encoders.finetune.learner import Learner
 from encoders.finetune.memory import Memory
 from encoders.finetune.progress import FinetuneResult, OnProgress, Progress, Validate
-from encoders.finetune.schedule import Budget, learning_rate
+from encoders.finetune.sampling import Budget, learning_rate
 from encoders.finetune.state import State, fingerprint, pack, unpack
 from encoders.finetune.text_model import TextModel
 from streams.errors import ConfigurationError

@@ -10,8 +10,11 @@ import torch
 
 from encoders.finetune.config import FinetuneConfig
 from encoders.finetune.distributed import Group
-from encoders.finetune.examples import TrainingSet
+from encoders.finetune.examples import Ints, TrainingSet
 from encoders.finetune.text_model import TextModel
+
+_SCANNED = 50_000
+"""Of a larger catalogue, so many items drawn by chance are looked at each time."""
 
 Floats = npt.NDArray[np.float32]
 
@@ -58,3 +61,34 @@ class Memory:
         moved = vectors - self.mean
         self.centred = moved / np.maximum(np.linalg.norm(moved, axis=1, keepdims=True), 1e-6)
         self.items = self.centred[items]
+
+
+def mine(
+    users: npt.NDArray[np.float32],
+    items: npt.NDArray[np.float32],
+    item_texts: Ints,
+    positives: list[Ints],
+    *,
+    count: int,
+    pool: int,
+    random: np.random.Generator,
+) -> list[Ints]:
+    """For each user, ``count`` different texts drawn from the ``pool`` items nearest to it that are none of its positives; fewer where
+    there are fewer. float32 [B, D] and [items, D] of the last refresh, int64 [items] and for each user the texts that are its own."""
+    if count == 0 or len(item_texts) == 0:
+        return [np.zeros(0, np.int64) for _ in positives]
+    if len(item_texts) > _SCANNED:
+        some = random.choice(len(item_texts), _SCANNED, replace=False)
+        items, item_texts = items[some], item_texts[some]
+    scores = users @ items.T
+    owned = np.zeros(int(max(item_texts.max(), *(int(own.max(initial=0)) for own in positives))) + 1, dtype=bool)
+    found = []
+    for row, own in zip(scores, positives, strict=True):
+        owned[own] = True
+        row[owned[item_texts]] = -np.inf
+        owned[own] = False
+        size = min(pool, len(row))
+        nearest = np.argpartition(-row, size - 1)[:size]
+        nearest = np.sort(nearest[np.isfinite(row[nearest])])
+        found.append(item_texts[random.permutation(nearest)[:count]])
+    return found

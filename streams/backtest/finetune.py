@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 from streams.errors import RecordError
 from streams.serde.records import Item, TrainingPair
 from streams.settings import Settings
-from streams.stages.catalogue.text import item_text
-from streams.stages.catalogue.validate import valid_item
+from streams.stages.catalogue.validate import item_text, valid_item
 from streams.stages.feedback.rules import FeedbackRules
 from streams.training.cases import old_slice
 from streams.training.evaluation_data import ItemFacts

@@ -9,9 +9,8 @@ from nacl.signing import VerifyKey
 
 from streams.clock import SystemClock
 from streams.models.registry.announcement import Announcement, Channel, announce, withdraw
-from streams.models.registry.channels import Channels
+from streams.models.registry.channels import Channels, current_channels, send_announcement
 from streams.models.registry.manifest import Manifest
-from streams.models.registry.models_topic import current_channels, send_announcement
 from streams.models.registry.store import ModelStore
 from streams.privacy.keys import ModelSigningKey
 from streams.settings import Settings, load_kafka_settings

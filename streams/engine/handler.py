@@ -1,8 +1,9 @@
-"""What a stage gives the engine: a handler of batches, and what else it may implement."""
+"""What a stage is to the engine: what it reads, writes and keeps, and its handler of batches."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
 from streams.engine.records import BatchResult, SourceRecord, StateView
@@ -57,3 +58,23 @@ class RecallsOutputs(Protocol):
     """Output topic, and how many of its last records."""
 
     def recall(self, records: Sequence[SourceRecord]) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class StageSpec:
+    """Topic names are without prefix."""
+
+    name: str
+    sources: tuple[str, ...]
+    outputs: tuple[str, ...]
+    table: str | None = None
+    aligned: bool = False
+    """True where co-partitioned outputs are written to the source's own partition number."""
+    follows: tuple[str, ...] = ()
+    """Topics read whole into memory."""
+    uses_encoder: bool = False
+    linger_ms: int = 0
+    """How long what comes is gathered after something came. Nobody waits for a stage that has this; its batches are larger, and cost the
+    broker less."""
+    timer_s: float | None = None
+    """How often the handler may do what is due without an event."""

@@ -18,7 +18,7 @@ from prometheus_client import CollectorRegistry
 from streams import topics
 from streams.engine.checkpoint import Checkpoint, DeadLetters, Log
 from streams.engine.followers import Follower
-from streams.engine.handler import BatchHandler
+from streams.engine.handler import BatchHandler, StageSpec
 from streams.engine.health import Health
 from streams.engine.lane import Fetching, Lane
 from streams.engine.metrics import StageMetrics
@@ -29,7 +29,6 @@ from streams.engine.rejects import RejectGuard
 from streams.engine.resume import GroupCommit
 from streams.engine.runner import Runner
 from streams.engine.runtime import AsyncioRuntime
-from streams.engine.spec import StageSpec
 from streams.engine.state import NoState, StateTable, Store
 from streams.engine.status_server import StatusServer
 from streams.errors import BrokerUnavailable, ConfigurationError, FatalError, TransientError

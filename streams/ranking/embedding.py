@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from streams.engine.ports import FloatArray
-from streams.ranking.events import SEARCH
 from streams.ranking.request import Entry, Request, Source
+from streams.ranking.rules import SEARCH
 
 _CANCELLED = 1e-5
 """A sum of vectors this much shorter than its parts is rounding noise, not a direction."""

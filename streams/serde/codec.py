@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import math
 import struct
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, cast
 
 import fastavro
@@ -16,12 +17,12 @@ from fastavro.schema import parse_schema
 import schemas
 from streams.errors import Reason, RecordError
 from streams.serde.compiled import NotFiniteError, compile_reader, compile_writer
-from streams.serde.finite import finite_test
-from streams.serde.http_registry import HttpRegistry
+from streams.serde.http_registry import HttpRegistry, LocalRegistry, SchemaRegistry
 from streams.serde.json_values import JsonFields
-from streams.serde.registry import LocalRegistry, SchemaRegistry
 from streams.serde.writer_schema import parse_writer, without_logical_types
 from streams.topics import BEHAVIOUR_RAW, CATALOGUE_ITEMS, CONSENT_UPDATES, PRIVACY_ERASURE
+
+Finite = Callable[[Any], bool]
 
 DEFAULT_MAX_BYTES = 1_048_576
 PRODUCER_TOPICS = frozenset({BEHAVIOUR_RAW, CATALOGUE_ITEMS, CONSENT_UPDATES, PRIVACY_ERASURE})
@@ -199,3 +200,30 @@ def json_object(value: bytes) -> dict[str, Any]:
     if not isinstance(decoded, dict):
         raise RecordError(Reason.UNDECODABLE, "the JSON value is not an object")
     return decoded
+
+
+def finite_test(kind: Any) -> Finite | None:
+    """A test that all floating-point numbers of a value of this Avro type are finite; None where it can hold none."""
+    if isinstance(kind, list):
+        tests = [test for test in map(finite_test, kind) if test is not None]
+        return (lambda value: all(test(value) for test in tests)) if tests else None
+    if isinstance(kind, dict):
+        return _of_complex(kind)
+    return _is_finite if kind in ("double", "float") else None
+
+
+def _is_finite(value: Any) -> bool:
+    return type(value) is not float or math.isfinite(value)
+
+
+def _of_complex(kind: dict[str, Any]) -> Finite | None:
+    if kind["type"] == "record":
+        fields = [(field["name"], test) for field in kind["fields"] if (test := finite_test(field["type"])) is not None]
+        return (lambda value: not isinstance(value, dict) or all(test(value[name]) for name, test in fields)) if fields else None
+    if kind["type"] == "array":
+        element = finite_test(kind["items"])
+        return (lambda value: not isinstance(value, list) or all(map(element, value))) if element else None
+    if kind["type"] == "map":
+        values = finite_test(kind["values"])
+        return (lambda value: not isinstance(value, dict) or all(map(values, value.values()))) if values else None
+    return finite_test(kind["type"]) if kind["type"] not in ("enum", "fixed") else None

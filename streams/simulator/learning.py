@@ -9,7 +9,7 @@ from typing import Any
 
 from streams.errors import BrokerUnavailable, TransientError
 from streams.models.hotswap.serving_model import in_canary
-from streams.models.registry.models_topic import current_channels
+from streams.models.registry.channels import current_channels
 from streams.privacy.keys import load_model_verify_key
 from streams.settings import KafkaSettings, Settings
 from streams.simulator.accounting import Account, percentile

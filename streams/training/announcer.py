@@ -6,8 +6,7 @@ from typing import Any
 
 from streams.clock import Clock
 from streams.models.registry.announcement import Channel, announce, withdraw
-from streams.models.registry.channels import Channels
-from streams.models.registry.models_topic import current_channels, send_announcement
+from streams.models.registry.channels import Channels, current_channels, send_announcement
 from streams.models.registry.store import ModelStore
 from streams.privacy.keys import load_model_signing_key, load_model_verify_key
 from streams.settings import KafkaSettings, Settings

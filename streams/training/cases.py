@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import inf, log2
 from typing import NamedTuple
 
 import numpy as np
 
-from streams.ranking.events import VIEW
 from streams.ranking.request import Entry
-from streams.ranking.rules import ProfileRules
+from streams.ranking.rules import VIEW, ProfileRules
 from streams.serde.records import TrainingPair
 from streams.stages.profile.history import merge
 from streams.training.evaluation.cases import Case, Part
@@ -98,3 +97,26 @@ def folded(case: Case, rules: ProfileRules) -> Case:
 
 def _strength(entry: Entry, rules: ProfileRules) -> float:
     return log2(abs(entry.weight)) + entry.time_ms / rules.half_life_ms if entry.weight else -inf
+
+
+class Seen(NamedTuple):
+    """Of the items recommended at one place."""
+
+    recommended: int
+    seen: int
+    """With an impression or any reaction."""
+
+
+def propensities(by_rank: Mapping[int, Seen], *, smoothing: float = 20.0, least: float = 0.1) -> dict[int, float]:
+    """By rank (from 0), relative to the place that is seen most, from ``least`` to 1.
+
+    Each share is drawn towards that of all places, as if ``smoothing`` items of it had been there. Exposure propensities after
+    Schnabel et al., "Recommendations as Treatments" (ICML 2016); the clipping bounds the variance of their inverse.
+    """
+    recommended = sum(of.recommended for of in by_rank.values())
+    if not recommended:
+        return {}
+    overall = sum(of.seen for of in by_rank.values()) / recommended
+    shares = {rank: (of.seen + smoothing * overall) / (of.recommended + smoothing) for rank, of in by_rank.items()}
+    most = max(shares.values())
+    return {rank: min(1.0, max(least, share / most)) if most else 1.0 for rank, share in shares.items()}

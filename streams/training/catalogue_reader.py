@@ -12,8 +12,7 @@ from streams.kafka.clients import client_config, need_topic, no_broker, reader
 from streams.serde.codec import open_codec
 from streams.serde.records import TrainingControl
 from streams.settings import KafkaSettings, Settings
-from streams.stages.catalogue.text import item_text
-from streams.stages.catalogue.validate import valid_item
+from streams.stages.catalogue.validate import item_text, valid_item
 from streams.topics import CATALOGUE_ITEMS, TRAINING_CONTROL
 from streams.training.evaluation_data import ItemFacts
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streams.engine.ports import FloatArray
-from streams.ranking.events import CODES, POPULARITY_WEIGHTS
+from streams.ranking.rules import CODES, POPULARITY_WEIGHTS
 from streams.serde.records import TrainingPair
 from streams.training.evaluation.cases import Case, Catalogue, centred
 from streams.training.evaluation.popularity import Popularity, snapshots

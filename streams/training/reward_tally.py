@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from streams.serde.records import Feedback
-from streams.training.propensity import Seen
+from streams.training.cases import Seen
 from streams.training.rollout import Arm, CanaryRule, Outcome, between, cluster_of, compare
 
 _RANKS = 200

@@ -23,7 +23,7 @@ from streams.training.dataset import training_set
 from streams.training.evaluation.cases import Case, Fitted
 from streams.training.evaluation.report import write_report
 from streams.training.evaluation_data import Encode, ItemFacts, World, build_world
-from streams.training.json_files import read_json, write_json
+from streams.training.round_folder import read_json, write_json
 from streams.training.rules import RoundRules
 from streams.training.time_slices import OldSlice
 from streams.training.torchrun import invite, size

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -11,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from streams.errors import ConfigurationError
-from streams.training.json_files import read_json, write_json
 
 _KEPT = ("request.json", "outcome.json", "judged.json", "finetuned.json")
 _MADE = ("data", "checkpoints", "model", "report")
@@ -105,3 +105,22 @@ class Workshop:
         if self.round.exists():
             self.round.rename(gone)
             shutil.rmtree(gone, ignore_errors=True)
+
+
+def write_json(path: Path, value: object) -> None:
+    """On disk when this returns."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    with part.open("w", encoding="utf-8") as file:
+        json.dump(value, file)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
+
+
+def read_json(path: Path) -> Any:
+    """What ``write_json`` wrote; None where nothing is, or somebody else wrote what is no JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None

@@ -12,20 +12,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from streams.clock import Clock
 from streams.errors import TransientError, VeilstreamError
+from streams.models.registry.channels import current_channels
 from streams.models.registry.fetching import fetch_announced
-from streams.models.registry.models_topic import current_channels
 from streams.models.registry.store import ModelStore
 from streams.privacy.keys import load_model_signing_key, load_model_verify_key
 from streams.settings import KafkaSettings, Settings
-from streams.training.cases import old_slice
+from streams.training.cases import old_slice, propensities
 from streams.training.catalogue_reader import read_items
 from streams.training.evaluation.cases import Fitted
-from streams.training.json_files import read_json, write_json
-from streams.training.propensity import propensities
 from streams.training.publish import publish, publish_base
 from streams.training.reward_tally import Tally
 from streams.training.round import Judged, Material, run_round
-from streams.training.round_folder import Workshop
+from streams.training.round_folder import Workshop, read_json, write_json
 from streams.training.rules import RoundRules, fitted_by_settings
 from streams.training.store import Bounds, PairStore
 from streams.training.time_slices import OldSlice

@@ -20,11 +20,10 @@ from streams.settings import KafkaSettings, Settings
 from streams.training.announcer import Announcer, incumbent_of
 from streams.training.catalogue_reader import send_control
 from streams.training.consumer import Intake
-from streams.training.json_files import read_json
 from streams.training.metrics import TrainerMetrics
 from streams.training.requests import answer
 from streams.training.rollout import CanaryRule
-from streams.training.round_folder import Workshop
+from streams.training.round_folder import Workshop, read_json
 from streams.training.round_process import TRY_AGAIN, bounds
 from streams.training.store import PairStore
 from streams.training.torchrun import command

@@ -9,8 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from streams.training.json_files import read_json, write_json
-from streams.training.round_folder import Workshop
+from streams.training.round_folder import Workshop, read_json, write_json
 
 if TYPE_CHECKING:
     from encoders.finetune.config import FinetuneConfig

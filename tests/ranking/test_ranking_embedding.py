@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.ranking.embedding import Embedding, embed, scratch_for
-from streams.ranking.events import SEARCH, VIEW
 from streams.ranking.request import Entry, Request
+from streams.ranking.rules import SEARCH, VIEW
 from tests.support.profile_world import DIMENSION, TITLES, World
 
 HALF_LIFE_MS = 1000.0

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.ranking.embedding import embed, scratch_for
-from streams.ranking.events import PURCHASE, SEARCH
 from streams.ranking.reasons import Reasons, explain
 from streams.ranking.request import Entry, Request, Source
+from streams.ranking.rules import PURCHASE, SEARCH
 from tests.support.profile_world import DIMENSION, TITLES, World
 
 WORLD = World()

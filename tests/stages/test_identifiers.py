@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.errors import Reason, RecordError
-from streams.stages import identifiers as normalise
+from streams.stages import identifiers
 from streams.stages.identifiers import EVENT_TYPES, MAX_ITEM, MAX_QUERY, MAX_USER
 
 INVISIBLE = [
@@ -41,59 +41,59 @@ def reason_of(function: object, value: object) -> Reason:
 @pytest.mark.parametrize("kind", sorted(EVENT_TYPES))
 def test_event_types_in_any_case(kind: str) -> None:
     for spelling in (kind, kind.upper(), f" {kind.title()}\t"):
-        assert normalise.event_type(spelling) == kind
+        assert identifiers.event_type(spelling) == kind
 
 
 @pytest.mark.parametrize("kind", ["", " ", "views", "add to cart", "ＶＩＥＷ", "view\x00", "v" * 100_000])
 def test_unknown_event_types(kind: str) -> None:
-    assert reason_of(normalise.event_type, kind) is Reason.UNKNOWN_EVENT_TYPE
+    assert reason_of(identifiers.event_type, kind) is Reason.UNKNOWN_EVENT_TYPE
 
 
 def test_ids_are_trimmed_and_composed() -> None:
-    assert normalise.user_id("  anna\t") == "anna"
-    assert normalise.user_id("\u3000zo\u0065\u0308 ") == "zo\u00eb"
-    assert normalise.item_id(" 84029E ") == "84029E"
-    assert normalise.item_id("商品-1") == "商品-1"
+    assert identifiers.user_id("  anna\t") == "anna"
+    assert identifiers.user_id("\u3000zo\u0065\u0308 ") == "zo\u00eb"
+    assert identifiers.item_id(" 84029E ") == "84029E"
+    assert identifiers.item_id("商品-1") == "商品-1"
 
 
 @pytest.mark.parametrize("character", INVISIBLE)
 def test_invisible_characters_are_refused(character: str) -> None:
-    assert reason_of(normalise.user_id, f"an{character}na") is Reason.BAD_USER
-    assert reason_of(normalise.item_id, f"84{character}29") is Reason.BAD_ITEM
+    assert reason_of(identifiers.user_id, f"an{character}na") is Reason.BAD_USER
+    assert reason_of(identifiers.item_id, f"84{character}29") is Reason.BAD_ITEM
 
 
 @pytest.mark.parametrize("value", ["", "   ", "\t\n", "\u3000\u2003"])
 def test_blank_ids(value: str) -> None:
-    assert reason_of(normalise.user_id, value) is Reason.MISSING_USER
-    assert reason_of(normalise.item_id, value) is Reason.MISSING_ITEM
+    assert reason_of(identifiers.user_id, value) is Reason.MISSING_USER
+    assert reason_of(identifiers.item_id, value) is Reason.MISSING_ITEM
 
 
 def test_no_item() -> None:
-    assert reason_of(normalise.item_id, None) is Reason.MISSING_ITEM
+    assert reason_of(identifiers.item_id, None) is Reason.MISSING_ITEM
 
 
 def test_lengths_are_counted_after_composition() -> None:
-    assert len(normalise.user_id("u" * MAX_USER)) == MAX_USER
-    assert len(normalise.user_id("e\u0301" * MAX_USER)) == MAX_USER
-    assert len(normalise.item_id(" " + "i" * MAX_ITEM + " ")) == MAX_ITEM
-    assert reason_of(normalise.user_id, "u" * (MAX_USER + 1)) is Reason.BAD_USER
-    assert reason_of(normalise.user_id, "\u00fc" * 10_000_000) is Reason.BAD_USER
-    assert reason_of(normalise.item_id, "i" * (MAX_ITEM + 1)) is Reason.BAD_ITEM
+    assert len(identifiers.user_id("u" * MAX_USER)) == MAX_USER
+    assert len(identifiers.user_id("e\u0301" * MAX_USER)) == MAX_USER
+    assert len(identifiers.item_id(" " + "i" * MAX_ITEM + " ")) == MAX_ITEM
+    assert reason_of(identifiers.user_id, "u" * (MAX_USER + 1)) is Reason.BAD_USER
+    assert reason_of(identifiers.user_id, "\u00fc" * 10_000_000) is Reason.BAD_USER
+    assert reason_of(identifiers.item_id, "i" * (MAX_ITEM + 1)) is Reason.BAD_ITEM
 
 
 @pytest.mark.parametrize("item", ["anna@example.com", "a@b", "anna＠example.com"])
 def test_an_item_that_could_be_a_person(item: str) -> None:
-    assert reason_of(normalise.item_id, item) is Reason.BAD_ITEM
+    assert reason_of(identifiers.item_id, item) is Reason.BAD_ITEM
 
 
 @given(st.text(max_size=300))
 def test_user_ids_are_stable_or_refused(value: str) -> None:
     try:
-        user = normalise.user_id(value)
+        user = identifiers.user_id(value)
     except RecordError as error:
         assert error.reason in (Reason.MISSING_USER, Reason.BAD_USER)
     else:
-        assert user == normalise.user_id(user)
+        assert user == identifiers.user_id(user)
         assert unicodedata.is_normalized("NFC", user)
         assert "\x00" not in user
         user.encode()
@@ -115,20 +115,20 @@ def test_user_ids_are_stable_or_refused(value: str) -> None:
     ],
 )
 def test_queries(raw: str, clean: str, scrubbed: bool) -> None:
-    assert normalise.query(raw) == (clean, scrubbed)
+    assert identifiers.query(raw) == (clean, scrubbed)
 
 
 def test_queries_that_ask_nothing() -> None:
     for value in (None, "", "  \u3000"):
-        assert reason_of(normalise.query, value) is Reason.MISSING_QUERY
+        assert reason_of(identifiers.query, value) is Reason.MISSING_QUERY
     for value in ("\u200b\u200b", "\x00", "\u202e \ufeff"):
-        assert reason_of(normalise.query, value) is Reason.BAD_QUERY
+        assert reason_of(identifiers.query, value) is Reason.BAD_QUERY
 
 
 def test_long_queries_are_cut_between_letters() -> None:
-    assert normalise.query("x" * 10_000_000)[0] == "x" * MAX_QUERY
+    assert identifiers.query("x" * 10_000_000)[0] == "x" * MAX_QUERY
     marked = "q" * (MAX_QUERY - 1) + "q\u0323\u0302\u0301" + "tail"
-    assert normalise.query(marked)[0] == "q" * (MAX_QUERY - 1)
+    assert identifiers.query(marked)[0] == "q" * (MAX_QUERY - 1)
 
 
 @pytest.mark.parametrize("personal", ["anna.smith.of.somewhere@example.com", "+49 171 2345678", "13800138000", "4111 1111 1111 1111"])
@@ -138,7 +138,7 @@ def test_a_cut_leaves_no_half_of_anything_personal(personal: str) -> None:
     for inside in range(1, len(personal)):
         start = 4 * MAX_QUERY - inside
         before = address * (start // len(address))
-        text, scrubbed = normalise.query(f"{before}{'-' * (start - len(before) - 1)} {personal}{' end' * 100}")
+        text, scrubbed = identifiers.query(f"{before}{'-' * (start - len(before) - 1)} {personal}{' end' * 100}")
         assert text.startswith("<email>")
         assert scrubbed
         assert len(text) <= MAX_QUERY
@@ -146,17 +146,17 @@ def test_a_cut_leaves_no_half_of_anything_personal(personal: str) -> None:
 
 
 def test_what_stands_before_a_crowd_of_addresses_is_kept() -> None:
-    assert normalise.query("red shoes " + "anna.smith@example.com " * 100)[0].startswith("red shoes <email>")
+    assert identifiers.query("red shoes " + "anna.smith@example.com " * 100)[0].startswith("red shoes <email>")
 
 
 def test_white_space_does_not_count_before_a_cut() -> None:
-    assert normalise.query("red" + " " * 100_000 + "shoes") == ("red shoes", False)
+    assert identifiers.query("red" + " " * 100_000 + "shoes") == ("red shoes", False)
 
 
 @given(st.text(max_size=400))
 def test_queries_are_stable_or_refused(value: str) -> None:
     try:
-        text, _ = normalise.query(value)
+        text, _ = identifiers.query(value)
     except RecordError as error:
         assert error.reason in (Reason.MISSING_QUERY, Reason.BAD_QUERY)
     else:
@@ -167,12 +167,12 @@ def test_queries_are_stable_or_refused(value: str) -> None:
 
 
 def test_opaque_ids_keep_all_their_characters() -> None:
-    assert normalise.opaque_id(None) is None
-    assert normalise.opaque_id("  ") is None
-    assert normalise.opaque_id(" e-1 ") == "e-1"
+    assert identifiers.opaque_id(None) is None
+    assert identifiers.opaque_id("  ") is None
+    assert identifiers.opaque_id(" e-1 ") == "e-1"
     long = "e" * 1000
-    assert normalise.opaque_id(long + "1") != normalise.opaque_id(long + "2")
-    assert normalise.opaque_id("\ud800x") == "?x"
+    assert identifiers.opaque_id(long + "1") != identifiers.opaque_id(long + "2")
+    assert identifiers.opaque_id("\ud800x") == "?x"
 
 
 @pytest.mark.parametrize(
@@ -189,4 +189,4 @@ def test_opaque_ids_keep_all_their_characters() -> None:
     ],
 )
 def test_recommendation_ids(value: str | None, wanted: str | None) -> None:
-    assert normalise.recommendation_id(value) == wanted
+    assert identifiers.recommendation_id(value) == wanted

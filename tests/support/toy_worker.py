@@ -16,10 +16,10 @@ from collections.abc import Sequence
 from prometheus_client import CollectorRegistry
 
 from streams import topics
+from streams.engine.handler import StageSpec
 from streams.engine.metrics import StageMetrics
 from streams.engine.process import StageParts, leave
 from streams.engine.records import BatchResult, OutputRecord, SourceRecord, StateView
-from streams.engine.spec import StageSpec
 from streams.errors import RecordError
 from streams.kafka.clients import quiet_client_loggers
 from streams.settings import load_kafka_settings, load_settings

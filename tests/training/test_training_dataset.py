@@ -10,11 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.ranking.rules import ProfileRules
-from streams.training.cases import SplitRule, lighten, old_slice, split_by_time, without_exposure
+from streams.training.cases import Seen, SplitRule, lighten, old_slice, propensities, split_by_time, without_exposure
 from streams.training.dataset import training_set
 from streams.training.evaluation.pairs import cases_of
 from streams.training.evaluation_data import build_world
-from streams.training.propensity import Seen, propensities
 from tests.support.trainer_world import DAY_MS, START_MS, pair, shop_items, shop_pairs
 
 RULE = SplitRule(ProfileRules())

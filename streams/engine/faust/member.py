@@ -9,16 +9,16 @@ from typing import Any, cast
 
 import faust
 from faust.tables.manager import TableManager
-from faust.types import StreamT
+from faust.types import AppT, EventT, StreamT
+from faust.types.tuples import Message
 
 from streams.engine.faust.recovery import BulkRecovery, ReadLog
-from streams.engine.faust.schema import RunSchema
 from streams.engine.faust.stores import declare
 from streams.engine.faust.transport import COMMIT_ERRORS, EngineApp, EngineConsumer
+from streams.engine.handler import StageSpec
 from streams.engine.ownership import Ownership
 from streams.engine.records import FetchedRun
 from streams.engine.resume import GroupCommit
-from streams.engine.spec import StageSpec
 from streams.engine.state import MemoryStore, RocksStore
 from streams.errors import TransientError
 from streams.settings import KafkaSettings, Settings
@@ -171,3 +171,15 @@ def _credentials(kafka: KafkaSettings) -> Any:
         ssl_context=context,
         mechanism=kafka.sasl_mechanism,
     )
+
+
+class RunSchema(faust.Schema[Any, Any]):
+    """Decodes nothing: records are decoded by the stage, all of a batch at once."""
+
+    def compile(self, app: AppT, **kwargs: Any) -> Any:
+        create_event = app.create_event
+
+        async def decode(message: Message, *, propagate: bool = False) -> EventT[Any]:
+            return create_event(None, message.value, {}, message)
+
+        return decode

@@ -1,16 +1,19 @@
-"""Which version each channel serves, as the topic ``models`` says: the last announcement whose signature holds."""
+"""Which version each channel serves, as the topic ``models`` says; reading and writing that topic for operators and the trainer."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
 
-from aiokafka import AIOKafkaConsumer
-from nacl.signing import VerifyKey
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.errors import KafkaError
+from nacl.signing import SigningKey, VerifyKey
 
-from streams.errors import BrokerUnavailable, ModelRefused, RecordError, Refusal
-from streams.models.registry.announcement import Announcement, Channel, verify_announcement
-from streams.serde.codec import Codec, Headers
+from streams.errors import BrokerUnavailable, ModelRefused, RecordError, Refusal, TransientError
+from streams.kafka.clients import client_config, need_topic, no_broker, reader
+from streams.models.registry.announcement import Announcement, Channel, sign_announcement, verify_announcement
+from streams.serde.codec import Codec, Headers, open_codec
+from streams.settings import KafkaSettings, Settings
 from streams.topics import MODELS
 
 _IDLE_MS = 300
@@ -85,3 +88,32 @@ async def read_channels(consumer: AIOKafkaConsumer, codec: Codec, key: VerifyKey
             for record in records:
                 channels.apply(record.key, record.value, record.headers)
     return channels
+
+
+async def current_channels(settings: Settings, kafka: KafkaSettings, key: VerifyKey) -> Channels:
+    """What every channel serves now. Raises BrokerUnavailable, and ConfigurationError where the topic is missing."""
+    codec = await open_codec(MODELS, settings.registry_url, topic_prefix=settings.topic_prefix)
+    async with reader(kafka, settings.topic_prefix + MODELS) as consumer:
+        return await read_channels(consumer, codec, key)
+
+
+async def send_announcement(announcement: Announcement, key: SigningKey, settings: Settings, kafka: KafkaSettings) -> None:
+    """Signs and writes it; returns when the broker has acknowledged it. Raises as above, and TransientError where it does not."""
+    topic = settings.topic_prefix + MODELS
+    codec = await open_codec(MODELS, settings.registry_url, topic_prefix=settings.topic_prefix)
+    value = codec.encode(sign_announcement(announcement, key))
+    await need_topic(kafka, topic)
+    producer = AIOKafkaProducer(**client_config(kafka), acks="all", enable_idempotence=settings.idempotent_producer)
+    try:
+        try:
+            await producer.start()
+        except (KafkaError, OSError) as error:
+            raise no_broker(kafka, error) from error
+        try:
+            await producer.send_and_wait(topic, value=value, key=announcement.channel.encode())
+        except KafkaError as error:
+            raise TransientError(
+                f"the broker did not acknowledge the announcement ({type(error).__name__}); see `veilstream models list`, then try again"
+            ) from error
+    finally:
+        await producer.stop()

@@ -11,7 +11,7 @@ from typing import Any
 from nacl.signing import SigningKey, VerifyKey
 
 from streams.errors import ModelRefused, Refusal
-from streams.models.registry.file_names import MANIFEST, RESERVED, SIGNATURE, check_names, is_version
+from streams.models.registry.folder import MANIFEST, RESERVED, SIGNATURE, check_names, is_version
 from streams.models.registry.signing import canonical, is_signed, sign
 from streams.ranking.serving_params import Serving
 

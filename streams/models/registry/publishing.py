@@ -12,7 +12,7 @@ from typing import Any
 from fsspec import AbstractFileSystem
 
 from streams.errors import ModelRefused, Refusal
-from streams.models.registry.file_names import MANIFEST, SIGNATURE
+from streams.models.registry.folder import MANIFEST, SIGNATURE
 from streams.models.registry.manifest import Manifest, check_hash
 from streams.models.registry.scratch import make_final, scratch_folder
 

@@ -15,8 +15,7 @@ from streams.models.hotswap.active_encoders import Live, encode_beside, encode_t
 from streams.serde.vectors import vector_key
 from streams.stages.catalogue.backfill import backfill, vector_value
 from streams.stages.catalogue.state import Content, KnownItem, dump_item, load_item
-from streams.stages.catalogue.text import item_text, text_hash
-from streams.stages.catalogue.validate import item_of_key, valid_item
+from streams.stages.catalogue.validate import item_of_key, item_text, text_hash, valid_item
 from streams.stages.money import price_band
 from streams.topics import CATALOGUE_ITEMS, ITEMS_VECTORS
 

@@ -1,10 +1,11 @@
-"""What an item must be before it is encoded."""
+"""What an item must be, and the text that the encoder reads of it."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 from collections.abc import Mapping
+from hashlib import blake2b
 from typing import Any
 
 from streams.errors import Reason, RecordError
@@ -74,3 +75,25 @@ def _text(value: str | None, bound: int) -> str:
     if not text.isascii():
         text = unicodedata.normalize("NFC", text)
     return _SPACES.sub(" ", text).strip()[:bound].rstrip()
+
+
+def item_text(item: Item, max_characters: int) -> str:
+    """Title, category, brand and the beginning of the description, as sentences; at most ``max_characters``.
+
+    The title comes first, since an encoder that cuts cuts the end. A brand or category that the title already says is not
+    said twice: repeated words would weigh twice in the mean over tokens.
+    """
+    parts = [item["title"]]
+    said = item["title"].casefold()
+    for part in (item["category"], item["brand"]):
+        if part and part.casefold() not in said:
+            parts.append(part)
+            said = f"{said}. {part.casefold()}"
+    if item["description"]:
+        parts.append(item["description"])
+    return ". ".join(parts)[:max_characters].rstrip()
+
+
+def text_hash(text: str) -> str:
+    """BLAKE2b-128 of the UTF-8 text, 32 hexadecimal characters."""
+    return blake2b(text.encode(), digest_size=16).hexdigest()

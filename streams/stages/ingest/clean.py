@@ -9,13 +9,14 @@ from streams.engine.records import SourceRecord
 from streams.errors import Reason, RecordError
 from streams.privacy.pseudonym import Pseudonymizer
 from streams.serde.records import CleanEvent
-from streams.stages import identifiers as normalise
-from streams.stages import money
-from streams.stages.ingest import quantity, region, times
+from streams.stages import identifiers, money
+from streams.stages.ingest import region, times
 from streams.stages.ingest.identities import Identities
 from streams.stages.ingest.memo import Memo
 from streams.stages.ingest.rules import IngestRules
 from streams.stages.ingest.throttle import is_automated_agent
+
+DEFAULT_CAP = 1000
 
 MAX_POSITION = 10_000
 
@@ -45,7 +46,7 @@ class EventCleaner:
         """The clean event of a decoded one. Raises RecordError, which names the field and never its value."""
         rules = self._rules
         flags: list[str] = []
-        kind = normalise.event_type(raw["event_type"])
+        kind = identifiers.event_type(raw["event_type"])
         agent = raw["user_agent"]
         if agent and self._is_automated(agent):
             raise RecordError(Reason.AUTOMATED, "the user agent is a robot's or a script's")
@@ -53,15 +54,15 @@ class EventCleaner:
         query: str | None = None
         item: str | None = None
         if kind == "search":
-            query, scrubbed = normalise.query(raw["query"])
+            query, scrubbed = identifiers.query(raw["query"])
             if scrubbed:
                 flags.append("query_scrubbed")
         else:
-            item = normalise.item_id(raw["item_id"])
+            item = identifiers.item_id(raw["item_id"])
         occurred_ms = self._time(raw["occurred_at"], record.timestamp, now_ms, flags)
         units = 1
         if kind in _WITH_QUANTITY:
-            units, capped = quantity.quantity(raw["quantity"], rules.quantity_cap, is_return=kind == "return")
+            units, capped = quantity(raw["quantity"], rules.quantity_cap, is_return=kind == "return")
             if capped:
                 flags.append("quantity_capped")
         price, code = raw["price"], raw["currency"]
@@ -77,8 +78,8 @@ class EventCleaner:
             if country is None:
                 flags.append("region_unknown")
         position = raw["position"]
-        own_id = normalise.opaque_id(raw["event_id"])
-        session = normalise.opaque_id(raw["session_id"])
+        own_id = identifiers.opaque_id(raw["event_id"])
+        session = identifiers.opaque_id(raw["session_id"])
         hashes, user = self._hashes, identity.user_id
         event: CleanEvent = {
             "event_id": hashes.event_id(user, own_id)
@@ -94,7 +95,7 @@ class EventCleaner:
             "price_band": band,
             "currency": code,
             "country": country,
-            "recommendation_id": normalise.recommendation_id(raw["recommendation_id"]),
+            "recommendation_id": identifiers.recommendation_id(raw["recommendation_id"]),
             "position": position if position is not None and 0 <= position <= MAX_POSITION else None,
             "session": hashes.session(user, session) if session is not None else None,
             "flags": flags,
@@ -114,3 +115,16 @@ class EventCleaner:
         present = record_ms if 0 < record_ms < now_ms else now_ms
         times.check_window(occurred_ms, present, self._rules.max_future_ms, self._rules.max_age_ms)
         return occurred_ms
+
+
+def quantity(value: float | None, cap: int = DEFAULT_CAP, *, is_return: bool = False) -> tuple[int, bool]:
+    """Whole units, at least 1, and whether the cap cut it. Returns may be negative in some shops: their size counts.
+
+    Raises RecordError where it is not a number above zero.
+    """
+    if value is None:
+        return 1, False
+    size = abs(value) if is_return else value
+    if not 0 < size < 1e12:  # also refuses NaN and infinity
+        raise RecordError(Reason.BAD_QUANTITY, "quantity must be a number above zero")
+    return (cap, True) if size > cap else (max(1, round(size)), False)

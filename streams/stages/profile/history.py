@@ -1,13 +1,12 @@
-"""How an event changes a profile. Nothing here knows a model, an item's vector or the time of day."""
+"""How an event changes a profile, and what it says a shopper should not see. Nothing here knows a model, a vector or the time of day."""
 
 from __future__ import annotations
 
 from math import inf, log2
 
-from streams.ranking.events import CODES, DISMISS, PURCHASE, SEARCH
 from streams.ranking.popularity import decay
 from streams.ranking.request import Entry
-from streams.ranking.rules import ProfileRules
+from streams.ranking.rules import CODES, DISMISS, PURCHASE, SEARCH, ProfileRules
 from streams.serde.records import CleanEvent
 from streams.stages.profile.profile import Profile
 
@@ -100,3 +99,19 @@ def _holds(ids: bytes, wanted: bytes) -> bool:
     while at >= 0 and at % _ID_BYTES:
         at = ids.find(wanted, at + 1)
     return at >= 0
+
+
+def unwanted(profile: Profile, item_id: str | None, time_ms: int, rules: ProfileRules) -> list[str]:
+    """Items that this shopper should not see now: bought within the cooldown, dismissed, and the one that is being looked at."""
+    since = time_ms - rules.bought_cooldown_ms
+    items = [bought for bought, bought_ms in profile.bought.items() if bought_ms > since]
+    items += dismissed(profile)
+    if item_id is not None:
+        items.append(item_id)
+    return items
+
+
+def recently_recommended(profile: Profile, time_ms: int, rules: ProfileRules) -> list[str]:
+    """Items that were recommended to this shopper within the cooldown."""
+    since = time_ms - rules.recommended_cooldown_ms
+    return [item_id for shown_ms, items in profile.recommended if shown_ms > since for item_id in items]

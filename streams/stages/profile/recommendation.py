@@ -6,9 +6,8 @@ from hashlib import blake2b
 
 import numpy as np
 
-from streams.ranking.events import EVENT_TYPES
 from streams.ranking.request import Ranked, Source
-from streams.ranking.rules import ProfileRules
+from streams.ranking.rules import EVENT_TYPES, ProfileRules
 from streams.serde.records import CleanEvent, ReasonPart, Recommendation, RecommendedItem
 from streams.stages.profile.profile import Made, Profile, pack_made
 

@@ -12,8 +12,8 @@ from struct import Struct
 import numpy as np
 
 from streams.engine.ports import RecordCodec
-from streams.ranking.events import EVENT_TYPES
 from streams.ranking.request import Source
+from streams.ranking.rules import EVENT_TYPES
 from streams.serde.records import CleanEvent
 from streams.stages.profile.profile import Made
 from streams.stages.profile.recommendation import to_record

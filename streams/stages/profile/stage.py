@@ -10,13 +10,12 @@ from streams.engine.ports import DeadLetters, FloatArray, InUse, TopicCodecs
 from streams.engine.records import BatchResult, OutputRecord, SourceRecord, StateView
 from streams.errors import Reason, RecordError
 from streams.models.hotswap.serving_model import Routing, ServingModel
-from streams.ranking.events import CODES, SEARCH
 from streams.ranking.popularity_board import PopularityBoard
 from streams.ranking.ranking import Ranking, most_requests, rank
 from streams.ranking.request import Entry, Request
-from streams.ranking.rules import ProfileRules
+from streams.ranking.rules import CODES, SEARCH, ProfileRules
 from streams.serde.records import CleanEvent
-from streams.stages.profile.candidates import recently_recommended
+from streams.stages.profile.history import recently_recommended
 from streams.stages.profile.popularity_counter import PopularityCounter
 from streams.stages.profile.profile import Made, Profile, dump_profile, load_profile
 from streams.stages.profile.recommendation import answer_id, make, remember

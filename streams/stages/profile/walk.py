@@ -7,12 +7,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from streams.models.hotswap.serving_model import Routing, ServingModel
-from streams.ranking.events import CODES, SEARCH, TRIGGERS
 from streams.ranking.request import Request
-from streams.ranking.rules import ProfileRules
+from streams.ranking.rules import CODES, SEARCH, TRIGGERS, ProfileRules
 from streams.serde.records import CleanEvent
-from streams.stages.profile.candidates import unwanted
-from streams.stages.profile.history import apply_event
+from streams.stages.profile.history import apply_event, unwanted
 from streams.stages.profile.popularity_counter import Tally
 from streams.stages.profile.profile import Made, Profile, unpack_made
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 
-from streams.ranking.events import CODES, HISTORY_WEIGHTS
-from streams.ranking.rules import DAY_MS
+from streams.ranking.rules import CODES, DAY_MS, HISTORY_WEIGHTS
 from streams.serde.records import TrainingPair
 from streams.training.evaluation.cases import Case, Part
 

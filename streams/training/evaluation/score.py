@@ -11,11 +11,10 @@ import numpy.typing as npt
 
 from streams.engine.ports import FloatArray
 from streams.ranking.embedding import embed, scratch_for
-from streams.ranking.events import VIEW
 from streams.ranking.popularity import prior
 from streams.ranking.ranking import Catalogue as Rows
 from streams.ranking.request import Entry, Request
-from streams.ranking.rules import DAY_MS
+from streams.ranking.rules import DAY_MS, VIEW
 from streams.ranking.select import best, closed_rows, cosines, exclude, margin, propose
 from streams.training.evaluation.cases import Case, Catalogue
 

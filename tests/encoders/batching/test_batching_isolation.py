@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from encoders.batching.isolation import encode_each
+from encoders.batching.micro_batcher import encode_each
 from encoders.engines.engine import Vectors
 
 

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from encoders.engines.buckets import Buckets
-from encoders.engines.token_budget import TokenBudget
+from encoders.engines.buckets import Buckets, TokenBudget
 
 LENGTHS = st.lists(st.integers(1, 256), min_size=1, max_size=200).map(lambda some: np.array(sorted(some, reverse=True)))
 

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from encoders.finetune.augment import augment
+from encoders.finetune.batches import augment
 
 seeds = st.integers(0, 2**32 - 1)
 words = st.lists(st.text("abcdefg", min_size=1, max_size=6), min_size=1, max_size=12)

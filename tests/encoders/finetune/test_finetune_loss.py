@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from encoders.finetune.batches import assemble, heaviest
 from encoders.finetune.examples import Example
 from encoders.finetune.loss import centred, contrastive, drift, example_weights
-from encoders.finetune.negatives import mine
+from encoders.finetune.memory import mine
 
 seeds = st.integers(0, 2**32 - 1)
 

@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from encoders.finetune.examples import TrainingSet
-from encoders.finetune.sampling import Sampler
-from encoders.finetune.schedule import Budget, learning_rate
+from encoders.finetune.sampling import Budget, Sampler, learning_rate
 
 
 @given(st.integers(1, 40), st.integers(1, 50), st.integers(0, 99))

@@ -23,7 +23,7 @@ from streams.models.hotswap.completeness import FIELDS, Completeness
 from streams.privacy.seal import Sealer
 from streams.stages.catalogue.backfill import PART
 from streams.stages.catalogue.stage import CatalogueRules, CatalogueStage
-from streams.stages.catalogue.text import text_hash
+from streams.stages.catalogue.validate import text_hash
 from streams.topics import CATALOGUE_ITEMS, DEAD_LETTER, ITEMS_VECTORS
 from tests.support.profile_world import CODECS, START_MS, MemoryState
 

@@ -19,9 +19,8 @@ from encoders import load_encoder
 from streams.broker.embedded import EmbeddedBroker
 from streams.cli.main import run
 from streams.models.registry.announcement import Announcement, announce, sign_announcement
-from streams.models.registry.channels import Channels
+from streams.models.registry.channels import Channels, current_channels
 from streams.models.registry.fetching import fetch_announced
-from streams.models.registry.models_topic import current_channels
 from streams.models.registry.store import ModelStore
 from streams.privacy.keys import load_model_signing_key, load_model_verify_key
 from streams.serde import local_codecs

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from streams.errors import ConfigurationError, Reason, RecordError
 from streams.serde.vectors import from_bytes, key_prefix, to_bytes, vector_key
 from streams.stages.catalogue.state import Content, KnownItem, dump_item, load_item
-from streams.stages.catalogue.text import item_text, text_hash
-from streams.stages.catalogue.validate import MAX_TITLE, valid_item
+from streams.stages.catalogue.validate import MAX_TITLE, item_text, text_hash, valid_item
 
 
 def item(**changes: Any) -> dict[str, Any]:

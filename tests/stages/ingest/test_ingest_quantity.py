@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.errors import Reason, RecordError
-from streams.stages.ingest.quantity import DEFAULT_CAP, quantity
+from streams.stages.ingest.clean import DEFAULT_CAP, quantity
 
 
 def test_absent_is_one() -> None:

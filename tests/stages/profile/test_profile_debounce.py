@@ -3,8 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.ranking.events import CART, CLICK, DISMISS, IMPRESSION, PURCHASE, RETURN, SEARCH, VIEW
-from streams.ranking.rules import ProfileRules
+from streams.ranking.rules import CART, CLICK, DISMISS, IMPRESSION, PURCHASE, RETURN, SEARCH, VIEW, ProfileRules
 from streams.stages.profile.profile import NEVER
 from streams.stages.profile.walk import policy_of
 

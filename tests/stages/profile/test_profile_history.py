@@ -6,10 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.ranking.events import CODES, DISMISS, HISTORY_WEIGHTS, PURCHASE, RETURN, VIEW
 from streams.ranking.popularity import decay
 from streams.ranking.request import Entry
-from streams.ranking.rules import ProfileRules
+from streams.ranking.rules import CODES, DISMISS, HISTORY_WEIGHTS, PURCHASE, RETURN, VIEW, ProfileRules
 from streams.stages.profile.history import apply_event, dismissed, merge
 from streams.stages.profile.profile import Profile, dump_profile, load_profile
 from tests.support.profile_world import START_MS, event

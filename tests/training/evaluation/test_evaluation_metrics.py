@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streams.training.evaluation.measure import segments
 from streams.training.evaluation.metrics import calibration, coverage, head, hits, long_tail_share, per_case, precision_above
 from streams.training.evaluation.score import Ranked
-from streams.training.evaluation.segments import segments
 from tests.support.evaluation_world import case, catalogue
 
 ITEMS = 12
