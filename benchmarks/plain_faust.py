@@ -25,7 +25,7 @@ from streams.cli.worker import tune_garbage_collection
 from streams.engine.records import MemoryRecord
 from streams.kafka.clients import connect_admin, partition_counts, quiet_client_loggers
 from streams.settings import load_kafka_settings, load_settings
-from streams.wiring import Bootstrap
+from streams.wiring.stages import Bootstrap
 
 TAKE = 1000
 WITHIN_S = float(os.environ.get("PLAIN_WITHIN_S", "0.05"))

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from encoders.engines.engine import BatchCounts, Engine, Vectors
 from encoders.engines.selection import Trial
-from encoders.threads import give_way
+from encoders.threads import lower_priority
 from encoders.tokens import check_texts
 
 _CHUNK = 1024
@@ -30,7 +30,7 @@ class Encoder:
     ) -> None:
         self._engine = engine
         self._tokenize = tokenize
-        self._threads = ThreadPoolExecutor(engine.lanes, thread_name_prefix="encode", initializer=give_way)
+        self._threads = ThreadPoolExecutor(engine.lanes, thread_name_prefix="encode", initializer=lower_priority)
         self.version = version
         """Twelve hexadecimal characters of the weights and of what else decides the vectors, but not of the engine."""
         self.dimension = engine.dimension

@@ -20,7 +20,7 @@ import numpy as np
 from encoders.batching.cache import VectorCache
 from encoders.batching.metrics import EncoderMetrics, NoMetrics
 from encoders.engines.engine import BatchCounts, Vectors
-from encoders.threads import give_way
+from encoders.threads import lower_priority
 from encoders.tokens import check_texts
 
 Outcome = Vectors | Exception
@@ -100,7 +100,7 @@ class MicroBatcher:
         self._closing = False
         self._requests = 0
         self._metrics = NoMetrics() if metrics is None else metrics.of(encoder)
-        self._threads = ThreadPoolExecutor(_CALLS, thread_name_prefix="encoder", initializer=give_way)
+        self._threads = ThreadPoolExecutor(_CALLS, thread_name_prefix="encoder", initializer=lower_priority)
 
     async def encode_many(self, texts: Sequence[str]) -> Vectors:
         """float32 [n, dimension], unit length, in input order; each text computed once, whoever asks at the same time.

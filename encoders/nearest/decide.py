@@ -13,7 +13,7 @@ from encoders.engines.engine import Vectors
 Rows = npt.NDArray[np.int64]
 
 
-class Pairs(NamedTuple):
+class CandidatePairs(NamedTuple):
     """Candidates, ordered by user."""
 
     users: Rows
@@ -29,7 +29,7 @@ class Found(NamedTuple):
     """float32 [users, k]"""
 
 
-def pairs_of(kept: Sequence[tuple[Any, Any, Any]], wanted: Rows, slack: float, users: int) -> Pairs:
+def pairs_of(kept: Sequence[tuple[Any, Any, Any]], wanted: Rows, slack: float, users: int) -> CandidatePairs:
     """What several buffers (of one or more parts of the catalogue) hold within ``slack`` of each user's k-th best score."""
     rows = np.concatenate([part[0] for part in kept], axis=1)[:users]
     filled = [np.arange(part[0].shape[1]) < part[2][:, None] for part in kept]
@@ -39,11 +39,11 @@ def pairs_of(kept: Sequence[tuple[Any, Any, Any]], wanted: Rows, slack: float, u
     ordered = np.sort(values, axis=1)
     bounds = ordered[np.arange(users), values.shape[1] - wanted[:users]] - slack
     user, place = np.nonzero(known & (values >= bounds[:, None]))
-    return Pairs(user, rows[user, place].astype(np.int64))
+    return CandidatePairs(user, rows[user, place].astype(np.int64))
 
 
 def decide(
-    pairs: Pairs, users: Vectors, vectors: Vectors, ids: Sequence[str], *, count: int, prior: Vectors | None, threshold: float
+    pairs: CandidatePairs, users: Vectors, vectors: Vectors, ids: Sequence[str], *, count: int, prior: Vectors | None, threshold: float
 ) -> Found:
     """Each user's ``count`` best pairs with cosine + prior above ``threshold``."""
     # A pair's sum must not depend on the pairs beside it, so no matrix product: numpy adds up each row the same way.

@@ -7,18 +7,18 @@ import torch
 
 from encoders.engines.engine import Vectors
 from encoders.nearest import kernels
-from encoders.nearest.decide import Pairs, Rows, pairs_of
+from encoders.nearest.decide import CandidatePairs, Rows, pairs_of
 
 _BLOCK = 8192
 """Items multiplied at a time. A thread of torch's that has lost its processor to another program delays each product, so they are few."""
 _UNIT_ROUNDOFF = 2.0**-24
 
 
-def candidates(users: Vectors, vectors: Vectors, wanted: Rows, *, prior: Vectors | None, closed: Rows, floor: float) -> Pairs:
+def candidates(users: Vectors, vectors: Vectors, wanted: Rows, *, prior: Vectors | None, closed: Rows, floor: float) -> CandidatePairs:
     """All pairs that may be among their user's ``wanted`` best by cosine + prior and above ``floor``, ``closed`` rows left out."""
     count, (rows, dimension) = len(users), vectors.shape
     if not count or not rows:
-        return Pairs(np.zeros(0, np.int64), np.zeros(0, np.int64))
+        return CandidatePairs(np.zeros(0, np.int64), np.zeros(0, np.int64))
     most = int(wanted.max(initial=1))
     capacity = 64 + 6 * most
     kept = (np.zeros((count, capacity), np.int32), np.zeros((count, capacity), np.float32), np.zeros(count, np.int64))

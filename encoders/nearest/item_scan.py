@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from encoders.engines.engine import Vectors
 from encoders.nearest import kernels
-from encoders.nearest.decide import Pairs, Rows, pairs_of
+from encoders.nearest.decide import CandidatePairs, Rows, pairs_of
 from encoders.nearest.recall import recall_of
 from encoders.nearest.scan_tile import UNROLLED
 
@@ -90,13 +90,13 @@ class ItemScan:
         """At 10, on probes like users, where these are the vectors that were put: see ``recall_of``."""
         return recall_of(self, vectors)
 
-    def candidates(self, users: Vectors, wanted: Rows, *, prior: Vectors | None, closed: Rows, floor: float) -> Pairs:
+    def candidates(self, users: Vectors, wanted: Rows, *, prior: Vectors | None, closed: Rows, floor: float) -> CandidatePairs:
         """Pairs that hold (all but surely) each user's ``wanted`` best by cosine + prior above ``floor``, ``closed`` rows left out.
 
         ``users`` float32 [n, dimension], unit length; ``prior`` float32 [rows] or None; ``closed`` int64, ascending.
         """
         if not len(users) or not self._rows:
-            return Pairs(np.zeros(0, np.int64), np.zeros(0, np.int64))
+            return CandidatePairs(np.zeros(0, np.int64), np.zeros(0, np.int64))
         most = 1.0 if prior is None else 1.0 + max(0.0, float(prior[: self._rows].max()))
         user_quanta = min(_LARGEST / most / self._item_quanta, _USER_QUANTA * math.sqrt(self._dimension) / _DEVIATIONS)
         unit = self._item_quanta * user_quanta

@@ -8,7 +8,7 @@ import numpy as np
 
 from encoders.engines.engine import Vectors
 from encoders.nearest import exact
-from encoders.nearest.decide import Pairs, Rows, decide
+from encoders.nearest.decide import CandidatePairs, Rows, decide
 
 FLOOR = 0.98
 """Least recall at 10 of a scan that is used."""
@@ -19,7 +19,7 @@ _K = 10
 class Scans(Protocol):
     """The part of ``ItemScan`` that is needed here."""
 
-    def candidates(self, users: Vectors, wanted: Rows, *, prior: Vectors | None, closed: Rows, floor: float) -> Pairs: ...
+    def candidates(self, users: Vectors, wanted: Rows, *, prior: Vectors | None, closed: Rows, floor: float) -> CandidatePairs: ...
 
 
 def recall_of(scan: Scans, vectors: Vectors, *, seed: int = 0) -> float:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from streams.serde.records import CleanEvent, TrainingPair
-from streams.stages.feedback.clockwork import EVERYTHING
 from streams.stages.feedback.ledger import Interaction, Past, Shopper
 from streams.stages.feedback.rules import HISTORY_EVENTS, OUTCOME_OF_EVENT, FeedbackRules
-from streams.stages.feedback.settle import settle
-from streams.training.cases import lighten
+from streams.stages.feedback.settlement import settle
+from streams.stages.feedback.timers import EVERYTHING
+from streams.training.cases import without_unused_histories
 
 _NEVER_MS = 1 << 62
 
@@ -48,6 +48,6 @@ class PairMaker:
         found: list[TrainingPair] = []
         for pseudonym, shopper in self._shoppers.items():
             _, pairs = settle(pseudonym, shopper, _NEVER_MS, EVERYTHING, self._rules)
-            found += lighten(pairs)
+            found += without_unused_histories(pairs)
         self._shoppers.clear()
         return found

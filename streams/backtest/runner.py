@@ -23,7 +23,7 @@ from streams.privacy.keys import PseudonymKey
 from streams.privacy.pseudonym import Pseudonymizer
 from streams.privacy.seal import Sealer
 from streams.ranking.centred_matrix import CentredItemMatrix
-from streams.ranking.popularity_board import PopularityBoard
+from streams.ranking.popularity_table import PopularityTable
 from streams.ranking.ranking import rank
 from streams.ranking.request import Request
 from streams.ranking.rules import ProfileRules
@@ -83,7 +83,7 @@ class Backtest:
         }
         self._rules = replace(ProfileRules.from_settings(settings), recommend=False)
         self._matrix = CentredItemMatrix(codecs.for_topic(topics.ITEMS_VECTORS), encoder.version, encoder.dimension)
-        self._board = PopularityBoard(codecs.for_topic(topics.ITEMS_POPULARITY), self._rules.popularity_half_life_ms)
+        self._board = PopularityTable(codecs.for_topic(topics.ITEMS_POPULARITY), self._rules.popularity_half_life_ms)
         self._queries = QueryVectors(encoder)
         self._catalogue = CatalogueStage(
             codecs=codecs,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 if TYPE_CHECKING:
-    from streams.producers.publish import Published
+    from streams.producers.publisher import Published
 
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
@@ -39,7 +39,7 @@ async def _replay(items: Path | None, events: Path | None, rate: float | None) -
 
     from streams.kafka.clients import quiet_client_loggers
     from streams.producers.csv_files import ReadReport
-    from streams.producers.publish import Published, publish
+    from streams.producers.publisher import Published, publish
     from streams.settings import load_kafka_settings, load_settings
 
     quiet_client_loggers()

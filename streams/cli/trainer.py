@@ -54,15 +54,15 @@ def _round(settings: Settings, kafka: KafkaSettings) -> int:
     """In the child; the parent tells what came of it."""
     from streams.clock import SystemClock
     from streams.errors import TransientError
-    from streams.training.round_folder import Workshop
+    from streams.training.round_directory import RoundDirectory
     from streams.training.round_process import TRY_AGAIN, do_round
-    from streams.training.torchrun import is_first, join
+    from streams.training.torchrun import is_first, run_rank
 
     if not is_first():
-        join(Workshop(settings.trainer_dir))
+        run_rank(RoundDirectory(settings.trainer_dir))
         return 0
     try:
-        do_round(settings, kafka, Workshop(settings.trainer_dir), SystemClock())
+        do_round(settings, kafka, RoundDirectory(settings.trainer_dir), SystemClock())
     except TransientError as error:
         click.echo(f"error: {error}", err=True)
         return TRY_AGAIN
@@ -75,12 +75,12 @@ def _once(settings: Settings, kafka: KafkaSettings) -> int:
     from streams.training.announcer import Announcer
     from streams.training.catalogue_reader import send_control
     from streams.training.requests import answer, request
-    from streams.training.round_folder import Workshop
+    from streams.training.round_directory import RoundDirectory
     from streams.training.round_process import bounds, do_round
     from streams.training.service import conclude
     from streams.training.store import PairStore
 
-    clock, shop = SystemClock(), Workshop(settings.trainer_dir)
+    clock, shop = SystemClock(), RoundDirectory(settings.trainer_dir)
     announcer = Announcer(settings, kafka, clock)
     if settings.trainer_threads:
         import torch

@@ -50,7 +50,7 @@ def run_stage(stage: str) -> None:
     from streams.errors import VeilstreamError
     from streams.kafka.clients import quiet_client_loggers
     from streams.settings import load_kafka_settings, load_settings
-    from streams.wiring import Bootstrap
+    from streams.wiring.stages import Bootstrap
 
     settings, kafka = load_settings(), load_kafka_settings()
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)

@@ -57,7 +57,7 @@ _TRIES_ALONE = 3
 """A record that raises something unknown is dead-lettered when it does so as often, alone."""
 
 
-class DeadLetters(Protocol):
+class BuildsDeadLetters(Protocol):
     def build(self, record: SourceRecord, error: RecordError, *, attempt: int = 1) -> OutputRecord: ...
 
 
@@ -143,7 +143,7 @@ class Checkpoint:
         table: StateTable | NoState,
         topics: Log,
         committer: Committer,
-        dead_letters: DeadLetters,
+        dead_letters: BuildsDeadLetters,
         rejects: RejectGuard,
         metrics: StageMetrics,
         now_s: Callable[[], float],

@@ -16,7 +16,7 @@ FloatArray = npt.NDArray[np.float32]
 T_co = TypeVar("T_co", covariant=True)
 
 
-class InUse(Protocol[T_co]):
+class ModelProvider(Protocol[T_co]):
     """Something that is replaced while the stage runs, such as the models that are served."""
 
     def use(self) -> AbstractContextManager[T_co]:

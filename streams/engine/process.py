@@ -16,14 +16,14 @@ from aiokafka.errors import KafkaError
 from prometheus_client import CollectorRegistry
 
 from streams import topics
-from streams.engine.checkpoint import Checkpoint, DeadLetters, Log
+from streams.engine.checkpoint import BuildsDeadLetters, Checkpoint, Log
 from streams.engine.followers import Follower
 from streams.engine.handler import BatchHandler, StageSpec
 from streams.engine.health import Health
-from streams.engine.lane import Fetching, Lane
 from streams.engine.metrics import StageMetrics
 from streams.engine.outputs import Outputs
 from streams.engine.ownership import Ownership
+from streams.engine.partition_worker import Fetching, PartitionWorker
 from streams.engine.records import FetchedRun, SourceRecord
 from streams.engine.rejects import RejectGuard
 from streams.engine.resume import GroupCommit
@@ -120,7 +120,7 @@ class StageParts:
 
     spec: StageSpec
     handler: BatchHandler
-    dead_letters: DeadLetters
+    dead_letters: BuildsDeadLetters
     metrics: StageMetrics
     registry: CollectorRegistry
     followers: Sequence[Follower] = field(default_factory=tuple)
@@ -208,7 +208,7 @@ class StageProcess:
         rejects = RejectGuard(settings.reject_share_max, settings.reject_window)
         table: StateTable | NoState | None = None
 
-        def make_lane(partition: int) -> Lane:
+        def make_lane(partition: int) -> PartitionWorker:
             nonlocal table
             if table is None:
                 table = NoState()
@@ -233,7 +233,7 @@ class StageProcess:
                 pause=runtime.sleep,
                 catch_up=self._catch_up,
             )
-            return Lane(
+            return PartitionWorker(
                 partition,
                 sources=sources,
                 checkpoint=checkpoint,

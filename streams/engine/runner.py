@@ -6,8 +6,8 @@ import logging
 from collections.abc import Callable, Mapping, Sequence, Set
 
 from streams.engine.checkpoint import Committer
-from streams.engine.lane import Lane
 from streams.engine.ownership import Ownership
+from streams.engine.partition_worker import PartitionWorker
 from streams.engine.records import FetchedRun
 from streams.engine.resume import GroupCommit
 from streams.engine.runtime import Runtime, Task
@@ -24,7 +24,7 @@ class Runner:
         *,
         stage: str,
         sources: Sequence[str],
-        make_lane: Callable[[int], Lane],
+        make_lane: Callable[[int], PartitionWorker],
         ownership: Ownership,
         committer: Committer,
         runtime: Runtime,
@@ -38,7 +38,7 @@ class Runner:
         self._runtime = runtime
         self._drain_s = drain_s
         self._tasks: dict[int, Task] = {}
-        self.lanes: dict[int, Lane] = {}
+        self.lanes: dict[int, PartitionWorker] = {}
         self.commit_trouble_since: float | None = None
 
     def deliver(self, run: FetchedRun) -> bool:

@@ -12,18 +12,18 @@ from streams.engine.ports import CandidateScan, FloatArray
 from streams.ranking.embedding import embed, scratch_for
 from streams.ranking.item_matrix import ItemMatrix
 from streams.ranking.popularity import prior
-from streams.ranking.popularity_board import PopularityBoard
+from streams.ranking.popularity_table import PopularityTable
 from streams.ranking.reasons import explain
 from streams.ranking.request import Ranked, Request
 from streams.ranking.rules import ProfileRules
-from streams.ranking.select import Pairs, best, closed_rows, cosines, exclude, margin, propose
+from streams.ranking.select import ScorePairs, best, closed_rows, cosines, exclude, margin, propose
 
 _CHUNK = 4_000_000
 """Most scores in memory at a time (16 MB)."""
 
 
 def rank(
-    requests: Sequence[Request], matrix: ItemMatrix, board: PopularityBoard, queries: Mapping[str, FloatArray], rules: ProfileRules
+    requests: Sequence[Request], matrix: ItemMatrix, board: PopularityTable, queries: Mapping[str, FloatArray], rules: ProfileRules
 ) -> list[Ranked]:
     """For each request the best ``top_k`` items above the threshold, best first, equal scores by item id; perhaps none.
 
@@ -42,7 +42,7 @@ def most_requests(matrix: ItemMatrix) -> int:
     return max(1, _CHUNK // max(1, len(matrix.ids)))
 
 
-class Catalogue(NamedTuple):
+class MatrixView(NamedTuple):
     """The item matrix as it stands while nothing is awaited."""
 
     dimension: int
@@ -58,7 +58,7 @@ class Ranking:
         self,
         requests: Sequence[Request],
         matrix: ItemMatrix,
-        board: PopularityBoard,
+        board: PopularityTable,
         queries: Mapping[str, FloatArray],
         rules: ProfileRules,
         *,
@@ -67,7 +67,7 @@ class Ranking:
         """``most_excluded``: for each request, how many items ``answer`` may be told to leave out; by default its own."""
         self._matrix = matrix
         self._rules = rules
-        catalogue = self._catalogue = Catalogue(matrix.dimension, matrix.rows, matrix.vectors)
+        catalogue = self._catalogue = MatrixView(matrix.dimension, matrix.rows, matrix.vectors)
         self._scratch = scratch_for(requests, matrix.dimension)
         self._embeddings = [
             embed(request, catalogue, queries, self._scratch, half_life_ms=rules.half_life_ms, blend=rules.search_blend)
@@ -148,18 +148,18 @@ def most_popular(priors: FloatArray, recommendable: npt.NDArray[np.bool_], wante
     return best
 
 
-def without(candidates: Sequence[npt.NDArray[np.int64]], excluded: Sequence[Sequence[str]], rows: Mapping[str, int]) -> Pairs:
+def without(candidates: Sequence[npt.NDArray[np.int64]], excluded: Sequence[Sequence[str]], rows: Mapping[str, int]) -> ScorePairs:
     """Each user's candidates but for the excluded items."""
     kept = []
     for found, items in zip(candidates, excluded, strict=True):
         gone = [row for row in map(rows.get, items) if row is not None]
         kept.append(found[~np.isin(found, gone)] if gone else found)
     users = np.repeat(np.arange(len(kept)), [len(found) for found in kept])
-    return Pairs(users, np.concatenate(kept) if kept else np.zeros(0, np.int64))
+    return ScorePairs(users, np.concatenate(kept) if kept else np.zeros(0, np.int64))
 
 
 def _priors(
-    requests: Sequence[Request], matrix: ItemMatrix, board: PopularityBoard, weight: float
+    requests: Sequence[Request], matrix: ItemMatrix, board: PopularityTable, weight: float
 ) -> tuple[FloatArray, npt.NDArray[np.intp]]:
     """The priors [times, rows] at all times that are needed, and which of them is for which request."""
     cells = [board.cell(request.at_ms) for request in requests]

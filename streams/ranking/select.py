@@ -28,7 +28,7 @@ class Chosen(NamedTuple):
     counts: list[int]
 
 
-class Pairs(NamedTuple):
+class ScorePairs(NamedTuple):
     """Places in a matrix of scores, ordered by user."""
 
     users: npt.NDArray[np.intp]
@@ -44,7 +44,7 @@ def margin(dimension: int) -> float:
     return 4.0 * (dimension + 4) * _UNIT_ROUNDOFF
 
 
-def propose(scores: FloatArray, count: int, threshold: float, slack: float) -> Pairs:
+def propose(scores: FloatArray, count: int, threshold: float, slack: float) -> ScorePairs:
     """All pairs that may be among their user's ``count`` best and above the threshold, if scores [users, rows] are off by ``slack``."""
     users, rows = scores.shape
     if count < rows:
@@ -55,10 +55,10 @@ def propose(scores: FloatArray, count: int, threshold: float, slack: float) -> P
     # Minus infinity stays out whatever the threshold is.
     bounds = np.maximum(bounds - np.float32(slack), np.finfo(np.float32).min)
     flat = np.flatnonzero(scores >= bounds[:, None])
-    return Pairs(flat // rows, flat % rows) if rows else Pairs(flat, flat)
+    return ScorePairs(flat // rows, flat % rows) if rows else ScorePairs(flat, flat)
 
 
-def best(pairs: Pairs, scores: FloatArray, ids: Sequence[str], *, users: int, count: int, threshold: float) -> Chosen:
+def best(pairs: ScorePairs, scores: FloatArray, ids: Sequence[str], *, users: int, count: int, threshold: float) -> Chosen:
     """Each user's ``count`` best pairs above the threshold, equal ones by item id; ``scores`` [pairs, 2] are to be added up."""
     totals = scores.sum(axis=1, dtype=np.float64)
     above = np.flatnonzero(totals > threshold).tolist()
@@ -73,7 +73,7 @@ def best(pairs: Pairs, scores: FloatArray, ids: Sequence[str], *, users: int, co
     return Chosen(np.array(places, np.intp), list(accumulate(counts, initial=0))[:-1], counts)
 
 
-def cosines(users: FloatArray, vectors: FloatArray, pairs: Pairs) -> FloatArray:
+def cosines(users: FloatArray, vectors: FloatArray, pairs: ScorePairs) -> FloatArray:
     """float32 [pairs]: the dot product of each pair by itself. numpy adds a row up pairwise, the same way wherever it stands."""
     products = users[pairs.users]
     products *= vectors[pairs.rows]

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, fields
 
 
 @dataclass(frozen=True, slots=True)
-class Serving:
+class ServingParams:
     """Serving parameters. Raises ValueError where one is not finite or out of its range."""
 
     half_life_days: float
@@ -35,7 +35,7 @@ class Serving:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, float]) -> Serving:
+    def from_dict(cls, values: Mapping[str, float]) -> ServingParams:
         """The inverse of ``to_dict``. Raises ValueError for a missing or unknown name, too: a parameter that this version does
         not know would be fitted for another score than is served."""
         names = {field.name for field in fields(cls)}

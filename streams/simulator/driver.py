@@ -23,7 +23,7 @@ _TICK_S = 0.1
 
 
 @dataclass
-class Live:
+class LiveFigures:
     """What there is to look at while it runs."""
 
     searches: deque[str] = field(default_factory=lambda: deque(maxlen=4))
@@ -49,7 +49,7 @@ class ShopDriver:
     ) -> None:
         """``partitions`` by topic name."""
         self.shop = shop
-        self.live = Live()
+        self.live = LiveFigures()
         self._codecs = codecs
         self._account = account
         self._key = subscriber_key

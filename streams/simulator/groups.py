@@ -10,7 +10,7 @@ from streams.simulator.shopper import Shopper
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class GroupOutcome:
     """Purchases per session in both groups, and the difference with its 95 % interval (normal approximation)."""
 
     treated_sessions: int
@@ -34,7 +34,9 @@ class Outcome:
         return difference - spread, difference + spread
 
 
-def outcome(shoppers: Iterable[Shopper], treated: Callable[[Shopper], bool], since: Mapping[str, tuple[int, int]] | None = None) -> Outcome:
+def outcome(
+    shoppers: Iterable[Shopper], treated: Callable[[Shopper], bool], since: Mapping[str, tuple[int, int]] | None = None
+) -> GroupOutcome:
     """What both groups did, all in all or ``since`` the sessions and purchases that were counted then, by user."""
     counts = {True: [0, 0], False: [0, 0]}
     for shopper in shoppers:
@@ -42,7 +44,7 @@ def outcome(shoppers: Iterable[Shopper], treated: Callable[[Shopper], bool], sin
         group = counts[treated(shopper)]
         group[0] += shopper.sessions - sessions
         group[1] += shopper.purchases - purchases
-    return Outcome(*counts[True], *counts[False])
+    return GroupOutcome(*counts[True], *counts[False])
 
 
 class Comparison:
@@ -56,12 +58,12 @@ class Comparison:
         self._shoppers = [shopper for shopper in shoppers if not shopper.control]
         self._new = {shopper.user_id for shopper in self._shoppers if new(shopper.user_id)}
         self._since = {shopper.user_id: (shopper.sessions, shopper.purchases) for shopper in self._shoppers}
-        self._closed: Outcome | None = None
+        self._closed: GroupOutcome | None = None
 
     def close(self) -> None:
         """Counts end now: one model serves everybody."""
         self._closed = self.outcome()
 
-    def outcome(self) -> Outcome:
+    def outcome(self) -> GroupOutcome:
         """``treated``: by the new model; ``control``: by the first one."""
         return self._closed or outcome(self._shoppers, lambda shopper: shopper.user_id in self._new, self._since)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from streams.errors import Reason
 from streams.simulator.catalogue import ShopItem, kinds, make_catalogue, style_names
-from streams.simulator.groups import Outcome, outcome
+from streams.simulator.groups import GroupOutcome, outcome
 from streams.simulator.shopper import Shopper, buys, clicks, drift, looks_at, make_shoppers
 
 CONTROL_SHARE = 0.3
@@ -88,7 +88,7 @@ class Shop:
                 self._at(at_ms + 1_000, shopper, about | {"event_type": "dismiss"})
         return True
 
-    def outcome(self) -> Outcome:
+    def outcome(self) -> GroupOutcome:
         """What those who see recommendations bought so far, and those who don't."""
         return outcome(self.shoppers, lambda shopper: not shopper.control)
 

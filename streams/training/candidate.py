@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 
+from streams.ranking.serving_params import ServingParams
 from streams.training.cases import Split
-from streams.training.evaluation.cases import Case, Catalogue, Fitted
+from streams.training.evaluation.cases import Case, EvaluationCatalogue
 from streams.training.evaluation.fit import FitRule, fit
-from streams.training.evaluation.gate import GateRule, Verdict, decide
+from streams.training.evaluation.gate import GateRule, GateVerdict, decide
 from streams.training.evaluation.measure import Measurement, measure
 from streams.training.evaluation.metrics import hits, per_case
 from streams.training.evaluation.score import rank
-from streams.training.evaluation_data import Encode, World
+from streams.training.evaluation_data import Encode, EvaluationData
 
 _VOLUME_TOLERANCE = 0.05
 """Within it the threshold stays."""
@@ -27,7 +28,7 @@ class JudgeRule:
     fit: FitRule = field(default_factory=FitRule)
     gate: GateRule = field(default_factory=GateRule)
     most: int = 3000
-    glance: int = 800
+    quick_cases: int = 800
     """Cases of the validation slice that a training looks at now and then."""
 
 
@@ -35,13 +36,13 @@ class JudgeRule:
 class Judgement:
     """All that is said of the candidate."""
 
-    verdict: Verdict
+    verdict: GateVerdict
     candidate: Measurement
     incumbent: Measurement
-    fitted: Fitted
+    fitted: ServingParams
 
 
-def some(cases: Sequence[Case], most: int) -> list[Case]:
+def sample(cases: Sequence[Case], most: int) -> list[Case]:
     """At most so many, by hash of shopper and time: the same ones every time, and no time of day is left out."""
     if len(cases) <= most:
         return list(cases)
@@ -49,14 +50,14 @@ def some(cases: Sequence[Case], most: int) -> list[Case]:
     return sorted(chosen, key=lambda case: (case.at_ms, case.user))
 
 
-def judge(world: World, split: Split, candidate: Encode, incumbent: Encode, current: Fitted, rule: JudgeRule) -> Judgement:
+def judge(world: EvaluationData, split: Split, candidate: Encode, incumbent: Encode, current: ServingParams, rule: JudgeRule) -> Judgement:
     """Both models are given the same cases; the incumbent is served as ``current`` says, the candidate as fitted to it."""
-    validation, test, old = (some(cases, rule.most) for cases in (split.validation, split.test, split.old))
+    validation, test, old = (sample(cases, rule.most) for cases in (split.validation, split.test, split.old))
     new = world.catalogue(candidate, [*validation, *test, *old])
     before = world.catalogue(incumbent, [*validation, *test, *old])
     fitted, gate = fit(validation, new, current, rule.fit), rule.gate
     if rule.fit.target_precision is None and rule.fit.target_volume is None:
-        fitted = _as_talkative(validation, new, before, fitted, current, rule.fit)
+        fitted = _with_the_same_volume(validation, new, before, fitted, current, rule.fit)
     else:
         gate = replace(gate, volume_tolerance=1.0)  # how much is recommended is what the target says, not what it was
     ours = measure(test, new, fitted, count=rule.fit.count, old=old)
@@ -64,7 +65,14 @@ def judge(world: World, split: Split, candidate: Encode, incumbent: Encode, curr
     return Judgement(decide(ours, theirs, gate), ours, theirs, fitted)
 
 
-def _as_talkative(cases: Sequence[Case], new: Catalogue, before: Catalogue, fitted: Fitted, current: Fitted, rule: FitRule) -> Fitted:
+def _with_the_same_volume(
+    cases: Sequence[Case],
+    new: EvaluationCatalogue,
+    before: EvaluationCatalogue,
+    fitted: ServingParams,
+    current: ServingParams,
+    rule: FitRule,
+) -> ServingParams:
     """The threshold with which the candidate lets as many items pass as the incumbent does, where its scores are spread otherwise: cosines
     of another model, the same threshold means another share of them."""
     if len(cases) < _VOLUME_CASES:
@@ -76,7 +84,7 @@ def _as_talkative(cases: Sequence[Case], new: Catalogue, before: Catalogue, fitt
     return fit(cases, new, fitted, same)
 
 
-def glance(world: World, cases: Sequence[Case], encode: Encode, fitted: Fitted, count: int) -> float:
+def quick_score(world: EvaluationData, cases: Sequence[Case], encode: Encode, fitted: ServingParams, count: int) -> float:
     """HR@K + NDCG@K of the cases, which a training takes for better or worse; 0 where there are none."""
     catalogue = world.catalogue(encode, cases)
     ranked = rank(cases, catalogue, half_life_days=fitted.half_life_days, popularity_weight=fitted.popularity_weight, count=count)

@@ -41,7 +41,7 @@ class Split(NamedTuple):
     """Whether what validates and judges was found without a recommendation."""
 
 
-def lighten(pairs: Iterable[TrainingPair]) -> list[TrainingPair]:
+def without_unused_histories(pairs: Iterable[TrainingPair]) -> list[TrainingPair]:
     """One shopper's pairs in order of time, without the histories that no case is made of: a case has the history of its visit's first
     pair. With them, a hundred thousand pairs would be gigabytes."""
     ordered = sorted(pairs, key=lambda pair: pair["occurred_at"])

@@ -19,7 +19,7 @@ from streams.settings import KafkaSettings, Settings
 from streams.topics import FEEDBACK, TRAINING_CONTROL, TRAINING_PAIRS
 from streams.training.metrics import TrainerMetrics
 from streams.training.requests import pending
-from streams.training.reward_tally import Tally
+from streams.training.reward_tally import RewardTally
 from streams.training.store import PairStore
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ _LOOK_AGAIN_S = 1.0
 """A new leader may for a moment tell an end before what it told last."""
 
 
-class Intake:
+class TrainerConsumer:
     """``requests`` and ``tally`` are as of what was taken in last."""
 
     def __init__(self, settings: Settings, kafka: KafkaSettings, store: PairStore, metrics: TrainerMetrics) -> None:
@@ -46,7 +46,7 @@ class Intake:
             FEEDBACK: self._take_feedback,
             TRAINING_CONTROL: self._take_control,
         }
-        self.tally = Tally.load(store.state("tally"))
+        self.tally = RewardTally.load(store.state("tally"))
         self.requests = pending(cast("list[dict[str, Any]]", store.state("requests") or []), [])
         self.caught_up = False
         """Once all that the topics held was read: a round that begins before would not know the newest pairs."""
@@ -187,7 +187,7 @@ class Intake:
         for value in values:
             if value[1]["feedback_id"] not in known:
                 new.setdefault(value[1]["feedback_id"], value)
-        tally = Tally.load(self.tally.dump())
+        tally = RewardTally.load(self.tally.dump())
         tally.add(partition, new.values())
         self._store.advance({(FEEDBACK, partition): following}, {"tally": tally.dump()}, list(new))
         self.tally = tally

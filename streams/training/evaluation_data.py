@@ -12,7 +12,7 @@ import numpy.typing as npt
 from streams.engine.ports import FloatArray
 from streams.ranking.rules import CODES, POPULARITY_WEIGHTS
 from streams.serde.records import TrainingPair
-from streams.training.evaluation.cases import Case, Catalogue, centred
+from streams.training.evaluation.cases import Case, EvaluationCatalogue, centred
 from streams.training.evaluation.popularity import Popularity, snapshots
 
 Encode = Callable[[list[str]], FloatArray]
@@ -32,7 +32,7 @@ class ItemFacts:
 
 
 @dataclass(frozen=True)
-class World:
+class EvaluationData:
     """Items by id, and the pairs' interactions with them."""
 
     items: Mapping[str, ItemFacts]
@@ -45,13 +45,13 @@ class World:
         """Item id to text."""
         return {item: facts.text for item, facts in self.items.items()}
 
-    def catalogue(self, encode: Encode, cases: Iterable[Case]) -> Catalogue:
+    def catalogue(self, encode: Encode, cases: Iterable[Case]) -> EvaluationCatalogue:
         """All items and the cases' queries under one model."""
         queries = list(dict.fromkeys(part.ref for case in cases for part in case.history if part.kind == "query"))
         vectors = encode(list(self.texts.values()))
         asked = encode(queries) if queries else np.zeros((0, vectors.shape[1]), np.float32)
         served = centred(vectors, asked)
-        return Catalogue(
+        return EvaluationCatalogue(
             ids=list(self.items),
             vectors=served.items,
             popularity=self.popularity,
@@ -62,9 +62,9 @@ class World:
         )
 
 
-def build_world(
+def build_evaluation_data(
     items: Mapping[str, ItemFacts], pairs: Sequence[TrainingPair], *, judged_from_ms: int, cases: Sequence[Case], half_life_ms: float
-) -> World:
+) -> EvaluationData:
     """``cases``: those that will be judged, for whose times popularity is counted (at no more than 500 moments)."""
     rows = {item: row for row, item in enumerate(items)}
     known = [
@@ -78,7 +78,7 @@ def build_world(
     most = max(2, min(_MOMENTS, _CELLS // max(1, len(items))))
     if len(moments) > most:
         moments = np.unique(np.linspace(moments[0], moments[-1], most).astype(np.int64))
-    return World(
+    return EvaluationData(
         items=items,
         popularity=snapshots(
             places,

@@ -8,13 +8,13 @@ from typing import Any
 
 from streams.serde.records import Feedback
 from streams.training.cases import Seen
-from streams.training.rollout import Arm, CanaryRule, Outcome, between, cluster_of, compare
+from streams.training.rollout import Arm, CanaryRule, Decision, between, cluster_of, compare
 
 _RANKS = 200
 
 
 @dataclass
-class Tally:
+class RewardTally:
     """What the feedback up to now says. One recommendation is one reward: the sum over its items; its records come one after the other, so
     a recommendation is closed when another one of its partition begins."""
 
@@ -55,7 +55,7 @@ class Tally:
             cluster = cluster_of(record["pseudonym"])
             self.open[partition] = (record["recommendation_id"], record["model_version"], record["reward"], cluster)
 
-    def outcome(self, now_ms: int, rule: CanaryRule) -> Outcome | None:
+    def outcome(self, now_ms: int, rule: CanaryRule) -> Decision | None:
         """What is to be done; None where no canary is served."""
         if not self.candidate:
             return None
@@ -82,7 +82,7 @@ class Tally:
         }
 
     @classmethod
-    def load(cls, told: Any) -> Tally:
+    def load(cls, told: Any) -> RewardTally:
         """The inverse of ``dump``; a new one of None."""
         if told is None:
             return cls()

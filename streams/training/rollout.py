@@ -91,7 +91,7 @@ def between(clusters: Iterable[tuple[int, float]]) -> float:
     return apart * len(known) / (len(known) - 1) / count**2
 
 
-class Outcome(NamedTuple):
+class Decision(NamedTuple):
     action: Action
     reason: str
     difference: float
@@ -101,7 +101,7 @@ class Outcome(NamedTuple):
     """The confidence sequence's interval now."""
 
 
-def compare(incumbent: Arm, candidate: Arm, elapsed_ms: int, rule: CanaryRule) -> Outcome:
+def compare(incumbent: Arm, candidate: Arm, elapsed_ms: int, rule: CanaryRule) -> Decision:
     """Promote when the interval lies above 0, roll back when it lies below, give up at the end of count or time, else go on. The first
     answer that is not ``go on`` is final; the caller stops asking."""
     difference, radius = candidate.mean - incumbent.mean, _radius(incumbent, candidate, rule)
@@ -109,17 +109,17 @@ def compare(incumbent: Arm, candidate: Arm, elapsed_ms: int, rule: CanaryRule) -
     told = f"difference in mean reward {difference:+.4f}, between {low:+.4f} and {high:+.4f} ({candidate.size} recommendations)"
     if min(incumbent.size, candidate.size) >= rule.min_each:
         if low > 0:
-            return Outcome("promote", f"the new model earns more: {told}", difference, low, high)
+            return Decision("promote", f"the new model earns more: {told}", difference, low, high)
         if high < 0:
-            return Outcome("roll back", f"the new model earns less: {told}", difference, low, high)
+            return Decision("roll back", f"the new model earns less: {told}", difference, low, high)
     if candidate.size >= rule.max_candidate:
-        return Outcome(
+        return Decision(
             "give up", f"no difference found in {rule.max_candidate} recommendations; the old model stays: {told}", difference, low, high
         )
     if elapsed_ms >= rule.max_ms:
         days = rule.max_ms / 86_400_000
-        return Outcome("give up", f"no difference found in {days:.1f} days; the old model stays: {told}", difference, low, high)
-    return Outcome("go on", f"not decided: {told}", difference, low, high)
+        return Decision("give up", f"no difference found in {days:.1f} days; the old model stays: {told}", difference, low, high)
+    return Decision("go on", f"not decided: {told}", difference, low, high)
 
 
 def _radius(incumbent: Arm, candidate: Arm, rule: CanaryRule) -> float:

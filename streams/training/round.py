@@ -16,17 +16,18 @@ from typing import TYPE_CHECKING, Any
 
 from streams.errors import ConfigurationError
 from streams.ranking.rules import DAY_MS
+from streams.ranking.serving_params import ServingParams
 from streams.serde.records import TrainingPair
-from streams.training.candidate import glance, judge, some
+from streams.training.candidate import judge, quick_score, sample
 from streams.training.cases import Split, split_by_time, without_exposure
 from streams.training.dataset import training_set
-from streams.training.evaluation.cases import Case, Fitted
+from streams.training.evaluation.cases import Case
 from streams.training.evaluation.report import write_report
-from streams.training.evaluation_data import Encode, ItemFacts, World, build_world
-from streams.training.round_folder import read_json, write_json
+from streams.training.evaluation_data import Encode, EvaluationData, ItemFacts, build_evaluation_data
+from streams.training.round_directory import read_json, write_json
 from streams.training.rules import RoundRules
 from streams.training.time_slices import OldSlice
-from streams.training.torchrun import invite, size
+from streams.training.torchrun import broadcast, size
 
 if TYPE_CHECKING:
     from encoders.finetune.examples import TrainingSet
@@ -43,7 +44,7 @@ class Material:
 
     pairs: Sequence[TrainingPair]
     items: Mapping[str, ItemFacts]
-    serving: Fitted
+    serving: ServingParams
     """How the model that serves is served."""
     propensity: Mapping[int, float]
     """By rank."""
@@ -61,7 +62,7 @@ class Judged:
     """The candidate's."""
     parent: str
     dimension: int
-    fitted: Fitted
+    fitted: ServingParams
     metrics: dict[str, float]
     pairs: int
     """Examples that were learnt from."""
@@ -85,14 +86,16 @@ def run_round(folder: Path, base: Path, material: Material, rules: RoundRules, o
     """
     before = read_json(folder / "judged.json")
     if before is not None:
-        return Judged(**{**before, "fitted": Fitted(*before["fitted"])})
+        fitted = before["fitted"]  # a list in rounds of earlier versions
+        params = ServingParams(*fitted) if isinstance(fitted, list) else ServingParams.from_dict(fitted)
+        return Judged(**{**before, "fitted": params})
     folder.mkdir(parents=True, exist_ok=True)
     # A torn folder would be taken for another base or training; the training itself refuses a checkpoint that is not its own.
     split = _split(folder, material, rules)
     frozen = _frozen(folder / "data", lambda: _learnable(material, split, rules))
-    validation = some(split.validation, rules.judge.glance)
-    judged_cases = [*validation, *(case for part in (split.validation, split.test, split.old) for case in some(part, rules.judge.most))]
-    world = build_world(
+    validation = sample(split.validation, rules.judge.quick_cases)
+    judged_cases = [*validation, *(case for part in (split.validation, split.test, split.old) for case in sample(part, rules.judge.most))]
+    world = build_evaluation_data(
         material.items,
         material.pairs,
         judged_from_ms=split.cuts.validation_from_ms,
@@ -146,7 +149,7 @@ def _finetuned(
     base: Path,
     frozen: TrainingSet,
     material: Material,
-    world: World,
+    world: EvaluationData,
     validation: Sequence[Case],
     rules: RoundRules,
     on_progress: OnProgress | None,
@@ -155,19 +158,19 @@ def _finetuned(
 
     told = read_json(folder / "finetuned.json")
     if told is not None and (folder / "model").is_dir():
-        invite(folder, base, None)
+        broadcast(folder, base, None)
         found: dict[str, Any] = told
         return found
     shutil.rmtree(folder / "model", ignore_errors=True)
     config = rules.finetune_config(material.newest_from_ms)
-    invite(folder, base, config)
+    broadcast(folder, base, config)
     result = finetune(
         base,
         frozen,
         config,
         folder / "model",
         checkpoints=folder / "checkpoints",
-        validate=lambda encode: glance(world, validation, encode, material.serving, rules.judge.fit.count),
+        validate=lambda encode: quick_score(world, validation, encode, material.serving, rules.judge.fit.count),
         on_progress=on_progress,
     )
     for refused in result.refused_checkpoints:
@@ -186,7 +189,14 @@ def _finetuned(
 
 
 def _judged(
-    folder: Path, base: Path, material: Material, world: World, split: Split, rules: RoundRules, frozen: TrainingSet, told: dict[str, Any]
+    folder: Path,
+    base: Path,
+    material: Material,
+    world: EvaluationData,
+    split: Split,
+    rules: RoundRules,
+    frozen: TrainingSet,
+    told: dict[str, Any],
 ) -> Judged:
     from encoders import load_encoder
 

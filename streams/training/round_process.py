@@ -16,14 +16,14 @@ from streams.models.registry.channels import current_channels
 from streams.models.registry.fetching import fetch_announced
 from streams.models.registry.store import ModelStore
 from streams.privacy.keys import load_model_signing_key, load_model_verify_key
+from streams.ranking.serving_params import ServingParams
 from streams.settings import KafkaSettings, Settings
 from streams.training.cases import old_slice, propensities
 from streams.training.catalogue_reader import read_items
-from streams.training.evaluation.cases import Fitted
-from streams.training.publish import publish, publish_base
-from streams.training.reward_tally import Tally
+from streams.training.release import publish, publish_base
+from streams.training.reward_tally import RewardTally
 from streams.training.round import Judged, Material, run_round
-from streams.training.round_folder import Workshop, read_json, write_json
+from streams.training.round_directory import RoundDirectory, read_json, write_json
 from streams.training.rules import RoundRules, fitted_by_settings
 from streams.training.store import Bounds, PairStore
 from streams.training.time_slices import OldSlice
@@ -46,7 +46,7 @@ class Base(NamedTuple):
     """Of the model that everything began with."""
     version: str | None
     """None where nothing was promoted yet: the settings' model serves."""
-    fitted: Fitted
+    fitted: ServingParams
 
 
 def bounds(settings: Settings) -> Bounds:
@@ -54,7 +54,7 @@ def bounds(settings: Settings) -> Bounds:
 
 
 def do_round(
-    settings: Settings, kafka: KafkaSettings, shop: Workshop, clock: Clock, on_progress: Callable[[Progress], None] | None = None
+    settings: Settings, kafka: KafkaSettings, shop: RoundDirectory, clock: Clock, on_progress: Callable[[Progress], None] | None = None
 ) -> dict[str, Any]:
     """Train, judge, publish; the outcome, which is in the workshop then. Whatever fails for good becomes an outcome with its reason: the
     old model serves on. A kill leaves no outcome, and the round is gone on with; so does what is temporary.
@@ -85,7 +85,7 @@ def do_round(
 
 
 def _done(
-    settings: Settings, kafka: KafkaSettings, shop: Workshop, clock: Clock, on_progress: Callable[[Progress], None] | None
+    settings: Settings, kafka: KafkaSettings, shop: RoundDirectory, clock: Clock, on_progress: Callable[[Progress], None] | None
 ) -> dict[str, Any]:
     request = shop.request or {}
     base = asyncio.run(serving_base(settings, kafka, shop))
@@ -105,7 +105,7 @@ def _done(
             pairs=pairs,
             items=items,
             serving=base.fitted,
-            propensity=propensities(Tally.load(store.state("tally")).seen),
+            propensity=propensities(RewardTally.load(store.state("tally")).seen),
             old=None if old is None else OldSlice(*old),  # type: ignore[misc]
             newest_from_ms=store.state("learnt_until"),  # type: ignore[arg-type]
         )
@@ -115,7 +115,7 @@ def _done(
     return _published(settings, shop, base, judged, clock)
 
 
-def _published(settings: Settings, shop: Workshop, base: Base, judged: Judged, clock: Clock) -> dict[str, Any]:
+def _published(settings: Settings, shop: RoundDirectory, base: Base, judged: Judged, clock: Clock) -> dict[str, Any]:
     told = {"state": "finished", "verdict": judged.told, "pairs": judged.pairs, "data_to": judged.data_to, "parent": judged.parent}
     if not judged.promote:
         return {**told, "version": None, "reason": "the model that serves stays"}
@@ -129,7 +129,7 @@ def _published(settings: Settings, shop: Workshop, base: Base, judged: Judged, c
     return {**told, "version": manifest.model_version, "reason": "a better model"}
 
 
-async def serving_base(settings: Settings, kafka: KafkaSettings, shop: Workshop) -> Base:
+async def serving_base(settings: Settings, kafka: KafkaSettings, shop: RoundDirectory) -> Base:
     """What stable serves; where nothing was promoted, the settings' model. Raises as the registry does."""
     from encoders.folder import locate
 
@@ -140,11 +140,10 @@ async def serving_base(settings: Settings, kafka: KafkaSettings, shop: Workshop)
         return Base(locate(settings.model), settings.model, None, fitted_by_settings(settings))
     folder, manifest = await asyncio.to_thread(fetch_announced, stable, shop.cache, key)
     serving = manifest.serving if stable.serving is None else stable.serving
-    fitted = Fitted(serving.half_life_days, serving.popularity_weight, serving.threshold)
-    return Base(folder, manifest.base, stable.model_version, fitted)
+    return Base(folder, manifest.base, stable.model_version, serving)
 
 
-def _reporting(shop: Workshop, on_progress: Callable[[Progress], None] | None) -> Callable[[Progress], None]:
+def _reporting(shop: RoundDirectory, on_progress: Callable[[Progress], None] | None) -> Callable[[Progress], None]:
     """Progress to TensorBoard, to a small file that the service reads, and to who asked."""
     from dataclasses import asdict
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from streams.ranking.rules import ProfileRules
+from streams.ranking.serving_params import ServingParams
 from streams.training.candidate import JudgeRule
 from streams.training.cases import SplitRule
-from streams.training.evaluation.cases import Fitted
 from streams.training.evaluation.fit import FitRule
 from streams.training.evaluation.gate import GateRule
 
@@ -95,6 +95,6 @@ class RoundRules:
         )
 
 
-def fitted_by_settings(settings: Settings) -> Fitted:
+def fitted_by_settings(settings: Settings) -> ServingParams:
     """How a model without parameters of its own is served."""
-    return Fitted(settings.half_life_days, settings.popularity_weight, settings.threshold)
+    return ServingParams(settings.half_life_days, settings.popularity_weight, settings.threshold)

@@ -19,11 +19,11 @@ from streams.errors import FatalError, VeilstreamError
 from streams.settings import KafkaSettings, Settings
 from streams.training.announcer import Announcer, incumbent_of
 from streams.training.catalogue_reader import send_control
-from streams.training.consumer import Intake
+from streams.training.consumer import TrainerConsumer
 from streams.training.metrics import TrainerMetrics
 from streams.training.requests import answer
 from streams.training.rollout import CanaryRule
-from streams.training.round_folder import Workshop, read_json
+from streams.training.round_directory import RoundDirectory, read_json
 from streams.training.round_process import TRY_AGAIN, bounds
 from streams.training.store import PairStore
 from streams.training.torchrun import command
@@ -45,7 +45,7 @@ class TrainerService:
         """Raises ConfigurationError where a key is missing."""
         self._settings, self._kafka, self._clock = settings, kafka, clock
         self._rule = CanaryRule(min_each=settings.trainer_canary_recommendations)
-        self._shop = Workshop(settings.trainer_dir)
+        self._shop = RoundDirectory(settings.trainer_dir)
         self._announcer = Announcer(settings, kafka, clock)
         registry = CollectorRegistry()
         self._metrics = TrainerMetrics(registry)
@@ -65,7 +65,7 @@ class TrainerService:
         """Until ``stop`` is set, which takes some seconds at most, or something fatal: raised."""
         with self._shop.alone():
             store = PairStore(self._shop.root, bounds(self._settings))
-            intake = Intake(self._settings, self._kafka, store, self._metrics)
+            intake = TrainerConsumer(self._settings, self._kafka, store, self._metrics)
             try:
                 await self._http.start()
                 await intake.start()
@@ -84,7 +84,7 @@ class TrainerService:
         self._begin_anew = self._begin_anew or (removed > 0 and self._shop.request is not None and self._shop.outcome is None)
         return removed
 
-    async def _rounds(self, stop: asyncio.Event, intake: Intake, store: PairStore) -> None:
+    async def _rounds(self, stop: asyncio.Event, intake: TrainerConsumer, store: PairStore) -> None:
         while not stop.is_set():
             if self._shop.outcome is not None:
                 await self._retried(stop, lambda: self._conclude(intake, store))
@@ -102,7 +102,7 @@ class TrainerService:
         with contextlib.suppress(VeilstreamError):  # it is told again at the end; the round itself does not wait for it
             await send_control(answer(request, "started", request["reason"], self._clock.now_ms()), self._settings, self._kafka)
 
-    async def _conclude(self, intake: Intake, store: PairStore) -> None:
+    async def _conclude(self, intake: TrainerConsumer, store: PairStore) -> None:
         ended = (self._shop.request or {}).get("request_id")
         state = (self._shop.outcome or {}).get("state", "failed")
         await conclude(self._settings, self._kafka, self._shop, self._announcer, self._clock, store)
@@ -144,12 +144,12 @@ class TrainerService:
             how = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
             self._shop.end({"state": "failed", "reason": f"the round's process ended {attempts} times ({how}); is there enough memory?"})
 
-    async def _canary(self, stop: asyncio.Event, intake: Intake, store: PairStore) -> None:
+    async def _canary(self, stop: asyncio.Event, intake: TrainerConsumer, store: PairStore) -> None:
         while not stop.is_set():
             await self._retried(stop, lambda: self._look_at_canary(intake, store))
             await _wait(stop, _CANARY_S)
 
-    async def _look_at_canary(self, intake: Intake, store: PairStore) -> None:
+    async def _look_at_canary(self, intake: TrainerConsumer, store: PairStore) -> None:
         channels = await self._announcer.channels()
         stable, canary = channels.current("stable"), channels.current("canary")
         if canary is not None and stable is not None and canary.model_version == stable.model_version:
@@ -185,7 +185,9 @@ class TrainerService:
             await _wait(stop, _CANARY_S)
 
 
-async def conclude(settings: Settings, kafka: KafkaSettings, shop: Workshop, announcer: Announcer, clock: Clock, store: PairStore) -> None:
+async def conclude(
+    settings: Settings, kafka: KafkaSettings, shop: RoundDirectory, announcer: Announcer, clock: Clock, store: PairStore
+) -> None:
     """Announce a round's version, tell its end, keep its report. Interrupted, it is done again, to the same effect."""
     request, outcome = shop.request or {}, shop.outcome or {}
     version = outcome.get("version")

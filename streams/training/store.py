@@ -19,7 +19,7 @@ import msgspec
 
 from streams.errors import TransientError
 from streams.serde.records import TrainingPair
-from streams.training.cases import lighten
+from streams.training.cases import without_unused_histories
 from streams.training.time_slices import OldSlice
 
 log = logging.getLogger(__name__)
@@ -136,12 +136,14 @@ class PairStore:
             return int(self._db.execute("SELECT ifnull(max(seq), 0) FROM sqlite_sequence WHERE name = 'pairs'").fetchone()[0])
 
     def read(self, up_to: int | None = None) -> list[TrainingPair]:
-        """The pairs, by shopper and time, with the histories that cases are made of (see ``lighten``); of those numbered up to
-        ``up_to``, where given."""
+        """The pairs, by shopper and time, with the histories that cases are made of (see
+        ``without_unused_histories``); of those numbered up to ``up_to``, where given."""
         query = "SELECT pseudonym, body FROM pairs WHERE seq <= ? ORDER BY pseudonym, at_ms, seq"
         with _reached(self._path):
             rows: Iterator[tuple[str, bytes]] = self._db.execute(query, (2**62 if up_to is None else up_to,))
-            return [pair for _, own in groupby(rows, lambda row: row[0]) for pair in lighten(_unpack(body) for _, body in own)]
+            return [
+                pair for _, own in groupby(rows, lambda row: row[0]) for pair in without_unused_histories(_unpack(body) for _, body in own)
+            ]
 
     def close(self) -> None:
         self._db.close()

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from streams.training.round_folder import Workshop, read_json, write_json
+from streams.training.round_directory import RoundDirectory, read_json, write_json
 
 if TYPE_CHECKING:
     from encoders.finetune.config import FinetuneConfig
@@ -38,14 +38,14 @@ def is_first() -> bool:
     return int(os.environ.get("RANK", "0")) == 0
 
 
-def invite(folder: Path, base: Path, config: FinetuneConfig | None) -> None:
+def broadcast(folder: Path, base: Path, config: FinetuneConfig | None) -> None:
     """The first process tells the others what all of them will now call ``finetune`` with, or with None that it was done before; alone it
     tells nobody."""
     if size() > 1:
         write_json(folder / _FILE, {"run": _run(), "base": str(base), "config": None if config is None else asdict(config)})
 
 
-def join(shop: Workshop) -> None:
+def run_rank(shop: RoundDirectory) -> None:
     """Wait for the first process, and do a share of its fine-tuning. Returns where the round ends without one.
 
     Raises as ``finetune`` does; ``torchrun`` then ends the others, too.

@@ -26,7 +26,7 @@ from streams.privacy.keys import load_public_key
 from streams.privacy.seal import Sealer
 from streams.serde import local_codecs
 from streams.settings import KafkaSettings, load_kafka_settings, load_settings
-from streams.wiring import Bootstrap
+from streams.wiring.stages import Bootstrap
 from tests.support.http_registry import Server, serving
 
 CODECS = local_codecs()

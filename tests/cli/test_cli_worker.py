@@ -12,7 +12,7 @@ import pytest
 
 from streams.broker.embedded import EmbeddedBroker
 from streams.cli.worker import STAGE_NAMES
-from streams.wiring import stage_names
+from streams.wiring.stages import stage_names
 from tests.support.deployment import deployed, free_port
 
 

@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.ranking.item_matrix import ItemMatrix
-from streams.ranking.popularity_board import PopularityBoard
+from streams.ranking.popularity_table import PopularityTable
 from streams.ranking.ranking import rank
 from streams.ranking.request import Entry, Ranked, Request
 from streams.ranking.rules import ProfileRules
-from streams.ranking.select import Pairs, best, cosines, margin, propose
+from streams.ranking.select import ScorePairs, best, cosines, margin, propose
 from streams.topics import ITEMS_POPULARITY, ITEMS_VECTORS
 from tests.support.profile_world import CODECS, START_MS, VERSION, vector_record
 from tests.support.profile_world import popularity_record as counted
@@ -21,14 +21,14 @@ WIDE = 384
 
 
 @cache
-def wide_shop() -> tuple[ItemMatrix, PopularityBoard]:
+def wide_shop() -> tuple[ItemMatrix, PopularityTable]:
     """Items of a real model's width, many of them near or exact copies of each other."""
     rng = np.random.default_rng(5)
     base = rng.standard_normal((120, WIDE)).astype(np.float32)
     vectors = np.concatenate([base, base, base + 1e-6 * rng.standard_normal(base.shape).astype(np.float32)])
     matrix = ItemMatrix(CODECS.for_topic(ITEMS_VECTORS), VERSION, WIDE)
     matrix.apply([vector_record(f"w{n:03d}", vector, recommendable=n % 11 != 0) for n, vector in enumerate(vectors)])
-    board = PopularityBoard(CODECS.for_topic(ITEMS_POPULARITY), 5 * 86_400_000)
+    board = PopularityTable(CODECS.for_topic(ITEMS_POPULARITY), 5 * 86_400_000)
     board.apply([counted(f"w{n:03d}", float(n % 7), START_MS, n) for n in range(0, 360, 3)])
     return matrix, board
 
@@ -95,7 +95,7 @@ def test_equal_scores_are_ordered_by_item_id() -> None:
 
 def test_an_empty_catalogue_gives_empty_answers() -> None:
     matrix = ItemMatrix(CODECS.for_topic(ITEMS_VECTORS), VERSION, WIDE)
-    board = PopularityBoard(CODECS.for_topic(ITEMS_POPULARITY), 1000.0)
+    board = PopularityTable(CODECS.for_topic(ITEMS_POPULARITY), 1000.0)
     assert rank([], matrix, board, {}, ProfileRules()) == []
     answers = rank([wide_request(1), wide_request(2)], matrix, board, {}, ProfileRules(threshold=-5.0))
     assert [answer.items for answer in answers] == [[], []]
@@ -118,7 +118,7 @@ def test_the_margin_covers_every_order_of_addition(dimension: int, seed: int) ->
     one_by_one = np.float32(0)
     for x, y in zip(a[::-1], b[::-1], strict=True):
         one_by_one += x * y
-    pairwise = cosines(a[None], b[None], Pairs(np.array([0]), np.array([0])))[0]
+    pairwise = cosines(a[None], b[None], ScorePairs(np.array([0]), np.array([0])))[0]
     assert abs(float(one_by_one) - float(pairwise)) < margin(dimension) / 2
 
 
@@ -137,7 +137,7 @@ def test_proposals_hold_all_that_could_be_chosen(users: int, rows: int, count: i
 
 
 def test_best_counts_each_user_by_herself() -> None:
-    pairs = Pairs(np.array([0, 0, 0, 2]), np.array([0, 1, 2, 0]))
+    pairs = ScorePairs(np.array([0, 0, 0, 2]), np.array([0, 1, 2, 0]))
     scores = np.array([[0.5, 0.0], [0.2, 0.3], [0.5, 0.1], [0.1, 0.0]], np.float32)
     chosen = best(pairs, scores, ["b", "a", "c"], users=3, count=2, threshold=0.1)
     # The last one's 0.1 is a float32, which is above 0.1.

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from streams.engine.records import MemoryRecord, OutputRecord
 from streams.ranking.popularity import DecayedCount, prior
-from streams.ranking.popularity_board import PopularityBoard
+from streams.ranking.popularity_table import PopularityTable
 from streams.stages.profile.popularity_counter import PopularityCounter
 from streams.topics import ITEMS_POPULARITY
 from tests.support.profile_world import CODECS, START_MS, popularity_record
@@ -27,11 +27,11 @@ class Rows:
         self.rows = {item_id: row for row, item_id in enumerate(ids) if item_id}
 
 
-def board() -> PopularityBoard:
-    return PopularityBoard(CODEC, HALF_LIFE_MS)
+def board() -> PopularityTable:
+    return PopularityTable(CODEC, HALF_LIFE_MS)
 
 
-def at(tested: PopularityBoard, rows: Rows, time_ms: int) -> list[float]:
+def at(tested: PopularityTable, rows: Rows, time_ms: int) -> list[float]:
     return tested.counts(rows, tested.cell(time_ms)).tolist()
 
 

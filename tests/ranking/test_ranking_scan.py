@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 from encoders.nearest.item_scan import ItemScan
 from streams.engine.ports import CandidateScan, FloatArray
 from streams.engine.records import MemoryRecord
-from streams.models.hotswap.parts import item_scan
 from streams.ranking.centred_matrix import CentredItemMatrix
-from streams.ranking.popularity_board import PopularityBoard
+from streams.ranking.popularity_table import PopularityTable
 from streams.ranking.ranking import Ranking, rank
 from streams.ranking.request import Entry, Request
 from streams.ranking.rules import ProfileRules
 from streams.serde.vectors import vector_key
 from streams.topics import ITEMS_POPULARITY, ITEMS_VECTORS
+from streams.wiring.models import item_scan
 from tests.support.profile_world import CODECS, START_MS, VERSION, popularity_record, vector_record
 
 WIDTH = 64
@@ -35,8 +35,8 @@ def matrix(exact_up_to: int) -> CentredItemMatrix:
     return CentredItemMatrix(CODECS.for_topic(ITEMS_VECTORS), VERSION, WIDTH, make_scan=scan_of, exact_up_to=exact_up_to)
 
 
-def board() -> PopularityBoard:
-    found = PopularityBoard(CODECS.for_topic(ITEMS_POPULARITY), 5 * 86_400_000)
+def board() -> PopularityTable:
+    found = PopularityTable(CODECS.for_topic(ITEMS_POPULARITY), 5 * 86_400_000)
     found.apply([popularity_record(f"i{n}", float(n % 9), START_MS, n) for n in range(0, ITEMS, 4)])
     return found
 

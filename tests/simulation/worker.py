@@ -11,10 +11,10 @@ from prometheus_client import CollectorRegistry
 
 from streams.engine.checkpoint import Checkpoint
 from streams.engine.kafka.topics import OffsetAnswer, commit_in
-from streams.engine.lane import Lane
 from streams.engine.metrics import StageMetrics
 from streams.engine.outputs import ID_HEADER, LINK_LOST, Answer, Outputs, Row
 from streams.engine.ownership import Ownership
+from streams.engine.partition_worker import PartitionWorker
 from streams.engine.positions import Positions
 from streams.engine.records import BatchResult, FetchedRun, OutputRecord, SourceRecord, StateView, UnreadableRecord
 from streams.engine.rejects import RejectGuard
@@ -426,7 +426,7 @@ class Worker(Owner):
     def _seconds(self) -> float:
         return self.scheduler.now
 
-    def _make_lane(self, partition: int) -> Lane:
+    def _make_lane(self, partition: int) -> PartitionWorker:
         checkpoint = Checkpoint(
             stage="toy",
             partition=partition,
@@ -443,7 +443,7 @@ class Worker(Owner):
             now_s=lambda: EPOCH_S + self.scheduler.now,
             pause=self.runtime.sleep,
         )
-        return Lane(
+        return PartitionWorker(
             partition,
             sources=self.broker.source_topics,
             checkpoint=checkpoint,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.simulator.groups import Comparison, Outcome, outcome
+from streams.simulator.groups import Comparison, GroupOutcome, outcome
 from streams.simulator.shopper import Shopper, make_shoppers
 
 
@@ -23,14 +23,14 @@ def test_only_what_happens_between_beginning_and_end_counts() -> None:
     for shopper in all_of_them:
         shopper.sessions, shopper.purchases = 7, 3
     comparison = Comparison(all_of_them, new.__contains__)
-    assert comparison.outcome() == Outcome(0, 0, 0, 0)
+    assert comparison.outcome() == GroupOutcome(0, 0, 0, 0)
     for shopper in all_of_them:
         shopper.sessions += 2
         shopper.purchases += shopper.user_id in new
     comparison.close()
     for shopper in all_of_them:
         shopper.sessions += 100
-    assert comparison.outcome() == Outcome(2 * len(new), len(new), 2 * (len(seen) - len(new)), 0)
+    assert comparison.outcome() == GroupOutcome(2 * len(new), len(new), 2 * (len(seen) - len(new)), 0)
 
 
 @given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 50), st.booleans()), min_size=1, max_size=30))
@@ -53,6 +53,6 @@ def test_the_interval_holds_the_true_difference_as_often_as_it_says() -> None:
     held = 0
     for _ in range(400):
         purchases = [sum(rng.random() < rate for _ in range(500)) for rate in (0.25, 0.2)]
-        low, high = Outcome(500, purchases[0], 500, purchases[1]).uplift_interval
+        low, high = GroupOutcome(500, purchases[0], 500, purchases[1]).uplift_interval
         held += low <= 0.05 <= high
     assert held / 400 == pytest.approx(0.95, abs=0.035)

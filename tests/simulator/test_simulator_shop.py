@@ -10,7 +10,7 @@ import pytest
 from streams.errors import Reason
 from streams.simulator.accounting import percentile
 from streams.simulator.catalogue import make_catalogue
-from streams.simulator.groups import Outcome
+from streams.simulator.groups import GroupOutcome
 from streams.simulator.shop import Shop
 
 HOUR = 3_600_000
@@ -84,7 +84,7 @@ def test_the_control_group_sees_nothing() -> None:
 
 
 def test_rates_and_percentiles() -> None:
-    outcome = Outcome(1000, 200, 500, 50)
+    outcome = GroupOutcome(1000, 200, 500, 50)
     assert (outcome.treated_rate, outcome.control_rate) == (0.2, 0.1)
     low, high = outcome.uplift_interval
     assert low < 0.1 < high

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from streams.training.evaluation.cases import Case, Catalogue, Part
+from streams.training.evaluation.cases import Case, EvaluationCatalogue, Part
 from streams.training.evaluation.measure import Measurement
 from streams.training.evaluation.metrics import CalibrationBin, PerCase
 from streams.training.evaluation.popularity import Popularity
@@ -21,10 +21,10 @@ def unit(vectors: np.ndarray) -> np.ndarray:
 
 def catalogue(
     generator: np.random.Generator, items: int = 40, dimension: int = 16, *, counts: np.ndarray | None = None, times: Sequence[int] = (0,)
-) -> Catalogue:
+) -> EvaluationCatalogue:
     """Random directions; popularity as given, or random, the same in every snapshot."""
     own = generator.uniform(0, 30, items) if counts is None else counts
-    return Catalogue(
+    return EvaluationCatalogue(
         ids=[f"i{n:03}" for n in range(items)],
         vectors=unit(generator.standard_normal((items, dimension))),
         popularity=Popularity(

@@ -15,10 +15,10 @@ from streams.dead_letters.letters import DeadLetterBuilder
 from streams.engine.records import BatchResult, MemoryRecord
 from streams.privacy.seal import Sealer
 from streams.serde.codec import local_codecs
-from streams.stages.learning.board import TallyBoard
 from streams.stages.learning.rounds import Rounds
 from streams.stages.learning.rules import LearningRules
 from streams.stages.learning.stage import LearningStage
+from streams.stages.learning.tallies import Tallies
 from streams.stages.learning.trigger import TriggerRule
 from streams.topics import TRAINING_CONTROL
 from tests.support.feedback_world import State, identity
@@ -79,7 +79,7 @@ class Worker:
         self.broker, self.clock, self.states, self.told = broker, clock, states, Told()
         self._listens = True
         self._read = {topics.TRAINING_TALLIES: 0, topics.TRAINING_CONTROL: 0}
-        self.board = TallyBoard(CODECS.for_topic(topics.TRAINING_TALLIES))
+        self.board = Tallies(CODECS.for_topic(topics.TRAINING_TALLIES))
         self.rounds = Rounds(CODECS.for_topic(topics.TRAINING_CONTROL))
         letters = DeadLetterBuilder(CODECS.for_topic(topics.DEAD_LETTER), Sealer(PrivateKey.generate().public_key), "learning", clock, 1000)
         self.stage = LearningStage(

@@ -8,9 +8,9 @@ from typing import Any
 
 from streams.models.registry.folder import hash_files, model_files
 from streams.models.registry.manifest import Manifest
-from streams.ranking.serving_params import Serving
+from streams.ranking.serving_params import ServingParams
 
-SERVING = Serving(half_life_days=90.0, popularity_weight=0.25, threshold=0.3)
+SERVING = ServingParams(half_life_days=90.0, popularity_weight=0.25, threshold=0.3)
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "red", "blue", "dress", "shoe", "tea", "pot"]
 
 

@@ -19,7 +19,7 @@ from streams.engine.records import BatchResult, MemoryRecord, OutputRecord
 from streams.models.hotswap.serving_model import OneModel
 from streams.privacy.seal import Sealer
 from streams.ranking.item_matrix import ItemMatrix
-from streams.ranking.popularity_board import PopularityBoard
+from streams.ranking.popularity_table import PopularityTable
 from streams.ranking.rules import ProfileRules
 from streams.serde.codec import local_codecs
 from streams.serde.vectors import to_bytes, vector_key
@@ -147,7 +147,7 @@ class World:
 
         self.matrix = ItemMatrix(CODECS.for_topic(ITEMS_VECTORS), VERSION, DIMENSION)
         self.matrix.apply(catalogue_records())
-        self.board = PopularityBoard(CODECS.for_topic(ITEMS_POPULARITY), self.rules.popularity_half_life_ms)
+        self.board = PopularityTable(CODECS.for_topic(ITEMS_POPULARITY), self.rules.popularity_half_life_ms)
         self.recovery = PrivateKey.generate()
         self.encoder = Noting(hashing)
         self.restart()

@@ -32,7 +32,7 @@ from streams.models.registry.manifest import Manifest
 from streams.models.registry.store import ModelStore
 from streams.privacy.seal import Sealer
 from streams.ranking.item_matrix import ItemMatrix
-from streams.ranking.popularity_board import PopularityBoard
+from streams.ranking.popularity_table import PopularityTable
 from streams.ranking.rules import ProfileRules
 from streams.stages.profile.stage import ProfileStage
 from streams.topics import DEAD_LETTER, ITEMS_POPULARITY, ITEMS_VECTORS, MODELS
@@ -162,7 +162,7 @@ class SwapWorld:
         )
         await self.models.start(1)
         letters = DeadLetterBuilder(CODECS.for_topic(DEAD_LETTER), Sealer(PrivateKey.generate().public_key), "p", FixedClock(0), 0)
-        board = PopularityBoard(CODECS.for_topic(ITEMS_POPULARITY), self.rules.popularity_half_life_ms)
+        board = PopularityTable(CODECS.for_topic(ITEMS_POPULARITY), self.rules.popularity_half_life_ms)
         self.stage = ProfileStage(codecs=CODECS, models=self.models, board=board, dead_letters=letters, rules=self.rules)
 
     async def stop(self) -> None:

@@ -23,7 +23,7 @@ from streams.engine.records import BatchResult, OutputRecord, SourceRecord, Stat
 from streams.errors import RecordError
 from streams.kafka.clients import quiet_client_loggers
 from streams.settings import load_kafka_settings, load_settings
-from streams.wiring import stage_process
+from streams.wiring.stages import stage_process
 
 TOY = StageSpec("toy", (topics.BEHAVIOUR_CLEAN,), (topics.FEEDBACK, topics.DEAD_LETTER), table="toy", aligned=True)
 

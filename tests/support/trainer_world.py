@@ -8,17 +8,17 @@ from typing import Any
 import numpy as np
 
 from streams.ranking.rules import ProfileRules
+from streams.ranking.serving_params import ServingParams
 from streams.serde.records import TrainingPair
 from streams.training.candidate import JudgeRule
 from streams.training.cases import SplitRule, old_slice
-from streams.training.evaluation.cases import Fitted
 from streams.training.evaluation.gate import GateRule
 from streams.training.evaluation_data import ItemFacts
 from streams.training.round import Material
 from streams.training.rules import RoundRules
 from tests.support.tiny_bert import KINDS, WORDS, tiny_bert
 
-SERVING = Fitted(120.0, 0.0, 0.3)
+SERVING = ServingParams(120.0, 0.0, 0.3)
 
 START_MS = 1_700_000_000_000
 DAY_MS = 86_400_000

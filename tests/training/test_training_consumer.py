@@ -19,7 +19,7 @@ from streams.serde.outcomes import feedback_id, together
 from streams.serde.records import Feedback
 from streams.settings import KafkaSettings, Settings
 from streams.topics import FEEDBACK, TRAINING_CONTROL, TRAINING_PAIRS
-from streams.training.consumer import Intake
+from streams.training.consumer import TrainerConsumer
 from streams.training.metrics import TrainerMetrics
 from streams.training.store import Bounds, PairStore
 from tests.support.apache_kafka import ApacheKafka
@@ -64,9 +64,9 @@ class World:
         await producer.stop()
 
     @asynccontextmanager
-    async def intake(self) -> AsyncIterator[Intake]:
+    async def intake(self) -> AsyncIterator[TrainerConsumer]:
         """One that runs, as after a start of the process."""
-        made, stop = Intake(self.settings, self.kafka, self.store, self.metrics), asyncio.Event()
+        made, stop = TrainerConsumer(self.settings, self.kafka, self.store, self.metrics), asyncio.Event()
         try:
             await made.start()
             running = asyncio.ensure_future(made.run(stop))
@@ -93,7 +93,7 @@ async def until(met: Callable[[], bool]) -> None:
             await asyncio.sleep(0.05)
 
 
-def counted(intake: Intake) -> int:
+def counted(intake: TrainerConsumer) -> int:
     return intake.tally.seen[0].recommended if 0 in intake.tally.seen else 0
 
 

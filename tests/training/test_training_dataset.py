@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.ranking.rules import ProfileRules
-from streams.training.cases import Seen, SplitRule, lighten, old_slice, propensities, split_by_time, without_exposure
+from streams.training.cases import Seen, SplitRule, old_slice, propensities, split_by_time, without_exposure, without_unused_histories
 from streams.training.dataset import training_set
 from streams.training.evaluation.pairs import cases_of
-from streams.training.evaluation_data import build_world
+from streams.training.evaluation_data import build_evaluation_data
 from tests.support.trainer_world import DAY_MS, START_MS, pair, shop_items, shop_pairs
 
 RULE = SplitRule(ProfileRules())
@@ -31,7 +31,7 @@ def test_lightened_pairs_give_the_same_cases(told: list[tuple[int, int, str]]) -
         pair(n, "u", f"i{item}", at_ms=START_MS + at * 600_000, history=["i20", "i21"], outcome=outcome)
         for n, (at, item, outcome) in enumerate(told)
     ]
-    assert cases_of(lighten(pairs)) == cases_of(pairs)
+    assert cases_of(without_unused_histories(pairs)) == cases_of(pairs)
 
 
 def test_slices_follow_one_another_in_time_and_the_old_one_is_not_trained_on() -> None:
@@ -86,7 +86,7 @@ def test_places_that_are_seen_less_have_less_propensity_and_few_items_say_little
 def test_the_world_knows_only_what_was_before() -> None:
     pairs = shop_pairs()
     split = split_by_time(pairs, RULE)
-    world = build_world(shop_items(), pairs, judged_from_ms=split.cuts.validation_from_ms, cases=split.test, half_life_ms=1e15)
+    world = build_evaluation_data(shop_items(), pairs, judged_from_ms=split.cuts.validation_from_ms, cases=split.test, half_life_ms=1e15)
     rows = {item: row for row, item in enumerate(world.items)}
     at_ms = split.test[-1].at_ms
     expected = np.bincount([rows[p["item_id"]] for p in pairs if p["occurred_at"] < at_ms], minlength=len(rows))

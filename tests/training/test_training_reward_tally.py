@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.training.requests import answer, pending, request
-from streams.training.reward_tally import Tally
+from streams.training.reward_tally import RewardTally
 from streams.training.rollout import CanaryRule
 from tests.support.trainer_world import feedback
 
@@ -32,13 +32,13 @@ def stream(seed: int, count: int, better: float) -> list[tuple[int, Any]]:
 @pytest.mark.parametrize(("better", "action"), [(0.3, "promote"), (-0.2, "roll back"), (0.0, "go on")])
 def test_the_tally_decides_and_survives_a_restart_at_any_place(better: float, action: str) -> None:
     records = stream(1, 800, better)
-    whole = Tally()
+    whole = RewardTally()
     whole.watch("old", "new", 500)
     whole.add(0, records)
-    parts = Tally()
+    parts = RewardTally()
     parts.watch("old", "new", 500)
     for start in range(0, len(records), 37):
-        parts = Tally.load(parts.dump())
+        parts = RewardTally.load(parts.dump())
         parts.watch("old", "new", 500)
         parts.add(0, records[start : start + 37])
     assert parts == whole
@@ -48,7 +48,7 @@ def test_the_tally_decides_and_survives_a_restart_at_any_place(better: float, ac
 
 
 def test_one_recommendation_is_one_reward() -> None:
-    tally = Tally()
+    tally = RewardTally()
     tally.watch("old", "new", 500)
     tally.add(0, [(600, feedback("a", "new", 0.5)), (600, feedback("a", "new", 1.0, 1)), (600, feedback("b", "new", 0.0))])
     tally.add(1, [(600, feedback("c", "old", 1.0)), (600, feedback("d", "other", 1.0))])
@@ -57,7 +57,7 @@ def test_one_recommendation_is_one_reward() -> None:
 
 
 def test_what_was_before_the_announcement_does_not_count_and_a_new_canary_begins_anew() -> None:
-    tally = Tally()
+    tally = RewardTally()
     assert tally.outcome(0, RULE) is None
     tally.watch("old", "new", 1000)
     tally.add(0, [(999, feedback("a", "old", 1.0)), (1000, feedback("b", "old", 1.0)), (1001, feedback("c", "old", 1.0))])

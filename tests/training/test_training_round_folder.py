@@ -12,20 +12,20 @@ from streams.clock import SystemClock
 from streams.errors import ConfigurationError
 from streams.models.registry.store import ModelStore
 from streams.privacy.keys import load_model_signing_key
+from streams.ranking.serving_params import ServingParams
 from streams.settings import load_kafka_settings, load_settings
 from streams.topics import MODELS
 from streams.training.announcer import Announcer
-from streams.training.evaluation.cases import Fitted
-from streams.training.publish import publish_base
+from streams.training.release import publish_base
 from streams.training.requests import request
 from streams.training.round import Judged
-from streams.training.round_folder import Workshop
+from streams.training.round_directory import RoundDirectory
 from streams.training.service import TrainerService, conclude
 from streams.training.store import Bounds, PairStore
 from tests.support.trainer_process import Shop
 from tests.support.trainer_world import pair
 
-FITTED = Fitted(120.0, 0.2, 0.3)
+FITTED = ServingParams(120.0, 0.2, 0.3)
 
 
 def judged(parent: str) -> Judged:
@@ -33,7 +33,7 @@ def judged(parent: str) -> Judged:
 
 
 def test_a_round_from_its_beginning_to_its_archive(tmp_path: Path) -> None:
-    works = Workshop(tmp_path)
+    works = RoundDirectory(tmp_path)
     assert works.request is None and works.outcome is None
     works.begin(request("why", 5), up_to=7)
     works.note(attempts=2)
@@ -51,16 +51,16 @@ def test_a_round_from_its_beginning_to_its_archive(tmp_path: Path) -> None:
 
 
 def test_a_torn_request_is_none(tmp_path: Path) -> None:
-    works = Workshop(tmp_path)
+    works = RoundDirectory(tmp_path)
     works.begin(request("why", 5), up_to=7)
     (works.round / "request.json").write_text('{"request_id": "a')
     assert works.request is None
 
 
 def test_two_at_once_are_refused(tmp_path: Path) -> None:
-    with Workshop(tmp_path).alone(), pytest.raises(ConfigurationError, match="another trainer"), Workshop(tmp_path).alone():
+    with RoundDirectory(tmp_path).alone(), pytest.raises(ConfigurationError, match="another trainer"), RoundDirectory(tmp_path).alone():
         pass
-    with Workshop(tmp_path).alone():
+    with RoundDirectory(tmp_path).alone():
         pass
 
 
@@ -70,7 +70,7 @@ def test_an_end_that_is_told_again_announces_once(shop: Shop) -> None:
     key = load_model_signing_key(settings.keys_dir / "models.key")
     version = "a" * 12
     publish_base(shop.folder / "model", judged(version), FITTED, ModelStore(settings.models), key, base="tiny", now_ms=1)
-    works = Workshop(settings.trainer_dir)
+    works = RoundDirectory(settings.trainer_dir)
     works.begin(request("why", 5), up_to=0)
     works.end({"state": "finished", "reason": "better", "verdict": "gains", "version": version, "pairs": 10, "data_to": 99})
     store = PairStore(works.root, Bounds())
@@ -89,7 +89,7 @@ def test_an_end_that_is_told_again_announces_once(shop: Shop) -> None:
 def test_a_forgotten_shopper_s_round_begins_anew(shop: Shop) -> None:
     settings = load_settings()
     service = TrainerService(settings, load_kafka_settings(), SystemClock())
-    works = Workshop(settings.trainer_dir)
+    works = RoundDirectory(settings.trainer_dir)
     store = PairStore(works.root, Bounds())
     store.append([pair(1, "k1.a", "i1"), pair(2, "k1.b", "i2")], {})
     works.begin(request("why", 5), up_to=store.last())

@@ -11,7 +11,7 @@ from streams.errors import ConfigurationError, FatalError, Reason, RecordError, 
 from streams.serde.vectors import key_prefix, to_bytes
 
 
-class Live(NamedTuple):
+class ActiveEncoders(NamedTuple):
     """Under which models every item is kept."""
 
     encoders: Sequence[TextEncoder]
@@ -21,15 +21,15 @@ class Live(NamedTuple):
 
 
 class OneEncoder:
-    """Where no model is ever replaced. An ``InUse`` of ``Live``."""
+    """Where no model is ever replaced. An ``InUse`` of ``ActiveEncoders``."""
 
     def __init__(self, encoder: TextEncoder) -> None:
         """Raises ConfigurationError where the version can't be part of a key."""
         key_prefix(encoder.version)
-        self._live = Live((encoder,))
+        self._live = ActiveEncoders((encoder,))
 
     @contextmanager
-    def use(self) -> Iterator[Live]:
+    def use(self) -> Iterator[ActiveEncoders]:
         yield self._live
 
 

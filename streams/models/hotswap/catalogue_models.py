@@ -13,7 +13,7 @@ from streams.clock import Clock
 from streams.engine.followers import Follower, WatchedTogether
 from streams.engine.ports import TextEncoder
 from streams.errors import TransientError
-from streams.models.hotswap.active_encoders import Live
+from streams.models.hotswap.active_encoders import ActiveEncoders
 from streams.models.hotswap.announced import Announced
 from streams.models.hotswap.lease import Lease, holding
 from streams.models.hotswap.loading import ModelLoader
@@ -42,7 +42,7 @@ class _Kept:
 
 
 class CatalogueModels(WatchedTogether):
-    """An ``InUse`` of ``Live``, and a follower of ``models`` for the stage's process."""
+    """An ``InUse`` of ``ActiveEncoders``, and a follower of ``models`` for the stage's process."""
 
     def __init__(
         self,
@@ -99,10 +99,10 @@ class CatalogueModels(WatchedTogether):
         return self._announced.followers
 
     @contextmanager
-    def use(self) -> Iterator[Live]:
+    def use(self) -> Iterator[ActiveEncoders]:
         kept = sorted(self._kept.values(), key=lambda one: one.encoder.version != self._stable)
         with holding([one.lease for one in kept]):
-            yield Live([one.encoder for one in kept], frozenset(self._retired))
+            yield ActiveEncoders([one.encoder for one in kept], frozenset(self._retired))
 
     async def _step(self) -> float | None:
         stable, canary = self._announced.current("stable"), self._announced.current("canary")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from nacl.signing import VerifyKey
 
-from encoders.threads import give_way
+from encoders.threads import lower_priority
 from streams.errors import ConfigurationError, ModelRefused, Refusal, TransientError
 from streams.models.hotswap.metrics import ModelMetrics
 from streams.models.registry.announcement import Announcement
@@ -41,7 +41,7 @@ class ModelLoader:
         self._key = key
         self._metrics = metrics
         self._refused: set[tuple[str, int]] = set()
-        self._threads = ThreadPoolExecutor(1, thread_name_prefix="load model", initializer=give_way)
+        self._threads = ThreadPoolExecutor(1, thread_name_prefix="load model", initializer=lower_priority)
 
     async def base(self) -> EncodesTexts:
         """Raises ConfigurationError where it can't be loaded."""

@@ -13,7 +13,7 @@ from streams.errors import ModelRefused, Refusal
 from streams.models.registry.folder import check_names, is_version
 from streams.models.registry.manifest import Manifest
 from streams.models.registry.signing import canonical, is_signed, sign
-from streams.ranking.serving_params import Serving
+from streams.ranking.serving_params import ServingParams
 from streams.serde.records import ModelAnnouncement
 
 Channel = Literal["stable", "canary"]
@@ -48,7 +48,7 @@ class Announcement:
     parent: str | None
     announced_at: int
     """Milliseconds since the epoch; grows within a channel."""
-    serving: Serving | None
+    serving: ServingParams | None
     """None where the settings' values apply."""
     canary_share: float
     """Share of pseudonyms, above 0 and at most 1 on canary, 0 on stable and where withdrawn."""
@@ -131,7 +131,7 @@ def verify_announcement(record: Mapping[str, Any], key: VerifyKey) -> Announceme
         raise _malformed("its canary share does not fit its channel")
     check_names(record["sha256"])
     try:
-        serving = Serving.from_dict(record["serving"]) if record["serving"] else None
+        serving = ServingParams.from_dict(record["serving"]) if record["serving"] else None
     except ValueError as error:
         raise _malformed(str(error)) from None
     fields = {name: value for name, value in record.items() if name != "signature"}

@@ -13,7 +13,7 @@ from nacl.signing import SigningKey, VerifyKey
 from streams.errors import ModelRefused, Refusal
 from streams.models.registry.folder import MANIFEST, RESERVED, SIGNATURE, check_names, is_version
 from streams.models.registry.signing import canonical, is_signed, sign
-from streams.ranking.serving_params import Serving
+from streams.ranking.serving_params import ServingParams
 
 FORMAT = 1
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -29,7 +29,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "dimension": _INTEGER,
     "files": (dict,),
     "metrics": (dict,),
-    "serving": (Serving,),
+    "serving": (ServingParams,),
     "data_from": (int, type(None)),
     "data_to": (int, type(None)),
     "pairs": _INTEGER,
@@ -54,7 +54,7 @@ class Manifest:
     files: dict[str, str]
     """File name (with /) to SHA-256, 64 hexadecimal characters; without the manifest's own two."""
     metrics: dict[str, float]
-    serving: Serving
+    serving: ServingParams
     data_from: int | None = None
     """Time of the first training pair, milliseconds; None where nothing was trained."""
     data_to: int | None = None
@@ -115,7 +115,7 @@ class Manifest:
     @classmethod
     def _from_dict(cls, found: dict[str, Any]) -> Manifest:
         try:
-            return cls(**{**found, "serving": Serving.from_dict(found["serving"])})
+            return cls(**{**found, "serving": ServingParams.from_dict(found["serving"])})
         except (TypeError, ValueError, OverflowError) as error:
             raise _malformed(f"its serving parameters or numbers are wrong ({type(error).__name__})") from None
 

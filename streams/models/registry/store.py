@@ -19,8 +19,8 @@ from nacl.signing import SigningKey, VerifyKey
 from streams.errors import ConfigurationError, ModelRefused, Refusal, TransientError
 from streams.models.registry.folder import MANIFEST, RESERVED, SIGNATURE, check_configured_dimension, is_version, verify_folder
 from streams.models.registry.manifest import Manifest, check_files, check_hash, sign_manifest, verify_manifest
-from streams.models.registry.publishing import copy_hashed, publish_local, publish_objects
 from streams.models.registry.scratch import discard, make_final, one_at_a_time, scratch_folder
+from streams.models.registry.upload import copy_hashed, publish_local, publish_objects
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from streams.engine.ports import RecordCodec
 from streams.engine.records import BatchResult, OutputRecord
 from streams.errors import RecordError
-from streams.models.hotswap.active_encoders import Live, encode_beside
+from streams.models.hotswap.active_encoders import ActiveEncoders, encode_beside
 from streams.serde.records import ItemVector
 from streams.serde.vectors import vector_key
 from streams.stages.catalogue.state import Content, KnownItem, dump_item, load_item
@@ -27,7 +27,9 @@ class Backfilled(NamedTuple):
     """Items that can't be encoded before they are published again: their state is of a version that kept no texts."""
 
 
-async def backfill(partition: int, items: Iterable[tuple[bytes, bytes]], live: Live, codec: RecordCodec, now_ms: int) -> Backfilled:
+async def backfill(
+    partition: int, items: Iterable[tuple[bytes, bytes]], live: ActiveEncoders, codec: RecordCodec, now_ms: int
+) -> Backfilled:
     """The next part of a partition's state. Called again from the same state it gives the same records, ``encoded_at`` apart."""
     due: dict[str, KnownItem] = {}
     textless = 0

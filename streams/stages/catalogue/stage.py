@@ -8,10 +8,10 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, NamedTuple
 
 from streams.clock import Clock
-from streams.engine.ports import DeadLetters, InUse, TopicCodecs
+from streams.engine.ports import DeadLetters, ModelProvider, TopicCodecs
 from streams.engine.records import BatchResult, OutputRecord, SourceRecord, StateView
 from streams.errors import RecordError
-from streams.models.hotswap.active_encoders import Live, encode_beside, encode_texts
+from streams.models.hotswap.active_encoders import ActiveEncoders, encode_beside, encode_texts
 from streams.serde.vectors import vector_key
 from streams.stages.catalogue.backfill import backfill, vector_value
 from streams.stages.catalogue.state import Content, KnownItem, dump_item, load_item
@@ -54,7 +54,9 @@ class CatalogueStage:
     needed, but then a redo with other batch boundaries could write an older record after a newer one.
     """
 
-    def __init__(self, *, codecs: TopicCodecs, models: InUse[Live], dead_letters: DeadLetters, rules: CatalogueRules, clock: Clock) -> None:
+    def __init__(
+        self, *, codecs: TopicCodecs, models: ModelProvider[ActiveEncoders], dead_letters: DeadLetters, rules: CatalogueRules, clock: Clock
+    ) -> None:
         self._items = codecs.for_topic(CATALOGUE_ITEMS)
         self._vectors = codecs.for_topic(ITEMS_VECTORS)
         self._models = models
@@ -154,7 +156,7 @@ class CatalogueStage:
         result.rejected += 1
 
 
-async def _encode(live: Live, changes: Sequence[_Change], known: Mapping[str, KnownItem]) -> _Vectors:
+async def _encode(live: ActiveEncoders, changes: Sequence[_Change], known: Mapping[str, KnownItem]) -> _Vectors:
     """The vectors of all texts of the batch; only those are encoded that no item is known to have had."""
     vectors: dict[str, dict[str, bytes | RecordError]] = {}
     for place, encoder in enumerate(live.encoders):

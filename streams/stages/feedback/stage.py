@@ -14,10 +14,10 @@ from streams.engine.records import BatchResult, OutputRecord, SourceRecord, Stat
 from streams.errors import Reason, RecordError
 from streams.serde.outcomes import together
 from streams.serde.records import CleanEvent, Feedback, Recommendation
-from streams.stages.feedback.clockwork import EVERYTHING, Clockwork
 from streams.stages.feedback.ledger import Interaction, Outstanding, Past, Shopper, dump, load
 from streams.stages.feedback.rules import HISTORY_EVENTS, OUTCOME_OF_EVENT, FeedbackRules
-from streams.stages.feedback.settle import due_at, identity, settle, waits_for
+from streams.stages.feedback.settlement import due_at, identity, settle, waits_for
+from streams.stages.feedback.timers import EVERYTHING, PartitionTimers
 from streams.topics import BEHAVIOUR_CLEAN, FEEDBACK, RECOMMENDATIONS, TRAINING_PAIRS
 
 __all__ = ["FeedbackRules", "FeedbackStage"]
@@ -42,14 +42,14 @@ class FeedbackStage:
         self._dead_letters = dead_letters
         self._rules = rules
         self._clock = clock
-        self._partitions: dict[int, Clockwork] = {}
+        self._partitions: dict[int, PartitionTimers] = {}
 
     async def __call__(self, batch: Sequence[SourceRecord], state: StateView) -> BatchResult:
         partition, now_ms = batch[0].partition, self._clock.now_ms()
         of_events = batch[0].topic.endswith(BEHAVIOUR_CLEAN)
         works = self._partitions.get(partition)
         if works is None:
-            works = self._partitions[partition] = Clockwork(now_ms)
+            works = self._partitions[partition] = PartitionTimers(now_ms)
         works.last_batch_ms = now_ms
         if not of_events:
             works.last_recommendation_ms = now_ms
@@ -77,7 +77,7 @@ class FeedbackStage:
 
     async def on_assigned(self, partition: int, items: Iterable[tuple[bytes, bytes]]) -> None:
         """Rebuild the partition's progress and due times from its state."""
-        works = self._partitions[partition] = Clockwork(self._clock.now_ms())
+        works = self._partitions[partition] = PartitionTimers(self._clock.now_ms())
         works.restore(self._scheduled(works, items))
 
     async def on_timer(self, partition: int, items: Iterable[tuple[bytes, bytes]]) -> BatchResult:
@@ -95,7 +95,7 @@ class FeedbackStage:
             self._conclude(shoppers, due.intersection(shoppers), changed, now_ms, EVERYTHING, works, result)
         return result
 
-    def _scheduled(self, works: Clockwork, items: Iterable[tuple[bytes, bytes]]) -> Iterable[Shopper]:
+    def _scheduled(self, works: PartitionTimers, items: Iterable[tuple[bytes, bytes]]) -> Iterable[Shopper]:
         for key, value in items:
             shopper = load(value)
             works.times.add(due_at(shopper, self._rules), key)
@@ -124,7 +124,7 @@ class FeedbackStage:
         stored = state.get_many(wanted)
         return {key: load(stored[key]) if key in stored else Shopper() for key in wanted}
 
-    def _apply_event(self, shopper: Shopper, offset: int, event: CleanEvent, works: Clockwork) -> bool:
+    def _apply_event(self, shopper: Shopper, offset: int, event: CleanEvent, works: PartitionTimers) -> bool:
         before_ms, time_ms = works.watermark_ms, event["occurred_at"]
         if time_ms > before_ms:
             works.watermark_ms = time_ms
@@ -145,7 +145,7 @@ class FeedbackStage:
                 shopper.history.append(Past(offset, time_ms, "query" if kind == "search" else "item", ref, kind))
         return True
 
-    def _apply_recommendation(self, shopper: Shopper, offset: int, value: Recommendation, works: Clockwork) -> bool:
+    def _apply_recommendation(self, shopper: Shopper, offset: int, value: Recommendation, works: PartitionTimers) -> bool:
         works.source_offset = max(works.source_offset, value["source_offset"])
         if offset <= shopper.recommendation_offset:
             return False
@@ -196,7 +196,7 @@ class FeedbackStage:
         changed: Iterable[bytes],
         watermark_ms: int,
         source_offset: int,
-        works: Clockwork,
+        works: PartitionTimers,
         result: BatchResult,
     ) -> None:
         """When to look at the touched ones again, and the new state of those that changed."""

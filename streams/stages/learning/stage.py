@@ -20,11 +20,11 @@ from streams.engine.records import BatchResult, OutputRecord, SourceRecord, Stat
 from streams.errors import RecordError
 from streams.serde.outcomes import each
 from streams.serde.records import TrainingTally
-from streams.stages.learning.board import TallyBoard
-from streams.stages.learning.deciding import Judgement, Since, ask, judge
+from streams.stages.learning.decision import TriggerBaseline, TriggerJudgement, ask, judge
 from streams.stages.learning.drift import population_stability
 from streams.stages.learning.rounds import Rounds
 from streams.stages.learning.rules import LearningRules
+from streams.stages.learning.tallies import Tallies
 from streams.stages.learning.tally import add_feedback, add_recommendations, empty_tally, position
 from streams.stages.learning.trigger import Situation
 from streams.topics import FEEDBACK, RECOMMENDATIONS, TRAINING_CONTROL, TRAINING_PAIRS, TRAINING_TALLIES
@@ -46,7 +46,7 @@ _OFFSETS: dict[str, Literal["pairs_offset", "feedback_offset", "recommendations_
 }
 
 
-class Told(Protocol):
+class TriggerMetrics(Protocol):
     """The metrics of the trigger."""
 
     def situation(self, new_pairs: float, stability: float, ignored_share: float, running: float) -> None: ...
@@ -65,13 +65,13 @@ class LearningStage:
         self,
         *,
         codecs: TopicCodecs,
-        board: TallyBoard,
+        board: Tallies,
         rounds: Rounds,
         catch_up: Callable[[], Awaitable[object]],
         dead_letters: DeadLetters,
         rules: LearningRules,
         clock: Clock,
-        told: Told,
+        told: TriggerMetrics,
     ) -> None:
         self._readers = {topic: codecs.reading(topic, only) for topic, only in _READ.items()}
         self._tally = codecs.for_topic(TRAINING_TALLIES)
@@ -124,7 +124,7 @@ class LearningStage:
         return result
 
     async def _decide(self, stored: bytes | None, result: BatchResult) -> None:
-        known = None if stored is None else msgspec.msgpack.decode(stored, type=Since)
+        known = None if stored is None else msgspec.msgpack.decode(stored, type=TriggerBaseline)
         judged = self._judge(known)
         if judged.decision.start:
             # Somebody may have asked just now; and what has stopped being fed must not be believed: then this raises.
@@ -143,7 +143,7 @@ class LearningStage:
         if since != known:
             result.state[_SINCE_KEY] = msgspec.msgpack.encode(since)
 
-    def _judge(self, known: Since | None) -> Judgement:
+    def _judge(self, known: TriggerBaseline | None) -> TriggerJudgement:
         return judge(known, self._rounds, self._board.tallies, self._rules, self._clock.now_ms())
 
     def _tell(self, now: Situation) -> None:

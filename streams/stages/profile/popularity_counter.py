@@ -9,7 +9,7 @@ from hashlib import blake2b
 from streams.engine.ports import RecordCodec
 from streams.engine.records import OutputRecord
 from streams.ranking.popularity import DecayedCount
-from streams.ranking.popularity_board import PopularityBoard
+from streams.ranking.popularity_table import PopularityTable
 from streams.serde.records import Popularity
 from streams.topics import ITEMS_POPULARITY
 
@@ -17,10 +17,10 @@ _NOTHING = DecayedCount(0.0, 0, -1)
 
 
 @dataclass(slots=True)
-class Tally:
+class PopularityTally:
     """The counts that one batch changes. An event that the partition has already counted is not counted again."""
 
-    board: PopularityBoard
+    board: PopularityTable
     partition: int
     half_life_ms: float
     written: Mapping[str, DecayedCount]
@@ -51,14 +51,14 @@ class PopularityCounter:
     caught up with the topic; either way the board knows all that is really there.
     """
 
-    def __init__(self, codec: RecordCodec, board: PopularityBoard, half_life_ms: float) -> None:
+    def __init__(self, codec: RecordCodec, board: PopularityTable, half_life_ms: float) -> None:
         self._codec = codec
         self._board = board
         self._half_life_ms = half_life_ms
         self._written: dict[int, dict[str, DecayedCount]] = {}
-        self._pending: dict[int, Tally] = {}
+        self._pending: dict[int, PopularityTally] = {}
 
-    def begin(self, partition: int, first_offset: int) -> Tally:
+    def begin(self, partition: int, first_offset: int) -> PopularityTally:
         """A tally for a batch that begins at ``first_offset``."""
         pending = self._pending.pop(partition, None)
         written = self._written.setdefault(partition, {})
@@ -66,9 +66,9 @@ class PopularityCounter:
             written.update(pending.changed)
         for item_id in [i for i, own in written.items() if own.source_offset >= first_offset or self._has_read(partition, i, own)]:
             del written[item_id]
-        return Tally(self._board, partition, self._half_life_ms, written)
+        return PopularityTally(self._board, partition, self._half_life_ms, written)
 
-    def end(self, tally: Tally, last_offset: int) -> list[OutputRecord]:
+    def end(self, tally: PopularityTally, last_offset: int) -> list[OutputRecord]:
         """The records that publish the tally, one an item, to the partition of the same number."""
         tally.last_offset = last_offset
         self._pending[tally.partition] = tally

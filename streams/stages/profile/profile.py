@@ -12,7 +12,7 @@ NEVER = -(1 << 62)
 """A time before all times, milliseconds."""
 
 
-class Made(msgspec.Struct, array_like=True, frozen=True):
+class IssuedRecommendation(msgspec.Struct, array_like=True, frozen=True):
     """A recommendation as it was made, without what its triggering event says again; small, because profiles keep the last
     ones, so that a redo says the same again."""
 
@@ -49,19 +49,20 @@ class Profile(msgspec.Struct, array_like=True):
     triggered_at: int = NEVER
     """Event time of the last behaviour trigger."""
     made: list[tuple[int, bytes]] = []
-    """The last recommendations, oldest first: offset of the trigger, and a ``Made`` that is only unpacked if that comes again."""
+    """The last recommendations, oldest first: offset of the trigger, and an ``IssuedRecommendation`` that is unpacked only if
+    that comes again."""
 
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Profile)
-_made_decoder = msgspec.msgpack.Decoder(Made)
+_made_decoder = msgspec.msgpack.Decoder(IssuedRecommendation)
 
 
-def pack_made(made: Made) -> bytes:
+def pack_issued(made: IssuedRecommendation) -> bytes:
     return _encoder.encode(made)
 
 
-def unpack_made(data: bytes) -> Made:
+def unpack_issued(data: bytes) -> IssuedRecommendation:
     return _made_decoder.decode(data)
 
 

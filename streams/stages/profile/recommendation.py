@@ -9,7 +9,7 @@ import numpy as np
 from streams.ranking.request import Ranked, Source
 from streams.ranking.rules import EVENT_TYPES, ProfileRules
 from streams.serde.records import CleanEvent, ReasonPart, Recommendation, RecommendedItem
-from streams.stages.profile.profile import Made, Profile, pack_made
+from streams.stages.profile.profile import IssuedRecommendation, Profile, pack_issued
 
 
 def recommendation_id(pseudonym: str, event_id: str, model_version: str) -> bytes:
@@ -24,9 +24,9 @@ def answer_id(event: CleanEvent) -> bytes:
     return bytes.fromhex(event["event_id"])
 
 
-def make(event: CleanEvent, offset: int, policy: str, ranked: Ranked, *, model_version: str, rules: ProfileRules) -> Made:
+def make(event: CleanEvent, offset: int, policy: str, ranked: Ranked, *, model_version: str, rules: ProfileRules) -> IssuedRecommendation:
     """What is kept of a recommendation; all that goes out can be made from it and the event."""
-    return Made(
+    return IssuedRecommendation(
         offset=offset,
         recommendation_id=recommendation_id(event["pseudonym"], event["event_id"], model_version),
         model_version=model_version,
@@ -40,15 +40,15 @@ def make(event: CleanEvent, offset: int, policy: str, ranked: Ranked, *, model_v
     )
 
 
-def remember(profile: Profile, made: Made, time_ms: int, rules: ProfileRules) -> None:
+def remember(profile: Profile, made: IssuedRecommendation, time_ms: int, rules: ProfileRules) -> None:
     """Note in the profile what was recommended, so that it is not recommended again at once; forget what is past."""
     since = time_ms - rules.recommended_cooldown_ms
     recent = [shown for shown in profile.recommended if shown[0] > since]
     profile.recommended = [*recent, (time_ms, made.items)][-rules.recommended_size :]
-    profile.made = [*profile.made, (made.offset, pack_made(made))][-rules.made_size :]
+    profile.made = [*profile.made, (made.offset, pack_issued(made))][-rules.made_size :]
 
 
-def to_record(made: Made, event: CleanEvent) -> Recommendation:
+def to_record(made: IssuedRecommendation, event: CleanEvent) -> Recommendation:
     """The value for the topic."""
     count = len(made.items)
     scores = np.frombuffer(made.scores, "<f4").reshape(count, 2).tolist()

@@ -1,4 +1,4 @@
-"""``behaviour.clean`` to ``recommendations`` and ``items.popularity``: one decode, one walk, one matrix product."""
+"""``behaviour.clean`` to ``recommendations`` and ``items.popularity``: one decode, one pass over the profiles, one matrix product."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import re
 from collections.abc import Sequence
 from typing import cast
 
-from streams.engine.ports import DeadLetters, FloatArray, InUse, TopicCodecs
+from streams.engine.ports import DeadLetters, FloatArray, ModelProvider, TopicCodecs
 from streams.engine.records import BatchResult, OutputRecord, SourceRecord, StateView
 from streams.errors import Reason, RecordError
 from streams.models.hotswap.serving_model import Routing, ServingModel
-from streams.ranking.popularity_board import PopularityBoard
+from streams.ranking.popularity_table import PopularityTable
 from streams.ranking.ranking import Ranking, most_requests, rank
 from streams.ranking.request import Entry, Request
 from streams.ranking.rules import CODES, SEARCH, ProfileRules
 from streams.serde.records import CleanEvent
 from streams.stages.profile.history import recently_recommended
 from streams.stages.profile.popularity_counter import PopularityCounter
-from streams.stages.profile.profile import Made, Profile, dump_profile, load_profile
+from streams.stages.profile.profile import IssuedRecommendation, Profile, dump_profile, load_profile
 from streams.stages.profile.recommendation import answer_id, make, remember
-from streams.stages.profile.recommendation_bytes import RecommendationWriter
-from streams.stages.profile.walk import Trigger, Walk, by_model, walk
+from streams.stages.profile.recommendation_writer import RecommendationWriter
+from streams.stages.profile.triggers import Trigger, Triggered, by_model, find_triggers
 from streams.topics import BEHAVIOUR_CLEAN, ITEMS_POPULARITY, RECOMMENDATIONS
 
 __all__ = ["ProfileRules", "ProfileStage"]
@@ -43,8 +43,8 @@ class ProfileStage:
         self,
         *,
         codecs: TopicCodecs,
-        models: InUse[Routing],
-        board: PopularityBoard,
+        models: ModelProvider[Routing],
+        board: PopularityTable,
         dead_letters: DeadLetters,
         rules: ProfileRules,
     ) -> None:
@@ -67,7 +67,7 @@ class ProfileStage:
         profiles.update((key.decode(), load_profile(data)) for key, data in stored.items())
         tally = self._popularity.begin(partition, batch[0].offset)
 
-        walked = walk(events, profiles, tally, self._rules)
+        walked = find_triggers(events, profiles, tally, self._rules)
         with self._models.use() as routing:
             parts = [(model, part, await model.queries.lookup(part.queries())) for model, part in by_model(routing, walked)]
             made = walked.repeats
@@ -103,7 +103,9 @@ class ProfileStage:
                 accepted.append((record.offset, event))
         return accepted
 
-    def _recommend(self, model: ServingModel, walked: Walk, vectors: dict[str, FloatArray]) -> list[tuple[Made, CleanEvent]]:
+    def _recommend(
+        self, model: ServingModel, walked: Triggered, vectors: dict[str, FloatArray]
+    ) -> list[tuple[IssuedRecommendation, CleanEvent]]:
         rules, matrix = model.rules, model.matrix
         result = []
         for rounds in walked.groups(most_requests(matrix)):
@@ -124,7 +126,7 @@ class ProfileStage:
                         result.append((made, trigger.event))
         return result
 
-    def _output(self, made: Made, event: CleanEvent, partition: int) -> OutputRecord:
+    def _output(self, made: IssuedRecommendation, event: CleanEvent, partition: int) -> OutputRecord:
         value = self._writer.encode(made, event)
         return OutputRecord(RECOMMENDATIONS, event["pseudonym"].encode(), value, answer_id(event), partition)
 

@@ -17,14 +17,6 @@ _SHRINK_ITEMS = 50
 """As in streams/ranking/centred_matrix.py."""
 
 
-class Fitted(NamedTuple):
-    """The serving parameters that are fitted anew for every model."""
-
-    half_life_days: float
-    popularity_weight: float
-    threshold: float
-
-
 class Part(NamedTuple):
     """One element of a history."""
 
@@ -52,7 +44,7 @@ class Case(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Catalogue:
+class EvaluationCatalogue:
     """The items under one model. Arrays have one row an item."""
 
     ids: Sequence[str]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import log2, sqrt
 from typing import NamedTuple
 
 import numpy as np
 
-from streams.training.evaluation.cases import Case, Catalogue, Fitted
+from streams.ranking.serving_params import ServingParams
+from streams.training.evaluation.cases import Case, EvaluationCatalogue
 from streams.training.evaluation.metrics import Bools, Floats, head, hits, per_case
 from streams.training.evaluation.score import Ranked, chunks, top
 
@@ -47,7 +48,7 @@ class Point(NamedTuple):
     long_tail: float
 
 
-def fit(cases: Sequence[Case], catalogue: Catalogue, current: Fitted, rule: FitRule) -> Fitted:
+def fit(cases: Sequence[Case], catalogue: EvaluationCatalogue, current: ServingParams, rule: FitRule) -> ServingParams:
     """The point nearest to the current one among those within one standard error of the best (the rule of Breiman, Friedman, Olshen
     and Stone, Classification and Regression Trees, 1984, with nearness in place of simplicity), where the best beats the current one
     by more than chance; and a threshold for it.
@@ -60,12 +61,12 @@ def fit(cases: Sequence[Case], catalogue: Catalogue, current: Fitted, rule: FitR
         return current
     points = grid(cases, catalogue, current, rule)
     half_life, weight = choose(points, current, [case.user for case in cases], rule)
-    return Fitted(
-        half_life, weight, _threshold(cases, catalogue, current._replace(half_life_days=half_life, popularity_weight=weight), rule)
+    return ServingParams(
+        half_life, weight, _threshold(cases, catalogue, replace(current, half_life_days=half_life, popularity_weight=weight), rule)
     )
 
 
-def grid(cases: Sequence[Case], catalogue: Catalogue, current: Fitted, rule: FitRule) -> list[Point]:
+def grid(cases: Sequence[Case], catalogue: EvaluationCatalogue, current: ServingParams, rule: FitRule) -> list[Point]:
     """All points. The users' vectors and their product with the catalogue are made once a half-life; a weight only adds its prior."""
     half_lives = sorted({*rule.half_lives_days, current.half_life_days})
     weights = sorted({*rule.weights, current.popularity_weight})
@@ -86,7 +87,7 @@ def grid(cases: Sequence[Case], catalogue: Catalogue, current: Fitted, rule: Fit
     return points
 
 
-def choose(points: Sequence[Point], current: Fitted, users: Sequence[str], rule: FitRule) -> tuple[float, float]:
+def choose(points: Sequence[Point], current: ServingParams, users: Sequence[str], rule: FitRule) -> tuple[float, float]:
     """(half-life, weight) by the rule of ``fit``; ``current`` must be among the points."""
     now = next(p for p in points if (p.half_life_days, p.weight) == (current.half_life_days, current.popularity_weight))
     if rule.spread_tolerance is not None:
@@ -114,12 +115,12 @@ def _gain(differences: Floats, users: Sequence[str]) -> tuple[float, float]:
     return mean, sqrt(float(apart @ apart)) / len(differences)
 
 
-def _distance(point: Point, current: Fitted) -> float:
+def _distance(point: Point, current: ServingParams) -> float:
     """In doublings of the half-life; a step of .1 of the weight counts as one doubling."""
     return abs(log2(point.half_life_days / current.half_life_days)) + 10 * abs(point.weight - current.popularity_weight)
 
 
-def _threshold(cases: Sequence[Case], catalogue: Catalogue, fitted: Fitted, rule: FitRule) -> float:
+def _threshold(cases: Sequence[Case], catalogue: EvaluationCatalogue, fitted: ServingParams, rule: FitRule) -> float:
     if rule.target_precision is None and rule.target_volume is None:
         return fitted.threshold
     parts = [top(chunk, catalogue, fitted.popularity_weight, rule.count) for chunk in chunks(cases, catalogue, fitted.half_life_days)]

@@ -42,7 +42,7 @@ class GateRule:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class GateVerdict:
     promote: bool
     reasons: Sequence[str]
     """Why not, one a failing; or why."""
@@ -52,20 +52,20 @@ class Verdict:
     """What the rule looked at, by name; as the registry's manifest keeps it."""
 
 
-def decide(candidate: Measurement, incumbent: Measurement, rule: GateRule) -> Verdict:
+def decide(candidate: Measurement, incumbent: Measurement, rule: GateRule) -> GateVerdict:
     """Both measured on the same cases. Raises ValueError where they were not."""
     if list(candidate.users) != list(incumbent.users) or list(candidate.old_users) != list(incumbent.old_users):
         raise ValueError("candidate and incumbent were measured on different cases; measure both on the same slice")
     numbers = {f"{who}_{name}": value for who, of in (("candidate", candidate), ("incumbent", incumbent)) for name, value in _flat(of)}
     cases = len(candidate.users)
     if cases < rule.min_cases:
-        return Verdict(False, [f"too few cases to judge: {cases}, at least {rule.min_cases} are needed"], {}, numbers)
+        return GateVerdict(False, [f"too few cases to judge: {cases}, at least {rule.min_cases} are needed"], {}, numbers)
     users = len(set(candidate.users))
     if users < rule.min_users:
-        return Verdict(False, [f"too few shoppers to judge: {users}, at least {rule.min_users} are needed"], {}, numbers)
+        return GateVerdict(False, [f"too few shoppers to judge: {users}, at least {rule.min_users} are needed"], {}, numbers)
     broken = [name for name, value in numbers.items() if not isfinite(value)]
     if broken or not (_finite(candidate) and _finite(incumbent)):
-        return Verdict(False, [f"not a finite number: {', '.join(broken) or 'results of single cases'}"], {}, numbers)
+        return GateVerdict(False, [f"not a finite number: {', '.join(broken) or 'results of single cases'}"], {}, numbers)
 
     differences: dict[str, Interval] = {
         metric: _difference(candidate.values, incumbent.values, candidate.users, metric, rule) for metric in METRICS
@@ -93,8 +93,8 @@ def decide(candidate: Measurement, incumbent: Measurement, rule: GateRule) -> Ve
     else:
         remarks.append(f"forgetting was not judged: {len(candidate.old_users)} cases in the old slice, {rule.min_old_cases} are needed")
     if against:
-        return Verdict(False, against + remarks, differences, numbers)
-    return Verdict(True, [f"{rule.metric} gains {_told(gain)} over {cases} cases, and no guard falls", *remarks], differences, numbers)
+        return GateVerdict(False, against + remarks, differences, numbers)
+    return GateVerdict(True, [f"{rule.metric} gains {_told(gain)} over {cases} cases, and no guard falls", *remarks], differences, numbers)
 
 
 def _difference(candidate: PerCase, incumbent: PerCase, users: Sequence[str], metric: Metric, rule: GateRule) -> Interval:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from streams.training.evaluation.cases import Case, Catalogue, Fitted
+from streams.ranking.serving_params import ServingParams
+from streams.training.evaluation.cases import Case, EvaluationCatalogue
 from streams.training.evaluation.metrics import (
     CalibrationBin,
     PerCase,
@@ -50,8 +51,8 @@ class Measurement:
 
 def measure(
     cases: Sequence[Case],
-    catalogue: Catalogue,
-    fitted: Fitted,
+    catalogue: EvaluationCatalogue,
+    fitted: ServingParams,
     *,
     count: int = 10,
     old: Sequence[Case] = (),
@@ -83,7 +84,7 @@ def measure(
 
 
 def segments(
-    cases: Sequence[Case], catalogue: Catalogue, *, least: int, new_events: int = NEW_EVENTS, heavy_events: int = HEAVY_EVENTS
+    cases: Sequence[Case], catalogue: EvaluationCatalogue, *, least: int, new_events: int = NEW_EVENTS, heavy_events: int = HEAVY_EVENTS
 ) -> Mapping[str, npt.NDArray[np.bool_]]:
     """Name to bool [cases]: ``new users``, ``heavy users`` and ``category: NAME`` (cases with a target in it). Those with fewer than
     ``least`` cases are left out: nothing can be said of them."""

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from streams.training.evaluation.cases import Case, Catalogue
+from streams.training.evaluation.cases import Case, EvaluationCatalogue
 from streams.training.evaluation.score import Ranked
 
 Floats = npt.NDArray[np.float64]
@@ -39,7 +39,7 @@ class CalibrationBin(NamedTuple):
     """Share of them that were targets."""
 
 
-def hits(ranked: Ranked, cases: Sequence[Case], catalogue: Catalogue) -> Bools:
+def hits(ranked: Ranked, cases: Sequence[Case], catalogue: EvaluationCatalogue) -> Bools:
     """bool [cases, K]: whether the recommended item is one of the case's targets."""
     rows = catalogue.rows
     wanted = np.zeros((len(cases), len(catalogue.ids) + 1), np.bool_)

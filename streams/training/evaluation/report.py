@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from streams.training.evaluation.cases import Fitted
-from streams.training.evaluation.gate import METRICS, Verdict
+from streams.ranking.serving_params import ServingParams
+from streams.training.evaluation.gate import METRICS, GateVerdict
 from streams.training.evaluation.measure import Measurement
 
 _NAMES = {"hit": "shoppers with a hit (HR@K)", "ndcg": "ranking quality (NDCG@K)", "recall": "targets found (recall@K)"}
@@ -14,12 +14,12 @@ _NAMES = {"hit": "shoppers with a hit (HR@K)", "ndcg": "ranking quality (NDCG@K)
 
 def write_report(
     folder: Path,
-    verdict: Verdict,
+    verdict: GateVerdict,
     candidate: Measurement,
     incumbent: Measurement,
     *,
     versions: tuple[str, str],
-    fitted: tuple[Fitted, Fitted],
+    fitted: tuple[ServingParams, ServingParams],
 ) -> Path:
     """``report.md`` and ``report.png`` in the folder, which is made; the path of the first. ``versions`` and ``fitted`` are the
     candidate's and the incumbent's."""
@@ -31,7 +31,12 @@ def write_report(
 
 
 def markdown(
-    verdict: Verdict, candidate: Measurement, incumbent: Measurement, *, versions: tuple[str, str], fitted: tuple[Fitted, Fitted]
+    verdict: GateVerdict,
+    candidate: Measurement,
+    incumbent: Measurement,
+    *,
+    versions: tuple[str, str],
+    fitted: tuple[ServingParams, ServingParams],
 ) -> str:
     """The report's text; it refers to ``report.png`` beside it."""
     new, old = versions
@@ -49,7 +54,7 @@ def markdown(
         "## What is served with it",
         *_table(
             ["", "candidate", "serving now"],
-            [[name.replace("_", " "), *(f"{getattr(of, name):.4g}" for of in fitted)] for name in Fitted._fields],
+            [[name.replace("_", " "), *(f"{getattr(of, name):.4g}" for of in fitted)] for name in ServingParams._fields],
         ),
         "",
     ]
@@ -63,7 +68,7 @@ def markdown(
     return "\n".join([*lines, "![differences and calibration](report.png)", ""])
 
 
-def plot(path: Path, verdict: Verdict, candidate: Measurement, incumbent: Measurement) -> None:
+def plot(path: Path, verdict: GateVerdict, candidate: Measurement, incumbent: Measurement) -> None:
     """Left the differences with their intervals, right the precision by score."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -92,7 +97,7 @@ def plot(path: Path, verdict: Verdict, candidate: Measurement, incumbent: Measur
     figure.savefig(path, dpi=120)
 
 
-def _metric_rows(verdict: Verdict, candidate: Measurement, incumbent: Measurement) -> list[list[str]]:
+def _metric_rows(verdict: GateVerdict, candidate: Measurement, incumbent: Measurement) -> list[list[str]]:
     rows = []
     for metric in METRICS:
         means = [_mean(of, metric) for of in (candidate, incumbent)]
@@ -107,7 +112,7 @@ def _mean(of: Measurement, metric: str) -> str:
     return f"{getattr(of.values, metric).mean():.4f}" if len(of.users) else "none"
 
 
-def _interval(verdict: Verdict, name: str) -> list[str]:
+def _interval(verdict: GateVerdict, name: str) -> list[str]:
     change = verdict.differences.get(name)
     return ["not judged", ""] if change is None else [f"{change.mean:+.4f}", f"{change.low:+.4f} to {change.high:+.4f}"]
 

@@ -14,7 +14,7 @@ from nacl.signing import SigningKey
 from streams.engine.records import MemoryRecord
 from streams.models.hotswap.serving_model import in_canary
 from streams.ranking.rules import DAY_MS
-from streams.ranking.serving_params import Serving
+from streams.ranking.serving_params import ServingParams
 from streams.stages.profile.recommendation import answer_id
 from tests.support.profile_world import TITLES, event, event_records
 from tests.support.swap_world import DIMENSION, A, B, C, SwapWorld, cosine
@@ -131,7 +131,7 @@ async def test_a_batch_under_way_is_answered_by_the_model_it_began_with(world: S
 async def test_serving_parameters_are_the_models_own(world: SwapWorld) -> None:
     await world.start()
     world.put(B, TITLES)
-    world.promote(world.publish(B, serving=Serving(7.0, 0.5, -1.5)))
+    world.promote(world.publish(B, serving=ServingParams(7.0, 0.5, -1.5)))
     await world.until(lambda: world.serving == (B, None))
     with world.models.use() as routing:
         rules = routing.stable.rules

@@ -22,7 +22,7 @@ from streams.models.registry.channels import Channels
 from streams.models.registry.fetching import fetch_announced
 from streams.models.registry.signing import sign
 from streams.models.registry.store import ModelStore
-from streams.ranking.serving_params import Serving
+from streams.ranking.serving_params import ServingParams
 from streams.serde import local_codecs
 from streams.serde.http_registry import local_id
 from streams.topics import MODELS
@@ -44,7 +44,7 @@ COMMON: dict[str, Any] = {
     "epsilon_spent": st.none() | FINITE,
     "parent": st.none() | VERSIONS,
     "announced_at": st.integers(0, 2**45),
-    "serving": st.none() | st.builds(Serving, st.floats(0.001, 1e6), st.floats(0, 1e6), FINITE),
+    "serving": st.none() | st.builds(ServingParams, st.floats(0.001, 1e6), st.floats(0, 1e6), FINITE),
     "reason": TEXT,
 }
 STABLE = st.builds(Announcement, channel=st.just("stable"), canary_share=st.just(0.0), withdrawn=st.booleans(), **COMMON)

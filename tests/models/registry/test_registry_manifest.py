@@ -16,13 +16,13 @@ from streams.errors import ModelRefused, Refusal
 from streams.models.registry.folder import check_name, check_names, is_version
 from streams.models.registry.manifest import Manifest, check_dimension, check_files, sign_manifest, verify_manifest
 from streams.models.registry.signing import canonical, is_signed, sign
-from streams.ranking.serving_params import Serving
+from streams.ranking.serving_params import ServingParams
 
 KEY = SigningKey(bytes(32))
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 NAMES = st.from_regex(r"[a-z]{1,4}(/[a-z]{1,3}){0,2}[.](json|txt|safetensors)", fullmatch=True)
 TIMES = st.integers(0, 2**45)
-SERVINGS = st.builds(Serving, st.floats(0.001, 1e6), st.floats(0, 1e6), FINITE)
+SERVINGS = st.builds(ServingParams, st.floats(0.001, 1e6), st.floats(0, 1e6), FINITE)
 VERSIONS = st.from_regex(r"[0-9a-f]{12}", fullmatch=True)
 MANIFESTS = st.builds(
     Manifest,
@@ -90,7 +90,7 @@ def test_no_other_signature_holds(manifest: Manifest, signature: bytes) -> None:
 
 def a_manifest(**changes: Any) -> Manifest:
     made: dict[str, Any] = {"model_version": "v1", "parent": None, "base": "b", "created_at": 1, "dimension": 4}
-    made |= {"files": {"config.json": "0" * 64}, "metrics": {"hr@10": 0.5}, "serving": Serving(1, 0, 0)}
+    made |= {"files": {"config.json": "0" * 64}, "metrics": {"hr@10": 0.5}, "serving": ServingParams(1, 0, 0)}
     return Manifest(**{**made, **changes})
 
 
@@ -108,7 +108,7 @@ def a_manifest(**changes: Any) -> Manifest:
         changed(a_manifest(), format=2),
         changed(a_manifest(), serving={}),
         changed(a_manifest(), serving=None),
-        changed(a_manifest(), serving={**Serving(1, 0, 0).to_dict(), "half_life_days": 0}),
+        changed(a_manifest(), serving={**ServingParams(1, 0, 0).to_dict(), "half_life_days": 0}),
         changed(a_manifest(), metrics={"hr@10": 1}),
         changed(a_manifest(), metrics={"hr@10": "1"}),
         changed(a_manifest(), metrics={"hr@10": 10**400}),
@@ -140,28 +140,30 @@ def test_numbers_that_are_none_are_refused(number: float) -> None:
     assert refusal(changed(a_manifest(), metrics={"x": number})) == Refusal.NOT_FINITE
     for place in range(3):
         with pytest.raises(ValueError, match="finite"):
-            Serving(*[number if place == index else 1.0 for index in range(3)])
+            ServingParams(*[number if place == index else 1.0 for index in range(3)])
 
 
 @pytest.mark.parametrize("arguments", [(0, 0, 0), (-1, 0, 0), (1, -0.1, 0), (True, 0, 0), ("1", 0, 0)])
 def test_serving_out_of_range(arguments: Any) -> None:
     with pytest.raises(ValueError, match="must be"):
-        Serving(*arguments)
+        ServingParams(*arguments)
 
 
 @given(SERVINGS)
-def test_serving_there_and_back(serving: Serving) -> None:
-    assert Serving.from_dict(serving.to_dict()) == serving
+def test_serving_there_and_back(serving: ServingParams) -> None:
+    assert ServingParams.from_dict(serving.to_dict()) == serving
 
 
 def test_serving_of_other_parameters_is_refused() -> None:
-    for values in ({}, {"half_life_days": 1.0}, {**Serving(1, 0, 0).to_dict(), "temperature": 1.0}):
+    for values in ({}, {"half_life_days": 1.0}, {**ServingParams(1, 0, 0).to_dict(), "temperature": 1.0}):
         with pytest.raises(ValueError, match="missing or unknown"):
-            Serving.from_dict(values)
+            ServingParams.from_dict(values)
 
 
 def test_one_number_has_one_form() -> None:
-    assert a_manifest(metrics={"x": 1}, serving=Serving(1, 0, -0.0)) == a_manifest(metrics={"x": 1.0}, serving=Serving(1.0, 0.0, 0.0))
+    assert a_manifest(metrics={"x": 1}, serving=ServingParams(1, 0, -0.0)) == a_manifest(
+        metrics={"x": 1.0}, serving=ServingParams(1.0, 0.0, 0.0)
+    )
     assert a_manifest(metrics={"x": 0}).to_bytes() == a_manifest(metrics={"x": -0.0}).to_bytes()
     assert canonical({"b": 1.0, "a": "é"}) == b'{"a":"\\u00e9","b":1.0}'
     assert not is_signed("manifest", b"", b"", KEY.verify_key)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from streams import topics
 from streams.engine.records import MemoryRecord
-from streams.stages.feedback import settle
+from streams.stages.feedback import settlement as settle
 from streams.stages.feedback.rules import HISTORY_EVENTS, OUTCOME_OF_EVENT, OUTCOMES, POSITIVE
 from tests.support.feedback_world import ANNA, BEN, CODECS, MINUTE, RULES, State, event, identity, make_stage, recommendation, the_end
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from streams.engine.records import MemoryRecord
 from streams.serde.records import TallyBucket, TrainingTally
-from streams.stages.learning.board import TallyBoard
+from streams.stages.learning.tallies import Tallies
 from streams.stages.learning.tally import SCORE_BINS, empty_tally, position
 from streams.topics import TRAINING_TALLIES
 from tests.support.learning_world import CODECS
@@ -28,7 +28,7 @@ def record(value: TrainingTally) -> MemoryRecord:
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 50)), max_size=30), st.integers(1, 7))
 def test_the_newest_of_each_partition_stays(told: list[tuple[int, int]], at_once: int) -> None:
-    board = TallyBoard(CODEC)
+    board = Tallies(CODEC)
     records = [record(tally(partition, offset)) for partition, offset in told]
     for begin in range(0, len(records), at_once):
         board.apply(records[begin : begin + at_once])
@@ -40,7 +40,7 @@ def test_the_newest_of_each_partition_stays(told: list[tuple[int, int]], at_once
 
 
 def test_what_cannot_be_used_is_counted_and_the_rest_stays() -> None:
-    board = TallyBoard(CODEC)
+    board = Tallies(CODEC)
     broken = MemoryRecord(TRAINING_TALLIES, 0, 0, 0, b"0", b"\x00broken")
     board.apply([record(tally(0, 5)), broken, broken._replace(value=None), record(tally(0, 9, bins=10))])
     assert board.bad_records == 2

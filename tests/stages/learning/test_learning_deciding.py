@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from streams.clock import FixedClock
 from streams.errors import TransientError
 from streams.serde.records import TrainingTally
-from streams.stages.learning.deciding import Since, ask, judge
+from streams.stages.learning.decision import TriggerBaseline, ask, judge
 from streams.stages.learning.rounds import Rounds, next_request_id
 from streams.stages.learning.tally import add_feedback, empty_tally
 from streams.topics import TRAINING_CONTROL
@@ -34,14 +34,16 @@ def counted(*numbers: int, event_ms: int = 0) -> list[TrainingTally]:
 
 def test_the_first_round_needs_no_pause_but_enough_pairs_of_all_partitions() -> None:
     few = judge(None, NOTHING, counted(60, 39), RULES, NOW_MS)
-    assert (few.since, few.decision.start) == (Since(NOW_MS), False)
+    assert (few.since, few.decision.start) == (TriggerBaseline(NOW_MS), False)
     enough = judge(few.since, NOTHING, counted(60, 40), RULES, NOW_MS)
     assert (enough.decision.start, enough.decision.cause) == (True, "pairs")
 
 
 def test_a_request_says_why_and_what_is_new_from_then_on() -> None:
     tallies = counted(100, 50, event_ms=START_MS)
-    request, since = ask(judge(Since(START_MS, "ab" * 16, 30), heard(told("ab" * 16, "finished")), tallies, RULES, NOW_MS), tallies, RULES)
+    request, since = ask(
+        judge(TriggerBaseline(START_MS, "ab" * 16, 30), heard(told("ab" * 16, "finished")), tallies, RULES, NOW_MS), tallies, RULES
+    )
     assert (request["state"], request["cause"], request["pairs"], request["at"]) == ("requested", "pairs", 120, NOW_MS)
     assert "120 new pairs" in request["reason"]
     assert request["request_id"] == next_request_id("ab" * 16) == since.request_id
@@ -53,7 +55,7 @@ def test_a_request_says_why_and_what_is_new_from_then_on() -> None:
 @given(st.integers(0, 500), st.integers(0, 500), st.integers(0, 500))
 def test_who_died_between_asking_and_remembering_is_followed_exactly(before: int, new: int, more: int) -> None:
     """The pairs between its request and the take-over are still new."""
-    known = Since(START_MS, "ab" * 16, before)
+    known = TriggerBaseline(START_MS, "ab" * 16, before)
     rounds = heard(told("ab" * 16, "finished"), told(next_request_id("ab" * 16), "requested", NOW_MS, pairs=new))
     since = judge(known, rounds, counted(before + new + more), RULES, NOW_MS).since
     assert (since.request_id, since.pairs, since.at_ms) == (next_request_id("ab" * 16), before + new, NOW_MS)
@@ -61,14 +63,14 @@ def test_who_died_between_asking_and_remembering_is_followed_exactly(before: int
 
 def test_an_operators_round_is_counted_from_when_it_is_heard_of() -> None:
     rounds = heard(told("cd" * 16, "requested", NOW_MS + HOUR_MS, pairs=0))
-    judged = judge(Since(START_MS), rounds, counted(90), RULES, NOW_MS)
+    judged = judge(TriggerBaseline(START_MS), rounds, counted(90), RULES, NOW_MS)
     assert (judged.since.request_id, judged.since.pairs) == ("cd" * 16, 90)
     assert judged.since.at_ms == NOW_MS, "its clock is ahead"
     assert judged.situation.running
 
 
 def test_a_request_of_ones_own_is_waited_for_until_it_would_be_stale() -> None:
-    known = Since(NOW_MS, "ab" * 16, 0)
+    known = TriggerBaseline(NOW_MS, "ab" * 16, 0)
     assert judge(known, NOTHING, counted(500), RULES, NOW_MS + 10 * HOUR_MS).situation.running
     other = heard(told("cd" * 16, "finished", NOW_MS))
     assert judge(known, other, counted(500), RULES, NOW_MS + 10 * HOUR_MS).since == known
@@ -76,7 +78,7 @@ def test_a_request_of_ones_own_is_waited_for_until_it_would_be_stale() -> None:
 
 
 def test_where_the_state_was_lost_counting_begins_anew() -> None:
-    judged = judge(Since(START_MS, "ab" * 16, 1000), heard(told("ab" * 16, "finished")), counted(40), RULES, NOW_MS)
+    judged = judge(TriggerBaseline(START_MS, "ab" * 16, 1000), heard(told("ab" * 16, "finished")), counted(40), RULES, NOW_MS)
     assert (judged.since.pairs, judged.situation.new_pairs) == (40, 0)
 
 

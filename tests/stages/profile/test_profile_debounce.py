@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from streams.ranking.rules import CART, CLICK, DISMISS, IMPRESSION, PURCHASE, RETURN, SEARCH, VIEW, ProfileRules
 from streams.stages.profile.profile import NEVER
-from streams.stages.profile.walk import policy_of
+from streams.stages.profile.triggers import policy_of
 
 RULES = ProfileRules(debounce_ms=60_000, rewind_ms=3_600_000)
 

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from streams.ranking.request import Ranked, Source
 from streams.ranking.rules import ProfileRules
-from streams.stages.profile.profile import Made, Profile, dump_profile, load_profile, unpack_made
+from streams.stages.profile.profile import IssuedRecommendation, Profile, dump_profile, load_profile, unpack_issued
 from streams.stages.profile.recommendation import make, recommendation_id, remember, to_record
-from streams.stages.profile.recommendation_bytes import RecommendationWriter
+from streams.stages.profile.recommendation_writer import RecommendationWriter
 from streams.topics import RECOMMENDATIONS
 from tests.support.profile_world import CODECS, START_MS, event
 
@@ -22,12 +22,12 @@ number = st.floats(-2, 2, width=32)
 
 
 @st.composite
-def recommendations(draw: st.DrawFn) -> Made:
+def recommendations(draw: st.DrawFn) -> IssuedRecommendation:
     items = draw(st.lists(text, max_size=4))
     known = draw(st.lists(sources, min_size=1, max_size=5))
     width = draw(st.integers(0, 3))
     count = len(items) * width
-    return Made(
+    return IssuedRecommendation(
         offset=draw(st.integers(0, 2**63 - 1)),
         recommendation_id=draw(st.binary(min_size=16, max_size=16)),
         model_version=draw(text),
@@ -43,7 +43,7 @@ def recommendations(draw: st.DrawFn) -> Made:
 
 @settings(max_examples=60, deadline=None)
 @given(recommendations(), text, st.binary(max_size=200), st.integers(-(2**63), 2**63 - 1))
-def test_writing_directly_gives_the_codecs_bytes(made: Made, pseudonym: str, sealed: bytes, time_ms: int) -> None:
+def test_writing_directly_gives_the_codecs_bytes(made: IssuedRecommendation, pseudonym: str, sealed: bytes, time_ms: int) -> None:
     writer = RecommendationWriter(CODEC)
     assert writer.direct
     one: Any = event(0, "a", "click", "i1") | {"pseudonym": pseudonym, "sealed_id": sealed, "occurred_at": time_ms}
@@ -59,7 +59,7 @@ class Grown:
 
 def test_a_schema_it_does_not_know_is_left_to_the_codec() -> None:
     writer = RecommendationWriter(Grown())  # type: ignore[arg-type]
-    made = Made(1, b"x" * 16, "v", "search", 0.1, ["i"], np.zeros(2, "<f4").tobytes(), [], b"", b"")
+    made = IssuedRecommendation(1, b"x" * 16, "v", "search", 0.1, ["i"], np.zeros(2, "<f4").tobytes(), [], b"", b"")
     assert not writer.direct
     assert writer.encode(made, event(0, "a", "view")) == Grown().encode(to_record(made, event(0, "a", "view")))  # type: ignore[arg-type]
 
@@ -71,7 +71,7 @@ def test_an_id_tells_shopper_event_and_model_apart() -> None:
     assert recommendation_id("a", "b", "c") == recommendation_id("a", "b", "c")
 
 
-def made_at(offset: int, items: list[str]) -> Made:
+def made_at(offset: int, items: list[str]) -> IssuedRecommendation:
     ranked = Ranked(
         items, np.zeros((len(items), 2), np.float32), [], np.zeros((len(items), 0), np.uint16), np.zeros((len(items), 0), np.float32)
     )
@@ -83,6 +83,6 @@ def test_a_profile_remembers_what_is_recent_and_no_more() -> None:
     for offset, (time_ms, items) in enumerate([(0, ["a"]), (500, ["b"]), (900, ["c"]), (950, ["d"]), (1600, ["e"])]):
         remember(profile, made_at(offset, items), START_MS + time_ms, RULES)
     assert [items for _, items in profile.recommended] == [["c"], ["d"], ["e"]]
-    assert [unpack_made(data).items for _, data in profile.made] == [["d"], ["e"]]
+    assert [unpack_issued(data).items for _, data in profile.made] == [["d"], ["e"]]
     assert [offset for offset, _ in profile.made] == [3, 4]
     assert load_profile(dump_profile(profile)) == profile

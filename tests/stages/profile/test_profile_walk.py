@@ -5,12 +5,12 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.ranking.popularity_board import PopularityBoard
+from streams.ranking.popularity_table import PopularityTable
 from streams.ranking.request import Request
 from streams.ranking.rules import ProfileRules
 from streams.stages.profile.popularity_counter import PopularityCounter
 from streams.stages.profile.profile import Profile
-from streams.stages.profile.walk import Walk, walk
+from streams.stages.profile.triggers import Triggered, find_triggers
 from streams.topics import ITEMS_POPULARITY
 from tests.support.profile_world import CODECS, event
 
@@ -18,14 +18,14 @@ RULES = ProfileRules()
 DAY_S = 86_400
 
 
-def walked(events: list[dict[str, Any]], rules: ProfileRules = RULES) -> Walk:
+def walked(events: list[dict[str, Any]], rules: ProfileRules = RULES) -> Triggered:
     codec = CODECS.for_topic(ITEMS_POPULARITY)
-    counter = PopularityCounter(codec, PopularityBoard(codec, rules.popularity_half_life_ms), rules.popularity_half_life_ms)
+    counter = PopularityCounter(codec, PopularityTable(codec, rules.popularity_half_life_ms), rules.popularity_half_life_ms)
     profiles = {e["pseudonym"]: Profile() for e in events}
-    return walk(list(enumerate(events)), profiles, counter.begin(0, 0), rules)  # type: ignore[arg-type]
+    return find_triggers(list(enumerate(events)), profiles, counter.begin(0, 0), rules)  # type: ignore[arg-type]
 
 
-def requests(found: Walk) -> list[Request]:
+def requests(found: Triggered) -> list[Request]:
     return [trigger.request for triggers in found.rounds for trigger in triggers]
 
 

@@ -9,17 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.training.evaluation.cases import Case, Catalogue, Fitted
+from streams.ranking.serving_params import ServingParams
+from streams.training.evaluation.cases import Case, EvaluationCatalogue
 from streams.training.evaluation.fit import FitRule, Point, choose, fit, for_precision, for_volume, grid
 from streams.training.evaluation.metrics import coverage, hits, long_tail_share, per_case
 from streams.training.evaluation.score import Ranked, rank
 from tests.support.evaluation_world import case, catalogue, random_cases
 
 RULE = FitRule(half_lives_days=(7.5, 30.0, 120.0, 480.0), weights=(0.0, 0.1, 0.2, 0.4), spread_tolerance=None)
-CURRENT = Fitted(60.0, 0.15, 0.3)
+CURRENT = ServingParams(60.0, 0.15, 0.3)
 
 
-def planted(half_life: float, weight: float) -> tuple[list[Case], Catalogue]:
+def planted(half_life: float, weight: float) -> tuple[list[Case], EvaluationCatalogue]:
     """Shoppers who next turn to exactly what these parameters rank first."""
     generator = np.random.default_rng(4)
     shop = catalogue(generator, 200)

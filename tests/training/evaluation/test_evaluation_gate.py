@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from streams.training.evaluation.cases import Fitted
+from streams.ranking.serving_params import ServingParams
 from streams.training.evaluation.gate import GateRule, decide
 from streams.training.evaluation.metrics import PerCase
 from streams.training.evaluation.report import markdown, write_report
@@ -119,7 +119,7 @@ def test_chance_is_seldom_promoted() -> None:
 def test_report_says_what_was_decided_and_why(tmp_path: Path) -> None:
     candidate, incumbent = (replace(of, segments={"category: a|b": FIRST}) for of in (CANDIDATE, INCUMBENT))
     verdict = decide(candidate, incumbent, RULE)
-    fitted = Fitted(120.0, 0.2, 0.31), Fitted(60.0, 0.1, 0.3)
+    fitted = ServingParams(120.0, 0.2, 0.31), ServingParams(60.0, 0.1, 0.3)
     path = write_report(tmp_path / "new", verdict, candidate, incumbent, versions=("abc", "def"), fitted=fitted)
     text = path.read_text(encoding="utf-8")
     assert text.startswith("# Model abc: promoted\n")

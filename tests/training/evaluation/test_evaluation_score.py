@@ -7,12 +7,12 @@ import pytest
 
 from streams.ranking.centred_matrix import CentredItemMatrix
 from streams.ranking.popularity import DecayedCount
-from streams.ranking.popularity_board import PopularityBoard
+from streams.ranking.popularity_table import PopularityTable
 from streams.ranking.ranking import rank
 from streams.ranking.request import Entry, Request
 from streams.ranking.rules import ProfileRules
 from streams.topics import ITEMS_POPULARITY, ITEMS_VECTORS
-from streams.training.evaluation.cases import Case, Catalogue, Part, centred
+from streams.training.evaluation.cases import Case, EvaluationCatalogue, Part, centred
 from streams.training.evaluation.popularity import Popularity, snapshots
 from streams.training.evaluation.score import rank as rank_cases
 from tests.support.evaluation_world import DAY_MS, START_MS, unit
@@ -32,7 +32,7 @@ def test_ranking_equals_the_stages(seed: int) -> None:
     open_rows = generator.random(ITEMS) > 0.1
     matrix = CentredItemMatrix(CODECS.for_topic(ITEMS_VECTORS), "hashing", DIMENSION)
     matrix.apply([vector_record(i, v, recommendable=bool(o)) for i, v, o in zip(ids, raw, open_rows, strict=True)])
-    board = PopularityBoard(CODECS.for_topic(ITEMS_POPULARITY), HALF_LIFE_MS)
+    board = PopularityTable(CODECS.for_topic(ITEMS_POPULARITY), HALF_LIFE_MS)
     counts = generator.uniform(0, 40, ITEMS)
     board.apply([popularity_record(i, c, AT_MS, n) for n, (i, c) in enumerate(zip(ids, counts, strict=True))])
 
@@ -43,7 +43,7 @@ def test_ranking_equals_the_stages(seed: int) -> None:
     # The stage's own numbers, so that equality can be exact.
     queries = {f"q{n}": v for n, v in enumerate(matrix.centre(asked))}
     popularity = Popularity(np.array([AT_MS], np.int64), counts[None], HALF_LIFE_MS)
-    shop = Catalogue(ids, matrix.vectors, popularity, counts, queries=queries, recommendable=open_rows)
+    shop = EvaluationCatalogue(ids, matrix.vectors, popularity, counts, queries=queries, recommendable=open_rows)
 
     cases, requests = [], []
     for number in range(40):
@@ -77,7 +77,7 @@ def test_ranking_equals_the_stages(seed: int) -> None:
 def test_fewer_items_than_asked_for_leave_places_empty() -> None:
     vectors = unit(np.eye(3))
     popularity = Popularity(np.array([0], np.int64), np.zeros((1, 3)), 1.0)
-    shop = Catalogue(["a", "b", "c"], vectors, popularity, np.ones(3))
+    shop = EvaluationCatalogue(["a", "b", "c"], vectors, popularity, np.ones(3))
     one = Case("u", [Part("item", "a", 1.0, 0)], frozenset(["b"]), frozenset(["a"]), 0, 1)
     answer = rank_cases([one], shop, half_life_days=1.0, popularity_weight=0.0, count=5)
     assert answer.rows.tolist() == [[1, 2, -1, -1, -1]]
@@ -110,4 +110,4 @@ def test_snapshots_out_of_order_are_refused(times: list[int]) -> None:
 def test_a_catalogue_of_unlike_lengths_is_refused() -> None:
     popularity = Popularity(np.array([0], np.int64), np.zeros((1, 2)), 1.0)
     with pytest.raises(ValueError, match="other lengths"):
-        Catalogue(["a", "b"], unit(np.eye(2)), popularity, np.ones(3))
+        EvaluationCatalogue(["a", "b"], unit(np.eye(2)), popularity, np.ones(3))

@@ -12,7 +12,7 @@ from streams.serde.records import TrainingTally
 from streams.stages.learning.tally import SCORE_BINS, position
 
 
-class TallyBoard:
+class Tallies:
     """The latest tally of each partition."""
 
     def __init__(self, codec: RecordCodec) -> None:

@@ -45,7 +45,7 @@ class _Aligned:
     """Items to be counted again."""
 
 
-class PopularityBoard:
+class PopularityTable:
     """Sums the partitions' decayed counts.
 
     All counts are kept as if they had been taken at one reference time, c · 2^((as of - reference) / half-life); so a new

@@ -84,8 +84,8 @@ class Bootstrap:
         return StageParts(INGEST, handler, dead_letters, metrics, self.registry)
 
     def _catalogue(self, metrics: StageMetrics) -> StageParts:
-        from streams.models.hotswap.parts import ModelParts
         from streams.stages.catalogue.stage import CatalogueRules, CatalogueStage
+        from streams.wiring.models import ModelParts
 
         dead_letters = self._dead_letters(CATALOGUE.name, metrics)
         models = ModelParts(self).catalogue_models()
@@ -105,14 +105,14 @@ class Bootstrap:
         return StageParts(CATALOGUE, handler, dead_letters, metrics, self.registry, (models,), closers=(models.close,))
 
     def _profile(self, metrics: StageMetrics) -> StageParts:
-        from streams.models.hotswap.parts import ModelParts
-        from streams.ranking.popularity_board import PopularityBoard
+        from streams.ranking.popularity_table import PopularityTable
         from streams.stages.profile.stage import ProfileRules, ProfileStage
+        from streams.wiring.models import ModelParts
 
         dead_letters = self._dead_letters(PROFILE.name, metrics)
         rules = ProfileRules.from_settings(self.settings)
         models = ModelParts(self).profile_models(rules)
-        board = PopularityBoard(self.codecs.for_topic(topics.ITEMS_POPULARITY), rules.popularity_half_life_ms)
+        board = PopularityTable(self.codecs.for_topic(topics.ITEMS_POPULARITY), rules.popularity_half_life_ms)
         handler = ProfileStage(codecs=self.codecs, models=models, board=board, dead_letters=dead_letters, rules=rules)
         followers = (models, self.follow(topics.ITEMS_POPULARITY, board.apply))
         return StageParts(PROFILE, handler, dead_letters, metrics, self.registry, followers, closers=(models.close,))
@@ -127,13 +127,13 @@ class Bootstrap:
         return StageParts(FEEDBACK, handler, dead_letters, metrics, self.registry)
 
     def _learning(self, metrics: StageMetrics) -> StageParts:
-        from streams.stages.learning.board import TallyBoard
         from streams.stages.learning.rounds import Rounds
         from streams.stages.learning.rules import LearningRules
         from streams.stages.learning.stage import LearningStage
+        from streams.stages.learning.tallies import Tallies
 
         dead_letters = self._dead_letters(LEARNING.name, metrics)
-        board = TallyBoard(self.codecs.for_topic(topics.TRAINING_TALLIES))
+        board = Tallies(self.codecs.for_topic(topics.TRAINING_TALLIES))
         rounds = Rounds(self.codecs.for_topic(topics.TRAINING_CONTROL))
         control = self.follow(topics.TRAINING_CONTROL, rounds.apply)
         handler = LearningStage(

@@ -37,7 +37,7 @@ class Schedule:
         return taken
 
 
-class Clockwork:
+class PartitionTimers:
     """Of one partition. Every call of the handler is ``begin``, ``due``, ``done``; one that was not done never was."""
 
     def __init__(self, now_ms: int) -> None:

@@ -10,8 +10,7 @@ from nacl.signing import SigningKey
 from streams.models.registry.folder import hash_files, model_files
 from streams.models.registry.manifest import Manifest
 from streams.models.registry.store import ModelStore
-from streams.ranking.serving_params import Serving
-from streams.training.evaluation.cases import Fitted
+from streams.ranking.serving_params import ServingParams
 from streams.training.round import Judged
 
 
@@ -33,7 +32,7 @@ def publish(folder: Path, judged: Judged, store: ModelStore, key: SigningKey, *,
         dimension=judged.dimension,
         files=hash_files(model, kept),
         metrics=judged.metrics,
-        serving=Serving(*judged.fitted),
+        serving=judged.fitted,
         data_from=judged.data_from,
         data_to=judged.data_to,
         pairs=judged.pairs,
@@ -45,7 +44,7 @@ def publish(folder: Path, judged: Judged, store: ModelStore, key: SigningKey, *,
 def card(judged: Judged, base: str) -> str:
     """The model card, Markdown."""
     metrics = ", ".join(f"{name} {value:.4f}" for name, value in judged.metrics.items())
-    fitted = ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in judged.fitted._asdict().items())
+    fitted = ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in judged.fitted.to_dict().items())
     return "\n".join(
         [
             f"# Model {judged.version}",
@@ -64,7 +63,9 @@ def card(judged: Judged, base: str) -> str:
     )
 
 
-def publish_base(folder: Path, judged: Judged, fitted: Fitted, store: ModelStore, key: SigningKey, *, base: str, now_ms: int) -> Manifest:
+def publish_base(
+    folder: Path, judged: Judged, fitted: ServingParams, store: ModelStore, key: SigningKey, *, base: str, now_ms: int
+) -> Manifest:
     """The model that the candidate was trained from as a version, so that one can go back to it. Raises as ``publish``."""
     if judged.parent in store.list_versions():
         return store.read_manifest(judged.parent, key.verify_key)
@@ -77,7 +78,7 @@ def publish_base(folder: Path, judged: Judged, fitted: Fitted, store: ModelStore
         dimension=judged.dimension,
         files=hash_files(folder, kept),
         metrics={},
-        serving=Serving(*fitted),
+        serving=fitted,
         verdict="the model that training began with",
     )
     return store.publish(folder, manifest, key)

@@ -30,7 +30,7 @@ class Fetching(Protocol):
         ...
 
 
-class Lane:
+class PartitionWorker:
     """What the stage's co-partitioned sources of one partition number share; they take turns.
 
     ``work`` runs for as long as the process does. While a batch settles, the next one is computed. What fails for a while is tried

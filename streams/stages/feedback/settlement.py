@@ -7,7 +7,7 @@ from hashlib import blake2b
 
 from streams.serde.outcomes import feedback_id
 from streams.serde.records import Feedback, HistoryItem, TrainingPair
-from streams.stages.feedback.attribute import Verdict, closes_at, is_decidable, may_claim, settles_at, verdicts
+from streams.stages.feedback.attribution import Attribution, attributions, closes_at, is_decidable, may_claim, settles_at
 from streams.stages.feedback.ledger import Interaction, Outstanding, Shopper
 from streams.stages.feedback.rules import OUTCOME_OF_EVENT, POSITIVE, REWARDS, FeedbackRules
 
@@ -23,7 +23,7 @@ def settle(
     closing = [r for r in shopper.outstanding if closes_at(r, rules) <= watermark_ms and is_decidable(r, unanswered, rules)]
     closing.sort(key=lambda r: r.source_offset)
     for recommendation in closing:
-        for rank, (item_id, verdict) in enumerate(zip(recommendation.items, verdicts(shopper, recommendation, rules), strict=True)):
+        for rank, (item_id, verdict) in enumerate(zip(recommendation.items, attributions(shopper, recommendation, rules), strict=True)):
             feedback.append(_feedback(pseudonym, recommendation, rank, item_id, verdict, rules))
             if verdict.outcome != "ignored":  # what was never seen says nothing about taste
                 pairs.append(_shown_pair(pseudonym, shopper, recommendation, rank, item_id, verdict, rules))
@@ -73,7 +73,7 @@ def identity(*parts: str) -> str:
     return blake2b("\x00".join(parts).encode(), digest_size=16).hexdigest()
 
 
-def _feedback(pseudonym: str, recommendation: Outstanding, rank: int, item_id: str, verdict: Verdict, rules: FeedbackRules) -> Feedback:
+def _feedback(pseudonym: str, recommendation: Outstanding, rank: int, item_id: str, verdict: Attribution, rules: FeedbackRules) -> Feedback:
     cause = verdict.cause
     return {
         "feedback_id": feedback_id(recommendation.recommendation_id, item_id),
@@ -94,7 +94,7 @@ def _feedback(pseudonym: str, recommendation: Outstanding, rank: int, item_id: s
 
 
 def _shown_pair(
-    pseudonym: str, shopper: Shopper, recommendation: Outstanding, rank: int, item_id: str, verdict: Verdict, rules: FeedbackRules
+    pseudonym: str, shopper: Shopper, recommendation: Outstanding, rank: int, item_id: str, verdict: Attribution, rules: FeedbackRules
 ) -> TrainingPair:
     return {
         "pair_id": identity(pseudonym, recommendation.recommendation_id, item_id),

@@ -17,7 +17,7 @@ _KEPT = ("request.json", "outcome.json", "judged.json", "finetuned.json")
 _MADE = ("data", "checkpoints", "model", "report")
 
 
-class Workshop:
+class RoundDirectory:
     """Paths, and what of a round is where."""
 
     def __init__(self, root: Path) -> None:

@@ -11,8 +11,8 @@ from streams.ranking.request import Request
 from streams.ranking.rules import CODES, SEARCH, TRIGGERS, ProfileRules
 from streams.serde.records import CleanEvent
 from streams.stages.profile.history import apply_event, unwanted
-from streams.stages.profile.popularity_counter import Tally
-from streams.stages.profile.profile import Made, Profile, unpack_made
+from streams.stages.profile.popularity_counter import PopularityTally
+from streams.stages.profile.profile import IssuedRecommendation, Profile, unpack_issued
 
 Policy = Literal["behaviour", "search"]
 
@@ -29,14 +29,14 @@ class Trigger:
 
 
 @dataclass(slots=True)
-class Walk:
+class Triggered:
     """What the events of a batch caused."""
 
     changed: dict[str, Profile] = field(default_factory=dict)
     """By pseudonym."""
     rounds: list[list[Trigger]] = field(default_factory=list)
     """The n-th triggers of all shoppers: a shopper's second must know what her first recommended."""
-    repeats: list[tuple[Made, CleanEvent]] = field(default_factory=list)
+    repeats: list[tuple[IssuedRecommendation, CleanEvent]] = field(default_factory=list)
     """Recommendations that were made before this event came again."""
 
     def groups(self, most: int) -> Iterator[list[list[Trigger]]]:
@@ -74,15 +74,17 @@ def _rounds(chains: list[list[Trigger]]) -> list[list[Trigger]]:
     return [[chain[n] for chain in chains if len(chain) > n] for n in range(max(map(len, chains), default=0))]
 
 
-def walk(events: Iterable[tuple[int, CleanEvent]], profiles: Mapping[str, Profile], tally: Tally, rules: ProfileRules) -> Walk:
+def find_triggers(
+    events: Iterable[tuple[int, CleanEvent]], profiles: Mapping[str, Profile], tally: PopularityTally, rules: ProfileRules
+) -> Triggered:
     """Apply (offset, event) to the profiles, in place, and to the popularity tally."""
-    result = Walk()
+    result = Triggered()
     counts: dict[str, int] = {}
     for offset, event in events:
         pseudonym = event["pseudonym"]
         profile = profiles[pseudonym]
         if offset <= profile.applied_offset:
-            result.repeats += [(unpack_made(made), event) for made_for, made in profile.made if made_for == offset]
+            result.repeats += [(unpack_issued(made), event) for made_for, made in profile.made if made_for == offset]
             continue
         if not apply_event(profile, event, offset, rules):
             continue
@@ -132,7 +134,7 @@ def policy_of(event_type: int, time_ms: int, triggered_at: int, rules: ProfileRu
     return "behaviour" if since >= rules.debounce_ms or since <= -max(rules.rewind_ms, rules.debounce_ms) else None
 
 
-def by_model(routing: Routing, walked: Walk) -> list[tuple[ServingModel, Walk]]:
+def by_model(routing: Routing, walked: Triggered) -> list[tuple[ServingModel, Triggered]]:
     """What must be recommended, by the model that does it. All of a shopper's triggers go to one."""
     if routing.canary is None:
         return [(routing.stable, walked)]
@@ -141,5 +143,5 @@ def by_model(routing: Routing, walked: Walk) -> list[tuple[ServingModel, Walk]]:
     for model in (routing.stable, routing.canary):
         rounds = [[trigger for trigger in triggers if models[trigger.event["pseudonym"]] is model] for triggers in walked.rounds]
         if own := [triggers for triggers in rounds if triggers]:
-            parts.append((model, Walk(rounds=own)))
+            parts.append((model, Triggered(rounds=own)))
     return parts

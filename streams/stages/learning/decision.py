@@ -14,7 +14,7 @@ from streams.stages.learning.tally import newest_ms, windows
 from streams.stages.learning.trigger import Decision, Situation, decide
 
 
-class Since(msgspec.Struct, frozen=True, array_like=True):
+class TriggerBaseline(msgspec.Struct, frozen=True, array_like=True):
     """What new is counted from; in the table of the partition that decides."""
 
     at_ms: int
@@ -26,17 +26,19 @@ class Since(msgspec.Struct, frozen=True, array_like=True):
     """Event time from which on the reference window may begin: a round that brought no new model has seen what was before."""
 
 
-class Judgement(NamedTuple):
-    since: Since
+class TriggerJudgement(NamedTuple):
+    since: TriggerBaseline
     """As it is before the decision takes effect."""
     situation: Situation
     decision: Decision
 
 
-def judge(known: Since | None, rounds: Rounds, tallies: Sequence[TrainingTally], rules: LearningRules, now_ms: int) -> Judgement:
+def judge(
+    known: TriggerBaseline | None, rounds: Rounds, tallies: Sequence[TrainingTally], rules: LearningRules, now_ms: int
+) -> TriggerJudgement:
     """Whether to ask for a round now. ``known`` is what the state holds, None before the first time."""
     pairs = _pairs(tallies)
-    since = known or Since(now_ms)
+    since = known or TriggerBaseline(now_ms)
     # A request of one's own may not have come back yet; after long it has passed out of the topic.
     awaited = since.request_id != "" and since.request_id not in rounds and now_ms - since.at_ms < rules.stale_ms
     latest = rounds.latest
@@ -44,7 +46,7 @@ def judge(known: Since | None, rounds: Rounds, tallies: Sequence[TrainingTally],
         # Who had the partition before may have died between asking and remembering; then the request says from where on it counted.
         is_own = latest.request_id == next_request_id(since.request_id)
         counted = min(since.pairs + latest.new_pairs, pairs) if is_own else pairs
-        since = Since(min(latest.asked_ms, now_ms), latest.request_id, counted, _after_ms(tallies, rules))
+        since = TriggerBaseline(min(latest.asked_ms, now_ms), latest.request_id, counted, _after_ms(tallies, rules))
     if pairs < since.pairs:
         # The counts began anew, as they do where the stage's state was lost.
         since = msgspec.structs.replace(since, pairs=pairs)
@@ -60,10 +62,10 @@ def judge(known: Since | None, rounds: Rounds, tallies: Sequence[TrainingTally],
         reference_shown=seen.reference_shown,
         recent_shown=seen.recent_shown,
     )
-    return Judgement(since, situation, decide(situation, rules.trigger))
+    return TriggerJudgement(since, situation, decide(situation, rules.trigger))
 
 
-def ask(judged: Judgement, tallies: Sequence[TrainingTally], rules: LearningRules) -> tuple[TrainingControl, Since]:
+def ask(judged: TriggerJudgement, tallies: Sequence[TrainingTally], rules: LearningRules) -> tuple[TrainingControl, TriggerBaseline]:
     """The request, and what is new from then on. Whoever asks in knowledge of the same last round asks with the same id."""
     identity = next_request_id(judged.since.request_id)
     now = judged.situation
@@ -77,7 +79,7 @@ def ask(judged: Judgement, tallies: Sequence[TrainingTally], rules: LearningRule
         verdict="",
         pairs=now.new_pairs,
     )
-    return request, Since(now.now_ms, identity, _pairs(tallies), _after_ms(tallies, rules))
+    return request, TriggerBaseline(now.now_ms, identity, _pairs(tallies), _after_ms(tallies, rules))
 
 
 def _pairs(tallies: Sequence[TrainingTally]) -> int:

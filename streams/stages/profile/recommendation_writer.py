@@ -15,7 +15,7 @@ from streams.engine.ports import RecordCodec
 from streams.ranking.request import Source
 from streams.ranking.rules import EVENT_TYPES
 from streams.serde.records import CleanEvent
-from streams.stages.profile.profile import Made
+from streams.stages.profile.profile import IssuedRecommendation
 from streams.stages.profile.recommendation import to_record
 
 _HEADER = 5
@@ -37,12 +37,12 @@ class RecommendationWriter:
         self.direct = self._prefix + _body(made, event) == sample
         """Whether the schema is the one that this module knows."""
 
-    def encode(self, made: Made, event: CleanEvent) -> bytes:
+    def encode(self, made: IssuedRecommendation, event: CleanEvent) -> bytes:
         """The same bytes as the codec gives for ``to_record``."""
         return self._prefix + _body(made, event) if self.direct else self._codec.encode(to_record(made, event))
 
 
-def _body(made: Made, event: CleanEvent) -> bytes:
+def _body(made: IssuedRecommendation, event: CleanEvent) -> bytes:
     scores = np.frombuffer(made.scores, "<f4").tolist()
     places = np.frombuffer(made.reasons, "<u2").tolist()
     shares = np.frombuffer(made.shares, "<f4").tolist()
@@ -107,7 +107,7 @@ def _long(number: int) -> bytes:
     return bytes(out)
 
 
-def _sample() -> tuple[Made, CleanEvent]:
+def _sample() -> tuple[IssuedRecommendation, CleanEvent]:
     """One of everything: reasons of each kind, an item without any."""
     event = CleanEvent(
         event_id="event",
@@ -126,7 +126,7 @@ def _sample() -> tuple[Made, CleanEvent]:
         session=None,
         flags=[],
     )
-    made = Made(
+    made = IssuedRecommendation(
         offset=70_000,
         recommendation_id=bytes(range(16)),
         model_version="version",

@@ -18,7 +18,7 @@ from streams.stages.feedback.rules import OUTCOME_OF_EVENT, OUTCOMES, FeedbackRu
 _STRENGTH = {outcome: -place for place, outcome in enumerate(OUTCOMES)}
 
 
-class Verdict(NamedTuple):
+class Attribution(NamedTuple):
     """What became of one recommended item."""
 
     outcome: str
@@ -63,12 +63,12 @@ def belongs(interaction: Interaction, recommendation: Outstanding, others: Itera
     return not any(other.source_offset > recommendation.source_offset and may_claim(other, interaction, rules) for other in others)
 
 
-def verdicts(shopper: Shopper, recommendation: Outstanding, rules: FeedbackRules) -> list[Verdict]:
+def attributions(shopper: Shopper, recommendation: Outstanding, rules: FeedbackRules) -> list[Attribution]:
     """One verdict an item, in rank order; the interactions that decided are marked as claimed."""
     return [_verdict(shopper, recommendation, item_id, rules) for item_id in recommendation.items]
 
 
-def _verdict(shopper: Shopper, recommendation: Outstanding, item_id: str, rules: FeedbackRules) -> Verdict:
+def _verdict(shopper: Shopper, recommendation: Outstanding, item_id: str, rules: FeedbackRules) -> Attribution:
     about: Sequence[Interaction] = [i for i in shopper.interactions if i.item_id == item_id]
     if about:
         about = [i for i in about if belongs(i, recommendation, shopper.outstanding, rules)]
@@ -76,4 +76,4 @@ def _verdict(shopper: Shopper, recommendation: Outstanding, item_id: str, rules:
             interaction.claimed = True
     cause = max(about, key=lambda i: (_STRENGTH[OUTCOME_OF_EVENT[i.event_type]], -i.offset), default=None)
     outcome = OUTCOME_OF_EVENT[cause.event_type] if cause is not None else "ignored"
-    return Verdict(outcome, any(i.event_type == "impression" for i in about), cause)
+    return Attribution(outcome, any(i.event_type == "impression" for i in about), cause)
