@@ -21,7 +21,7 @@ def command(as_json: bool) -> int:
 
     Values that are wrong, and variables that are no setting, are named at the end; the exit code is then 1.
     """
-    from streams.settings import KafkaSettings, Settings
+    from streams.settings import KafkaSettings, Settings, unknown_settings
 
     rows: list[dict[str, str]] = []
     problems: list[str] = []
@@ -29,12 +29,7 @@ def command(as_json: bool) -> int:
         found, wrong = _rows(cls, os.environ)
         rows += found
         problems += wrong
-    known = {row["variable"] for row in rows}
-    problems += [
-        f"{name} is set, but is no setting{_nearest(name, known)}"
-        for name in sorted(os.environ)
-        if name.upper().startswith("VEILSTREAM_") and name.upper() not in known
-    ]
+    problems += unknown_settings(os.environ)
     if as_json:
         click.echo(json.dumps(rows, indent=2))
     else:
@@ -66,13 +61,6 @@ def _rows(cls: type[BaseSettings], environment: Mapping[str, str]) -> tuple[list
 
 def _shown(value: Any) -> str:
     return "" if value is None else str(value)
-
-
-def _nearest(name: str, known: set[str]) -> str:
-    from difflib import get_close_matches
-
-    close = get_close_matches(name.upper(), known, n=1)
-    return f"; do you mean {close[0]}?" if close else ""
 
 
 def _print_table(rows: list[dict[str, str]]) -> None:

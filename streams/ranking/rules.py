@@ -28,10 +28,10 @@ DAY_MS = 86_400_000
 
 @dataclass(frozen=True, slots=True)
 class ProfileRules:
-    """Times are milliseconds of event time."""
+    """Times are milliseconds of event time. The defaults are the product's: its settings take theirs from here."""
 
     # history
-    half_life_ms: float = 60.0 * DAY_MS
+    half_life_ms: float = 120.0 * DAY_MS
     history_size: int = 50
     queries_max: int = 10
     """How many of the history's elements may be queries: each costs an encoding when a worker starts cold."""
@@ -46,7 +46,7 @@ class ProfileRules:
     made_size: int = 4
 
     # popularity
-    popularity_half_life_ms: float = 14.0 * DAY_MS
+    popularity_half_life_ms: float = 5.0 * DAY_MS
     popularity_weights: tuple[float, ...] = POPULARITY_WEIGHTS
     popularity_weight: float = 0.2
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import doctest
 import json
 import os
 from typing import Any
 
 import pytest
 
+from streams import settings
 from streams.cli.main import run
-from streams.settings import KafkaSettings, Settings
+from streams.ranking.rules import ProfileRules
+from streams.settings import KafkaSettings, Settings, load_settings
 
 
 @pytest.fixture(autouse=True)
@@ -46,7 +49,21 @@ def test_a_wrong_value_is_named_beside_the_whole_list(capsys: pytest.CaptureFixt
 def test_a_variable_that_is_no_setting_is_named(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VEILSTREAM_TRESHOLD", "0.4")
     assert run(["settings"]) == 1
-    assert "do you mean VEILSTREAM_THRESHOLD?" in capsys.readouterr().err
+    assert "did you mean VEILSTREAM_THRESHOLD?" in capsys.readouterr().err
+
+
+def test_a_misspelt_variable_is_named_when_settings_are_loaded(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VEILSTREAM_TOPK", "5")
+    monkeypatch.setenv("VEILSTREAM_METRICS_PORT_9464_TCP_ADDR", "10.0.0.1")  # Kubernetes sets it for a service
+    load_settings()
+    assert [record.getMessage() for record in caplog.records] == [
+        "VEILSTREAM_TOPK is no setting and has no effect; did you mean VEILSTREAM_TOP_K?"
+    ]
+    assert doctest.testmod(settings).failed == 0
+
+
+def test_settings_and_rules_have_the_same_defaults() -> None:
+    assert ProfileRules.from_settings(load_settings()) == ProfileRules()
 
 
 def test_the_table_keeps_names_whole(capsys: pytest.CaptureFixture[str]) -> None:
