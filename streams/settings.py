@@ -18,11 +18,9 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from streams.errors import ConfigurationError
-from streams.ranking.rules import DAY_MS, SECOND_MS, ProfileRules
 
 log = logging.getLogger(__name__)
 
-_RANKING = ProfileRules()
 _PREFIX = "VEILSTREAM_"
 _OF_KUBERNETES = re.compile(r"(.+_)?(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT(_\d+_(TCP|UDP)(_(PROTO|PORT|ADDR))?)?)")
 """What follows the prefix in variables that Kubernetes sets for a service whose name begins with ``veilstream``."""
@@ -133,36 +131,30 @@ class Settings(BaseSettings):
     )
 
     # profile
-    half_life_days: float = Field(_RANKING.half_life_ms / DAY_MS, gt=0, description="Age at which an event's weight has halved, days.")
-    history_size: int = Field(_RANKING.history_size, ge=1, le=1000, description="Most history entries kept for a shopper.")
-    popularity_half_life_days: float = Field(
-        _RANKING.popularity_half_life_ms / DAY_MS, gt=0, description="Age at which an event counts half for an item's popularity, days."
-    )
-    popularity_weight: float = Field(_RANKING.popularity_weight, ge=0, description="Weight of the popularity prior in the score.")
-    threshold: float = Field(_RANKING.threshold, description="Scores must pass this to be recommended.")
-    top_k: int = Field(_RANKING.top_k, ge=1, le=1000, description="Most items in one recommendation.")
-    debounce_s: float = Field(
-        _RANKING.debounce_ms / SECOND_MS, ge=0, description="Least event time between two behaviour recommendations for a shopper, seconds."
-    )
+    half_life_days: float = Field(120.0, gt=0, description="Age at which an event's weight has halved, days.")
+    history_size: int = Field(50, ge=1, le=1000, description="Most history entries kept for a shopper.")
+    popularity_half_life_days: float = Field(5.0, gt=0, description="Age at which an event counts half for an item's popularity, days.")
+    popularity_weight: float = Field(0.2, ge=0, description="Weight of the popularity prior in the score.")
+    threshold: float = Field(0.3, description="Scores must pass this to be recommended.")
+    top_k: int = Field(10, ge=1, le=1000, description="Most items in one recommendation.")
+    debounce_s: float = Field(60.0, ge=0, description="Least event time between two behaviour recommendations for a shopper, seconds.")
     recommended_cooldown_s: float = Field(
-        _RANKING.recommended_cooldown_ms / SECOND_MS,
+        3600.0,
         ge=0,
         description="An item is not recommended again to a shopper within this event time, seconds.",
     )
     bought_cooldown_days: float = Field(
-        _RANKING.bought_cooldown_ms / DAY_MS,
+        90.0,
         ge=0,
         description="An item bought is not recommended to the buyer within this event time, days.",
     )
-    search_blend: float = Field(
-        _RANKING.search_blend, ge=0, le=1, description="Weight of the query against the profile in search recommendations."
-    )
+    search_blend: float = Field(0.7, ge=0, le=1, description="Weight of the query against the profile in search recommendations.")
     exact_items: int = Field(
         200_000,
         ge=0,
         description="Catalogues of more items are searched by a scan of small integers (recall above 0.98) instead of exactly.",
     )
-    reasons_max: int = Field(_RANKING.reasons_max, ge=0, description="Most reasons given for an item.")
+    reasons_max: int = Field(3, ge=0, description="Most reasons given for an item.")
 
     # feedback
     attribution_window_s: float = Field(1800.0, gt=0, description="Event time in which a reaction counts for a recommendation, seconds.")

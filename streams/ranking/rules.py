@@ -26,13 +26,13 @@ SECOND_MS = 1000
 DAY_MS = 86_400_000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProfileRules:
-    """Times are milliseconds of event time. The defaults are the product's: its settings take theirs from here."""
+    """Times are milliseconds of event time. What a setting decides has no default here."""
 
     # history
-    half_life_ms: float = 120.0 * DAY_MS
-    history_size: int = 50
+    half_life_ms: float
+    history_size: int
     queries_max: int = 10
     """How many of the history's elements may be queries: each costs an encoding when a worker starts cold."""
     history_weights: tuple[float, ...] = HISTORY_WEIGHTS
@@ -46,22 +46,22 @@ class ProfileRules:
     made_size: int = 4
 
     # popularity
-    popularity_half_life_ms: float = 5.0 * DAY_MS
+    popularity_half_life_ms: float
     popularity_weights: tuple[float, ...] = POPULARITY_WEIGHTS
-    popularity_weight: float = 0.2
+    popularity_weight: float
 
     # recommending
     recommend: bool = True
     """False: profiles and popularity are kept, nothing is recommended (while a backtest learns)."""
-    threshold: float = 0.3
-    top_k: int = 10
-    reasons_max: int = 3
-    search_blend: float = 0.7
-    debounce_ms: int = 60 * SECOND_MS
+    threshold: float
+    top_k: int
+    reasons_max: int
+    search_blend: float
+    debounce_ms: int
     rewind_ms: int = 3600 * SECOND_MS
     """An event that is earlier than the last trigger by this much belongs to another run of time, such as a replay."""
-    recommended_cooldown_ms: int = 3600 * SECOND_MS
-    bought_cooldown_ms: int = 90 * DAY_MS
+    recommended_cooldown_ms: int
+    bought_cooldown_ms: int
 
     def concerns(self, event_type: int) -> bool:
         """Whether events of this type change a profile at all."""

@@ -11,7 +11,6 @@ import pytest
 
 from streams import settings
 from streams.cli.main import run
-from streams.ranking.rules import ProfileRules
 from streams.settings import KafkaSettings, Settings, load_settings
 
 
@@ -60,10 +59,6 @@ def test_a_misspelt_variable_is_named_when_settings_are_loaded(caplog: pytest.Lo
         "VEILSTREAM_TOPK is no setting and has no effect; did you mean VEILSTREAM_TOP_K?"
     ]
     assert doctest.testmod(settings).failed == 0
-
-
-def test_settings_and_rules_have_the_same_defaults() -> None:
-    assert ProfileRules.from_settings(load_settings()) == ProfileRules()
 
 
 def test_the_table_keeps_names_whole(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,11 +11,11 @@ from streams.ranking.item_matrix import ItemMatrix
 from streams.ranking.popularity_table import PopularityTable
 from streams.ranking.ranking import rank
 from streams.ranking.request import Entry, Ranked, Request
-from streams.ranking.rules import ProfileRules
 from streams.ranking.select import ScorePairs, best, cosines, margin, propose
 from streams.topics import ITEMS_POPULARITY, ITEMS_VECTORS
 from tests.support.profile_world import CODECS, START_MS, VERSION, vector_record
 from tests.support.profile_world import popularity_record as counted
+from tests.support.rules import profile_rules
 
 WIDE = 384
 
@@ -49,7 +49,7 @@ def same(a: Ranked, b: Ranked) -> bool:
 @given(st.lists(st.integers(0, 10_000), min_size=1, max_size=24), st.integers(1, 30))
 def test_an_answer_does_not_depend_on_who_else_asks(seeds: list[int], top_k: int) -> None:
     matrix, board = wide_shop()
-    rules = ProfileRules(threshold=-1.0, top_k=top_k)
+    rules = profile_rules(threshold=-1.0, top_k=top_k)
     requests = [wide_request(seed) for seed in seeds]
     together = rank(requests, matrix, board, {}, rules)
     for request, answer in zip(requests, together, strict=True):
@@ -60,7 +60,7 @@ def test_an_answer_does_not_depend_on_who_else_asks(seeds: list[int], top_k: int
 @given(st.integers(0, 10_000), st.integers(1, 400), st.sampled_from((-1.0, 0.1, 0.3, 2.0)))
 def test_it_is_the_exhaustive_ranking(seed: int, top_k: int, threshold: float) -> None:
     matrix, board = wide_shop()
-    rules = ProfileRules(threshold=threshold, top_k=top_k)
+    rules = profile_rules(threshold=threshold, top_k=top_k)
     request = wide_request(seed)
     answer = rank([request], matrix, board, {}, rules)[0]
     weights = np.array([e.weight * 2.0 ** (-(START_MS - e.time_ms) / rules.half_life_ms) for e in request.item_entries])
@@ -85,7 +85,7 @@ def test_it_is_the_exhaustive_ranking(seed: int, top_k: int, threshold: float) -
 
 def test_equal_scores_are_ordered_by_item_id() -> None:
     matrix, board = wide_shop()
-    rules = ProfileRules(threshold=0.0, top_k=5, popularity_weight=0.0)
+    rules = profile_rules(threshold=0.0, top_k=5, popularity_weight=0.0)
     request = Request(["w003"], [Entry(1.0, START_MS, 0)], [], None, [], START_MS)
     answer = rank([request], matrix, board, {}, rules)[0]
     one, copy = answer.items.index("w003"), answer.items.index("w123")
@@ -96,17 +96,17 @@ def test_equal_scores_are_ordered_by_item_id() -> None:
 def test_an_empty_catalogue_gives_empty_answers() -> None:
     matrix = ItemMatrix(CODECS.for_topic(ITEMS_VECTORS), VERSION, WIDE)
     board = PopularityTable(CODECS.for_topic(ITEMS_POPULARITY), 1000.0)
-    assert rank([], matrix, board, {}, ProfileRules()) == []
-    answers = rank([wide_request(1), wide_request(2)], matrix, board, {}, ProfileRules(threshold=-5.0))
+    assert rank([], matrix, board, {}, profile_rules()) == []
+    answers = rank([wide_request(1), wide_request(2)], matrix, board, {}, profile_rules(threshold=-5.0))
     assert [answer.items for answer in answers] == [[], []]
 
 
 def test_chunks_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     matrix, board = wide_shop()
     requests = [wide_request(seed) for seed in range(7)]
-    whole = rank(requests, matrix, board, {}, ProfileRules())
+    whole = rank(requests, matrix, board, {}, profile_rules())
     monkeypatch.setattr("streams.ranking.ranking._CHUNK", 2 * len(matrix.ids))
-    chunked = rank(requests, matrix, board, {}, ProfileRules())
+    chunked = rank(requests, matrix, board, {}, profile_rules())
     assert all(same(a, b) for a, b in zip(whole, chunked, strict=True))
 
 

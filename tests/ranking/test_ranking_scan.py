@@ -14,11 +14,11 @@ from streams.ranking.centred_matrix import CentredItemMatrix
 from streams.ranking.popularity_table import PopularityTable
 from streams.ranking.ranking import Ranking, rank
 from streams.ranking.request import Entry, Request
-from streams.ranking.rules import ProfileRules
 from streams.serde.vectors import vector_key
 from streams.topics import ITEMS_POPULARITY, ITEMS_VECTORS
 from streams.wiring.models import item_scan
 from tests.support.profile_world import CODECS, START_MS, VERSION, popularity_record, vector_record
+from tests.support.rules import profile_rules
 
 WIDTH = 64
 """Narrow enough that a scan compares all of it: it then misses nothing here."""
@@ -64,7 +64,7 @@ def request(generator: np.random.Generator) -> Request:
 def test_the_same_answers(seed: int, top_k: int, threshold: float, users: int) -> None:
     generator = np.random.default_rng(seed)
     exact, scanned, popular = matrix(10**6), matrix(0), board()
-    rules = ProfileRules(threshold=threshold, top_k=top_k)
+    rules = profile_rules(threshold=threshold, top_k=top_k)
     for count in (ITEMS, 30, 1):
         records = changes(generator, count)
         exact.apply(records)
@@ -84,7 +84,7 @@ def test_what_is_left_out_later_was_allowed_for() -> None:
     records = changes(generator, 3 * ITEMS)
     exact.apply(records)
     scanned.apply(records)
-    requests, rules = [request(generator) for _ in range(5)], ProfileRules(threshold=-1.0, top_k=6)
+    requests, rules = [request(generator) for _ in range(5)], profile_rules(threshold=-1.0, top_k=6)
     best = [set(ranked.items) for ranked in rank(requests, exact, popular, {}, rules)]
     excluded = [[*one.excluded, *items] for one, items in zip(requests, best, strict=True)]
     spare = [len(items) for items in excluded]

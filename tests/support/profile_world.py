@@ -25,6 +25,7 @@ from streams.serde.codec import local_codecs
 from streams.serde.vectors import to_bytes, vector_key
 from streams.stages.profile.stage import ProfileStage
 from streams.topics import BEHAVIOUR_CLEAN, DEAD_LETTER, ITEMS_POPULARITY, ITEMS_VECTORS, RECOMMENDATIONS
+from tests.support.rules import profile_rules
 
 CODECS = local_codecs()
 START_MS = 1_700_000_000_000 // 60_000 * 60_000
@@ -132,7 +133,7 @@ class World:
 
     blocked = BLOCKED
 
-    rules: ProfileRules = field(default_factory=lambda: ProfileRules(threshold=0.05, top_k=5))
+    rules: ProfileRules = field(default_factory=lambda: profile_rules(threshold=0.05, top_k=5))
     state: MemoryState = field(default_factory=MemoryState)
     texts: list[str] = field(default_factory=list)
 

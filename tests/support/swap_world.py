@@ -38,6 +38,7 @@ from streams.stages.profile.stage import ProfileStage
 from streams.topics import DEAD_LETTER, ITEMS_POPULARITY, ITEMS_VECTORS, MODELS
 from tests.support.model_folders import manifest_of, write_folder
 from tests.support.profile_world import CODECS, DIMENSION, START_MS, TITLES, MemoryState, recommendations, vector_record
+from tests.support.rules import profile_rules
 
 A, B, C = "aaaaaaaaaaaa", "bbbbbbbbbbbb", "cccccccccccc"
 KEY = SigningKey(bytes(range(32)))
@@ -99,7 +100,7 @@ class SwapWorld:
     """The base model is A; ``share`` of the items must be there."""
 
     folder: Path
-    rules: ProfileRules = field(default_factory=lambda: ProfileRules(threshold=-2.0, top_k=3, search_blend=1.0, recommended_cooldown_ms=0))
+    rules: ProfileRules = field(default_factory=lambda: profile_rules(threshold=-2.0, top_k=3, search_blend=1.0, recommended_cooldown_ms=0))
 
     def __post_init__(self) -> None:
         self.vectors, self.announcements = Topic(), Topic()

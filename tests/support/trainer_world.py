@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from streams.ranking.rules import ProfileRules
 from streams.ranking.serving_params import ServingParams
 from streams.serde.records import TrainingPair
 from streams.training.candidate import JudgeRule
@@ -16,6 +15,7 @@ from streams.training.evaluation.gate import GateRule
 from streams.training.evaluation_data import ItemFacts
 from streams.training.round import Material
 from streams.training.rules import RoundRules
+from tests.support.rules import profile_rules
 from tests.support.tiny_bert import KINDS, WORDS, tiny_bert
 
 SERVING = ServingParams(120.0, 0.0, 0.3)
@@ -83,7 +83,7 @@ def quick_rules(*, steps: int = 60, min_gain: float = 0.0, **tuned: float) -> Ro
         min_cases=20, min_users=10, coverage_tolerance=1.0, long_tail_tolerance=1.0, segment_tolerance=10.0, least_gain=min_gain
     )
     return RoundRules(
-        split=SplitRule(ProfileRules()),
+        split=SplitRule(profile_rules()),
         judge=JudgeRule(gate=gate),
         minutes=5.0,
         batch_size=64,

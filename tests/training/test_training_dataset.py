@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.ranking.rules import ProfileRules
 from streams.training.cases import Seen, SplitRule, old_slice, propensities, split_by_time, without_exposure, without_unused_histories
 from streams.training.dataset import training_set
 from streams.training.evaluation.pairs import cases_of
 from streams.training.evaluation_data import build_evaluation_data
+from tests.support.rules import profile_rules
 from tests.support.trainer_world import DAY_MS, START_MS, pair, shop_items, shop_pairs
 
-RULE = SplitRule(ProfileRules())
+RULE = SplitRule(profile_rules())
 TEXTS = {item: facts.text for item, facts in shop_items().items()}
 
 moments = st.lists(

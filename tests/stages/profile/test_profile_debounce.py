@@ -3,11 +3,12 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.ranking.rules import CART, CLICK, DISMISS, IMPRESSION, PURCHASE, RETURN, SEARCH, VIEW, ProfileRules
+from streams.ranking.rules import CART, CLICK, DISMISS, IMPRESSION, PURCHASE, RETURN, SEARCH, VIEW
 from streams.stages.profile.profile import NEVER
 from streams.stages.profile.triggers import policy_of
+from tests.support.rules import profile_rules
 
-RULES = ProfileRules(debounce_ms=60_000, rewind_ms=3_600_000)
+RULES = profile_rules(debounce_ms=60_000, rewind_ms=3_600_000)
 
 
 def test_a_search_always_causes_one_and_what_says_nothing_never() -> None:
@@ -41,4 +42,4 @@ def test_triggers_of_one_run_of_time_are_apart(times: list[int]) -> None:
 
 
 def test_no_policy_while_nothing_may_be_recommended() -> None:
-    assert policy_of(SEARCH, 0, NEVER, ProfileRules(recommend=False)) is None
+    assert policy_of(SEARCH, 0, NEVER, profile_rules(recommend=False)) is None

@@ -12,8 +12,9 @@ from streams.ranking.rules import CODES, DISMISS, HISTORY_WEIGHTS, PURCHASE, RET
 from streams.stages.profile.history import apply_event, dismissed, merge
 from streams.stages.profile.profile import Profile, dump_profile, load_profile
 from tests.support.profile_world import START_MS, event
+from tests.support.rules import profile_rules
 
-RULES = ProfileRules(half_life_ms=1000.0)
+RULES = profile_rules(half_life_ms=1000.0)
 entries = st.builds(
     Entry,
     st.sampled_from((0.2, 0.3, 1.0, 1.9, -0.3, -0.5)),
@@ -47,7 +48,7 @@ def test_the_same_event_or_an_earlier_offset_changes_nothing() -> None:
 
 
 def test_event_ids_are_forgotten_oldest_first() -> None:
-    rules = ProfileRules(event_ids_size=3)
+    rules = profile_rules(event_ids_size=3)
     profile = applied([event(n, "a", "view", f"i{n}") for n in range(4)], rules)
     assert len(profile.event_ids) == 24
     assert not apply_event(profile, event(1, "a", "cart", "x"), 10, rules)  # type: ignore[arg-type]
@@ -108,7 +109,7 @@ def test_a_dismissal_lasts_until_the_next_sign_of_interest() -> None:
 
 
 def test_the_history_drops_what_counts_least() -> None:
-    rules = ProfileRules(half_life_ms=1000.0, history_size=3)
+    rules = profile_rules(half_life_ms=1000.0, history_size=3)
     events = [
         event(0, "a", "purchase", "old", at_s=0),
         event(1, "a", "purchase", "strong", at_s=8),
@@ -123,7 +124,7 @@ def test_the_history_drops_what_counts_least() -> None:
 
 @given(st.lists(st.tuples(st.sampled_from(("view", "purchase", "search", "dismiss")), st.integers(0, 30), st.integers(0, 50)), max_size=60))
 def test_a_profile_is_bounded_and_survives_its_bytes(steps: list[tuple[str, int, int]]) -> None:
-    rules = ProfileRules(history_size=6, queries_max=2, bought_size=3)
+    rules = profile_rules(history_size=6, queries_max=2, bought_size=3)
     events = [event(n, "a", kind, f"i{which}", at_s=at_s, query=f"q{which}") for n, (kind, which, at_s) in enumerate(steps)]
     profile = applied(events, rules)
     assert len(profile.items) + len(profile.queries) <= 6
@@ -141,6 +142,6 @@ def test_extreme_times_do_no_harm() -> None:
 
 
 def test_purchases_beyond_the_bound_are_forgotten_oldest_first() -> None:
-    rules = ProfileRules(bought_size=2)
+    rules = profile_rules(bought_size=2)
     profile = applied([event(n, "a", "purchase", item) for n, item in enumerate(("x", "y", "x", "z"))], rules)
     assert list(profile.bought) == ["x", "z"]

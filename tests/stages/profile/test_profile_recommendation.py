@@ -7,14 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.ranking.request import Ranked, Source
-from streams.ranking.rules import ProfileRules
 from streams.stages.profile.profile import IssuedRecommendation, Profile, dump_profile, load_profile, unpack_issued
 from streams.stages.profile.recommendation import make, recommendation_id, remember, to_record
 from streams.stages.profile.recommendation_writer import RecommendationWriter
 from streams.topics import RECOMMENDATIONS
 from tests.support.profile_world import CODECS, START_MS, event
+from tests.support.rules import profile_rules
 
-RULES = ProfileRules(recommended_cooldown_ms=1000, recommended_size=3, made_size=2)
+RULES = profile_rules(recommended_cooldown_ms=1000, recommended_size=3, made_size=2)
 CODEC = CODECS.for_topic(RECOMMENDATIONS)
 text = st.text(st.characters(codec="utf-8"), max_size=80)
 sources = st.builds(Source, st.sampled_from(("item", "query", "popularity")), st.none() | text, st.none() | st.integers(0, 7))

@@ -14,7 +14,6 @@ from encoders.hashing import HashingEncoder
 from streams.engine.records import MemoryRecord
 from streams.errors import ConfigurationError
 from streams.models.hotswap.serving_model import OneModel
-from streams.ranking.rules import ProfileRules
 from streams.stages.profile.profile import load_profile
 from streams.topics import DEAD_LETTER, RECOMMENDATIONS
 from tests.support.profile_world import (
@@ -31,6 +30,7 @@ from tests.support.profile_world import (
     recommendations,
     vector_record,
 )
+from tests.support.rules import profile_rules
 
 ITEMS = sorted(TITLES)
 TYPES = ("view", "view", "click", "cart", "purchase", "return", "impression", "dismiss", "search")
@@ -212,7 +212,7 @@ async def test_history_queries_are_encoded_only_for_those_who_trigger() -> None:
 
 async def test_popularity_goes_to_the_partition_of_its_source_and_decays() -> None:
     half_life_s = 100
-    world = World(ProfileRules(popularity_half_life_ms=half_life_s * 1000, popularity_weights=(1.0,) * 8, recommend=False))
+    world = World(profile_rules(popularity_half_life_ms=half_life_s * 1000, popularity_weights=(1.0,) * 8, recommend=False))
     events = [event(0, "a", "view", "i001"), event(1, "b", "cart", "i001", at_s=half_life_s), event(2, "a", "view", "i002")]
     outputs = (await world.run(event_records(events, partition=3, first=10))).outputs
     assert {output.partition for output in outputs} == {3}
@@ -237,7 +237,7 @@ async def test_impressions_change_nothing() -> None:
 
 
 async def test_nothing_is_recommended_while_the_rules_say_so_but_all_is_learnt() -> None:
-    learning, usual = World(ProfileRules(recommend=False)), World(ProfileRules())
+    learning, usual = World(profile_rules(recommend=False)), World(profile_rules())
     events = event_records([event(0, "a", "purchase", "i001"), event(1, "a", "search", query="tea")])
     outputs = (await learning.run(events)).outputs
     assert of_topic(outputs, RECOMMENDATIONS) == []

@@ -13,8 +13,9 @@ from streams.stages.profile.profile import Profile
 from streams.stages.profile.triggers import Triggered, find_triggers
 from streams.topics import ITEMS_POPULARITY
 from tests.support.profile_world import CODECS, event
+from tests.support.rules import profile_rules
 
-RULES = ProfileRules()
+RULES = profile_rules()
 DAY_S = 86_400
 
 

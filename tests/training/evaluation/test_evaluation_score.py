@@ -10,13 +10,13 @@ from streams.ranking.popularity import DecayedCount
 from streams.ranking.popularity_table import PopularityTable
 from streams.ranking.ranking import rank
 from streams.ranking.request import Entry, Request
-from streams.ranking.rules import ProfileRules
 from streams.topics import ITEMS_POPULARITY, ITEMS_VECTORS
 from streams.training.evaluation.cases import Case, EvaluationCatalogue, Part, centred
 from streams.training.evaluation.popularity import Popularity, snapshots
 from streams.training.evaluation.score import rank as rank_cases
 from tests.support.evaluation_world import DAY_MS, START_MS, unit
 from tests.support.profile_world import CODECS, popularity_record, vector_record
+from tests.support.rules import profile_rules
 
 ITEMS, DIMENSION, COUNT = 300, 24, 10
 HALF_LIFE_MS = 512_000 * 1000
@@ -66,7 +66,7 @@ def test_ranking_equals_the_stages(seed: int) -> None:
                 at_ms,
             )
         )
-    rules = ProfileRules(half_life_ms=60.0 * DAY_MS, popularity_weight=0.17, threshold=float("-inf"), top_k=COUNT)
+    rules = profile_rules(half_life_ms=60.0 * DAY_MS, popularity_weight=0.17, threshold=float("-inf"), top_k=COUNT)
     expected = rank(requests, matrix, board, queries, rules)
     answer = rank_cases(cases, shop, half_life_days=60.0, popularity_weight=0.17, count=COUNT)
     for place, ranked in enumerate(expected):
