@@ -19,7 +19,7 @@ def load_encoder(
     Only safetensors weights are loaded, never pickles and never remote code. ``device`` is auto, cpu or cuda[:n];
     ``precision`` auto (the fastest that is exact enough on this machine), int16, fp32, bf16 or fp16; ``token_budget`` bounds the padded
     tokens of one forward pass; ``compile_graphs`` has a GPU's passes compiled, each shape when it is first met. Raises
-    ConfigurationError that names what is missing or wrong.
+    UnusableError that names what is missing or wrong.
     """
     if name_or_path == "hashing":
         from encoders.hashing import HashingEncoder

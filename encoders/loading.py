@@ -19,9 +19,9 @@ from encoders.engines.engine import Engine
 from encoders.engines.int16_weights import unsupported
 from encoders.engines.selection import TEXTS, Trial, attempt, fastest
 from encoders.engines.torch_engine import TorchEngine
+from encoders.errors import UnusableError
 from encoders.folder import check_files, locate, sentence_config, version
 from encoders.tokens import Tokens
-from streams.errors import ConfigurationError
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _LOG = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ def load(name_or_path: str, *, device: str, precision: str, token_budget: int, c
     if precision == "int16":
         reason = unsupported(model.config)
         if reason is not None:
-            raise ConfigurationError(f"VEILSTREAM_PRECISION=int16 is for BERT and RoBERTa, and {folder} has {reason}; use auto or fp32")
+            raise UnusableError(f"VEILSTREAM_PRECISION=int16 is for BERT and RoBERTa, and {folder} has {reason}; use auto or fp32")
         chosen = _replaced(encoder, parts.encoder("int16"))
         chosen.encode(TEXTS)  # compiles, for which an event loop could not wait
         return chosen
@@ -138,7 +138,7 @@ def _replaced(old: Encoder, new: Encoder) -> Encoder:
 
 
 def read_model(folder: Path, dtype: torch.dtype) -> tuple[Any, Any]:
-    """Tokenizer and model. Raises ConfigurationError where the files are damaged or do not belong together."""
+    """Tokenizer and model. Raises UnusableError where the files are damaged or do not belong together."""
     quiet: Any = transformers_logging
     quiet.set_verbosity_error()
     quiet.disable_progress_bar()
@@ -155,17 +155,17 @@ def read_model(folder: Path, dtype: torch.dtype) -> tuple[Any, Any]:
         )
     except Exception as error:
         # The files are somebody else's, and what a damaged one raises is not documented (the tokenizers' is a bare Exception).
-        raise ConfigurationError(f"the model in {folder} can't be loaded ({type(error).__name__}: {_first_line(error)})") from error
+        raise UnusableError(f"the model in {folder} can't be loaded ({type(error).__name__}: {_first_line(error)})") from error
     # transformers fills what is missing with random numbers. The pooler is left out anyway.
     missing = sorted(name for name in found["missing_keys"] if not name.startswith("pooler."))
     if missing:
-        raise ConfigurationError(
+        raise UnusableError(
             f"the weights in {folder} lack {len(missing)} tensors that its config.json asks for ({missing[0]}, ...); "
             "copy weights and config.json from one source"
         )
     words = model.get_input_embeddings().num_embeddings
     if len(tokenizer) > words:
-        raise ConfigurationError(f"the tokenizer in {folder} knows {len(tokenizer)} tokens, the model {words}; copy both from one source")
+        raise UnusableError(f"the tokenizer in {folder} knows {len(tokenizer)} tokens, the model {words}; copy both from one source")
     return tokenizer, model
 
 
@@ -180,9 +180,9 @@ def _try_out(encoder: Encoder, folder: Path) -> None:
     try:
         vectors = encoder.encode(["a red dress", ""])
     except Exception as error:  # an architecture that is no text encoder raises whatever its forward pass raises
-        raise ConfigurationError(f"the model in {folder} encodes no text ({type(error).__name__}: {_first_line(error)})") from error
+        raise UnusableError(f"the model in {folder} encodes no text ({type(error).__name__}: {_first_line(error)})") from error
     if not np.allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-3):
-        raise ConfigurationError(f"the model in {folder} gives no finite vectors; its weights are damaged, or need precision fp32")
+        raise UnusableError(f"the model in {folder} gives no finite vectors; its weights are damaged, or need precision fp32")
 
 
 def _device(name: str) -> torch.device:
@@ -191,17 +191,17 @@ def _device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise ConfigurationError(f"VEILSTREAM_DEVICE={name} is no device; use auto, cpu or cuda") from None
+        raise UnusableError(f"VEILSTREAM_DEVICE={name} is no device; use auto, cpu or cuda") from None
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise ConfigurationError(f"VEILSTREAM_DEVICE={name}, but torch sees no GPU; use auto or cpu")
+        raise UnusableError(f"VEILSTREAM_DEVICE={name}, but torch sees no GPU; use auto or cpu")
     return device
 
 
 def _check_precision(precision: str, device: torch.device) -> None:
     if precision == "int16" and device.type != "cpu":
-        raise ConfigurationError("VEILSTREAM_PRECISION=int16 is for CPUs; use auto, bf16 or fp16 on a GPU")
+        raise UnusableError("VEILSTREAM_PRECISION=int16 is for CPUs; use auto, bf16 or fp16 on a GPU")
     if precision != "int16" and precision not in _DTYPES:
-        raise ConfigurationError(f"VEILSTREAM_PRECISION={precision} is none of auto, int16, {', '.join(_DTYPES)}")
+        raise UnusableError(f"VEILSTREAM_PRECISION={precision} is none of auto, int16, {', '.join(_DTYPES)}")
 
 
 def _first_line(error: BaseException) -> str:

@@ -10,8 +10,8 @@ from typing import Any
 
 from safetensors.torch import load_file, save_file
 
+from encoders.errors import UnusableError
 from encoders.folder import check_files, locate, without_weights
-from streams.errors import ConfigurationError
 
 _LAYER = re.compile(r"(.*\blayer\.)(\d+)(\..*)")
 """Of BERT, RoBERTa, ELECTRA and DistilBERT: the number between the list's name and the part's."""
@@ -22,20 +22,20 @@ def keep_layers(name_or_path: str, layers: Sequence[int], target: Path) -> None:
     """Write the model with these layers alone (from 0, ascending) to the new folder ``target``: weights as safetensors, and what else the
     model's folder holds. Whole or not at all.
 
-    Raises ConfigurationError for a model or layers that can't be used, and where ``target`` exists.
+    Raises UnusableError for a model or layers that can't be used, and where ``target`` exists.
     """
     source = locate(name_or_path)
     weights = check_files(source)
     config = json.loads((source / "config.json").read_text(encoding="utf-8"))
     count = next((name for name in _COUNTS if type(config.get(name)) is int), None)
     if count is None:
-        raise ConfigurationError(f"{source / 'config.json'} does not say how many layers the model has; only BERT's family is offered")
+        raise UnusableError(f"{source / 'config.json'} does not say how many layers the model has; only BERT's family is offered")
     kept = list(layers)
     if not kept or kept != sorted(set(kept)) or kept[0] < 0 or kept[-1] >= config[count]:
-        raise ConfigurationError(f"the model has layers 0 to {config[count] - 1}; name those to keep in ascending order, such as 0,2,3")
+        raise UnusableError(f"the model has layers 0 to {config[count] - 1}; name those to keep in ascending order, such as 0,2,3")
     tensors = _kept({name: tensor for path in weights for name, tensor in load_file(path).items()}, kept)
     if len({match[2] for match in map(_LAYER.fullmatch, tensors) if match}) != len(kept):
-        raise ConfigurationError(f"the weights in {source} are not named like those of BERT's family; only that is offered")
+        raise UnusableError(f"the weights in {source} are not named like those of BERT's family; only that is offered")
     with without_weights(source, target) as part:
         save_file(tensors, part / "model.safetensors", metadata={"format": "pt"})
         (part / "config.json").write_text(json.dumps(config | {count: len(kept)}, indent=2), encoding="utf-8")

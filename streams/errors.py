@@ -13,11 +13,15 @@
         ├── StateDamaged           a local state file is broken: names the folder to delete
         ├── GroupPositionLost      the group's offsets are gone and can't be made good: says what to do
         └── TooManyRejects         the share of refused records passed its bound
+
+``encoders`` has errors of its own, which all say what to mend: for ``except``, ``PRODUCT``, ``FATAL`` and ``SETUP`` hold both.
 """
 
 from __future__ import annotations
 
 from enum import StrEnum
+
+from encoders.errors import EncoderError
 
 
 class Reason(StrEnum):
@@ -122,3 +126,11 @@ class GroupPositionLost(FatalError):
 
 class TooManyRejects(FatalError):
     """More than the set share of recent records was refused."""
+
+
+PRODUCT = (VeilstreamError, EncoderError)
+"""All that the product raises on purpose."""
+FATAL = (FatalError, EncoderError)
+"""What ends a process."""
+SETUP = (ConfigurationError, EncoderError)
+"""What is wrong with what was set up."""

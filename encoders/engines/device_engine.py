@@ -19,7 +19,7 @@ import torch
 from encoders.engines.buckets import Buckets, Shape, TokenBudget
 from encoders.engines.device import Device
 from encoders.engines.engine import Vectors, unit_vectors
-from streams.errors import ConfigurationError
+from encoders.errors import UnusableError
 
 _PASSES = 4
 """Of one call. More rows at a time leave fewer batches that are not full."""
@@ -106,7 +106,7 @@ class DeviceEngine:
             self._idle.put(_Lane(device, self.dimension))
 
     def forward(self, rows: Sequence[Sequence[int]]) -> tuple[Vectors, int]:
-        """See ``Engine.forward``. Raises ValueError for a token or a length that the model doesn't have, and ConfigurationError for a row
+        """See ``Engine.forward``. Raises ValueError for a token or a length that the model doesn't have, and UnusableError for a row
         that the device has no memory for, even alone.
         """
         lengths = self._checked(rows)
@@ -183,7 +183,7 @@ class DeviceEngine:
             now = self._budget.tokens
             _LOG.warning("%s is out of memory; VEILSTREAM_ENCODER_TOKEN_BUDGET is taken as %d from now on", self._device.name, now)
         elif failed.rows == 1:
-            raise ConfigurationError(
+            raise UnusableError(
                 f"a text of {failed.width} tokens does not fit into the memory of {self._device.name}, even alone and with "
                 f"VEILSTREAM_ENCODER_TOKEN_BUDGET taken as {self._budget.tokens}; free memory there, or use a smaller model, "
                 "VEILSTREAM_PRECISION=fp16 or VEILSTREAM_DEVICE=cpu"

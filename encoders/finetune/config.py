@@ -4,12 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from streams.errors import ConfigurationError, FatalError
-
-
-class TrainingDiverged(FatalError):
-    """Too many steps in a row had no finite loss or gradient."""
-
+from encoders.errors import UnusableError
 
 _ABOVE_ZERO = (
     *("steps", "epochs", "minutes", "batch_size", "accumulate", "temperature", "clip_norm", "lora_rank"),
@@ -102,17 +97,17 @@ class FinetuneConfig:
 
     def __post_init__(self) -> None:
         if self.steps is None and self.epochs is None and self.minutes is None:
-            raise ConfigurationError("a fine-tuning needs an end: set steps, epochs or minutes")
+            raise UnusableError("a fine-tuning needs an end: set steps, epochs or minutes")
         for name in _ABOVE_ZERO:
             value = getattr(self, name)
             if value is not None and value <= 0:
-                raise ConfigurationError(f"{name} must be above zero, not {value}")
+                raise UnusableError(f"{name} must be above zero, not {value}")
         for name in ("logq", "augment", "replay_share", "warmup", "dropout", "lora_dropout"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ConfigurationError(f"{name} must be between 0 and 1, not {getattr(self, name)}")
+                raise UnusableError(f"{name} must be between 0 and 1, not {getattr(self, name)}")
         for name, offered in (("adapter", ("lora", "full")), ("precision", ("auto", "bf16", "fp32"))):
             if getattr(self, name) not in offered:
-                raise ConfigurationError(f"{name} must be one of {', '.join(offered)}, not {getattr(self, name)!r}")
+                raise UnusableError(f"{name} must be one of {', '.join(offered)}, not {getattr(self, name)!r}")
 
     @property
     def peak_rate(self) -> float:

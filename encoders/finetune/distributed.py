@@ -15,8 +15,8 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
+from encoders.errors import UnusableError
 from encoders.finetune.examples import Ints
-from streams.errors import ConfigurationError
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,14 +90,14 @@ class Group:
         return [float(value) for value in told.tolist()]
 
     def check_same(self, *numbers: int) -> None:
-        """Raises ConfigurationError where the processes were not given the same."""
+        """Raises UnusableError where the processes were not given the same."""
         if self.size == 1:
             return
         mine = torch.tensor(numbers, dtype=torch.int64, device=self.device)
         told = [torch.empty_like(mine) for _ in range(self.size)]
         dist.all_gather(told, mine)
         if any(not torch.equal(other, told[0]) for other in told):
-            raise ConfigurationError("the processes were given different examples, settings or checkpoints; start all with the same")
+            raise UnusableError("the processes were given different examples, settings or checkpoints; start all with the same")
 
     def close(self) -> None:
         """Leave."""

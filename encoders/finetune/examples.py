@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from streams.errors import ConfigurationError
+from encoders.errors import UnusableError
 
 Ints = npt.NDArray[np.int64]
 
@@ -39,7 +39,7 @@ class Example:
 @dataclass(frozen=True)
 class TrainingSet:
     """Examples in time order. ``item_counts``: how often each text was a target, float or int [texts]; ``is_item``: bool [texts], the
-    texts that are the catalogue's (None: those with a count). Raises ConfigurationError for numbers that name no text."""
+    texts that are the catalogue's (None: those with a count). Raises UnusableError for numbers that name no text."""
 
     texts: list[str]
     item_counts: npt.NDArray[np.generic]
@@ -49,16 +49,14 @@ class TrainingSet:
     def __post_init__(self) -> None:
         count = len(self.texts)
         if self.item_counts.shape != (count,) or (self.is_item is not None and self.is_item.shape != (count,)):
-            raise ConfigurationError(f"item_counts and is_item must have one number for each of the {count} texts")
+            raise UnusableError(f"item_counts and is_item must have one number for each of the {count} texts")
         for place, example in enumerate(self.examples):
             if len(example.history) != len(example.history_weights):
-                raise ConfigurationError(
-                    f"example {place}: {len(example.history)} texts of history, {len(example.history_weights)} weights"
-                )
+                raise UnusableError(f"example {place}: {len(example.history)} texts of history, {len(example.history_weights)} weights")
             if not all(0 <= text < count for text in (*example.history, example.target, *example.negatives)):
-                raise ConfigurationError(f"example {place} names a text that is none of the {count}")
+                raise UnusableError(f"example {place} names a text that is none of the {count}")
             if not (example.weight >= 0 and example.propensity > 0):
-                raise ConfigurationError(f"example {place}: the weight must be 0 or more and the propensity above 0")
+                raise UnusableError(f"example {place}: the weight must be 0 or more and the propensity above 0")
 
     @cached_property
     def items(self) -> Ints:
@@ -105,7 +103,7 @@ class TrainingSet:
 
     @classmethod
     def load(cls, folder: Path) -> TrainingSet:
-        """What ``save`` wrote. Raises ConfigurationError where it is damaged or missing."""
+        """What ``save`` wrote. Raises UnusableError where it is damaged or missing."""
         try:
             texts = json.loads((folder / "texts.json").read_text(encoding="utf-8"))
             with np.load(folder / "examples.npz", allow_pickle=False) as file:
@@ -113,7 +111,7 @@ class TrainingSet:
             history, weights, negatives = (_rows(numbers, name) for name in ("history", "history_weights", "negatives"))
             columns = (numbers[name].tolist() for name in ("user", "target", "weight", "propensity", "at_ms"))
         except (OSError, ValueError, KeyError, EOFError) as error:
-            raise ConfigurationError(f"{folder} holds no complete training set ({type(error).__name__}); make it again") from error
+            raise UnusableError(f"{folder} holds no complete training set ({type(error).__name__}); make it again") from error
         is_item = np.zeros(len(texts), dtype=bool)
         is_item[numbers["items"]] = True
         examples = [

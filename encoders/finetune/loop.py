@@ -10,9 +10,10 @@ from statistics import median
 
 import torch
 
+from encoders.errors import TrainingDiverged, UnusableError
 from encoders.finetune.adapters import attach, save
 from encoders.finetune.checkpoint import Checkpoints, Found
-from encoders.finetune.config import FinetuneConfig, TrainingDiverged
+from encoders.finetune.config import FinetuneConfig
 from encoders.finetune.distributed import Group
 from encoders.finetune.examples import TrainingSet
 from encoders.finetune.learner import Learner
@@ -21,7 +22,6 @@ from encoders.finetune.progress import FinetuneResult, OnProgress, Progress, Val
 from encoders.finetune.sampling import Budget, learning_rate
 from encoders.finetune.state import State, fingerprint, pack, unpack
 from encoders.finetune.text_model import TextModel
-from streams.errors import ConfigurationError
 
 
 def finetune(
@@ -42,13 +42,13 @@ def finetune(
     Started by ``torchrun``, all processes call this with the same arguments and share the work; the first one validates, tells its
     progress and writes.
 
-    Raises ConfigurationError for what can't be trained, and where ``out_folder`` is there already; TrainingDiverged after too many steps
+    Raises UnusableError for what can't be trained, and where ``out_folder`` is there already; TrainingDiverged after too many steps
     in a row without a finite loss; OSError for a full disk, leaving earlier checkpoints as they are.
     """
     if not data.examples:
-        raise ConfigurationError("there is no example to learn from")
+        raise UnusableError("there is no example to learn from")
     if out_folder.exists():
-        raise ConfigurationError(f"{out_folder} is there already; name a new folder")
+        raise UnusableError(f"{out_folder} is there already; name a new folder")
     with torch.random.fork_rng(), closing(Group.join(config.device)) as group:
         torch.manual_seed(config.seed)
         text_model = TextModel.open(

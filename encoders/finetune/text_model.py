@@ -39,7 +39,7 @@ class TextModel:
 
     @classmethod
     def open(cls, folder: Path, *, precision: str, device: torch.device, token_budget: int, dropout: float) -> TextModel:
-        """Raises ConfigurationError as ``load_encoder`` does."""
+        """Raises UnusableError as ``load_encoder`` does."""
         folder = locate(str(folder))
         check_files(folder)
         config = sentence_config(folder)

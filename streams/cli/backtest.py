@@ -112,14 +112,14 @@ def _finetuned(
     """What the gate says; None where nothing could be trained, and says why. The shipped model serves then."""
     from encoders.folder import locate
     from streams.backtest.finetune import OFFLINE_GATE, finetune_before, item_facts, round_rules
-    from streams.errors import ConfigurationError, FatalError
+    from streams.errors import FATAL, ConfigurationError
 
     if settings.model == "hashing":
         raise ConfigurationError("`hashing` is no model that can be fine-tuned; leave --finetune out, or set VEILSTREAM_MODEL")
     rules = round_rules(settings, minutes, include_seen=include_seen)
     try:
         judged = finetune_before(pairs, item_facts(catalogue, settings), locate(settings.model), rules, settings, folder, on_progress)
-    except (FatalError, OSError) as error:
+    except (*FATAL, OSError) as error:
         click.echo(f"not fine-tuned, the model as it is serves: {error}")
         return None
     used = "the fine-tuned model is used" if judged.promote else "the model as it is serves"

@@ -92,9 +92,9 @@ def run(arguments: list[str]) -> int:
 def describe(error: Exception) -> str:
     """One line for an operator. What is no error of the product is told by its kind and place alone: its message may hold
     values of records."""
-    from streams.errors import VeilstreamError
+    from streams.errors import PRODUCT
 
-    if isinstance(error, VeilstreamError):
+    if isinstance(error, PRODUCT):
         return " ".join(str(error).split())
     kind = type(error).__name__
     if "aiokafka" in sys.modules and isinstance(error, importlib.import_module("aiokafka.errors").KafkaError):

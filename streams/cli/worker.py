@@ -47,7 +47,7 @@ def run_stage(stage: str) -> None:
     import uvloop
 
     from streams.engine.process import leave
-    from streams.errors import VeilstreamError
+    from streams.errors import PRODUCT
     from streams.kafka.clients import quiet_client_loggers
     from streams.settings import load_kafka_settings, load_settings
     from streams.wiring.stages import Bootstrap
@@ -65,7 +65,7 @@ def run_stage(stage: str) -> None:
         hand_over_quickly()
         try:
             await process.run(stop, loaded=tune_garbage_collection)
-        except VeilstreamError as error:
+        except PRODUCT as error:
             if not process.left_behind:
                 raise
             click.echo(f"error: {error}", err=True)

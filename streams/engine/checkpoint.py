@@ -44,7 +44,7 @@ from streams.engine.records import BatchResult, OutputRecord, SourceRecord, Unre
 from streams.engine.rejects import RejectGuard
 from streams.engine.resume import Bounds, GroupCommit, Seen, needs_all_outputs, start_of
 from streams.engine.state import NoState, StateTable
-from streams.errors import FatalError, GroupPositionLost, Reason, RecordError, TransientError
+from streams.errors import FATAL, FatalError, GroupPositionLost, Reason, RecordError, TransientError
 
 log = logging.getLogger(__name__)
 
@@ -380,7 +380,7 @@ class Checkpoint:
         try:
             with self._metrics.handler_seconds.time():
                 result = await self._handler(readable, self._view()) if readable else BatchResult()
-        except (FatalError, TransientError, RecordError):
+        except (*FATAL, TransientError, RecordError):
             raise
         except Exception as error:
             if is_infrastructure(error):

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from streams.errors import ConfigurationError
+from streams.errors import SETUP, ConfigurationError
 from streams.ranking.rules import DAY_MS
 from streams.ranking.serving_params import ServingParams
 from streams.serde.records import TrainingPair
@@ -136,7 +136,7 @@ def _frozen(folder: Path, make: Callable[[], TrainingSet]) -> TrainingSet:
     if (folder / "examples.npz").is_file():
         try:
             return TrainingSet.load(folder)
-        except ConfigurationError as error:
+        except SETUP as error:
             log.warning("the round begins anew: %s", error)
             shutil.rmtree(folder)
     made = make()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from streams.clock import Clock
-from streams.errors import TransientError, VeilstreamError
+from streams.errors import PRODUCT, TransientError
 from streams.models.registry.channels import current_channels
 from streams.models.registry.fetching import fetch_announced
 from streams.models.registry.store import ModelStore
@@ -68,7 +68,7 @@ def do_round(
             outcome = _done(settings, kafka, shop, clock, on_progress)
         except TransientError:
             raise
-        except VeilstreamError as error:
+        except PRODUCT as error:
             outcome = {"state": "failed", "reason": str(error)}
         except OSError as error:
             if error.errno in _FULL:

@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry
 
 from streams.clock import Clock
 from streams.engine.status_server import StatusServer
-from streams.errors import FatalError, VeilstreamError
+from streams.errors import PRODUCT, FatalError, VeilstreamError
 from streams.settings import KafkaSettings, Settings
 from streams.training.announcer import Announcer, incumbent_of
 from streams.training.catalogue_reader import send_control
@@ -225,7 +225,7 @@ async def _together(stop: asyncio.Event, parts: list[Callable[[asyncio.Event], A
     stop.set()
     results = await asyncio.gather(*tasks, return_exceptions=True)
     for result in results:
-        if isinstance(result, VeilstreamError):
+        if isinstance(result, PRODUCT):
             raise result
         if isinstance(result, BaseException):
             raise FatalError(f"the trainer failed ({type(result).__name__}); start it again, it goes on where it was") from result

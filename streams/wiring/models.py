@@ -13,7 +13,7 @@ from streams.clock import Clock
 from streams.engine.followers import Follower
 from streams.engine.ports import CandidateScan, FloatArray
 from streams.engine.records import SourceRecord
-from streams.errors import ConfigurationError
+from streams.errors import SETUP
 from streams.models.hotswap.announced import Announced, AnnouncedModels, NothingAnnounced
 from streams.models.hotswap.built_model import BuiltModel
 from streams.models.hotswap.catalogue_models import CatalogueModels
@@ -115,7 +115,7 @@ class ModelParts:
         batches. Raises ConfigurationError."""
         try:
             encoder = self._load_with(name_or_path, self._precision)
-        except ConfigurationError:
+        except SETUP:
             if self._precision == self._settings.precision:
                 raise
             encoder = self._load_with(name_or_path, self._settings.precision)

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertModel, BertTokenizerFast, RobertaConfig, RobertaModel
 
 from encoders import load_encoder
-from streams.errors import ConfigurationError
+from encoders.errors import UnusableError
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "red", "blue", "dress", "shoe", "tea", "pot", "query", ":"]
 SMALL: dict[str, Any] = {
@@ -177,7 +177,7 @@ REFUSED: list[tuple[Change, str]] = [
 @pytest.mark.parametrize(("change", "said"), REFUSED)
 def test_what_can_not_be_right_is_refused(folder: Path, change: Change, said: str) -> None:
     change(folder)
-    with pytest.raises(ConfigurationError, match=said):
+    with pytest.raises(UnusableError, match=said):
         load_encoder(str(folder))
 
 
@@ -190,11 +190,11 @@ def test_code_that_a_folder_brings_is_not_run(folder: Path) -> None:
 @pytest.mark.parametrize("name", ["/none/such", "./none", "~/none/such"])
 def test_a_folder_that_is_not_there(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(ConfigurationError, match="VEILSTREAM_MODEL"):
+    with pytest.raises(UnusableError, match="VEILSTREAM_MODEL"):
         load_encoder(name)
 
 
 def test_a_hub_id_without_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(ConfigurationError, match=r"neither a folder nor .* VEILSTREAM_MODEL"):
+    with pytest.raises(UnusableError, match=r"neither a folder nor .* VEILSTREAM_MODEL"):
         load_encoder("nobody/no-such-model")

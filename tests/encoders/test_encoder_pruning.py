@@ -11,8 +11,8 @@ from transformers import AutoModel, AutoTokenizer
 
 from encoders import load_encoder
 from encoders.engines.engine import unit_vectors
+from encoders.errors import UnusableError
 from encoders.pruning import keep_layers
-from streams.errors import ConfigurationError
 
 TEXTS = ["red silk scarf", "无线蓝牙耳机", "wireless mouse, two batteries included"]
 
@@ -35,14 +35,14 @@ def test_the_layers_kept_compute_what_they_did(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("layers", [[], [1, 0], [0, 0], [-1, 2], [0, 6]])
 def test_layers_that_the_model_does_not_have_are_refused(layers: list[int], tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="layers 0 to 5"):
+    with pytest.raises(UnusableError, match="layers 0 to 5"):
         keep_layers("bundled", layers, tmp_path / "pruned")
     assert not list(tmp_path.iterdir())
 
 
 def test_an_existing_folder_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine").write_text("precious")
-    with pytest.raises(ConfigurationError, match="is there already; name a new folder"):
+    with pytest.raises(UnusableError, match="is there already; name a new folder"):
         keep_layers("bundled", [0], tmp_path)
     assert (tmp_path / "mine").read_text() == "precious"
 
@@ -50,5 +50,5 @@ def test_an_existing_folder_is_left_alone(tmp_path: Path) -> None:
 def test_a_model_of_another_kind_is_refused(tmp_path: Path) -> None:
     keep_layers("bundled", [0, 1], tmp_path / "other")
     (tmp_path / "other" / "config.json").write_text("{}")
-    with pytest.raises(ConfigurationError, match="how many layers"):
+    with pytest.raises(UnusableError, match="how many layers"):
         keep_layers(str(tmp_path / "other"), [0], tmp_path / "pruned")

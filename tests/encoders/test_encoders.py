@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from encoders import load_encoder
 from encoders.batching.micro_batcher import EncodesTexts
 from encoders.encoder import token_batches
-from streams.errors import ConfigurationError
+from encoders.errors import UnusableError
 
 
 @pytest.fixture(scope="module", params=["bundled", "hashing"])
@@ -73,13 +73,13 @@ def test_what_is_not_text_is_named() -> None:
 def test_a_folder_that_is_no_model(tmp_path: Path, files: dict[str, str], said: str) -> None:
     for name, text in files.items():
         (tmp_path / name).write_text(text)
-    with pytest.raises(ConfigurationError, match=said):
+    with pytest.raises(UnusableError, match=said):
         load_encoder(str(tmp_path))
 
 
 @pytest.mark.parametrize(("setting", "value"), [("device", "abacus"), ("precision", "int3")])
 def test_a_wrong_setting_is_named(setting: str, value: str) -> None:
-    with pytest.raises(ConfigurationError, match=value):
+    with pytest.raises(UnusableError, match=value):
         load_encoder("bundled", **{setting: value})
 
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from streams.engine.ports import FloatArray, TextEncoder
-from streams.errors import ConfigurationError, FatalError, Reason, RecordError, TransientError
+from streams.errors import FATAL, ConfigurationError, Reason, RecordError, TransientError
 from streams.serde.vectors import key_prefix, to_bytes
 
 
@@ -58,7 +58,7 @@ async def encode_beside(encoder: TextEncoder, texts: Mapping[str, str]) -> dict[
     """``encode_texts`` by a model that not everybody is served by: a text that it fails on costs it this text, and nobody else."""
     try:
         return await encode_texts(encoder, texts)
-    except (FatalError, TransientError):
+    except (*FATAL, TransientError):
         raise
     except Exception as error:  # noqa: BLE001 - an encoder may raise anything; the error goes where the vector would
         if len(texts) == 1:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from nacl.signing import VerifyKey
 
 from encoders.threads import lower_priority
-from streams.errors import ConfigurationError, ModelRefused, Refusal, TransientError
+from streams.errors import SETUP, ConfigurationError, ModelRefused, Refusal, TransientError
 from streams.models.hotswap.metrics import ModelMetrics
 from streams.models.registry.announcement import Announcement
 from streams.models.registry.fetching import fetch_announced
@@ -108,7 +108,7 @@ class ModelLoader:
                 # An announced version that the store lacks: an empty mount point looks like that. It is asked again.
                 raise TransientError(str(error)) from error
             encoder = self._load(str(folder))
-        except ConfigurationError as error:
+        except SETUP as error:
             raise ModelRefused(Refusal.MALFORMED, str(error)) from error
         if (encoder.version, encoder.dimension) == (version, announcement.dimension):
             return encoder

@@ -18,7 +18,7 @@ from encoders.engines.device import Device
 from encoders.engines.device_engine import DeviceEngine
 from encoders.engines.torch_device import TorchDevice
 from encoders.engines.torch_engine import TorchEngine
-from streams.errors import ConfigurationError
+from encoders.errors import UnusableError
 from tests.support.simulated_device import COMPUTE_S_PER_POSITION, SimulatedDevice
 
 LONGEST = 300
@@ -95,7 +95,7 @@ def test_lanes_that_fail_together_halve_the_budget_once() -> None:
 
 def test_a_row_that_never_fits_is_a_clear_error_and_others_are_computed() -> None:
     engine = engine_on(SimulatedDevice(room=300), budget=512)
-    with pytest.raises(ConfigurationError, match=r"a text of 300 tokens does not fit .* simulated:0"):
+    with pytest.raises(UnusableError, match=r"a text of 300 tokens does not fit .* simulated:0"):
         engine_on(SimulatedDevice(room=250), budget=512).forward([[3] * 300])
     for _ in range(3):  # the lane is given back
         assert engine.forward([[3] * 10])[0].shape == (1, 16)

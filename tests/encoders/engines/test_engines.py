@@ -19,7 +19,7 @@ from encoders.engines.int16_engine import Int16Engine
 from encoders.engines.int16_tile import shape_of
 from encoders.engines.int16_weights import panel, quantize, unsupported
 from encoders.engines.torch_engine import TorchEngine
-from streams.errors import ConfigurationError
+from encoders.errors import UnusableError
 from tests.support.simulated_device import SimulatedDevice
 
 SIZES = {"vocab_size": 120, "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 128}
@@ -150,5 +150,5 @@ def test_precisions_by_name(tmp_path: Any) -> None:
     vectors = {precision: load_encoder("bundled", precision=precision).encode(TEXTS[:4]) for precision in ("fp32", "int16", "bf16")}
     assert 1 - (vectors["fp32"] * vectors["int16"]).sum(1).min() < 1e-5
     assert 1e-7 < 1 - (vectors["fp32"] * vectors["bf16"]).sum(1).min() < 1e-3
-    with pytest.raises(ConfigurationError, match="none of auto, int16, fp32"):
+    with pytest.raises(UnusableError, match="none of auto, int16, fp32"):
         load_encoder("bundled", precision="int3")

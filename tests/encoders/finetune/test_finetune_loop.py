@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from encoders import load_encoder
+from encoders.errors import TrainingDiverged, UnusableError
 from encoders.finetune.adapters import attach, merged, save
-from encoders.finetune.config import FinetuneConfig, TrainingDiverged
+from encoders.finetune.config import FinetuneConfig
 from encoders.finetune.examples import TrainingSet
 from encoders.finetune.loop import finetune
 from encoders.finetune.progress import Encode, Progress, TensorBoard, Validate
 from encoders.finetune.text_model import TextModel
-from streams.errors import ConfigurationError
 from tests.support.tiny_bert import KINDS, tiny_bert, tiny_shop
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:torch", "ignore::DeprecationWarning:peft")
@@ -137,15 +137,15 @@ def test_accumulated_batches(base: Path, shop: TrainingSet, tmp_path: Path) -> N
 
 
 def test_wrong_use(base: Path, shop: TrainingSet, tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="no example"):
+    with pytest.raises(UnusableError, match="no example"):
         finetune(base, TrainingSet(shop.texts, shop.item_counts, []), FAST, tmp_path / "out", checkpoints=None)
-    with pytest.raises(ConfigurationError, match="name a new folder"):
+    with pytest.raises(UnusableError, match="name a new folder"):
         finetune(base, shop, FAST, tmp_path, checkpoints=None)
-    with pytest.raises(ConfigurationError, match="steps, epochs or minutes"):
+    with pytest.raises(UnusableError, match="steps, epochs or minutes"):
         FinetuneConfig()
-    with pytest.raises(ConfigurationError, match="logq must be between"):
+    with pytest.raises(UnusableError, match="logq must be between"):
         FinetuneConfig(steps=1, logq=2.0)
-    with pytest.raises(ConfigurationError, match="adapter must be one of"):
+    with pytest.raises(UnusableError, match="adapter must be one of"):
         FinetuneConfig(steps=1, adapter="prefix")
 
 
@@ -156,9 +156,9 @@ def test_a_training_set_on_the_disk(shop: TrainingSet, tmp_path: Path) -> None:
     assert found.examples == shop.examples
     assert np.array_equal(found.items, shop.items)
     (tmp_path / "set" / "examples.npz").write_bytes(b"PK")
-    with pytest.raises(ConfigurationError, match="make it again"):
+    with pytest.raises(UnusableError, match="make it again"):
         TrainingSet.load(tmp_path / "set")
-    with pytest.raises(ConfigurationError, match="names a text that is none"):
+    with pytest.raises(UnusableError, match="names a text that is none"):
         TrainingSet(["a"], np.array([1]), shop.examples)
 
 
