@@ -18,23 +18,68 @@ from streams.broker.embedded import EmbeddedBroker
 from tests.support import ROOT
 from tests.support.deployment import Deployment, deployed
 
-STAGES = ("ingest", "catalogue", "profile", "feedback")
-RULES = ("evaluation", "learning")
-"""Folders of pure rules beside the stages."""
+PURE = (
+    *("stages", "stages/ingest", "stages/catalogue", "stages/profile", "stages/feedback", "stages/learning"),
+    *("ranking", "training/evaluation"),
+)
+"""Folders of rules: a function of their arguments, and nothing else."""
 FOREIGN = {"faust", "mode", "aiokafka", "torch", "transformers", "encoders", "asyncio", "threading", "subprocess", "socket", "urllib"}
 UNREPEATABLE = {"time", "os", "random", "secrets", "uuid", "pydantic", "pydantic_settings", "logging"}
 CLOCK_CALLS = {"now", "utcnow", "today", "fromtimestamp"}
-PURE_MAY_IMPORT = ("streams.serde", "streams.privacy", "streams.errors", "streams.topics", "streams.clock", "streams.dead_letters.letters")
-PURE_MAY_IMPORT += (
-    "streams.engine.records",
-    "streams.engine.ports",
-    "streams.engine.handler",
-    *(f"streams.{stage}" for stage in STAGES + RULES),
+PURE_MAY_IMPORT = (
+    *("streams.serde", "streams.privacy", "streams.errors", "streams.topics", "streams.clock", "streams.dead_letters.letters"),
+    *("streams.engine.records", "streams.engine.ports", "streams.engine.handler", "streams.stages", "streams.ranking"),
+    *("streams.models.hotswap.serving_model", "streams.models.hotswap.active_encoders", "streams.training.evaluation"),
 )
+GROUND = {"streams.errors", "streams.topics", "streams.clock", "streams.settings"}
+"""What every room may use."""
+ROOMS: dict[str, set[str]] = {
+    "schemas": set(),
+    "encoders.kernels": set(),
+    "encoders.engines": {"encoders.kernels"},
+    "encoders.nearest": {"encoders.engines", "encoders.kernels"},
+    "encoders.batching": {"encoders.engines"},
+    "encoders.finetune": {"encoders.engines"},
+    "streams.kafka": set(),
+    "streams.serde": {"schemas"},
+    "streams.privacy": set(),
+    "streams.broker": set(),
+    "streams.engine": set(),
+    "streams.engine.kafka": {"streams.engine", "streams.kafka"},
+    "streams.engine.faust": {"streams.engine", "streams.kafka"},
+    "streams.dead_letters": {"streams.engine", "streams.privacy", "streams.serde"},
+    "streams.ranking": {"streams.engine", "streams.serde"},
+    "streams.models": set(),
+    "streams.models.registry": {"streams.kafka", "streams.ranking", "streams.serde"},
+    "streams.models.hotswap": {"streams.engine", "streams.models.registry", "streams.ranking", "streams.serde", "encoders.threads"},
+    "streams.stages": {"streams.privacy"},
+    "streams.stages.ingest": {"streams.dead_letters", "streams.engine", "streams.privacy", "streams.serde", "streams.stages"},
+    "streams.stages.catalogue": {"streams.engine", "streams.models.hotswap", "streams.serde", "streams.stages"},
+    "streams.stages.profile": {"streams.engine", "streams.models.hotswap", "streams.ranking", "streams.serde"},
+    "streams.stages.feedback": {"streams.engine", "streams.serde"},
+    "streams.stages.learning": {"streams.engine", "streams.serde"},
+    "streams.training.evaluation": {"streams.engine", "streams.ranking", "streams.serde"},
+    "streams.training": {
+        *("streams.engine", "streams.kafka", "streams.models.registry", "streams.privacy", "streams.ranking", "streams.serde"),
+        *(
+            "streams.stages.catalogue",
+            "streams.stages.profile",
+            "streams.training.evaluation",
+            "encoders",
+            "encoders.finetune",
+            "encoders.folder",
+        ),
+    },
+    "streams.producers": {"streams.kafka", "streams.serde"},
+}
+"""Each room, and the rooms it may use. Whoever puts rooms together (``wiring``, ``cli``, ``simulator``, ``backtest``) may use all, and is
+used by none of them."""
+TOGETHER = {"streams.wiring", "streams.cli", "streams.simulator", "streams.backtest"}
+FLOW = "streams.app"
 
 
 def modules(*folders: str) -> list[Path]:
-    found = [path for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))]
+    found = sorted({path for folder in folders for path in (ROOT / folder).rglob("*.py")})
     assert found
     return found
 
@@ -81,10 +126,8 @@ def violations(source: str) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize(
-    "path", modules(*(f"streams/{folder}" for folder in STAGES + RULES)), ids=lambda path: f"{path.parent.name}/{path.stem}"
-)
-def test_the_stages_are_pure(path: Path) -> None:
+@pytest.mark.parametrize("path", modules(*(f"streams/{folder}" for folder in PURE)), ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_rules_are_pure(path: Path) -> None:
     assert violations(path.read_text()) == []
 
 
@@ -114,23 +157,78 @@ def test_the_check_allows_what_is_allowed() -> None:
     assert violations(imported + "if TYPE_CHECKING:\n    from streams.settings import Settings") == []
 
 
+def room_of(module: str) -> str:
+    """The folder of a module; a package is its own. Modules at the top of ``streams`` and ``encoders`` are rooms by themselves."""
+    path = ROOT / module.replace(".", "/")
+    folder = module if path.is_dir() else module.rpartition(".")[0]
+    return module if folder in ("streams", "encoders") else folder
+
+
+def uses() -> dict[str, dict[str, str]]:
+    """Of each room: the rooms that it imports from, and one import that shows it."""
+    found: dict[str, dict[str, str]] = {}
+    for path in modules("schemas", "encoders", "streams"):
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        own = found.setdefault(room_of(name), {})
+        for module, imported in imports(ast.parse(path.read_text())):
+            if module.split(".")[0] in ("schemas", "encoders", "streams"):
+                whole = f"{module}.{imported}"
+                is_module = (ROOT / whole.replace(".", "/")).with_suffix(".py").is_file()
+                room = room_of(whole if is_module else module)
+                if room != room_of(name):
+                    own[room] = f"{name} imports {module}"
+    return found
+
+
+def test_every_room_uses_only_what_it_may() -> None:
+    found = []
+    for room, used in uses().items():
+        if room in TOGETHER or room in ("streams", "encoders") or not (ROOT / room.replace(".", "/")).is_dir():
+            continue
+        assert room in ROOMS, f"{room} is new: say in ROOMS what it may use, and in docs/architecture.md what it is for"
+        ground = GROUND if room.startswith("streams") else {f"encoders.{path.stem}" for path in (ROOT / "encoders").glob("*.py")}
+        found += [shown for other, shown in used.items() if other not in ROOMS[room] | ground]
+    assert found == []
+
+
+def test_nobody_uses_what_puts_rooms_together() -> None:
+    assert [shown for room, used in uses().items() if room not in TOGETHER for other, shown in used.items() if other in TOGETHER] == []
+
+
+def test_there_is_no_circle() -> None:
+    left = {room: set(used) for room, used in uses().items()}
+    while free := [room for room, used in left.items() if not used & left.keys()]:
+        for room in free:
+            del left[room]
+    assert left == {}
+
+
+def test_stages_do_not_know_each_other() -> None:
+    found = []
+    for room, used in uses().items():
+        if room.startswith("streams.stages."):
+            found += [shown for other, shown in used.items() if other.startswith("streams.stages.")]
+    assert found == []
+
+
 @pytest.mark.parametrize(
     ("folder", "forbidden"),
     [
-        ("schemas", {"streams", "encoders", "faust", "aiokafka", "torch"}),
-        ("encoders", {"streams", "faust", "aiokafka"}),
-        ("streams/wire", {"faust", "aiokafka", "torch", "encoders"}),
-        ("streams/privacy", {"faust", "aiokafka", "torch", "encoders", "time"}),
-        ("streams/engine", {"torch", "transformers", "encoders"}),
-        ("streams/models", {"torch", "transformers", "encoders", "faust"}),
+        ("schemas", {"faust", "aiokafka", "torch"}),
+        ("encoders", {"faust", "aiokafka"}),
+        ("streams/kafka", {"faust", "torch"}),
+        ("streams/serde", {"faust", "aiokafka", "torch"}),
+        ("streams/privacy", {"faust", "aiokafka", "torch", "time"}),
+        ("streams/engine", {"torch", "transformers"}),
+        ("streams/ranking", {"faust", "aiokafka", "torch"}),
+        ("streams/models", {"torch", "transformers", "faust"}),
     ],
 )
-def test_folders_keep_to_their_own(folder: str, forbidden: set[str]) -> None:
+def test_folders_keep_to_their_own_libraries(folder: str, forbidden: set[str]) -> None:
     found = []
     for path in modules(folder):
         for module, _ in imports(ast.parse(path.read_text())):
-            # The tree of errors is everybody's; it imports nothing itself.
-            if module.split(".")[0] in forbidden and module != "streams.errors":
+            if module.split(".")[0] in forbidden:
                 found.append(f"{path.name} imports {module}")
     assert found == []
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from encoders.engines import int16_kernels as kernels
 from encoders.engines.engine import Vectors
 from encoders.engines.int16_weights import Weights, read
+from encoders.kernels import int16_forward as kernels
 
 _BATCH_TOKENS = 384
 """A batch's activations then fit into a core's second-level cache (512 KiB and more)."""
@@ -43,7 +43,8 @@ class Workspace:
 
 
 class Int16Engine:
-    """See ``int16_kernels`` for the arithmetic. The first call on a machine compiles (some seconds; the result is kept on disk)."""
+    """See ``encoders.kernels.int16_forward`` for the arithmetic. The first call on a machine compiles: some seconds, and the result is
+    kept on disk."""
 
     name = "int16"
 

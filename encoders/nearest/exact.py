@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from encoders.engines.engine import Vectors
-from encoders.nearest import kernels
+from encoders.kernels import scan as kernels
 from encoders.nearest.decide import CandidatePairs, Rows, pairs_of
 
 _BLOCK = 8192

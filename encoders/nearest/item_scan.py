@@ -22,10 +22,10 @@ import numpy as np
 import numpy.typing as npt
 
 from encoders.engines.engine import Vectors
-from encoders.nearest import kernels
+from encoders.kernels import scan as kernels
+from encoders.kernels.scan_tile import UNROLLED
 from encoders.nearest.decide import CandidatePairs, Rows, pairs_of
 from encoders.nearest.recall import recall_of
-from encoders.nearest.scan_tile import UNROLLED
 
 _ITEM_QUANTA = 63
 """Largest magnitude of an item's coordinate. As unsigned bytes they go to 126, so that a pair of products with signed bytes, at most

@@ -10,9 +10,8 @@ from types import ModuleType
 import pytest
 from numba.core import config
 
-from encoders import compiling
-from encoders.compiling import cache_folder, fingerprint
-from encoders.engines import float_tile, int16_tile
+from encoders.kernels import compiling, float_tile, int16_tile
+from encoders.kernels.compiling import cache_folder, fingerprint
 
 
 def test_a_fingerprint_tells_generators_and_shapes_apart() -> None:
@@ -22,13 +21,13 @@ def test_a_fingerprint_tells_generators_and_shapes_apart() -> None:
 
 PROGRAM = """
 import generator
-from encoders.compiling import compiler
+from encoders.kernels.compiling import compiler
 from program_kernels import use
 print(use(1), [*use.stats.cache_hits.values()])
 """
 KERNELS = """
 import generator
-from encoders.compiling import compiler
+from encoders.kernels.compiling import compiler
 constant = generator.make()
 @compiler((generator,), "shape")
 def use(x):

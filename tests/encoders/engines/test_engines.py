@@ -16,10 +16,10 @@ from encoders import load_encoder
 from encoders.engines.device_engine import DeviceEngine
 from encoders.engines.engine import Engine
 from encoders.engines.int16_engine import Int16Engine
-from encoders.engines.int16_tile import shape_of
 from encoders.engines.int16_weights import panel, quantize, unsupported
 from encoders.engines.torch_engine import TorchEngine
 from encoders.errors import UnusableError
+from encoders.kernels.int16_tile import shape_of
 from tests.support.simulated_device import SimulatedDevice
 
 SIZES = {"vocab_size": 120, "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 128}

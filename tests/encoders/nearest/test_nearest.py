@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from encoders.kernels.scan_tile import shape_of
 from encoders.nearest import nearest
 from encoders.nearest.decide import Found
 from encoders.nearest.item_scan import ItemScan
 from encoders.nearest.nearest import NearestItems
 from encoders.nearest.recall import recall_of
-from encoders.nearest.scan_tile import shape_of
 
 WAYS = {"exact": 10**9, "scan": 0}
 

@@ -11,9 +11,9 @@ from typing import Any, cast
 
 import numpy as np
 
-from encoders.compiling import compiler
-from encoders.nearest import scan_tile
-from encoders.nearest.scan_tile import host_shape, lowest_bit, tail_for, tile_for
+from encoders.kernels import scan_tile
+from encoders.kernels.compiling import compiler
+from encoders.kernels.scan_tile import host_shape, lowest_bit, tail_for, tile_for
 
 _SHAPE = host_shape()
 if _SHAPE is None:

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from encoders.compiling import compiler
-from encoders.engines import float_tile, int16_tile
-from encoders.engines.int16_tile import host_shape, tile_for
+from encoders.kernels import float_tile, int16_tile
+from encoders.kernels.compiling import compiler
+from encoders.kernels.int16_tile import host_shape, tile_for
 
 _SHAPE = host_shape()
 if _SHAPE is None:
