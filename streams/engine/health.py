@@ -55,19 +55,19 @@ class Health:
     @property
     def is_stuck(self) -> bool:
         """Something is being tried in vain."""
-        return bool(self._outputs.retrying) or any(lane.failing_since is not None for lane in self._runner.lanes.values())
+        return bool(self._outputs.retrying) or any(worker.failing_since is not None for worker in self._runner.workers.values())
 
     def why_not_ready(self) -> str | None:
         """The longest trouble, or None."""
         now = self._seconds()
         runner = self._runner
         troubles: list[tuple[float, str]] = []
-        for partition, lane in runner.lanes.items():
-            if lane.failing_since is not None and lane.topics:
-                troubles.append((lane.failing_since, f"partition {partition}: {lane.trouble}"))
-            elif lane.busy_since is not None and lane.is_busy and self._outputs.retrying:
+        for partition, worker in runner.workers.items():
+            if worker.failing_since is not None and worker.topics:
+                troubles.append((worker.failing_since, f"partition {partition}: {worker.trouble}"))
+            elif worker.busy_since is not None and worker.is_busy and self._outputs.retrying:
                 topic, number = next(iter(self._outputs.retrying))
-                troubles.append((lane.busy_since, f"partition {partition}: writing to {topic}/{number} is tried again"))
+                troubles.append((worker.busy_since, f"partition {partition}: writing to {topic}/{number} is tried again"))
         if runner.commit_trouble_since is not None:
             troubles.append((runner.commit_trouble_since, "commits are not answered"))
         troubles += [(since, f"{topic}/{partition} can't be fetched: {what}") for topic, partition, what, since in self._fetcher.troubles()]
@@ -75,7 +75,7 @@ class Health:
         if lasting:
             since, text = min(lasting)
             return f"retrying for {now - since:.0f} s: {text}"
-        begun = [partition for partition, lane in runner.lanes.items() if lane.topics and not lane.checkpoint.is_sure]
+        begun = [partition for partition, worker in runner.workers.items() if worker.topics and not worker.checkpoint.is_sure]
         if begun:
             return (
                 f"taking over: partition {begun[0]} and {len(begun) - 1} more" if len(begun) > 1 else f"taking over: partition {begun[0]}"
@@ -94,25 +94,25 @@ class Health:
         metrics, now = self._metrics, self._seconds()
         told: set[tuple[str, int]] = set()
         suspected: set[tuple[str, int]] = set()
-        for partition, lane in self._runner.lanes.items():
-            if lane.topics:
-                metrics.retrying(partition, 0.0 if lane.failing_since is None else now - lane.failing_since)
-            for topic in lane.topics:
+        for partition, worker in self._runner.workers.items():
+            if worker.topics:
+                metrics.retrying(partition, 0.0 if worker.failing_since is None else now - worker.failing_since)
+            for topic in worker.topics:
                 told.add((topic, partition))
-                applied, end = lane.checkpoint.applied(topic), self._fetcher.end(topic, partition)
+                applied, end = worker.checkpoint.applied(topic), self._fetcher.end(topic, partition)
                 if applied is not None and end is not None:
                     metrics.lag(topic, partition, max(0, end - applied))
-                oldest = lane.oldest_waiting_ms(topic)
+                oldest = worker.oldest_waiting_ms(topic)
                 metrics.behind(topic, partition, 0.0 if oldest is None else max(0.0, time.time() - oldest / 1000))
                 position = self._fetcher.position(topic, partition)
                 if (
-                    not lane.is_busy and lane.checkpoint.is_sure and position is not None and not self._member.is_moving
-                    and position + lane.checkpoint.base(topic) > lane.fetched_to(topic)
+                    not worker.is_busy and worker.checkpoint.is_sure and position is not None and not self._member.is_moving
+                    and position + worker.checkpoint.base(topic) > worker.fetched_to(topic)
                 ):  # fmt: skip
                     suspected.add((topic, partition))
         for topic, partition in suspected & self._suspected:
             log.warning("%s/%d: what was fetched did not arrive; fetching it again", topic, partition)
-            self._runner.lanes[partition].fetch_again(topic)
+            self._runner.workers[partition].fetch_again(topic)
         self._suspected = suspected - self._suspected
         for topic, partition in self._told - told:
             metrics.forget_partition(topic, partition)

@@ -208,7 +208,7 @@ class StageProcess:
         rejects = RejectGuard(settings.reject_share_max, settings.reject_window)
         table: StateTable | NoState | None = None
 
-        def make_lane(partition: int) -> PartitionWorker:
+        def make_worker(partition: int) -> PartitionWorker:
             nonlocal table
             if table is None:
                 table = NoState()
@@ -256,8 +256,8 @@ class StageProcess:
             await runner.on_revoking()
 
         def questionable(topic: str, partition: int) -> None:
-            if partition in runner.lanes:
-                runner.lanes[partition].question()
+            if partition in runner.workers:
+                runner.workers[partition].question()
 
         member = self._member = self._make_member(
             spec,
@@ -271,7 +271,7 @@ class StageProcess:
         runner = self._runner = Runner(
             stage=spec.name,
             sources=sources,
-            make_lane=make_lane,
+            make_worker=make_worker,
             ownership=ownership,
             committer=member,
             runtime=runtime,
@@ -379,8 +379,8 @@ class StageProcess:
         runner, member = self._runner, self._member
         if runner is not None and self._failure is None:
             is_stuck = self._health is not None and self._health.is_stuck
-            for lane in runner.lanes.values():
-                lane.drain()
+            for worker in runner.workers.values():
+                worker.drain()
             if not await runner.idle(_STOP_STUCK_S if is_stuck else _STOP_S):
                 log.warning("%s: what is still being applied is interrupted, and will come again", self._parts.spec.name)
             await self._bounded("the last commit", runner.commit())

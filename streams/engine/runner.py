@@ -17,14 +17,14 @@ log = logging.getLogger(__name__)
 
 
 class Runner:
-    """``make_lane`` makes the lane of a partition number, once; ``sources`` are the full names of the stage's source topics."""
+    """``make_worker`` makes the worker of a partition number, once; ``sources`` are the full names of the stage's source topics."""
 
     def __init__(
         self,
         *,
         stage: str,
         sources: Sequence[str],
-        make_lane: Callable[[int], PartitionWorker],
+        make_worker: Callable[[int], PartitionWorker],
         ownership: Ownership,
         committer: Committer,
         runtime: Runtime,
@@ -32,23 +32,23 @@ class Runner:
     ) -> None:
         self._stage = stage
         self._sources = tuple(sources)
-        self._make_lane = make_lane
+        self._make_worker = make_worker
         self._ownership = ownership
         self._committer = committer
         self._runtime = runtime
         self._drain_s = drain_s
         self._tasks: dict[int, Task] = {}
-        self.lanes: dict[int, PartitionWorker] = {}
+        self.workers: dict[int, PartitionWorker] = {}
         self.commit_trouble_since: float | None = None
 
     def deliver(self, run: FetchedRun) -> bool:
         """Put a run into its partition's queue; never waits. False where nobody waits for it."""
-        lane = self.lanes.get(run.partition)
-        return lane is not None and lane.deliver(run)
+        worker = self.workers.get(run.partition)
+        return worker is not None and worker.deliver(run)
 
     def has_room(self, topic: str, partition: int) -> bool:
-        lane = self.lanes.get(partition)
-        return lane is not None and lane.has_room(topic)
+        worker = self.workers.get(partition)
+        return worker is not None and worker.has_room(topic)
 
     def on_assigned(self, owned: Set[tuple[str, int]], generation: int) -> None:
         """These partitions, and no others, are this worker's from now on."""
@@ -57,32 +57,32 @@ class Runner:
         for topic, partition in owned:
             by_partition.setdefault(partition, []).append(topic)
         for partition, topics in sorted(by_partition.items()):
-            lane = self.lanes.get(partition)
-            if lane is None:
-                lane = self.lanes[partition] = self._make_lane(partition)
-                self._tasks[partition] = self._runtime.spawn(lane.work(), f"partition {partition}")
-            lane.assign(topics, generation)
-        for partition, lane in self.lanes.items():
-            if partition not in by_partition and lane.topics:
-                lane.give_up()
+            worker = self.workers.get(partition)
+            if worker is None:
+                worker = self.workers[partition] = self._make_worker(partition)
+                self._tasks[partition] = self._runtime.spawn(worker.work(), f"partition {partition}")
+            worker.assign(topics, generation)
+        for partition, worker in self.workers.items():
+            if partition not in by_partition and worker.topics:
+                worker.give_up()
 
     async def on_revoking(self) -> None:
         """Before partitions are given away: everything that was begun is finished, as far as it can be within the time, and committed."""
-        for lane in self.lanes.values():
-            lane.drain()
+        for worker in self.workers.values():
+            worker.drain()
         await self.idle(self._drain_s)
         await self.commit()
         self._ownership.give_up()
-        for lane in self.lanes.values():
-            lane.give_up()
+        for worker in self.workers.values():
+            worker.give_up()
 
     async def idle(self, timeout_s: float) -> bool:
         """Wait until nothing is being done; False where it took too long."""
         done = self._runtime.event()
 
         async def wait() -> None:
-            for lane in list(self.lanes.values()):
-                await lane.idle()
+            for worker in list(self.workers.values()):
+                await worker.idle()
             done.set()
 
         async def give_up() -> None:
@@ -91,7 +91,7 @@ class Runner:
 
         watchers = [self._runtime.spawn(wait(), "idle"), self._runtime.spawn(give_up(), "idle timeout")]
         await done.wait()
-        is_idle = not any(lane.is_busy for lane in self.lanes.values())
+        is_idle = not any(worker.is_busy for worker in self.workers.values())
         for watcher in watchers:
             watcher.cancel()
         return is_idle
@@ -99,9 +99,9 @@ class Runner:
     async def commit(self) -> bool:
         """Commit what is done. False where the group would not, or there was nothing; raises nothing but FatalError."""
         offers: dict[tuple[str, int], GroupCommit] = {}
-        for lane in self.lanes.values():
-            for where, offer in lane.checkpoint.offers():
-                if self._ownership.holds(where, lane.checkpoint.generation):
+        for worker in self.workers.values():
+            for where, offer in worker.checkpoint.offers():
+                if self._ownership.holds(where, worker.checkpoint.generation):
                     offers[where] = offer
         if not offers:
             return False
@@ -119,22 +119,22 @@ class Runner:
 
     def _committed(self, commits: Mapping[tuple[str, int], GroupCommit]) -> None:
         for (topic, partition), commit in commits.items():
-            self.lanes[partition].checkpoint.committed(topic, commit)
+            self.workers[partition].checkpoint.committed(topic, commit)
 
     def request_timers(self) -> None:
         """For every partition of the stage's first source."""
-        for lane in self.lanes.values():
-            if self._sources[0] in lane.topics:
-                lane.request_timer()
+        for worker in self.workers.values():
+            if self._sources[0] in worker.topics:
+                worker.request_timer()
 
     def renew_idle(self) -> None:
-        for lane in self.lanes.values():
-            if lane.topics and not lane.is_busy:
-                lane.checkpoint.renew_idle()
+        for worker in self.workers.values():
+            if worker.topics and not worker.is_busy:
+                worker.checkpoint.renew_idle()
 
     def busy_not_owned(self) -> list[int]:
         """Partitions that this worker is still at though they were given away."""
-        return [partition for partition, lane in self.lanes.items() if lane.is_busy and not lane.topics]
+        return [partition for partition, worker in self.workers.items() if worker.is_busy and not worker.topics]
 
     def stop(self) -> None:
         """Interrupt what is being done: nothing of it is committed, all of it comes again."""

@@ -21,21 +21,21 @@ class Stage:
         self.registry = CollectorRegistry()
         self.metrics = StageMetrics(self.registry, "profile")
         self.again: list[tuple[int, str]] = []
-        self.lanes: dict[int, Any] = {n: self._lane(n) for n in range(2)}
+        self.workers: dict[int, Any] = {n: self._worker(n) for n in range(2)}
         self.busy_not_owned: list[int] = []
         self.retrying: dict[tuple[str, int], int] = {}
         self.troubles: list[tuple[str, int, str, float]] = []
         self.age = 0.0
         self.end = self.position = 50
         self.is_moving = False
-        self.runner: Any = SimpleNamespace(lanes=self.lanes, commit_trouble_since=None, busy_not_owned=lambda: self.busy_not_owned)
+        self.runner: Any = SimpleNamespace(workers=self.workers, commit_trouble_since=None, busy_not_owned=lambda: self.busy_not_owned)
         fetcher = SimpleNamespace(end=lambda *_: self.end, position=lambda *_: self.position, troubles=lambda: self.troubles)
         follower: Any = SimpleNamespace(topic="catalog", age_s=lambda: self.age)
         self.health = Health(
             self.metrics, self.runner, self, fetcher, SimpleNamespace(retrying=self.retrying), [follower], lambda: self.now  # type: ignore[arg-type]
         )  # fmt: skip
 
-    def _lane(self, number: int) -> Any:
+    def _worker(self, number: int) -> Any:
         checkpoint = SimpleNamespace(is_sure=True, applied=lambda topic: 50, base=lambda topic: 0)
         return SimpleNamespace(
             topics=("clean",), failing_since=None, trouble="", busy_since=None, is_busy=False, checkpoint=checkpoint,
@@ -59,7 +59,7 @@ def test_a_stage_in_order_is_ready(stage: Stage) -> None:
 
 
 def test_a_partition_that_fails_shows_after_a_while_and_names_what_fails(stage: Stage) -> None:
-    stage.lanes[1].failing_since, stage.lanes[1].trouble = stage.now, "the encoder has no memory"
+    stage.workers[1].failing_since, stage.workers[1].trouble = stage.now, "the encoder has no memory"
     assert stage.health.is_stuck
     assert stage.health.why_not_ready() is None
     stage.now += PATIENCE_S
@@ -71,7 +71,7 @@ def test_a_partition_that_fails_shows_after_a_while_and_names_what_fails(stage: 
 
 
 def test_a_write_that_is_tried_again_shows(stage: Stage) -> None:
-    stage.lanes[0].busy_since, stage.lanes[0].is_busy = stage.now, True
+    stage.workers[0].busy_since, stage.workers[0].is_busy = stage.now, True
     stage.retrying[("recommendations", 3)] = 7
     stage.now += 75
     assert stage.health.is_stuck
@@ -79,7 +79,7 @@ def test_a_write_that_is_tried_again_shows(stage: Stage) -> None:
 
 
 def test_a_long_batch_alone_is_no_trouble(stage: Stage) -> None:
-    stage.lanes[0].busy_since, stage.lanes[0].is_busy = stage.now, True
+    stage.workers[0].busy_since, stage.workers[0].is_busy = stage.now, True
     stage.now += 75
     assert stage.health.why_not_ready() is None
 
@@ -97,9 +97,9 @@ def test_the_longest_trouble_is_told(stage: Stage) -> None:
 
 
 def test_partitions_that_are_taken_over_show_at_once(stage: Stage) -> None:
-    stage.lanes[0].checkpoint.is_sure = False
+    stage.workers[0].checkpoint.is_sure = False
     assert stage.health.why_not_ready() == "taking over: partition 0"
-    stage.lanes[1].checkpoint.is_sure = False
+    stage.workers[1].checkpoint.is_sure = False
     assert stage.health.why_not_ready() == "taking over: partition 0 and 1 more"
 
 
@@ -121,7 +121,7 @@ def test_an_old_read_model_shows(stage: Stage) -> None:
 
 def test_lag_and_the_age_of_what_waits_are_told(stage: Stage) -> None:
     stage.end = 75
-    stage.lanes[0].oldest_waiting_ms = lambda topic: int(time.time() * 1000) - 4_000
+    stage.workers[0].oldest_waiting_ms = lambda topic: int(time.time() * 1000) - 4_000
     stage.health.observe()
     assert stage.value("lag_records", topic="clean", partition="0") == 25
     assert stage.value("behind_seconds", topic="clean", partition="0") == pytest.approx(4, abs=1)
@@ -145,8 +145,8 @@ def test_what_got_lost_after_fetching_is_fetched_again_for_as_long_as_it_takes(s
 def test_what_is_on_its_way_is_not_fetched_again(stage: Stage, reason: str) -> None:
     stage.position = 60
     stage.is_moving = reason == "moving"
-    for lane in stage.lanes.values():
-        lane.is_busy, lane.checkpoint.is_sure = reason == "busy", reason != "taking over"
+    for partition_worker in stage.workers.values():
+        partition_worker.is_busy, partition_worker.checkpoint.is_sure = reason == "busy", reason != "taking over"
     for _ in range(5):
         stage.health.observe()
     assert stage.again == []
@@ -154,7 +154,7 @@ def test_what_is_on_its_way_is_not_fetched_again(stage: Stage, reason: str) -> N
 
 def test_another_workers_partition_is_told_by_that_worker(stage: Stage) -> None:
     stage.health.observe()
-    stage.lanes[1].topics = ()
+    stage.workers[1].topics = ()
     stage.health.observe()
     assert stage.value("lag_records", topic="clean", partition="1") is None
     assert stage.value("lag_records", topic="clean", partition="0") == 0

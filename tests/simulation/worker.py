@@ -373,7 +373,7 @@ class Worker(Owner):
         self.runner = Runner(
             stage="toy",
             sources=broker.source_topics,
-            make_lane=self._make_lane,
+            make_worker=self._make_partition_worker,
             ownership=self.ownership,
             committer=self,
             runtime=self.runtime,
@@ -399,8 +399,8 @@ class Worker(Owner):
         self.failure = self.failure or error
 
     def question(self, partition: int) -> None:
-        if partition in self.runner.lanes:
-            self.runner.lanes[partition].question()
+        if partition in self.runner.workers:
+            self.runner.workers[partition].question()
 
     async def commit(self, commits: Mapping[Where, GroupCommit]) -> bool:
         """A Committer's: one after another, as on one connection."""
@@ -416,8 +416,8 @@ class Worker(Owner):
     async def leave(self) -> None:
         """An orderly stop."""
         self.is_leaving = True
-        for lane in self.runner.lanes.values():
-            lane.drain()
+        for partition_worker in self.runner.workers.values():
+            partition_worker.drain()
         await self.runner.idle(5.0)
         await self.runner.commit()
         self.runner.stop()
@@ -426,7 +426,7 @@ class Worker(Owner):
     def _seconds(self) -> float:
         return self.scheduler.now
 
-    def _make_lane(self, partition: int) -> PartitionWorker:
+    def _make_partition_worker(self, partition: int) -> PartitionWorker:
         checkpoint = Checkpoint(
             stage="toy",
             partition=partition,

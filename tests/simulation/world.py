@@ -257,7 +257,7 @@ class World:
         for worker in self.workers:
             if worker.failure is not None and not worker.is_dead:
                 raise Violation(f"{worker.name} failed: {type(worker.failure).__name__}: {worker.failure}")
-            if not worker.is_dead and any(lane.is_busy for lane in worker.runner.lanes.values()):
+            if not worker.is_dead and any(partition_worker.is_busy for partition_worker in worker.runner.workers.values()):
                 return True
         for where, source in broker.sources.items():
             commit = broker.commits.get(where)
