@@ -162,7 +162,8 @@ class SourceFetcher:
             if part is None or self._cursors.get(where) is not cursor:
                 continue  # not answered, or nobody waits for it any more
             self._take(cursor, part)
-        await asyncio.sleep(gather_s(self._pressure.share()))
+        if sum(len(part.data) for part in found.values()) < _FULL_BYTES:
+            await asyncio.sleep(gather_s(self._pressure.share()))
 
     def _take(self, cursor: _Cursor, part: Fetched) -> None:
         if part.error:
