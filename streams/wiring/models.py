@@ -29,8 +29,8 @@ from streams.serde.codec import Codecs
 from streams.settings import Settings
 
 if TYPE_CHECKING:
+    from encoders.batching.batched_encoder import BatchedEncoder
     from encoders.batching.micro_batcher import EncodesTexts
-    from encoders.batching.slot import EncoderSlot
 
 log = logging.getLogger(__name__)
 
@@ -105,10 +105,10 @@ class ModelParts:
         completeness = Completeness(codecs.reading(topics.ITEMS_VECTORS, FIELDS), opened.version, settings.model_items_share)
         return BuiltModel(opened, matrix, completeness, lambda apply: self._root.follow(topics.ITEMS_VECTORS, apply))
 
-    def _open(self, encoder: EncodesTexts) -> EncoderSlot:
-        from encoders.batching.slot import EncoderSlot
+    def _open(self, encoder: EncodesTexts) -> BatchedEncoder:
+        from encoders.batching.batched_encoder import BatchedEncoder
 
-        return EncoderSlot(encoder, cache=self._cache, metrics=self._encoder_metrics)
+        return BatchedEncoder(encoder, cache=self._cache, metrics=self._encoder_metrics)
 
     def _load(self, name_or_path: str) -> EncodesTexts:
         """By the engine that was found the fastest for the first model: trying them all again would take the processor from the

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry, Gauge
 
 from streams import topics
-from streams.app import CATALOGUE, FEEDBACK, INGEST, LEARNING, PROFILE, STAGES
+from streams.app import CATALOGUE, FEEDBACK, INGEST, LEARNING, PROFILE
 from streams.clock import Clock, SystemClock
 from streams.dead_letters.letters import DeadLetterBuilder
 from streams.engine.followers import TopicFollower
@@ -171,8 +171,3 @@ def stage_process(parts: StageParts, settings: Settings, kafka: KafkaSettings) -
         make_member=functools.partial(FaustMember, settings=settings, kafka=kafka),
         no_broker=functools.partial(no_broker, kafka),
     )
-
-
-def stage_names() -> tuple[str, ...]:
-    """All stages, in the order of the flow."""
-    return tuple(STAGES)

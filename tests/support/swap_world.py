@@ -13,7 +13,7 @@ from nacl.public import PrivateKey
 from nacl.signing import SigningKey
 from prometheus_client import CollectorRegistry
 
-from encoders.batching.slot import EncoderSlot
+from encoders.batching.batched_encoder import BatchedEncoder
 from encoders.engines.engine import Vectors
 from encoders.hashing import HashingEncoder
 from streams.clock import FixedClock
@@ -202,7 +202,7 @@ class SwapWorld:
     def _build(self, encoder: Any) -> BuiltModel:
         matrix = ItemMatrix(CODECS.for_topic(ITEMS_VECTORS), encoder.version, encoder.dimension)
         completeness = Completeness(CODECS.reading(ITEMS_VECTORS, FIELDS), encoder.version)
-        return BuiltModel(EncoderSlot(encoder), matrix, completeness, self.vectors.follow, self._now)
+        return BuiltModel(BatchedEncoder(encoder), matrix, completeness, self.vectors.follow, self._now)
 
 
 def _hashed(record: MemoryRecord, text: str, at: int) -> MemoryRecord:

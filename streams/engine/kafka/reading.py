@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from aiokafka.protocol.fetch import FetchRequest
@@ -52,10 +52,3 @@ def records_of(found: Fetched, topic: str, partition: int, offset: int, base: in
     return unpack(
         cut(found.data), topic=topic, partition=partition, fetch_offset=offset, base=base, aborted=found.aborted, rescue=read_patiently
     )
-
-
-def by_leader(leaders: Iterable[tuple[tuple[str, int], int]]) -> dict[int, list[tuple[str, int]]]:
-    grouped: dict[int, list[tuple[str, int]]] = {}
-    for where, node in leaders:
-        grouped.setdefault(node, []).append(where)
-    return grouped

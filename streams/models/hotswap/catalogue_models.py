@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 class ClosingEncoder(TextEncoder, Protocol):
-    """``EncoderSlot``, or any like it."""
+    """``BatchedEncoder``, or any like it."""
 
     async def close(self) -> None: ...
 

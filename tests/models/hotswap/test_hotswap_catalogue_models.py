@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
-from encoders.batching.slot import EncoderSlot
+from encoders.batching.batched_encoder import BatchedEncoder
 from streams.clock import FixedClock
 from streams.models.hotswap.announced import AnnouncedModels, NothingAnnounced
 from streams.models.hotswap.catalogue_models import CatalogueModels
@@ -33,7 +33,7 @@ class Worker:
             topic=MODELS,
             announced=AnnouncedModels(channels, world.announcements.follow, metrics) if has_key else NothingAnnounced(),
             loader=ModelLoader(world.load, "base", world.folder / "cache", KEY.verify_key if has_key else None, metrics),
-            open_encoder=EncoderSlot,
+            open_encoder=BatchedEncoder,
             metrics=metrics,
             clock=self.clock,
             grace_s=3600,
