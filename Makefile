@@ -60,9 +60,9 @@ bench-%: $(PEERS) ## One benchmark: bench-avro, bench-encoder, bench-engines, be
 	$(BIN)/python -m benchmarks.report
 
 lock: ## Renew the lock files from pyproject.toml (needs uv)
-	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -q -o requirements.lock
-	uv pip compile pyproject.toml --universal --python-version 3.11 --group dev --generate-hashes --no-annotate --no-header -q -c requirements.lock -o requirements-dev.lock
-	uv pip compile pyproject.toml --universal --python-version 3.11 --group bench --generate-hashes --no-annotate --no-header -q -c requirements-dev.lock -o requirements-bench.lock
+	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -q -o requirements.lock
+	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --group dev --generate-hashes --no-annotate --no-header -q -c requirements.lock -o requirements-dev.lock
+	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --group bench --generate-hashes --no-annotate --no-header -q -c requirements-dev.lock -o requirements-bench.lock
 
 clean: ## Remove what was built and what demos and tests left; .venv stays
 	rm -rf var build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

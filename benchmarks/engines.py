@@ -25,7 +25,7 @@ from benchmarks.encoder import TEXTS, shop_texts
 from benchmarks.harness import interleave, save
 from encoders import load_encoder
 from encoders.encoder import token_batches
-from encoders.engines.engine import unit_vectors
+from encoders.engines.torch_engine import unit_vectors
 
 BUDGET = 2048
 ALPHA = 0.5

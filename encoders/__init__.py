@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from encoders.errors import require
+
 if TYPE_CHECKING:
     from encoders.batching.micro_batcher import EncodesTexts
 
@@ -25,6 +27,7 @@ def load_encoder(
         from encoders.hashing import HashingEncoder
 
         return HashingEncoder(256)
+    require("model", "torch", "transformers")
     from encoders.loading import load
 
     return load(name_or_path, device=device, precision=precision, token_budget=token_budget, compile_graphs=compile_graphs)

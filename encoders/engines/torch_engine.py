@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import torch
 
-from encoders.engines.engine import Vectors, unit_vectors
+from encoders.engines.engine import Vectors
 
 
 class TorchEngine:
@@ -35,3 +35,17 @@ class TorchEngine:
             # Rows of one length need no mask, and without one attention takes its faster path.
             hidden = self._model(input_ids=ids, attention_mask=mask.long() if padding else None).last_hidden_state
             return cast(Vectors, unit_vectors(hidden, mask, self._pooling).numpy()), padding
+
+
+def unit_vectors(hidden: torch.Tensor, mask: torch.Tensor, pooling: str) -> torch.Tensor:
+    """float32 [rows, dimension] of ``hidden`` [rows, width, dimension] in any precision and ``mask`` bool [rows, width], on their device.
+
+    ``pooling`` is mean or cls. A row must have a token: the mean of none is NaN.
+    """
+    states = hidden.float()
+    if pooling == "cls":
+        pooled = states[:, 0]
+    else:
+        weight = mask[:, :, None].float()
+        pooled = (states * weight).sum(1) / weight.sum(1)
+    return torch.nn.functional.normalize(pooled, dim=1)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 
 from encoders.encoder import token_batches
-from encoders.engines.engine import unit_vectors
+from encoders.engines.torch_engine import unit_vectors
 from encoders.folder import check_files, locate, sentence_config
 from encoders.loading import DEFAULT_MAX_TOKENS, positions, read_model
 from encoders.tokens import Tokens

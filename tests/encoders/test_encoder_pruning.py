@@ -10,7 +10,7 @@ import torch
 from transformers import AutoModel, AutoTokenizer
 
 from encoders import load_encoder
-from encoders.engines.engine import unit_vectors
+from encoders.engines.torch_engine import unit_vectors
 from encoders.errors import UnusableError
 from encoders.pruning import keep_layers
 

@@ -17,8 +17,7 @@ from streams.errors import SETUP, ConfigurationError, ModelRefused, Refusal, Tra
 from streams.models.hotswap.metrics import ModelMetrics
 from streams.models.registry.announcement import Announcement
 from streams.models.registry.fetching import fetch_announced
-from streams.models.registry.folder import MANIFEST
-from streams.models.registry.manifest import Manifest
+from streams.models.registry.manifest import MANIFEST, Manifest
 from streams.models.registry.store import ModelStore
 
 if TYPE_CHECKING:

@@ -10,8 +10,7 @@ from typing import Any, Literal, cast, get_args
 from nacl.signing import SigningKey, VerifyKey
 
 from streams.errors import ModelRefused, Refusal
-from streams.models.registry.folder import check_names, is_version
-from streams.models.registry.manifest import Manifest
+from streams.models.registry.manifest import Manifest, check_names, is_version
 from streams.models.registry.signing import canonical, is_signed, sign
 from streams.ranking.serving_params import ServingParams
 from streams.serde.records import ModelAnnouncement

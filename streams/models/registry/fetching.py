@@ -8,8 +8,7 @@ from nacl.signing import VerifyKey
 
 from streams.errors import ModelRefused, Refusal
 from streams.models.registry.announcement import Announcement, check_same
-from streams.models.registry.folder import MANIFEST
-from streams.models.registry.manifest import Manifest
+from streams.models.registry.manifest import MANIFEST, Manifest
 from streams.models.registry.store import ModelStore
 
 

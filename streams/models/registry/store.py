@@ -17,8 +17,18 @@ from fsspec.implementations.local import LocalFileSystem
 from nacl.signing import SigningKey, VerifyKey
 
 from streams.errors import ConfigurationError, ModelRefused, Refusal, TransientError
-from streams.models.registry.folder import MANIFEST, RESERVED, SIGNATURE, check_configured_dimension, is_version, verify_folder
-from streams.models.registry.manifest import Manifest, check_files, check_hash, sign_manifest, verify_manifest
+from streams.models.registry.folder import check_configured_dimension, verify_folder
+from streams.models.registry.manifest import (
+    MANIFEST,
+    RESERVED,
+    SIGNATURE,
+    Manifest,
+    check_files,
+    check_hash,
+    is_version,
+    sign_manifest,
+    verify_manifest,
+)
 from streams.models.registry.scratch import discard, make_final, one_at_a_time, scratch_folder
 from streams.models.registry.upload import copy_hashed, publish_local, publish_objects
 

@@ -12,8 +12,7 @@ from typing import Any
 from fsspec import AbstractFileSystem
 
 from streams.errors import ModelRefused, Refusal
-from streams.models.registry.folder import MANIFEST, SIGNATURE
-from streams.models.registry.manifest import Manifest, check_hash
+from streams.models.registry.manifest import MANIFEST, SIGNATURE, Manifest, check_hash
 from streams.models.registry.scratch import make_final, scratch_folder
 
 CHUNK = 1 << 20

@@ -12,11 +12,11 @@ import numpy.typing as npt
 from streams.engine.ports import FloatArray
 from streams.ranking.embedding import embed, scratch_for
 from streams.ranking.popularity import prior
-from streams.ranking.ranking import MatrixView as Rows
+from streams.ranking.ranking import MatrixView
 from streams.ranking.request import Entry, Request
 from streams.ranking.rules import DAY_MS, VIEW
 from streams.ranking.select import best, closed_rows, cosines, exclude, margin, propose
-from streams.training.evaluation.cases import Case, MatrixView
+from streams.training.evaluation.cases import Case, EvaluationCatalogue
 
 _CHUNK = 4_000_000
 """Most scores in memory at a time (16 MB)."""
@@ -47,7 +47,7 @@ class Chunk(NamedTuple):
     """[cases]: which of the moments is theirs."""
 
 
-def rank(cases: Sequence[Case], catalogue: MatrixView, *, half_life_days: float, popularity_weight: float, count: int) -> Ranked:
+def rank(cases: Sequence[Case], catalogue: EvaluationCatalogue, *, half_life_days: float, popularity_weight: float, count: int) -> Ranked:
     """The ``count`` best items of each case, whatever their scores: a ranking, not a decision to speak."""
     parts = [top(chunk, catalogue, popularity_weight, count) for chunk in chunks(cases, catalogue, half_life_days)]
     if not parts:
@@ -55,10 +55,10 @@ def rank(cases: Sequence[Case], catalogue: MatrixView, *, half_life_days: float,
     return Ranked(np.concatenate([part.rows for part in parts]), np.concatenate([part.scores for part in parts]))
 
 
-def chunks(cases: Sequence[Case], catalogue: MatrixView, half_life_days: float) -> Iterator[Chunk]:
+def chunks(cases: Sequence[Case], catalogue: EvaluationCatalogue, half_life_days: float) -> Iterator[Chunk]:
     """The parts of the score that do not depend on the prior's weight, some cases at a time."""
     rows = catalogue.rows
-    view = Rows(catalogue.dimension, rows, catalogue.vectors)
+    view = MatrixView(catalogue.dimension, rows, catalogue.vectors)
     closed = closed_rows(catalogue.open_rows)
     step = max(1, _CHUNK // max(1, len(catalogue.ids)))
     for start in range(0, len(cases), step):
@@ -75,7 +75,7 @@ def chunks(cases: Sequence[Case], catalogue: MatrixView, half_life_days: float) 
         yield Chunk(slice(start, start + len(some)), users, scores, counts, which)
 
 
-def top(chunk: Chunk, catalogue: MatrixView, popularity_weight: float, count: int) -> Ranked:
+def top(chunk: Chunk, catalogue: EvaluationCatalogue, popularity_weight: float, count: int) -> Ranked:
     """The chunk's best items under a weight of the prior; ties and rounding as in streams/ranking/select.py."""
     priors = prior(chunk.counts, popularity_weight)
     scores = chunk.cosines + priors[chunk.which]

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from nacl.signing import SigningKey
 
 from streams.errors import ModelRefused, Refusal
-from streams.models.registry.folder import MANIFEST, SIGNATURE, check_configured_dimension, model_files, verify_folder
-from streams.models.registry.manifest import Manifest, sign_manifest
+from streams.models.registry.folder import check_configured_dimension, model_files, verify_folder
+from streams.models.registry.manifest import MANIFEST, SIGNATURE, Manifest, sign_manifest
 from tests.support.model_folders import manifest_of, write_folder
 
 KEY = SigningKey(bytes(32))

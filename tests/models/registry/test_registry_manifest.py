@@ -13,8 +13,16 @@ from hypothesis import strategies as st
 from nacl.signing import SigningKey
 
 from streams.errors import ModelRefused, Refusal
-from streams.models.registry.folder import check_name, check_names, is_version
-from streams.models.registry.manifest import Manifest, check_dimension, check_files, sign_manifest, verify_manifest
+from streams.models.registry.manifest import (
+    Manifest,
+    check_dimension,
+    check_files,
+    check_name,
+    check_names,
+    is_version,
+    sign_manifest,
+    verify_manifest,
+)
 from streams.models.registry.signing import canonical, is_signed, sign
 from streams.ranking.serving_params import ServingParams
 
