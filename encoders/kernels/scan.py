@@ -22,7 +22,7 @@ ITEMS, USERS = _SHAPE.items, _SHAPE.users
 """Items and users of a tile on this processor."""
 BLOCK = 12 * ITEMS
 """Items that all groups of users are compared with in turn: they stay in the first-level cache."""
-CLOSED = -32768
+MASKED = -32768
 """As a bias: nobody may have this item."""
 TAIL_STEP = 2 * _SHAPE.lanes
 """Tails have a width that is a multiple of it."""
@@ -116,12 +116,12 @@ def scan(catalogue: Any, first: int, last: int, users: Any, wanted: Any, slack: 
                 near[user + u] = _near(bounds[user + u], share[user + u], head_slack[user + u])
             for item in range(block, min(block + BLOCK, last), ITEMS):
                 for i in range(ITEMS):
-                    added[i] = CLOSED if prior[item + i] == CLOSED else np.int16(np.ceil(most * np.float32(max(prior[item + i], 0))))
+                    added[i] = MASKED if prior[item + i] == MASKED else np.int16(np.ceil(most * np.float32(max(prior[item + i], 0))))
                 if not _tile(items, item * width, width, panels, user * width, start, near, user, added, 0, scores, masks):
                     continue
                 for i in range(ITEMS):
                     mask = masks[i]
-                    while mask and prior[item + i] != CLOSED:
+                    while mask and prior[item + i] != MASKED:
                         u = _lowest_bit(mask)
                         mask &= mask - np.uint64(1)
                         at = user + u

@@ -14,8 +14,8 @@ _BLOCK = 8192
 _UNIT_ROUNDOFF = 2.0**-24
 
 
-def candidates(users: Vectors, vectors: Vectors, wanted: Rows, *, prior: Vectors | None, closed: Rows, floor: float) -> CandidatePairs:
-    """All pairs that may be among their user's ``wanted`` best by cosine + prior and above ``floor``, ``closed`` rows left out."""
+def candidates(users: Vectors, vectors: Vectors, wanted: Rows, *, prior: Vectors | None, masked: Rows, floor: float) -> CandidatePairs:
+    """All pairs that may be among their user's ``wanted`` best by cosine + prior and above ``floor``, ``masked`` rows left out."""
     count, (rows, dimension) = len(users), vectors.shape
     if not count or not rows:
         return CandidatePairs(np.zeros(0, np.int64), np.zeros(0, np.int64))
@@ -35,8 +35,8 @@ def candidates(users: Vectors, vectors: Vectors, wanted: Rows, *, prior: Vectors
         values = out.numpy()
         if prior is not None:
             values += prior[first : first + len(block), None]
-        if closed.size:
-            low, high = np.searchsorted(closed, (first, first + len(block)))
-            values[closed[low:high] - first] = -np.inf
+        if masked.size:
+            low, high = np.searchsorted(masked, (first, first + len(block)))
+            values[masked[low:high] - first] = -np.inf
         kernels.collect(values, first, wanted, slack, bounds, kept)
     return pairs_of([kept], wanted, slack, count)

@@ -90,10 +90,10 @@ class ItemScan:
         """At 10, on probes like users, where these are the vectors that were put: see ``recall_of``."""
         return recall_of(self, vectors)
 
-    def candidates(self, users: Vectors, wanted: Rows, *, prior: Vectors | None, closed: Rows, floor: float) -> CandidatePairs:
-        """Pairs that hold (all but surely) each user's ``wanted`` best by cosine + prior above ``floor``, ``closed`` rows left out.
+    def candidates(self, users: Vectors, wanted: Rows, *, prior: Vectors | None, masked: Rows, floor: float) -> CandidatePairs:
+        """Pairs that hold (all but surely) each user's ``wanted`` best by cosine + prior above ``floor``, ``masked`` rows left out.
 
-        ``users`` float32 [n, dimension], unit length; ``prior`` float32 [rows] or None; ``closed`` int64, ascending.
+        ``users`` float32 [n, dimension], unit length; ``prior`` float32 [rows] or None; ``masked`` int64, ascending.
         """
         if not len(users) or not self._rows:
             return CandidatePairs(np.zeros(0, np.int64), np.zeros(0, np.int64))
@@ -105,8 +105,8 @@ class ItemScan:
         bias = np.zeros(len(self._heads), np.int16)
         if prior is not None:
             bias[: self._rows] = np.clip(np.rint(prior[: self._rows] * unit), -32767, 32767)
-        bias[closed[closed < self._rows]] = kernels.CLOSED
-        bias[self._rows :] = kernels.CLOSED
+        bias[masked[masked < self._rows]] = kernels.MASKED
+        bias[self._rows :] = kernels.MASKED
         of_users = self._panels(users, user_quanta, unit)
         padded = np.ones(len(of_users[2]), np.int64)
         padded[: len(users)] = wanted

@@ -49,10 +49,10 @@ class NearestItems:
         return self._scan is None
 
     def search(
-        self, users: Vectors, k: int, *, prior: Vectors | None = None, closed: Rows | None = None, threshold: float = -np.inf
+        self, users: Vectors, k: int, *, prior: Vectors | None = None, masked: Rows | None = None, threshold: float = -np.inf
     ) -> Found:
         """``users`` float32 [n, dimension], unit length; ``prior`` float32 [items], added to every user's cosines;
-        ``closed`` int64, rows that nobody may have. Best first, above ``threshold``, equal scores by id. Raises ValueError for k below 1
+        ``masked`` int64, rows that nobody may have. Best first, above ``threshold``, equal scores by id. Raises ValueError for k below 1
         or a wrong shape.
         """
         if k < 1:
@@ -63,10 +63,10 @@ class NearestItems:
             raise ValueError(f"the prior must have {len(self._ids)} elements, not shape {list(prior.shape)}")
         users = np.ascontiguousarray(users, np.float32)
         wanted = np.full(len(users), min(k, max(1, len(self._ids))), np.int64)
-        shut = np.zeros(0, np.int64) if closed is None else np.unique(closed)
+        shut = np.zeros(0, np.int64) if masked is None else np.unique(masked)
         floor = max(float(threshold), -1e4)
         if self._scan is None:
-            pairs = exact.candidates(users, self._vectors, wanted, prior=prior, closed=shut, floor=floor)
+            pairs = exact.candidates(users, self._vectors, wanted, prior=prior, masked=shut, floor=floor)
         else:
-            pairs = self._scan.candidates(users, wanted, prior=prior, closed=shut, floor=floor)
+            pairs = self._scan.candidates(users, wanted, prior=prior, masked=shut, floor=floor)
         return decide(pairs, users, self._vectors, self._ids, count=k, prior=prior, threshold=threshold)

@@ -19,7 +19,7 @@ _K = 10
 class Scans(Protocol):
     """The part of ``ItemScan`` that is needed here."""
 
-    def candidates(self, users: Vectors, wanted: Rows, *, prior: Vectors | None, closed: Rows, floor: float) -> CandidatePairs: ...
+    def candidates(self, users: Vectors, wanted: Rows, *, prior: Vectors | None, masked: Rows, floor: float) -> CandidatePairs: ...
 
 
 def recall_of(scan: Scans, vectors: Vectors, *, seed: int = 0) -> float:
@@ -33,8 +33,8 @@ def recall_of(scan: Scans, vectors: Vectors, *, seed: int = 0) -> float:
     wanted, none, ids = np.full(_PROBES, count, np.int64), np.zeros(0, np.int64), [""] * len(vectors)
     found = []
     for pairs in (
-        exact.candidates(probes, vectors, wanted, prior=None, closed=none, floor=-2.0),
-        scan.candidates(probes, wanted, prior=None, closed=none, floor=-2.0),
+        exact.candidates(probes, vectors, wanted, prior=None, masked=none, floor=-2.0),
+        scan.candidates(probes, wanted, prior=None, masked=none, floor=-2.0),
     ):
         found.append(decide(pairs, probes, vectors, ids, count=count, prior=None, threshold=-np.inf).scores)
     # By score, so that items with one and the same vector may stand for each other.

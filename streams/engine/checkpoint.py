@@ -38,6 +38,7 @@ from streams.engine.handler import BatchHandler, FollowsPartitions, RecallsOutpu
 from streams.engine.metrics import StageMetrics
 from streams.engine.outputs import Outputs, source_tag
 from streams.engine.ownership import Ownership
+from streams.engine.ports import DeadLetters
 from streams.engine.positions import CommitNote, Positions, encode_note
 from streams.engine.queues import Batch
 from streams.engine.records import BatchResult, OutputRecord, SourceRecord, UnreadableRecord
@@ -55,10 +56,6 @@ REMEMBERED_MOST = 100_000
 """Outputs a partition, found at a take-over and not caused again, that are remembered."""
 _TRIES_ALONE = 3
 """A record that raises something unknown is dead-lettered when it does so as often, alone."""
-
-
-class BuildsDeadLetters(Protocol):
-    def build(self, record: SourceRecord, error: RecordError, *, attempt: int = 1) -> OutputRecord: ...
 
 
 class Log(Protocol):
@@ -143,7 +140,7 @@ class Checkpoint:
         table: StateTable | NoState,
         topics: Log,
         committer: Committer,
-        dead_letters: BuildsDeadLetters,
+        dead_letters: DeadLetters,
         rejects: RejectGuard,
         metrics: StageMetrics,
         now_s: Callable[[], float],

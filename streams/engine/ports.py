@@ -59,10 +59,10 @@ class CandidateScan(Protocol):
         wanted: npt.NDArray[np.int64],
         *,
         prior: FloatArray | None,
-        closed: npt.NDArray[np.int64],
+        masked: npt.NDArray[np.int64],
         floor: float,
     ) -> CandidatePairs:
-        """Pairs that hold (all but surely) each user's ``wanted`` best by cosine + prior above ``floor``; never a ``closed`` row."""
+        """Pairs that hold (all but surely) each user's ``wanted`` best by cosine + prior above ``floor``; never a ``masked`` row."""
         ...
 
 
@@ -85,4 +85,6 @@ class TopicCodecs(Protocol):
 class DeadLetters(Protocol):
     """Makes the dead letter of a refused record."""
 
-    def build(self, record: SourceRecord, error: RecordError) -> OutputRecord: ...
+    def build(self, record: SourceRecord, error: RecordError, *, attempt: int = 1) -> OutputRecord:
+        """``attempt``: how often the record was handled."""
+        ...

@@ -16,7 +16,7 @@ from aiokafka.errors import KafkaError
 from prometheus_client import CollectorRegistry
 
 from streams import topics
-from streams.engine.checkpoint import BuildsDeadLetters, Checkpoint, Log
+from streams.engine.checkpoint import Checkpoint, Log
 from streams.engine.followers import Follower
 from streams.engine.handler import BatchHandler, StageSpec
 from streams.engine.health import Health
@@ -24,6 +24,7 @@ from streams.engine.metrics import StageMetrics
 from streams.engine.outputs import Outputs
 from streams.engine.ownership import Ownership
 from streams.engine.partition_worker import Fetching, PartitionWorker
+from streams.engine.ports import DeadLetters
 from streams.engine.records import FetchedRun, SourceRecord
 from streams.engine.rejects import RejectGuard
 from streams.engine.resume import GroupCommit
@@ -120,7 +121,7 @@ class StageParts:
 
     spec: StageSpec
     handler: BatchHandler
-    dead_letters: BuildsDeadLetters
+    dead_letters: DeadLetters
     metrics: StageMetrics
     registry: CollectorRegistry
     followers: Sequence[Follower] = field(default_factory=tuple)

@@ -16,7 +16,7 @@ from streams.ranking.popularity_table import PopularityTable
 from streams.ranking.reasons import explain
 from streams.ranking.request import Ranked, Request
 from streams.ranking.rules import ProfileRules
-from streams.ranking.select import ScorePairs, best, closed_rows, cosines, exclude, margin, propose
+from streams.ranking.select import ScorePairs, best, cosines, exclude, margin, masked_rows, propose
 
 _CHUNK = 4_000_000
 """Most scores in memory at a time (16 MB)."""
@@ -84,20 +84,20 @@ class Ranking:
             return
         self._pairs = None
         self._scores = self._users @ catalogue.vectors.T
-        closed = self._priors + closed_rows(matrix.recommendable)
-        self._scores += closed if len(closed) == 1 else closed[self._which]
+        masked = self._priors + masked_rows(matrix.recommendable)
+        self._scores += masked if len(masked) == 1 else masked[self._which]
 
     def _candidates(self, scan: CandidateScan, spare: npt.NDArray[np.int64]) -> list[npt.NDArray[np.int64]]:
         """Each request's rows that may be among its best when ``spare`` of them are left out."""
         rows: list[npt.NDArray[np.int64]] = [np.zeros(0, np.int64)] * len(self._users)
-        closed = np.flatnonzero(~self._matrix.recommendable)
+        masked = np.flatnonzero(~self._matrix.recommendable)
         known = self._users.any(axis=1)
         wanted = np.minimum(self._rules.top_k + spare, max(1, len(self._matrix.ids)))
         for cell, priors in enumerate(self._priors):
             for request in np.flatnonzero((self._which == cell) & ~known).tolist():
                 rows[request] = most_popular(priors, self._matrix.recommendable, int(wanted[request]), self._rules.threshold)
             own = np.flatnonzero((self._which == cell) & known)
-            pairs = scan.candidates(self._users[own], wanted[own], prior=priors, closed=closed, floor=self._rules.threshold)
+            pairs = scan.candidates(self._users[own], wanted[own], prior=priors, masked=masked, floor=self._rules.threshold)
             cuts = np.searchsorted(pairs.users, np.arange(len(own) + 1))
             for place, request in enumerate(own.tolist()):
                 rows[request] = pairs.rows[cuts[place] : cuts[place + 1]]

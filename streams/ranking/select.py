@@ -81,13 +81,13 @@ def cosines(users: FloatArray, vectors: FloatArray, pairs: ScorePairs) -> FloatA
     return total
 
 
-def closed_rows(recommendable: npt.NDArray[np.bool_]) -> FloatArray:
+def masked_rows(recommendable: npt.NDArray[np.bool_]) -> FloatArray:
     """float32 [rows], to be added to scores: 0, and minus infinity for what nobody may be recommended."""
     return np.where(recommendable, np.float32(0), NEVER)
 
 
 def exclude(scores: FloatArray, excluded: Sequence[Sequence[str]], rows: Mapping[str, int]) -> None:
     """Set the scores [users, rows] of each user's excluded items to minus infinity, in place; unknown items don't matter."""
-    closed = [[row for row in map(rows.get, items) if row is not None] for items in excluded]
-    users = np.repeat(np.arange(len(closed)), [len(items) for items in closed])
-    scores[users, np.fromiter(chain.from_iterable(closed), np.intp, len(users))] = NEVER
+    masked = [[row for row in map(rows.get, items) if row is not None] for items in excluded]
+    users = np.repeat(np.arange(len(masked)), [len(items) for items in masked])
+    scores[users, np.fromiter(chain.from_iterable(masked), np.intp, len(users))] = NEVER

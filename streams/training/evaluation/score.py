@@ -15,7 +15,7 @@ from streams.ranking.popularity import prior
 from streams.ranking.ranking import MatrixView
 from streams.ranking.request import Entry, Request
 from streams.ranking.rules import DAY_MS, VIEW
-from streams.ranking.select import best, closed_rows, cosines, exclude, margin, propose
+from streams.ranking.select import best, cosines, exclude, margin, masked_rows, propose
 from streams.training.evaluation.cases import Case, EvaluationCatalogue
 
 _CHUNK = 4_000_000
@@ -59,7 +59,7 @@ def chunks(cases: Sequence[Case], catalogue: EvaluationCatalogue, half_life_days
     """The parts of the score that do not depend on the prior's weight, some cases at a time."""
     rows = catalogue.rows
     view = MatrixView(catalogue.dimension, rows, catalogue.vectors)
-    closed = closed_rows(catalogue.open_rows)
+    masked = masked_rows(catalogue.open_rows)
     step = max(1, _CHUNK // max(1, len(catalogue.ids)))
     for start in range(0, len(cases), step):
         some = cases[start : start + step]
@@ -68,7 +68,7 @@ def chunks(cases: Sequence[Case], catalogue: EvaluationCatalogue, half_life_days
         users = np.stack(
             [embed(r, view, catalogue.queries, scratch, half_life_ms=half_life_days * DAY_MS, blend=0.0).vector for r in requests]
         )
-        scores = users @ catalogue.vectors.T + closed
+        scores = users @ catalogue.vectors.T + masked
         exclude(scores, [request.excluded for request in requests], rows)
         moments, which = np.unique([case.at_ms for case in some], return_inverse=True)
         counts = np.stack([catalogue.popularity.at(int(moment)) for moment in moments])

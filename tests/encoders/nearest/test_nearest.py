@@ -24,14 +24,14 @@ def unit(generator: np.random.Generator, count: int, dimension: int) -> Any:
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-def plainly(vectors: Any, ids: list[str], users: Any, k: int, prior: Any, closed: set[int], threshold: float) -> Found:
+def plainly(vectors: Any, ids: list[str], users: Any, k: int, prior: Any, masked: set[int], threshold: float) -> Found:
     """By one sort a user."""
     rows, scores = np.full((len(users), k), -1), np.full((len(users), k), -np.inf, np.float32)
     for number, user in enumerate(users):
         totals = (user[None, :] * vectors).sum(axis=1)
         if prior is not None:
             totals = totals + prior
-        order = sorted((-total, ids[row], row) for row, total in enumerate(totals) if row not in closed and total > threshold)[:k]
+        order = sorted((-total, ids[row], row) for row, total in enumerate(totals) if row not in masked and total > threshold)[:k]
         for place, (negated, _, row) in enumerate(order):
             rows[number, place], scores[number, place] = row, -negated
     return Found(rows, scores)
@@ -69,11 +69,11 @@ def test_as_a_plain_sort(
     ids, people = ids_of(generator, items), unit(generator, users, dimension)
     # A prior that many items share: ties that only the id decides.
     prior = generator.choice(np.array([0, 0.125, 0.25], np.float32), -(-items // copies)).repeat(copies)[:items] if with_prior else None
-    closed = np.flatnonzero(generator.random(items) < closed_share)
-    expected = plainly(vectors, ids, people, k, prior, set(closed.tolist()), threshold)
+    masked = np.flatnonzero(generator.random(items) < closed_share)
+    expected = plainly(vectors, ids, people, k, prior, set(masked.tolist()), threshold)
     for way, exact_up_to in WAYS.items():
         items_of = NearestItems(vectors, ids, exact_up_to=exact_up_to)
-        found = items_of.search(people, k, prior=prior, closed=closed, threshold=threshold)
+        found = items_of.search(people, k, prior=prior, masked=masked, threshold=threshold)
         if items_of.exact:
             assert np.array_equal(found.rows, expected.rows), way
             assert np.array_equal(found.scores, expected.scores), way
@@ -156,7 +156,7 @@ def test_rows_can_be_put_one_by_one_and_again() -> None:
     bit_by_bit.put(np.array([], np.int64), vectors[:0])
     assert len(bit_by_bit) == 300
     wanted, none = np.full(5, 7), np.zeros(0, np.int64)
-    pairs = [set(zip(*scan.candidates(people, wanted, prior=None, closed=none, floor=-2.0), strict=True)) for scan in (whole, bit_by_bit)]
+    pairs = [set(zip(*scan.candidates(people, wanted, prior=None, masked=none, floor=-2.0), strict=True)) for scan in (whole, bit_by_bit)]
     assert pairs[0] == pairs[1]
 
 
