@@ -8,7 +8,7 @@ DEV := $(VENV)/.dev-installed
 PEERS := $(VENV)/.bench-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format bench clean lock simulate
+.PHONY: help setup demo test lint check format bench clean lock simulate
 
 help: ## List the targets
 	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -35,10 +35,12 @@ $(PEERS): $(DEV) requirements-bench.lock
 demo: $(RUN) ## Everything against a simulated shop, for three minutes at most (LEARN=1: until a model is promoted; KEEP=1: until stopped)
 	$(BIN)/veilstream demo $(if $(LEARN),--learn) $(if $(KEEP),--keep)
 
-check: $(DEV) ## Lint, types, fast tests
+lint: $(DEV) ## Style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+check: lint ## Style, types, fast tests
 	$(BIN)/python -m pytest -q -m "not kafka and not slow"
 
 test: $(DEV) ## Every test (Apache Kafka's need Java 17 and Maven)
