@@ -46,7 +46,7 @@ class Changelog:
 def rocks(folder: Path) -> Any:
     """Faust's own store of a table, as a stage has it."""
     app = faust.App("test", store="rocksdb://", datadir=str(folder), broker="kafka://localhost")
-    return declare(app, "table", in_memory=False).data
+    return declare(app, "table").data
 
 
 @pytest.fixture(params=["rocksdb", "memory"])

@@ -22,17 +22,28 @@ folder that is not ours) is no reason to remove one."""
 
 
 class RebuiltRocks(rocksdb.Store):
-    """Faust's RocksDB store. A database that can't be opened because of its files is made anew: its changelog holds all of it."""
+    """Faust's RocksDB store. A database whose files can't be opened when its partition is assigned is made anew: what follows is its
+    recovery, and the changelog holds all of it. At any other time nothing would bring its content back, so nothing is removed."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._being_assigned: set[int] = set()
+
+    async def _try_open_db_for_partition(self, partition: int, *args: Any, **options: Any) -> Any:
+        self._being_assigned.add(partition)
+        try:
+            return await super()._try_open_db_for_partition(partition, *args, **options)
+        finally:
+            self._being_assigned.discard(partition)
 
     def _open_for_partition(self, partition: int) -> Any:
         try:
             return super()._open_for_partition(partition)
         except Exception as error:
-            if not any(sign in str(error) for sign in _DAMAGED):
+            if partition not in self._being_assigned or not any(sign in str(error) for sign in _DAMAGED):
                 raise
-            folder = self.partition_path(partition)
             log.error("the local state of %s, partition %d, is damaged; it is made anew from its changelog", self.table_name, partition)
-            shutil.rmtree(folder)
+            shutil.rmtree(self.partition_path(partition))
             return super()._open_for_partition(partition)
 
 

@@ -54,7 +54,7 @@ def markdown(
         "## What is served with it",
         *_table(
             ["", "candidate", "serving now"],
-            [[name.replace("_", " "), *(f"{getattr(of, name):.4g}" for of in fitted)] for name in ServingParams._fields],
+            [[name.replace("_", " "), *(f"{getattr(of, name):.4g}" for of in fitted)] for name in fitted[0].to_dict()],
         ),
         "",
     ]
