@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import math
+from datetime import date
+from functools import cache
+
+from babel.core import get_global
+from babel.numbers import get_territory_currencies
 
 from streams.errors import Reason, RecordError
 
 FREE_BAND = -40
 MAX_PRICE = 1e9
 
-# ISO 4217: the active codes, and those given up lately, which histories still hold.
-CURRENCIES = frozenset((
-    "AED", "AFN", "ALL", "AMD", "ANG", "AOA", "ARS", "AUD", "AWG", "AZN", "BAM", "BBD", "BDT", "BGN", "BHD", "BIF", "BMD", "BND", "BOB",
-    "BRL", "BSD", "BTN", "BWP", "BYN", "BZD", "CAD", "CDF", "CHF", "CLF", "CLP", "CNY", "COP", "CRC", "CUP", "CVE", "CZK", "DJF", "DKK",
-    "DOP", "DZD", "EGP", "ERN", "ETB", "EUR", "FJD", "FKP", "GBP", "GEL", "GHS", "GIP", "GMD", "GNF", "GTQ", "GYD", "HKD", "HNL", "HRK",
-    "HTG", "HUF", "IDR", "ILS", "INR", "IQD", "IRR", "ISK", "JMD", "JOD", "JPY", "KES", "KGS", "KHR", "KMF", "KPW", "KRW", "KWD", "KYD",
-    "KZT", "LAK", "LBP", "LKR", "LRD", "LSL", "LYD", "MAD", "MDL", "MGA", "MKD", "MMK", "MNT", "MOP", "MRU", "MUR", "MVR", "MWK", "MXN",
-    "MYR", "MZN", "NAD", "NGN", "NIO", "NOK", "NPR", "NZD", "OMR", "PAB", "PEN", "PGK", "PHP", "PKR", "PLN", "PYG", "QAR", "RON", "RSD",
-    "RUB", "RWF", "SAR", "SBD", "SCR", "SDG", "SEK", "SGD", "SHP", "SLE", "SLL", "SOS", "SRD", "SSP", "STN", "SVC", "SYP", "SZL", "THB",
-    "TJS", "TMT", "TND", "TOP", "TRY", "TTD", "TWD", "TZS", "UAH", "UGX", "USD", "UYU", "UZS", "VED", "VES", "VND", "VUV", "WST", "XAF",
-    "XCD", "XCG", "XOF", "XPF", "YER", "ZAR", "ZMW", "ZWG", "ZWL",
-))  # fmt: skip
+_SINCE = date(2015, 1, 1)
+_BESIDE_TENDER = {"CLF", "SVC", "VED"}
+"""Units in use that the CLDR does not list as legal tender: Chile's unit of account, El Salvador's colón, Venezuela's digital bolívar."""
 _ALIASES = {"RMB": "CNY", "CNH": "CNY", "￥": "CNY", "¥": "CNY", "元": "CNY", "人民币": "CNY", "€": "EUR", "$": "USD", "£": "GBP"}
+
+
+@cache
+def currencies() -> frozenset[str]:
+    """ISO 4217 codes of what has been legal tender anywhere since 2015, so also what was given up lately and histories still hold. From
+    the Unicode CLDR, through Babel."""
+    places = get_global("territory_currencies")
+    found = (get_territory_currencies(place, start_date=_SINCE, end_date=date.max) for place in places)
+    return frozenset(_BESIDE_TENDER.union(*found))
 
 
 def currency(value: str | None, default: str) -> str:
@@ -32,11 +37,11 @@ def currency(value: str | None, default: str) -> str:
     """
     if value is None:
         return default
-    if value in CURRENCIES:
+    if value in currencies():
         return value
     code = value.strip().upper()
     code = _ALIASES.get(code, code)
-    if code in CURRENCIES:
+    if code in currencies():
         return code
     if not code:
         return default

@@ -3,21 +3,11 @@
 from __future__ import annotations
 
 import re
-from functools import cache
 
-from streams.stages.ingest.countries import COUNTRIES
+from streams.stages.ingest.countries import codes, languages, names
 
 _MAX_CHARACTERS = 128
 _LONGEST_CHINESE_NAME = 16
-# ISO 639-1 codes that are also country codes; before a country in a locale they mean the language ("ar-EG" is Egypt).
-_LANGUAGES = frozenset((
-    "af", "am", "ar", "as", "az", "ba", "be", "bg", "bi", "bm", "bn", "bo", "br", "bs", "ca", "co", "cr", "cu", "cv", "cy", "da", "de",
-    "ee", "es", "et", "fi", "fj", "fo", "fr", "ga", "gd", "gl", "gn", "gu", "gv", "hr", "ht", "hu", "hy", "id", "ie", "io", "is", "it",
-    "ka", "kg", "ki", "km", "kn", "kr", "kw", "ky", "la", "lb", "li", "lt", "lu", "lv", "mg", "mh", "mk", "ml", "mn", "mr", "ms", "mt",
-    "my", "na", "ne", "ng", "nl", "no", "nr", "nv", "ny", "om", "or", "os", "pa", "pl", "ps", "pt", "qu", "ro", "ru", "rw", "sa", "sc",
-    "sd", "se", "sg", "si", "sk", "sl", "sm", "sn", "so", "sq", "sr", "ss", "st", "su", "sv", "sw", "tg", "th", "tk", "tl", "tn", "to",
-    "tr", "ts", "tt", "tw", "ty", "ug", "uz", "ve", "vi", "vo",
-))  # fmt: skip
 _WITHOUT_CODE = {"channel islands": "GB"}  # Jersey and Guernsey together have no code
 _CHINESE_PLACES = (
     "北京", "上海", "天津", "重庆", "河北", "山西", "辽宁", "吉林", "黑龙江", "江苏", "浙江", "安徽", "福建", "江西", "山东", "河南",
@@ -44,29 +34,18 @@ def country(text: str) -> str | None:
 
 def is_country(code: str) -> bool:
     """Whether this is an alpha-2 code."""
-    return len(code) == 2 and code in _codes()
-
-
-@cache
-def _codes() -> dict[str, str]:
-    """Alpha-2 and alpha-3 codes in upper case."""
-    return {code: alpha2 for alpha2, alpha3, _ in COUNTRIES for code in (alpha2, alpha3)}
-
-
-@cache
-def _names() -> dict[str, str]:
-    names = {name.casefold(): alpha2 for alpha2, _, all_names in COUNTRIES for name in all_names.split("|")}
-    return names | _WITHOUT_CODE
+    return len(code) == 2 and code in codes()
 
 
 def _named(text: str) -> str | None:
-    found = _names().get(text.casefold())
+    known = names()
+    found = known.get(text.casefold()) or _WITHOUT_CODE.get(text.casefold())
     if found is None and not text.isascii():
         if text.startswith(_CHINESE_PLACES):
             return "CN"
         # Chinese puts the larger place first, without a space: 中国广东省深圳市.
         lengths = range(min(_LONGEST_CHINESE_NAME, len(text) - 1), 1, -1)
-        found = next((code for n in lengths if (code := _names().get(text[:n]))), None)
+        found = next((code for n in lengths if (code := known.get(text[:n]))), None)
     return found
 
 
@@ -76,9 +55,10 @@ def _coded(text: str) -> str | None:
     if match is None:
         return None
     head, script, tail = match.groups()
-    codes = _codes()
+    known = codes()
     if tail is None:
-        return None if script else codes.get(head.upper())
-    if head.islower() and (head in _LANGUAGES or head.upper() not in codes):
-        return codes.get(tail.upper()) if len(tail) == 2 else None
-    return codes.get(head.upper()) if len(head) == 2 and not script else None
+        return None if script else known.get(head.upper())
+    # A language's code before a country's in a locale ("ar-EG" is Egypt), though it may be a country's, too.
+    if head.islower() and (head in languages() or head.upper() not in known):
+        return known.get(tail.upper()) if len(tail) == 2 else None
+    return known.get(head.upper()) if len(head) == 2 and not script else None

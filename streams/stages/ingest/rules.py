@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from streams.errors import ConfigurationError
 from streams.stages.ingest.region import is_country
-from streams.stages.money import CURRENCIES
+from streams.stages.money import currencies
 
 if TYPE_CHECKING:
     from streams.settings import Settings
@@ -29,7 +29,7 @@ class IngestRules:
     @classmethod
     def from_settings(cls, settings: Settings) -> IngestRules:
         """Raises ConfigurationError where a default currency or region is no code."""
-        if settings.default_currency not in CURRENCIES:
+        if settings.default_currency not in currencies():
             raise ConfigurationError("VEILSTREAM_DEFAULT_CURRENCY must be an ISO 4217 code such as EUR")
         if settings.default_region is not None and not is_country(settings.default_region):
             raise ConfigurationError("VEILSTREAM_DEFAULT_REGION must be an ISO 3166 alpha-2 code such as DE, or unset")
