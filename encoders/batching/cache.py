@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections import OrderedDict
+from typing import cast
+
+from cachetools import LRUCache
 
 from encoders.engines.engine import Vectors
 
@@ -15,34 +17,23 @@ class VectorCache:
     """Least recently used first to go. For one thread. Keys hold the model's version, so that several models may share it."""
 
     def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
-        self._entries: OrderedDict[tuple[str, str], Vectors] = OrderedDict()
-        self.bytes = 0
-        """Held now, overhead included."""
+        self._entries = LRUCache(max_bytes, getsizeof=lambda entry: int(entry[0]))
 
     def __len__(self) -> int:
         return len(self._entries)
 
+    @property
+    def bytes(self) -> int:
+        """Held now, overhead included."""
+        return int(self._entries.currsize)
+
     def get(self, version: str, text: str) -> Vectors | None:
         """float32 [dimension], or None. Counts as a use."""
-        key = (version, text)
-        vector = self._entries.get(key)
-        if vector is not None:
-            self._entries.move_to_end(key)
-        return vector
+        entry = self._entries.get((version, text))
+        return None if entry is None else cast(Vectors, entry[1])
 
     def put(self, version: str, text: str, vector: Vectors) -> None:
-        """Keeps a copy: a view of one row would keep its whole batch."""
-        key = (version, text)
-        old = self._entries.pop(key, None)
-        if old is not None:
-            self.bytes -= _size(text, old)
-        self._entries[key] = vector.copy()
-        self.bytes += _size(text, vector)
-        while self.bytes > self._max_bytes:
-            (_, gone), least = self._entries.popitem(last=False)
-            self.bytes -= _size(gone, least)
-
-
-def _size(text: str, vector: Vectors) -> int:
-    return sys.getsizeof(text) + vector.nbytes + _OVERHEAD
+        """Keeps a copy: a view of one row would keep its whole batch. What is larger than the whole cache is not kept."""
+        size = sys.getsizeof(text) + vector.nbytes + _OVERHEAD
+        if size <= self._entries.maxsize:
+            self._entries[(version, text)] = (size, vector.copy())

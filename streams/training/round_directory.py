@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -10,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from streams.errors import ConfigurationError
 
@@ -30,29 +31,24 @@ class RoundDirectory:
     def alone(self) -> Iterator[None]:
         """Two trainers in one folder would undo each other's work. Raises ConfigurationError where there is another."""
         self.root.mkdir(parents=True, exist_ok=True)
-        handle = os.open(self.root / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
+        lock = FileLock(self.root / ".lock", timeout=0, mode=0o666)
         try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise ConfigurationError(
-                    f"another trainer works in {self.root}; ask it with `veilstream trainer --request REASON`, or set "
-                    "VEILSTREAM_TRAINER_DIR"
-                ) from None
+            lock.acquire()
+        except Timeout:
+            raise ConfigurationError(
+                f"another trainer works in {self.root}; ask it with `veilstream trainer --request REASON`, or set VEILSTREAM_TRAINER_DIR"
+            ) from None
+        try:
             yield
         finally:
-            os.close(handle)
+            lock.release()
 
     @contextmanager
     def working(self) -> Iterator[None]:
         """Waits until nobody else works on the round: a trainer that was killed alone leaves its child behind, which goes on."""
         self.root.mkdir(parents=True, exist_ok=True)
-        handle = os.open(self.root / ".round-lock", os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+        with FileLock(self.root / ".round-lock", mode=0o666):
             yield
-        finally:
-            os.close(handle)
 
     @property
     def request(self) -> dict[str, Any] | None:

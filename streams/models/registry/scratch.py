@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock
+
 _LITTER = ".incomplete-"
 _LOCK = ".lock"
 _TURN = ".turn"
@@ -20,8 +22,8 @@ _TURN = ".turn"
 def scratch_folder(parent: Path) -> Iterator[Path]:
     """A new, hidden folder in ``parent``; what is not renamed away is removed at the end.
 
-    What a killed process left behind is removed first. Everybody at work holds a shared lock, which ends with its process, so
-    whoever gets the lock for itself knows that all it finds is litter.
+    What a killed process left behind is removed first. Everybody at work holds a shared lock (which ``filelock`` has not), and it ends with
+    its process; so whoever gets the lock for itself knows that all it finds is litter.
     """
     parent.mkdir(parents=True, exist_ok=True)
     lock = os.open(parent / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
@@ -48,13 +50,8 @@ def one_at_a_time(parent: Path) -> Iterator[None]:
     """Waits until no other process is in here: between seeing that a folder is not there and putting one, nobody else may put his,
     which would then be taken away while it is read."""
     parent.mkdir(parents=True, exist_ok=True)
-    lock = os.open(parent / _TURN, os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        with contextlib.suppress(OSError):  # some network file systems have no locks
-            fcntl.flock(lock, fcntl.LOCK_EX)
+    with FileLock(parent / _TURN, mode=0o666):
         yield
-    finally:
-        os.close(lock)
 
 
 def make_final(scratch: Path, final: Path) -> bool:

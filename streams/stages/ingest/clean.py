@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any, NamedTuple, TypeVar
 
 from streams.engine.records import SourceRecord
 from streams.errors import Reason, RecordError
@@ -12,9 +13,10 @@ from streams.serde.records import CleanEvent
 from streams.stages import identifiers, money
 from streams.stages.ingest import region, times
 from streams.stages.ingest.identities import Identities
-from streams.stages.ingest.memo import Memo
 from streams.stages.ingest.rules import IngestRules
 from streams.stages.ingest.throttle import is_automated_agent
+
+T = TypeVar("T")
 
 DEFAULT_CAP = 1000
 
@@ -39,8 +41,8 @@ class EventCleaner:
         self._rules = rules
         self._identities = identities
         self._hashes = pseudonymizer
-        self._is_automated = Memo(is_automated_agent, entries=2_000, characters=512)
-        self._country = Memo(region.country, entries=2_000, characters=64)
+        self._is_automated = remembered(is_automated_agent, entries=2_000, characters=512)
+        self._country = remembered(region.country, entries=2_000, characters=64)
 
     def clean(self, raw: Mapping[str, Any], record: SourceRecord, now_ms: int) -> Cleaned:
         """The clean event of a decoded one. Raises RecordError, which names the field and never its value."""
@@ -128,3 +130,9 @@ def quantity(value: float | None, cap: int = DEFAULT_CAP, *, is_return: bool = F
     if not 0 < size < 1e12:  # also refuses NaN and infinity
         raise RecordError(Reason.BAD_QUANTITY, "quantity must be a number above zero")
     return (cap, True) if size > cap else (max(1, round(size)), False)
+
+
+def remembered(function: Callable[[str], T], *, entries: int, characters: int) -> Callable[[str], T]:
+    """The function, with its latest answers remembered: a shop sees the same few texts over and over. Long texts are not kept."""
+    cached = lru_cache(entries)(function)
+    return lambda text: cached(text) if len(text) <= characters else function(text)
