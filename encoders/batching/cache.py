@@ -17,7 +17,7 @@ class VectorCache:
     """Least recently used first to go. For one thread. Keys hold the model's version, so that several models may share it."""
 
     def __init__(self, max_bytes: int) -> None:
-        self._entries = LRUCache(max_bytes, getsizeof=lambda entry: int(entry[0]))
+        self._entries: LRUCache[tuple[str, str], tuple[int, Vectors]] = LRUCache(max_bytes, getsizeof=lambda entry: int(entry[0]))
 
     def __len__(self) -> int:
         return len(self._entries)

@@ -39,5 +39,5 @@ def test_what_the_system_tells_rises_while_the_thread_works(read: object) -> Non
     while read()[1] - before[1] < 0.01:
         sum(range(10_000))
     after = read()
-    assert after[0] - before[0] >= 0.009
+    assert after[0] - before[0] >= 0.005, "the two clocks tick in steps"
     assert after[1] > before[1]

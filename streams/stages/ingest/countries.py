@@ -90,7 +90,7 @@ def names() -> dict[str, str]:
 @cache
 def languages() -> frozenset[str]:
     """Two-letter language codes (ISO 639-1), but for those that no shop's locale begins with and countries do."""
-    return frozenset(code for code in Locale.parse("en").languages if len(code) == 2) - _NO_LOCALES
+    return frozenset(code for code in map(str, Locale.parse("en").languages) if len(code) == 2) - _NO_LOCALES
 
 
 def _territories(language: str) -> dict[str, str]:
