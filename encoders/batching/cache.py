@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from typing import cast
 
 from cachetools import LRUCache
 
@@ -30,7 +29,7 @@ class VectorCache:
     def get(self, version: str, text: str) -> Vectors | None:
         """float32 [dimension], or None. Counts as a use."""
         entry = self._entries.get((version, text))
-        return None if entry is None else cast(Vectors, entry[1])
+        return None if entry is None else entry[1]
 
     def put(self, version: str, text: str, vector: Vectors) -> None:
         """Keeps a copy: a view of one row would keep its whole batch. What is larger than the whole cache is not kept."""

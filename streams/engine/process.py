@@ -6,31 +6,19 @@ import asyncio
 import logging
 import os
 import sys
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import NoReturn, Protocol
+from typing import NoReturn
 
 from aiokafka.errors import KafkaError
-from prometheus_client import CollectorRegistry
 
 from streams import topics
-from streams.engine.checkpoint import Checkpoint, Log
-from streams.engine.followers import Follower
-from streams.engine.handler import BatchHandler, StageSpec
+from streams.engine.assembly import assemble
+from streams.engine.handler import StageSpec
 from streams.engine.health import Health
-from streams.engine.metrics import StageMetrics
 from streams.engine.outputs import Outputs
-from streams.engine.ownership import Ownership
-from streams.engine.partition_worker import Fetching, PartitionWorker
-from streams.engine.ports import DeadLetters
-from streams.engine.records import FetchedRun, SourceRecord
-from streams.engine.rejects import RejectGuard
-from streams.engine.resume import GroupCommit
+from streams.engine.parts import Broker, Fetcher, MakeMember, Member, StageParts
 from streams.engine.runner import Runner
-from streams.engine.runtime import AsyncioRuntime
-from streams.engine.state import NoState, StateTable, Store
 from streams.engine.status_server import StatusServer
 from streams.errors import BrokerUnavailable, ConfigurationError, FatalError, TransientError
 from streams.settings import Settings
@@ -43,90 +31,9 @@ _STOP_STUCK_S = 2.0
 """The same where something is being tried in vain anyway."""
 _CLOSE_S = 6.0
 """How long each connection may take to close."""
-_LEASE_SHARE = 0.9
-"""Of the session: what is on its way to a broker when ownership ends here has the rest of it to arrive, before anybody else can own."""
 _OBSERVE_S = 2.0
 _WARM_UP_TRIES = 25
 _LOOK_AT_TOPICS_S = 10.0
-_QUEUE_BYTES = 8 * 1_048_576
-
-
-class Fetcher(Fetching, Protocol):
-    def start(self) -> None: ...
-    async def stop(self) -> None: ...
-    @property
-    def failure(self) -> BaseException | None: ...
-    def end(self, topic: str, partition: int) -> int | None: ...
-    def position(self, topic: str, partition: int) -> int | None: ...
-    def troubles(self) -> list[tuple[str, int, str, float]]: ...
-
-
-class Broker(Protocol):
-    """What a process needs of the brokers."""
-
-    outputs: Outputs
-
-    @property
-    def topics(self) -> Log: ...
-    async def start(self) -> None: ...
-    async def stop(self) -> None: ...
-    def fetcher(
-        self,
-        *,
-        linger_ms: int,
-        deliver: Callable[[FetchedRun], object],
-        has_room: Callable[[str, int], bool],
-        questionable: Callable[[str, int], None],
-    ) -> Fetcher: ...
-    async def partition_counts(self, topics: Sequence[str]) -> dict[str, int]: ...
-    async def grow(self, topic: str, partitions: int) -> None: ...
-    def read(self, topic: str, partition: int, begin: int, end: int) -> AsyncIterator[Sequence[SourceRecord]]: ...
-
-
-class Member(Protocol):
-    """A member of the stage's consumer group, with its table."""
-
-    async def start(self) -> None: ...
-    async def stop(self) -> None: ...
-    @property
-    def failure(self) -> BaseException | None: ...
-    @property
-    def is_started(self) -> bool: ...
-    @property
-    def is_moving(self) -> bool: ...
-    @property
-    def changelog(self) -> str | None: ...
-    def store(self) -> Store: ...
-    def put(self, run: FetchedRun) -> None: ...
-    async def commit(self, commits: Mapping[tuple[str, int], GroupCommit]) -> bool: ...
-
-
-class MakeMember(Protocol):
-    def __call__(
-        self,
-        spec: StageSpec,
-        *,
-        partitions: int,
-        ownership: Ownership,
-        deliver: Callable[[FetchedRun], object],
-        on_assigned: Callable[[Set[tuple[str, int]], int], None],
-        on_revoking: Callable[[], Awaitable[None]],
-        read_log: Callable[[str, int, int, int], AsyncIterator[Sequence[SourceRecord]]],
-    ) -> Member: ...
-
-
-@dataclass(frozen=True, slots=True)
-class StageParts:
-    """What the composition root made for a stage."""
-
-    spec: StageSpec
-    handler: BatchHandler
-    dead_letters: DeadLetters
-    metrics: StageMetrics
-    registry: CollectorRegistry
-    followers: Sequence[Follower] = field(default_factory=tuple)
-    closers: Sequence[Callable[[], Awaitable[None]]] = ()
-    """Called when everything else has stopped."""
 
 
 class StageProcess:
@@ -174,7 +81,16 @@ class StageProcess:
             for follower in parts.followers:
                 await follower.start(counts[follower.topic.removeprefix(settings.topic_prefix)])
             loaded()
-            fetcher, member, runner = self._build(broker, counts[spec.sources[0]])
+            fetcher, member, runner = assemble(
+                parts,
+                settings,
+                broker,
+                self._make_member,
+                partitions=counts[spec.sources[0]],
+                fail=self._fail,
+                catch_up=self._catch_up,
+            )
+            self._member, self._runner = member, runner
             if member.changelog is not None:
                 await broker.grow(member.changelog, counts[spec.sources[0]])
             self._health = Health(parts.metrics, runner, member, fetcher, broker.outputs, parts.followers, asyncio.get_running_loop().time)
@@ -200,86 +116,6 @@ class StageProcess:
                 return
             except TransientError:
                 await asyncio.sleep(0.2)
-
-    def _build(self, broker: Broker, partitions: int) -> tuple[Fetcher, Member, Runner]:
-        spec, settings, parts = self._parts.spec, self._settings, self._parts
-        sources = [settings.topic_prefix + name for name in spec.sources]
-        runtime = AsyncioRuntime()
-        ownership = Ownership(settings.session_timeout_s * _LEASE_SHARE)
-        rejects = RejectGuard(settings.reject_share_max, settings.reject_window)
-        table: StateTable | NoState | None = None
-
-        def make_worker(partition: int) -> PartitionWorker:
-            nonlocal table
-            if table is None:
-                table = NoState()
-                if member.changelog is not None:
-                    name = str(Path(settings.state_dir) / spec.name)
-                    table = StateTable(member.store(), member.changelog, broker.outputs, name)
-            checkpoint = Checkpoint(
-                stage=spec.name,
-                partition=partition,
-                handler=parts.handler,
-                outputs_of={name: spec.aligned and topics.BY_NAME[name].co_partitioned for name in spec.outputs},
-                ownership=ownership,
-                outputs=broker.outputs,
-                table=table,
-                topics=broker.topics,
-                committer=member,
-                dead_letters=parts.dead_letters,
-                rejects=rejects,
-                metrics=parts.metrics,
-                now_s=time.time,
-                lookup_most=settings.lookup_max_records,
-                pause=runtime.sleep,
-                catch_up=self._catch_up,
-            )
-            return PartitionWorker(
-                partition,
-                sources=sources,
-                checkpoint=checkpoint,
-                fetching=fetcher,
-                runtime=runtime,
-                max_records=settings.fetch_max_records,
-                max_bytes=_QUEUE_BYTES,
-                fail=self._fail,
-                on_retry=parts.metrics.retries.inc,
-            )
-
-        # The member tells the runner, and the runner commits by the member.
-        def deliver(run: FetchedRun) -> bool:
-            return runner.deliver(run)
-
-        def on_assigned(owned: Set[tuple[str, int]], generation: int) -> None:
-            runner.on_assigned(owned, generation)
-
-        async def on_revoking() -> None:
-            await runner.on_revoking()
-
-        def questionable(topic: str, partition: int) -> None:
-            if partition in runner.workers:
-                runner.workers[partition].question()
-
-        member = self._member = self._make_member(
-            spec,
-            partitions=partitions,
-            ownership=ownership,
-            deliver=deliver,
-            on_assigned=on_assigned,
-            on_revoking=on_revoking,
-            read_log=broker.read,
-        )
-        runner = self._runner = Runner(
-            stage=spec.name,
-            sources=sources,
-            make_worker=make_worker,
-            ownership=ownership,
-            committer=member,
-            runtime=runtime,
-            drain_s=settings.session_timeout_s / 2,
-        )
-        fetcher = broker.fetcher(linger_ms=spec.linger_ms, deliver=member.put, has_room=runner.has_room, questionable=questionable)
-        return fetcher, member, runner
 
     def _start_loops(self, broker: Broker, runner: Runner, counts: Mapping[str, int]) -> None:
         spec = self._parts.spec

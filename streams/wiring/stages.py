@@ -18,7 +18,8 @@ from streams.dead_letters.letters import DeadLetterBuilder
 from streams.engine.followers import TopicFollower
 from streams.engine.handler import StageSpec
 from streams.engine.metrics import LearningMetrics, StageMetrics
-from streams.engine.process import StageParts, StageProcess
+from streams.engine.parts import StageParts
+from streams.engine.process import StageProcess
 from streams.kafka.clients import client_config, no_broker
 from streams.privacy.keys import load_pseudonym_key, load_public_key
 from streams.privacy.seal import Sealer

@@ -18,7 +18,8 @@ from prometheus_client import CollectorRegistry
 from streams import topics
 from streams.engine.handler import StageSpec
 from streams.engine.metrics import StageMetrics
-from streams.engine.process import StageParts, leave
+from streams.engine.parts import StageParts
+from streams.engine.process import leave
 from streams.engine.records import BatchResult, OutputRecord, SourceRecord, StateView
 from streams.errors import RecordError
 from streams.kafka.clients import quiet_client_loggers

@@ -1,0 +1,99 @@
+"""What a stage's process is made of: the parts that the composition root gives, as protocols and one record."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence, Set
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from prometheus_client import CollectorRegistry
+
+from streams.engine.checkpoint import Log
+from streams.engine.followers import Follower
+from streams.engine.handler import BatchHandler, StageSpec
+from streams.engine.metrics import StageMetrics
+from streams.engine.outputs import Outputs
+from streams.engine.ownership import Ownership
+from streams.engine.partition_worker import Fetching
+from streams.engine.ports import DeadLetters
+from streams.engine.records import FetchedRun, SourceRecord
+from streams.engine.resume import GroupCommit
+from streams.engine.state import Store
+
+
+class Fetcher(Fetching, Protocol):
+    def start(self) -> None: ...
+    async def stop(self) -> None: ...
+    @property
+    def failure(self) -> BaseException | None: ...
+    def end(self, topic: str, partition: int) -> int | None: ...
+    def position(self, topic: str, partition: int) -> int | None: ...
+    def troubles(self) -> list[tuple[str, int, str, float]]: ...
+
+
+class Broker(Protocol):
+    """What a process needs of the brokers."""
+
+    outputs: Outputs
+
+    @property
+    def topics(self) -> Log: ...
+    async def start(self) -> None: ...
+    async def stop(self) -> None: ...
+    def fetcher(
+        self,
+        *,
+        linger_ms: int,
+        deliver: Callable[[FetchedRun], object],
+        has_room: Callable[[str, int], bool],
+        questionable: Callable[[str, int], None],
+    ) -> Fetcher: ...
+    async def partition_counts(self, topics: Sequence[str]) -> dict[str, int]: ...
+    async def grow(self, topic: str, partitions: int) -> None: ...
+    def read(self, topic: str, partition: int, begin: int, end: int) -> AsyncIterator[Sequence[SourceRecord]]: ...
+
+
+class Member(Protocol):
+    """A member of the stage's consumer group, with its table."""
+
+    async def start(self) -> None: ...
+    async def stop(self) -> None: ...
+    @property
+    def failure(self) -> BaseException | None: ...
+    @property
+    def is_started(self) -> bool: ...
+    @property
+    def is_moving(self) -> bool: ...
+    @property
+    def changelog(self) -> str | None: ...
+    def store(self) -> Store: ...
+    def put(self, run: FetchedRun) -> None: ...
+    async def commit(self, commits: Mapping[tuple[str, int], GroupCommit]) -> bool: ...
+
+
+class MakeMember(Protocol):
+    def __call__(
+        self,
+        spec: StageSpec,
+        *,
+        partitions: int,
+        ownership: Ownership,
+        deliver: Callable[[FetchedRun], object],
+        on_assigned: Callable[[Set[tuple[str, int]], int], None],
+        on_revoking: Callable[[], Awaitable[None]],
+        read_log: Callable[[str, int, int, int], AsyncIterator[Sequence[SourceRecord]]],
+    ) -> Member: ...
+
+
+@dataclass(frozen=True, slots=True)
+class StageParts:
+    """What the composition root made for a stage."""
+
+    spec: StageSpec
+    handler: BatchHandler
+    dead_letters: DeadLetters
+    metrics: StageMetrics
+    registry: CollectorRegistry
+    followers: Sequence[Follower] = field(default_factory=tuple)
+    closers: Sequence[Callable[[], Awaitable[None]]] = ()
+    """Called when everything else has stopped."""
