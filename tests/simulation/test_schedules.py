@@ -27,6 +27,7 @@ def test_some_schedules_keep_every_promise() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)  # 225 s on two quick cores
 def test_a_hundred_thousand_schedules_keep_every_promise() -> None:
     with multiprocessing.get_context("spawn").Pool(os.cpu_count()) as pool:
         found = [wrong for part in pool.imap_unordered(play_all, chunks(0, MANY)) for wrong in part]
