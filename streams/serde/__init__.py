@@ -1,4 +1,4 @@
-"""What goes over the wire: Confluent framing, schema registries, codecs."""
+"""Values to bytes and back: Confluent framing, schema registries, codecs."""
 
 from streams.serde.codec import Codec, Codecs, local_codecs, open_codecs
 

@@ -145,7 +145,7 @@ class Bootstrap:
             dead_letters=dead_letters,
             rules=LearningRules.from_settings(self.settings),
             clock=self.clock,
-            told=LearningMetrics(self.registry, lambda: board.bad_records + rounds.bad_records),
+            metrics=LearningMetrics(self.registry, lambda: board.bad_records + rounds.bad_records),
         )
         followers = (self.follow(topics.TRAINING_TALLIES, board.apply), control)
         return StageParts(LEARNING, handler, dead_letters, metrics, self.registry, followers)

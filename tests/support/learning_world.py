@@ -90,7 +90,7 @@ class Worker:
             dead_letters=letters,
             rules=rules,
             clock=clock,
-            told=self.told,
+            metrics=self.told,
         )
 
     def feed(self, batch: Sequence[MemoryRecord], *, keep: bool = True) -> BatchResult:

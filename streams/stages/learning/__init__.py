@@ -1,1 +1,1 @@
-"""Rules of learning: when a model is trained anew, on what, and who gets it first. Pure; the trainer and the stages call them."""
+"""The learning stage: what partitions have seen, counted; and when a model is trained anew."""

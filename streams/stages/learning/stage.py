@@ -71,7 +71,7 @@ class LearningStage:
         dead_letters: DeadLetters,
         rules: LearningRules,
         clock: Clock,
-        told: TriggerMetrics,
+        metrics: TriggerMetrics,
     ) -> None:
         self._readers = {topic: codecs.reading(topic, only) for topic, only in _READ.items()}
         self._tally = codecs.for_topic(TRAINING_TALLIES)
@@ -82,7 +82,7 @@ class LearningStage:
         self._dead_letters = dead_letters
         self._rules = rules
         self._clock = clock
-        self._told = told
+        self._metrics = metrics
         self._last_asked = ""
 
     async def __call__(self, batch: Sequence[SourceRecord], state: StateView) -> BatchResult:
@@ -136,7 +136,7 @@ class LearningStage:
             request, since = ask(judged, self._board.tallies, self._rules)
             identity = request["request_id"]
             if identity != self._last_asked:
-                self._told.requested(request["cause"])
+                self._metrics.requested(request["cause"])
                 self._last_asked = identity
             value = self._control.encode(request)
             result.outputs.append(OutputRecord(TRAINING_CONTROL, identity.encode(), value, bytes.fromhex(identity)))
@@ -150,7 +150,7 @@ class LearningStage:
         enough = min(sum(now.reference_scores), sum(now.recent_scores)) >= self._rules.trigger.min_window
         stability = population_stability(now.reference_scores, now.recent_scores) if enough else nan
         shown = now.recent_shown
-        self._told.situation(now.new_pairs, stability, shown.ignored / shown.items if shown.items else nan, now.running)
+        self._metrics.situation(now.new_pairs, stability, shown.ignored / shown.items if shown.items else nan, now.running)
 
     def _decode(self, source: str, records: Sequence[SourceRecord], result: BatchResult) -> list[Any]:
         values: list[Any] = []
