@@ -47,7 +47,7 @@ ROOMS: dict[str, set[str]] = {
     "streams.engine": set(),
     "streams.engine.kafka": {"streams.engine", "streams.kafka"},
     "streams.engine.faust": {"streams.engine", "streams.kafka"},
-    "streams.dead_letters": {"streams.engine", "streams.privacy", "streams.serde"},
+    "streams.dead_letters": {"streams.engine", "streams.kafka", "streams.privacy", "streams.serde"},
     "streams.ranking": {"streams.engine", "streams.serde"},
     "streams.models": set(),
     "streams.models.registry": {"streams.kafka", "streams.ranking", "streams.serde"},

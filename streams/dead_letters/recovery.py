@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, NamedTuple
@@ -11,13 +10,11 @@ from aiokafka import AIOKafkaConsumer
 from nacl.public import PrivateKey
 
 from streams.dead_letters.letters import Original, open_original
-from streams.errors import BrokerUnavailable, ConfigurationError, Reason, RecordError
+from streams.errors import ConfigurationError, Reason, RecordError
+from streams.kafka.topic_records import records_so_far
 from streams.serde.codec import Codec, Codecs, json_object
 from streams.serde.json_values import accepts
 from streams.topics import BEHAVIOUR_RAW, BY_NAME, CATALOGUE_ITEMS, DEAD_LETTER
-
-_IDLE_MS = 500
-_SILENCE_S = 30.0
 
 
 class Mended(NamedTuple):
@@ -34,25 +31,11 @@ async def letters_so_far(consumer: AIOKafkaConsumer, codecs: Codecs) -> AsyncIte
     """Every dead letter up to the end as of now, of all partitions that the consumer is assigned; a RecordError stands for a
     record that is none. Raises BrokerUnavailable where the broker falls silent."""
     codec = codecs.for_topic(DEAD_LETTER)
-    partitions = list(consumer.assignment())
-    await consumer.seek_to_beginning(*partitions)
-    ends = await consumer.end_offsets(partitions)
-    silent_since = asyncio.get_running_loop().time()
-    while any([await consumer.position(tp) < ends[tp] for tp in partitions]):
-        fetched = await consumer.getmany(timeout_ms=_IDLE_MS)
-        now = asyncio.get_running_loop().time()
-        if fetched:
-            silent_since = now
-        elif now - silent_since > _SILENCE_S:
-            raise BrokerUnavailable(f"the broker has sent nothing of {DEAD_LETTER} for {_SILENCE_S:.0f} s; try again")
-        for tp, records in fetched.items():
-            for record in records:
-                if record.offset >= ends[tp]:
-                    break
-                try:
-                    yield codec.decode(record.value)
-                except RecordError as error:
-                    yield error
+    async for record in records_so_far(consumer, DEAD_LETTER, exactly=True):
+        try:
+            yield codec.decode(record.value)
+        except RecordError as error:
+            yield error
 
 
 def opened(key: PrivateKey, letter: Mapping[str, Any]) -> Original:

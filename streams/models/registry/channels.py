@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from aiokafka.errors import KafkaError
+from aiokafka import AIOKafkaConsumer
 from nacl.signing import SigningKey, VerifyKey
 
-from streams.errors import BrokerUnavailable, ModelRefused, RecordError, Refusal, TransientError
-from streams.kafka.clients import client_config, need_topic, no_broker, reader
+from streams.errors import ModelRefused, RecordError, Refusal
+from streams.kafka.clients import reader
+from streams.kafka.topic_records import records_so_far, write_record
 from streams.models.registry.announcement import Announcement, Channel, sign_announcement, verify_announcement
 from streams.serde.codec import Codec, Headers, open_codec
 from streams.settings import KafkaSettings, Settings
 from streams.topics import MODELS
-
-_IDLE_MS = 300
-_SILENCE_S = 30.0
 
 
 class Channels:
@@ -73,20 +69,8 @@ async def read_channels(consumer: AIOKafkaConsumer, codec: Codec, key: VerifyKey
     Raises BrokerUnavailable where the broker falls silent.
     """
     channels = Channels(codec, key)
-    partitions = list(consumer.assignment())
-    await consumer.seek_to_beginning(*partitions)
-    ends = await consumer.end_offsets(partitions)
-    silent_since = asyncio.get_running_loop().time()
-    while any([await consumer.position(tp) < ends[tp] for tp in partitions]):
-        fetched = await consumer.getmany(timeout_ms=_IDLE_MS)
-        now = asyncio.get_running_loop().time()
-        if fetched:
-            silent_since = now
-        elif now - silent_since > _SILENCE_S:
-            raise BrokerUnavailable(f"the broker has sent nothing of {MODELS} for {_SILENCE_S:.0f} s; try again")
-        for records in fetched.values():
-            for record in records:
-                channels.apply(record.key, record.value, record.headers)
+    async for record in records_so_far(consumer, MODELS):
+        channels.apply(record.key, record.value, record.headers)
     return channels
 
 
@@ -102,18 +86,11 @@ async def send_announcement(announcement: Announcement, key: SigningKey, setting
     topic = settings.topic_prefix + MODELS
     codec = await open_codec(MODELS, settings.registry_url, topic_prefix=settings.topic_prefix)
     value = codec.encode(sign_announcement(announcement, key))
-    await need_topic(kafka, topic)
-    producer = AIOKafkaProducer(**client_config(kafka), acks="all", enable_idempotence=settings.idempotent_producer)
-    try:
-        try:
-            await producer.start()
-        except (KafkaError, OSError) as error:
-            raise no_broker(kafka, error) from error
-        try:
-            await producer.send_and_wait(topic, value=value, key=announcement.channel.encode())
-        except KafkaError as error:
-            raise TransientError(
-                f"the broker did not acknowledge the announcement ({type(error).__name__}); see `veilstream models list`, then try again"
-            ) from error
-    finally:
-        await producer.stop()
+    await write_record(
+        kafka,
+        topic,
+        announcement.channel.encode(),
+        value,
+        idempotent=settings.idempotent_producer,
+        then="see `veilstream models list`, then try again",
+    )

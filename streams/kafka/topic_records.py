@@ -1,0 +1,61 @@
+"""Whole topics read, and single records written, by tools: outside any consumer group, and acknowledged."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.errors import KafkaError
+
+from streams.errors import BrokerUnavailable, TransientError
+from streams.kafka.clients import client_config, need_topic, no_broker
+from streams.settings import KafkaSettings
+
+_IDLE_MS = 300
+_SILENCE_S = 30.0
+
+
+async def records_so_far(consumer: AIOKafkaConsumer, name: str, *, exactly: bool = False) -> AsyncIterator[Any]:
+    """Every record up to the end as of now, of all partitions that the consumer is assigned, each partition's in order. What is fetched
+    along with them and came since is left out if ``exactly``: the embedded broker tells ends that are behind what it holds.
+
+    Raises BrokerUnavailable, which calls the topic ``name``, where the broker falls silent.
+    """
+    partitions = list(consumer.assignment())
+    await consumer.seek_to_beginning(*partitions)
+    ends = await consumer.end_offsets(partitions)
+    clock = asyncio.get_running_loop().time
+    silent_since = clock()
+    while any([await consumer.position(tp) < ends[tp] for tp in partitions]):
+        fetched = await consumer.getmany(timeout_ms=_IDLE_MS)
+        if not fetched and clock() - silent_since > _SILENCE_S:
+            raise BrokerUnavailable(f"the broker has sent nothing of {name} for {_SILENCE_S:.0f} s; try again")
+        for tp, records in fetched.items():
+            for record in records:
+                if not exactly or record.offset < ends[tp]:
+                    yield record
+        if fetched:
+            silent_since = clock()  # whoever reads may have taken its time over these
+
+
+async def write_record(kafka: KafkaSettings, topic: str, key: bytes, value: bytes, *, idempotent: bool, then: str) -> None:
+    """Returns when the broker has acknowledged the record of a topic (full name).
+
+    Raises BrokerUnavailable where nobody answers, ConfigurationError where the topic is missing, and TransientError, which says what to do
+    ``then``, where the acknowledgement does not come.
+    """
+    await need_topic(kafka, topic)
+    producer = AIOKafkaProducer(**client_config(kafka), acks="all", enable_idempotence=idempotent)
+    try:
+        try:
+            await producer.start()
+        except (KafkaError, OSError) as error:
+            raise no_broker(kafka, error) from error
+        try:
+            await producer.send_and_wait(topic, value=value, key=key)
+        except KafkaError as error:
+            raise TransientError(f"the broker did not acknowledge the record of {topic} ({type(error).__name__}); {then}") from error
+    finally:
+        await producer.stop()
