@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Set
-from typing import NamedTuple
 
 from streams.errors import NotOwner
 
@@ -18,13 +17,6 @@ def seconds_awake_or_not() -> float:
     """Seconds of a clock that goes on while the machine sleeps, where there is one: the coordinator's clock did too."""
     clock = getattr(time, "CLOCK_BOOTTIME", None)
     return time.monotonic() if clock is None else time.clock_gettime(clock)
-
-
-class Partition(NamedTuple):
-    """A topic partition; equal to any (topic, partition) tuple, so Faust's and aiokafka's types serve as they are."""
-
-    topic: str
-    partition: int
 
 
 class Ownership:
