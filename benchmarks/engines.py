@@ -166,8 +166,8 @@ def main() -> None:
             "openvino bf16": openvino_forward(path, "bf16"),
         }
         candidates: dict[str, Callable[[list[str]], Any]] = {name: Batched(tokenizer, forward) for name, forward in forwards.items()}
-        candidates["veilstream int16"] = load_encoder("bundled", precision="int16").encode
-        exact = load_encoder("bundled", precision="fp32").encode(texts).astype("f8")
+        candidates["veilstream int16"] = load_encoder("bundled-en", precision="int16").encode
+        exact = load_encoder("bundled-en", precision="fp32").encode(texts).astype("f8")
         errors = {}
         for name, encode in candidates.items():
             errors[name] = 1 - float((encode(texts).astype("f8") * exact).sum(1).min())  # compiles, too

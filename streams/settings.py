@@ -105,7 +105,10 @@ class Settings(BaseSettings):
     reject_window: int = Field(2000, ge=100, description="How many recent records that share is taken over.")
 
     # encoder
-    model: str = Field("bundled", description="Encoder: `bundled`, a Hugging Face id, a local folder, or `hashing` (no model).")
+    model: str = Field(
+        "bundled",
+        description="Encoder: `bundled` (`bundled-multilingual`), `bundled-en`, a Hugging Face id, a local folder, or `hashing` (no model).",
+    )
     device: str = Field("auto", description="auto, cpu, cuda, cuda:0 ...")
     precision: str = Field("auto", description="auto (the fastest that is exact enough here), int16, fp32, bf16, fp16.")
     encoder_token_budget: int = Field(2048, ge=64, description="Padded tokens in one encoder batch.")

@@ -126,7 +126,7 @@ print(json.dumps({"stages": stages, "heavy": sorted(set(sys.modules) & {"torch",
     ("extra", "arguments"),
     [
         ("model", ["worker", "--stage", "profile"]),
-        ("model", ["models", "add", "bundled"]),
+        ("model", ["models", "add", "bundled-en"]),
         ("train", ["trainer"]),
         ("demo", ["broker"]),
         ("demo", ["demo"]),

@@ -22,11 +22,11 @@ from streams.models.hotswap.serving_model import OneModel
 from streams.privacy.keys import PseudonymKey
 from streams.privacy.pseudonym import Pseudonymizer
 from streams.privacy.seal import Sealer
-from streams.ranking.centred_matrix import CentredItemMatrix
 from streams.ranking.popularity_table import PopularityTable
 from streams.ranking.ranking import rank
 from streams.ranking.request import Request
 from streams.ranking.rules import ProfileRules
+from streams.ranking.whitened_matrix import WhitenedItemMatrix
 from streams.serde.codec import Codecs
 from streams.serde.records import CleanEvent
 from streams.settings import Settings
@@ -82,7 +82,7 @@ class Backtest:
             for stage in ("ingest", "catalogue", "profile")
         }
         self._rules = replace(ProfileRules.from_settings(settings), recommend=False)
-        self._matrix = CentredItemMatrix(codecs.for_topic(topics.ITEMS_VECTORS), encoder.version, encoder.dimension)
+        self._matrix = WhitenedItemMatrix(codecs.for_topic(topics.ITEMS_VECTORS), encoder.version, encoder.dimension)
         self._board = PopularityTable(codecs.for_topic(topics.ITEMS_POPULARITY), self._rules.popularity_half_life_ms)
         self._queries = QueryVectors(encoder)
         self._catalogue = CatalogueStage(
@@ -166,7 +166,7 @@ class Backtest:
             requests = [self._request(user, seen.get(user, set())) for user in some]
             texts = [text for request in requests for text, _ in request.queries]
             found = asyncio.run(self._queries.lookup(texts))
-            queries = {text: self._matrix.centre(vector) for text, vector in found.items()}
+            queries = self._queries.transformed(found, self._matrix)
             for user, ranked in zip(some, rank(requests, self._matrix, self._board, queries, rules), strict=True):
                 for place, (item, scores) in enumerate(zip(ranked.items, ranked.scores, strict=True)):
                     yield Recommended(user, place + 1, item, float(scores.sum()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,8 @@ class ItemMatrix:
         """Records of this version that could not be used."""
         self.layout = 0
         """Changes whenever a row changes hands."""
+        self.space_number = 0
+        """Changes with the space of the vectors: what was transformed before compares no longer."""
         self._codec = codec
         self._prefix = key_prefix(version)
         self._vectors = np.zeros((_FIRST_CAPACITY, dimension), np.float32)
@@ -65,9 +68,17 @@ class ItemMatrix:
         """An index of ``vectors``; None: compare them all."""
         return None
 
-    def centre(self, vectors: FloatArray) -> FloatArray:
+    @property
+    def fitting(self) -> Future[object] | None:
+        """Done when ``take_fitted`` would change the space of the vectors; None where nothing is being fitted."""
+        return None
+
+    def transform(self, vectors: FloatArray) -> FloatArray:
         """Query vectors as they compare with this matrix's: here as they are."""
         return vectors
+
+    def take_fitted(self) -> None:
+        """To be called before a batch: here the space never changes."""
 
     def apply(self, records: Sequence[SourceRecord]) -> None:
         """Take in a fetch of ``items.vectors``: a value puts an item, a tombstone removes it. Never raises for a record."""

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from streams.engine.ports import FloatArray
 from streams.ranking.rules import CODES, POPULARITY_WEIGHTS
 from streams.serde.records import TrainingPair
-from streams.training.evaluation.cases import Case, EvaluationCatalogue, centred
+from streams.training.evaluation.cases import Case, EvaluationCatalogue, served_vectors
 from streams.training.evaluation.popularity import Popularity, snapshots
 
 Encode = Callable[[list[str]], FloatArray]
@@ -50,7 +50,7 @@ class EvaluationData:
         queries = list(dict.fromkeys(part.ref for case in cases for part in case.history if part.kind == "query"))
         vectors = encode(list(self.texts.values()))
         asked = encode(queries) if queries else np.zeros((0, vectors.shape[1]), np.float32)
-        served = centred(vectors, asked)
+        served = served_vectors(vectors, asked)
         return EvaluationCatalogue(
             ids=list(self.items),
             vectors=served.items,

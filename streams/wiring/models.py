@@ -23,8 +23,8 @@ from streams.models.hotswap.metrics import ModelMetrics
 from streams.models.hotswap.profile_models import ProfileModels
 from streams.models.registry.channels import Channels
 from streams.privacy.keys import load_model_verify_key
-from streams.ranking.centred_matrix import CentredItemMatrix
 from streams.ranking.rules import ProfileRules
+from streams.ranking.whitened_matrix import WhitenedItemMatrix
 from streams.serde.codec import Codecs
 from streams.settings import Settings
 
@@ -99,7 +99,7 @@ class ModelParts:
     def _build(self, encoder: EncodesTexts) -> BuiltModel:
         codecs, settings = self._root.codecs, self._settings
         opened = self._open(encoder)
-        matrix = CentredItemMatrix(
+        matrix = WhitenedItemMatrix(
             codecs.for_topic(topics.ITEMS_VECTORS), opened.version, opened.dimension, make_scan=item_scan, exact_up_to=settings.exact_items
         )
         completeness = Completeness(codecs.reading(topics.ITEMS_VECTORS, FIELDS), opened.version, settings.model_items_share)

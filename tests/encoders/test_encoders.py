@@ -17,7 +17,7 @@ from encoders.encoder import token_batches
 from encoders.errors import UnusableError
 
 
-@pytest.fixture(scope="module", params=["bundled", "hashing"])
+@pytest.fixture(scope="module", params=["bundled-en", "hashing"])
 def encoder(request: pytest.FixtureRequest) -> EncodesTexts:
     return load_encoder(request.param)
 
@@ -48,15 +48,15 @@ def test_similar_titles_are_similar(encoder: EncodesTexts) -> None:
 
 
 def test_versions_tell_models_apart() -> None:
-    assert load_encoder("bundled").version == load_encoder("bundled").version
-    assert load_encoder("bundled").version != load_encoder("hashing").version
+    assert load_encoder("bundled-en").version == load_encoder("bundled-en").version
+    assert load_encoder("bundled-en").version != load_encoder("hashing").version
 
 
 def test_what_is_not_text_is_named() -> None:
     with pytest.raises(TypeError, match=r"texts\[1\] is int"):
-        load_encoder("bundled").encode(["a", 7])  # type: ignore[list-item]
+        load_encoder("bundled-en").encode(["a", 7])  # type: ignore[list-item]
     with pytest.raises(TypeError, match="give a list"):
-        load_encoder("bundled").encode("one text")
+        load_encoder("bundled-en").encode("one text")
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_a_folder_that_is_no_model(tmp_path: Path, files: dict[str, str], said: 
 @pytest.mark.parametrize(("setting", "value"), [("device", "abacus"), ("precision", "int3")])
 def test_a_wrong_setting_is_named(setting: str, value: str) -> None:
     with pytest.raises(UnusableError, match=value):
-        load_encoder("bundled", **{setting: value})
+        load_encoder("bundled-en", **{setting: value})
 
 
 def test_importing_encoders_imports_no_torch() -> None:

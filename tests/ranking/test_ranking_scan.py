@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from encoders.nearest.item_scan import ItemScan
 from streams.engine.ports import CandidateScan, FloatArray
 from streams.engine.records import MemoryRecord
-from streams.ranking.centred_matrix import CentredItemMatrix
 from streams.ranking.popularity_table import PopularityTable
 from streams.ranking.ranking import Ranking, rank
 from streams.ranking.request import Entry, Request
+from streams.ranking.whitened_matrix import WhitenedItemMatrix
 from streams.serde.vectors import vector_key
 from streams.topics import ITEMS_POPULARITY, ITEMS_VECTORS
 from streams.wiring.models import item_scan
@@ -31,8 +31,8 @@ def scan_of(vectors: FloatArray) -> CandidateScan:
     return scan
 
 
-def matrix(exact_up_to: int) -> CentredItemMatrix:
-    return CentredItemMatrix(CODECS.for_topic(ITEMS_VECTORS), VERSION, WIDTH, make_scan=scan_of, exact_up_to=exact_up_to)
+def matrix(exact_up_to: int) -> WhitenedItemMatrix:
+    return WhitenedItemMatrix(CODECS.for_topic(ITEMS_VECTORS), VERSION, WIDTH, make_scan=scan_of, exact_up_to=exact_up_to)
 
 
 def board() -> PopularityTable:
@@ -101,7 +101,7 @@ def test_a_scan_that_misses_too_much_is_not_asked_for_again() -> None:
     def make(vectors: FloatArray) -> None:
         asked.append(len(vectors))
 
-    items = CentredItemMatrix(CODECS.for_topic(ITEMS_VECTORS), VERSION, WIDTH, make_scan=make, exact_up_to=10)
+    items = WhitenedItemMatrix(CODECS.for_topic(ITEMS_VECTORS), VERSION, WIDTH, make_scan=make, exact_up_to=10)
     items.apply([vector_record(f"i{n}", np.eye(WIDTH, dtype=np.float32)[n]) for n in range(10)])
     assert items.scan is None
     items.apply([vector_record(f"i{n}", np.eye(WIDTH, dtype=np.float32)[n]) for n in range(10, 30)])

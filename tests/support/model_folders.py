@@ -30,7 +30,7 @@ def manifest_of(folder: Path, version: str = "0123456789ab", **changes: Any) -> 
     fields: dict[str, Any] = {
         "model_version": version,
         "parent": "ba9876543210",
-        "base": "bundled",
+        "base": "bundled-en",
         "created_at": 1_700_000_000_000,
         "dimension": 16,
         "files": hash_files(folder, model_files(folder)[0]),

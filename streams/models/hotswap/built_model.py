@@ -47,6 +47,7 @@ class BuiltModel:
         """Returns when all that is in the topic now is applied. Raises what stopped the follower."""
         await self.follower.start(partitions)
         await self.follower.caught_up()
+        await self._fit()
         if self.completeness is not None:
             self.completeness.begin_to_wait()
 
@@ -54,6 +55,13 @@ class BuiltModel:
         self.matrix.apply(records)
         if self.completeness is not None:
             self.completeness.apply(records, self._monotonic())
+
+    async def _fit(self) -> None:
+        """A large catalogue's space is fitted on a thread: batches of the models that serve go on meanwhile."""
+        _ = self.matrix.vectors
+        if self.matrix.fitting is not None:
+            await asyncio.wrap_future(self.matrix.fitting)
+            self.matrix.take_fitted()
 
     async def warm(self, texts: Sequence[str]) -> None:
         """Encodes query texts, the most important first, and computes what the first batch would have to."""

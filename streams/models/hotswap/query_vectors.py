@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Protocol
 
 import numpy as np
 
@@ -13,6 +14,14 @@ from streams.errors import ConfigurationError
 DEFAULT_CAPACITY = 10_000
 
 
+class Space(Protocol):
+    """The part of an item matrix that is used here."""
+
+    @property
+    def space_number(self) -> int: ...
+    def transform(self, vectors: FloatArray, /) -> FloatArray: ...
+
+
 class QueryVectors:
     """The last texts' vectors, by exact text."""
 
@@ -20,6 +29,8 @@ class QueryVectors:
         self._encoder = encoder
         self._capacity = capacity
         self._known: OrderedDict[str, FloatArray] = OrderedDict()
+        self._transformed: dict[str, FloatArray] = {}
+        self._space_number: int | None = None
 
     def known(self) -> list[str]:
         """The texts whose vectors are kept, those asked for last first."""
@@ -46,3 +57,16 @@ class QueryVectors:
             while len(self._known) > self._capacity:
                 self._known.popitem(last=False)
         return {text: vector for text, vector in found.items() if 0.99 < float(vector @ vector) < 1.01}
+
+    def transformed(self, found: Mapping[str, FloatArray], matrix: Space) -> dict[str, FloatArray]:
+        """Vectors from ``lookup`` in the space of the matrix, each transformed once for as long as that space serves: a product of a
+        vector with a matrix costs as much as comparing it with hundreds of items."""
+        if matrix.space_number != self._space_number or len(self._transformed) > self._capacity:
+            self._transformed, self._space_number = {}, matrix.space_number
+        answer = {}
+        for text, vector in found.items():
+            known = self._transformed.get(text)
+            if known is None:
+                known = self._transformed[text] = matrix.transform(vector)
+            answer[text] = known
+        return answer

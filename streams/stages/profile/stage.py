@@ -72,7 +72,8 @@ class ProfileStage:
             parts = [(model, part, await model.queries.lookup(part.queries())) for model, part in by_model(routing, walked)]
             made = walked.repeats
             for model, part, found in parts:
-                made += self._recommend(model, part, {text: model.matrix.centre(vector) for text, vector in found.items()})
+                model.matrix.take_fitted()
+                made += self._recommend(model, part, model.queries.transformed(found, model.matrix))
 
         made.sort(key=lambda pair: pair[0].offset)
         result.outputs += [self._output(recommendation, event, partition) for recommendation, event in made]

@@ -11,10 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from streams.engine.ports import FloatArray
+from streams.ranking.item_space import fit
 from streams.training.evaluation.popularity import Popularity
-
-_SHRINK_ITEMS = 50
-"""As in streams/ranking/centred_matrix.py."""
 
 
 class Part(NamedTuple):
@@ -49,14 +47,14 @@ class EvaluationCatalogue:
 
     ids: Sequence[str]
     vectors: FloatArray
-    """float32 [items, dimension], of unit length, centred as they are served (see ``centred``)."""
+    """float32 [items, dimension], of unit length, as they are served (see ``served_vectors``)."""
     popularity: Popularity
     interactions: npt.NDArray[np.float64]
     """[items]: how often each was interacted with before the cases; says what the long tail is."""
     categories: Sequence[str | None] = ()
     """Empty, or one an item."""
     queries: Mapping[str, FloatArray] = field(default_factory=dict)
-    """Centred unit vectors of the histories' query texts; a query without vector is left out."""
+    """Such vectors of the histories' query texts; a query without vector is left out."""
     recommendable: npt.NDArray[np.bool_] | None = None
     """[items]; None: all are."""
 
@@ -83,22 +81,15 @@ class EvaluationCatalogue:
         return np.ones(len(self.ids), np.bool_) if self.recommendable is None else self.recommendable
 
 
-class Centred(NamedTuple):
+class ServedVectors(NamedTuple):
     """Vectors as the profile stage compares them."""
 
     items: FloatArray
     queries: FloatArray
 
 
-def centred(items: FloatArray, queries: FloatArray | None = None) -> Centred:
-    """Unit vectors [n, dimension] without the items' (shrunk) mean, of unit length again; what CentredItemMatrix serves when it has
-    just been filled."""
-    mean = (items.sum(axis=0, dtype=np.float64) / (len(items) + _SHRINK_ITEMS)).astype(np.float32)
+def served_vectors(items: FloatArray, queries: FloatArray | None = None) -> ServedVectors:
+    """Unit vectors [n, dimension] in the space of the items; what WhitenedItemMatrix serves when it has just been fitted."""
+    space = fit(items)
     asked = np.zeros((0, items.shape[1]), np.float32) if queries is None else queries
-    return Centred(_unit(items - mean), _unit(asked - mean))
-
-
-def _unit(vectors: FloatArray) -> FloatArray:
-    norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    unit: FloatArray = (vectors / np.maximum(norms, 1e-6)).astype(np.float32)
-    return unit
+    return ServedVectors(space.transform(items), space.transform(asked))

