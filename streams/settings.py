@@ -107,7 +107,7 @@ class Settings(BaseSettings):
     # encoder
     model: str = Field(
         "bundled",
-        description="Encoder: `bundled` (`bundled-multilingual`), `bundled-en`, a Hugging Face id, a local folder, or `hashing` (no model).",
+        description="Encoder: `bundled` (`bundled-multilingual`), `bundled-en`, a Hugging Face id, a folder, or `hashing` (no model).",
     )
     device: str = Field("auto", description="auto, cpu, cuda, cuda:0 ...")
     precision: str = Field("auto", description="auto (the fastest that is exact enough here), int16, fp32, bf16, fp16.")
