@@ -170,8 +170,8 @@ class Settings(BaseSettings):
     exact_items: int = Field(
         200_000,
         ge=0,
-        description="Maximum number of items for exact search. Larger catalogues are searched by a scan with small integers (recall at least "
-        "0.98).",
+        description="Maximum number of items for exact search. Larger catalogues are searched by a scan with small integers (recall at "
+        "least 0.98).",
     )
     reasons_max: int = Field(3, ge=0, description="Maximum number of reasons per item.")
 
