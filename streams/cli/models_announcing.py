@@ -1,4 +1,4 @@
-"""What ``veilstream models`` says on the topic, and what it reads there."""
+"""Writes and reads the topic ``models`` for ``veilstream models``."""
 
 from __future__ import annotations
 

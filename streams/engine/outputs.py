@@ -195,7 +195,7 @@ class Outputs:
             for where in waiting:
                 self.retrying.pop(where, None)
         if refused:
-            raise RecordError(Reason.TOO_LARGE, f"the broker refuses an output of it ({refused[0]}); see the topic's max.message.bytes")
+            raise RecordError(Reason.TOO_LARGE, f"the broker refused an output of it ({refused[0]}); see the topic's max.message.bytes")
 
     async def _deliver(
         self,

@@ -209,7 +209,7 @@ class PartitionWorker:
         await self._finish()
         if prepared is None:
             # It does not follow on what is applied: whatever happened, go back to what does.
-            log.warning("%s/%d: fetched again from what is applied", batch.topic, self.partition)
+            log.warning("%s/%d: fetching again from the last applied offset", batch.topic, self.partition)
             self._open(batch.topic)
         elif prepared.result is None:
             await checkpoint.settle(prepared)
@@ -270,7 +270,7 @@ class PartitionWorker:
         except Exception as failure:  # noqa: BLE001 - whatever it is, the process ends with it
             self._fail(failure)
         if isinstance(error, NotOwner):
-            log.warning("partition %d is left alone: %s", self.partition, error)
+            log.warning("partition %d is not processed any more: %s", self.partition, error)
             if not self._topics:
                 return
         self._on_retry()

@@ -1,4 +1,4 @@
-"""A bound on the share of refused records: a stage that refuses most of what it reads is misconfigured, not unlucky."""
+"""Limits the share of refused records. A stage that refuses most of its input is probably misconfigured, so it stops."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class RejectGuard:
             raise TooManyRejects(
                 f"{self._rejected} of the last {self._total} records were refused{self._most_frequent()}, "
                 f"more than the share of {self._max_share:g} over at least {self._window} records; look at them "
-                "(`veilstream watch behaviour.dead-letter`) and mend their producer, or raise VEILSTREAM_REJECT_SHARE_MAX"
+                "(`veilstream watch behaviour.dead-letter`) and fix their producer, or raise VEILSTREAM_REJECT_SHARE_MAX"
             )
 
     def _most_frequent(self) -> str:

@@ -140,7 +140,7 @@ def _told(name: str, partition: int) -> Iterator[None]:
             raise TransientError(f"the disk of {name} is full") from error
         raise StateDamaged(
             f"the local state {name}, partition {partition}, can't be used ({type(error).__name__}); stop the worker, delete that folder "
-            "and start it again: it is made anew from its changelog"
+            "and start it again: the state is rebuilt from its changelog"
         ) from error
 
 

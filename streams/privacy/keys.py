@@ -164,7 +164,7 @@ def _read(path: Path, purpose: Purpose, *, secret: bool) -> tuple[str, bytes]:
         raise ConfigurationError(f"key file {path} can't be read ({type(error).__name__}); {_FIX}") from None
     words = lines[0].split() if lines else []
     if len(words) != 4 or words[0] != "veilstream" or len(lines) < 2:
-        raise ConfigurationError(f"{path} is no key file of this product; {_FIX}")
+        raise ConfigurationError(f"{path} is not a key file of this product; {_FIX}")
     _, found_purpose, name, found_kind = words
     if (found_purpose, found_kind) != (purpose, kind):
         known = found_purpose in get_args(Purpose) and found_kind in ("secret", "public")
@@ -172,7 +172,7 @@ def _read(path: Path, purpose: Purpose, *, secret: bool) -> tuple[str, bytes]:
         raise ConfigurationError(f"{path} is {what}; a {kind} {purpose} key is needed there; {_FIX}")
     algorithm = _ED25519 if purpose == "models" else _X25519
     if not (_KEY_ID.fullmatch(name) if purpose == "pseudonym" else name == algorithm):
-        raise ConfigurationError(f"{path} is of a kind that this version does not know; {_FIX}")
+        raise ConfigurationError(f"{path} has a kind that this version does not know; {_FIX}")
     try:
         key = base64.b64decode(lines[1], validate=True)
     except binascii.Error:

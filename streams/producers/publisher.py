@@ -65,7 +65,7 @@ async def publish(
         if failures:
             raise TransientError(
                 f"the broker did not take {len(failures)} records ({type(failures[0]).__name__}); replay the file again, "
-                "what is there already is applied once"
+                "records that arrived are applied only once"
             ) from failures[0]
         show()
 

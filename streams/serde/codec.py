@@ -196,7 +196,7 @@ def json_object(value: bytes) -> dict[str, Any]:
     try:
         decoded = orjson.loads(value)
     except orjson.JSONDecodeError:
-        raise RecordError(Reason.UNDECODABLE, "the header says JSON, but the value is none") from None
+        raise RecordError(Reason.UNDECODABLE, "the header says JSON, but the value is not JSON") from None
     if not isinstance(decoded, dict):
         raise RecordError(Reason.UNDECODABLE, "the JSON value is not an object")
     return decoded

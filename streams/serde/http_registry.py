@@ -194,7 +194,7 @@ def _read(reply: Any, deadline: float) -> bytes:
     while sum(map(len, parts)) <= _MAX_ANSWER and (part := reply.read1(65_536)):
         parts.append(part)
         if time.monotonic() > deadline:
-            raise TimeoutError("the answer drips")
+            raise TimeoutError("the answer arrives too slowly")
     return b"".join(parts)
 
 

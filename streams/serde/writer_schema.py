@@ -69,7 +69,7 @@ class _Weigher:
             return self._of_record(kind)
         if what == "array":
             if self.least_bytes(kind["items"]) == 0:
-                raise ValueError("an array of nothing")
+                raise ValueError("an array whose elements take no bytes")
             return 1
         if what == "map":
             self.least_bytes(kind["values"])

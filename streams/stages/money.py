@@ -45,7 +45,7 @@ def currency(value: str | None, default: str) -> str:
         return code
     if not code:
         return default
-    raise RecordError(Reason.BAD_CURRENCY, "currency is no ISO 4217 code")
+    raise RecordError(Reason.BAD_CURRENCY, "currency is not an ISO 4217 code")
 
 
 def price_band(price: float) -> int:

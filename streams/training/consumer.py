@@ -159,7 +159,7 @@ class TrainerConsumer:
     def _begin_anew(self, tp: TopicPartition, begin: int, why: str) -> None:
         known = self._following.get(tp) or self._store.offsets(self._name(tp)).get(tp.partition, 0)
         log.warning(
-            "%s/%d was read up to %d, and now %s: it was made anew, and is read from %d; what is known by its id is not counted again",
+            "%s/%d was read up to %d, but now %s: it was recreated, and is read from %d; records with a known id are not counted again",
             tp.topic,
             tp.partition,
             known,

@@ -108,7 +108,7 @@ def run_round(folder: Path, base: Path, material: Material, rules: RoundRules, o
 
 def _split(folder: Path, material: Material, rules: RoundRules) -> Split:
     if len(material.pairs) == 0:
-        raise ConfigurationError("there are no training pairs yet; let the shop run, or see whether the feedback stage does")
+        raise ConfigurationError("there are no training pairs yet; let the shop run, or check that the feedback stage is running")
     whole = split_by_time(material.pairs, rules.split, material.old)
     gate = rules.judge.gate
     return without_exposure(whole, material.pairs, rules.split, min_cases=gate.min_cases, min_users=gate.min_users)
@@ -124,7 +124,7 @@ def _learnable(material: Material, split: Split, rules: RoundRules) -> TrainingS
     )
     if len(made.examples) < 2:
         raise ConfigurationError(
-            f"{len(material.pairs)} pairs give {len(made.examples)} examples to learn from: they need histories, and items of the catalogue"
+            f"{len(material.pairs)} pairs give {len(made.examples)} examples to learn from; pairs need a history and items of the catalogue"
         )
     return made
 
@@ -137,7 +137,7 @@ def _frozen(folder: Path, make: Callable[[], TrainingSet]) -> TrainingSet:
         try:
             return TrainingSet.load(folder)
         except SETUP as error:
-            log.warning("the round begins anew: %s", error)
+            log.warning("the round starts again: %s", error)
             shutil.rmtree(folder)
     made = make()
     made.save(folder)

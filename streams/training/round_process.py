@@ -72,7 +72,7 @@ def do_round(
             outcome = {"state": "failed", "reason": str(error)}
         except OSError as error:
             if error.errno in _FULL:
-                raise TransientError(f"the disk of {shop.root} is full; free some space, the round then goes on where it was") from error
+                raise TransientError(f"the disk of {shop.root} is full; free some space, then the round continues") from error
             outcome = {
                 "state": "failed",
                 "reason": f"{error.strerror or type(error).__name__}; free some space or look at {shop.root}'s rights",
@@ -90,7 +90,7 @@ def _done(
     request = shop.request or {}
     base = asyncio.run(serving_base(settings, kafka, shop))
     if request.get("base") not in (None, [base.version, base.name]):
-        log.warning("another model serves since the round began: it begins anew")
+        log.warning("the serving model has changed since the round began: the round starts again")
         shop.restart()
     shop.note(base=[base.version, base.name])
     items = asyncio.run(read_items(settings, kafka))

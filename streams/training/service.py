@@ -70,7 +70,7 @@ class TrainerService:
                 await self._http.start()
                 await intake.start()
                 self._ready = True
-                log.info("following; %d pairs are there", len(store))
+                log.info("following the topics; %d pairs are in the store", len(store))
                 await _together(stop, [intake.run, lambda s: self._rounds(s, intake, store), lambda s: self._canary(s, intake, store)])
             finally:
                 self._ready = False
@@ -135,7 +135,7 @@ class TrainerService:
             self._shop.note(attempts=0)
         elif child.returncode == TRY_AGAIN and self._shop.outcome is None:
             self._shop.note(attempts=attempts - 1)
-            log.warning("the round waits: see the message before; it goes on where it was")
+            log.warning("the round waits (see the message before), then it continues")
             await _wait(stop, _AGAIN_S)
         elif stop.is_set() and self._shop.outcome is None:
             self._shop.note(attempts=attempts - 1)  # we stopped it ourselves
@@ -228,7 +228,7 @@ async def _together(stop: asyncio.Event, parts: list[Callable[[asyncio.Event], A
         if isinstance(result, PRODUCT):
             raise result
         if isinstance(result, BaseException):
-            raise FatalError(f"the trainer failed ({type(result).__name__}); start it again, it goes on where it was") from result
+            raise FatalError(f"the trainer failed ({type(result).__name__}); start it again; it continues where it stopped") from result
 
 
 async def _end(child: asyncio.subprocess.Process) -> None:

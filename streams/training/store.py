@@ -68,7 +68,7 @@ class PairStore:
                 if error.sqlite_errorcode not in _DAMAGED:
                     raise
                 aside = self._path.with_suffix(".damaged")
-                log.warning("%s is damaged (%s): it is kept as %s, and the topic is read again", self._path.name, error, aside.name)
+                log.warning("%s is damaged (%s): it is renamed to %s, and the topic is read again", self._path.name, error, aside.name)
                 for suffix in ("-wal", "-shm"):
                     self._path.with_name(_FILE + suffix).unlink(missing_ok=True)
                 self._path.replace(aside)
@@ -190,8 +190,8 @@ def _reached(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as error:
-        raise TransientError(f"the trainer's store {path} failed ({error}); free some space, or look at its rights") from error
+        raise TransientError(f"the trainer's store {path} failed ({error}); free some space, or check its permissions") from error
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        fix = "free some space" if full else "look at its rights"
+        fix = "free some space" if full else "check its permissions"
         raise TransientError(f"the trainer's store {path} failed ({error.strerror}); {fix}") from error

@@ -141,13 +141,13 @@ def item_scan(vectors: FloatArray) -> CandidateScan | None:
         from encoders.nearest.item_scan import ItemScan
         from encoders.nearest.recall import FLOOR
     except ImportError as error:
-        log.warning("catalogues of any size are searched exactly: %s", error)
+        log.warning("the exact search is used for catalogues of any size: %s", error)
         return None
     scan = ItemScan(vectors.shape[1])
     scan.put(slice(0, len(vectors)), vectors)
     recall = scan.recall(vectors)
     if recall < FLOOR:
-        log.warning("a scan of %d items has a recall of %.3f, below %.2f; they are compared exactly", len(vectors), recall, FLOOR)
+        log.warning("a scan of %d items has a recall of %.3f, below %.2f; the exact search is used", len(vectors), recall, FLOOR)
         return None
     log.info("%d items are searched by a scan with a recall of %.3f", len(vectors), recall)
     return scan

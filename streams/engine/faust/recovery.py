@@ -45,7 +45,7 @@ class BulkRecovery(Recovery):
                 try:
                     await self._restore(tp, destination, last)
                 except TransientError as error:
-                    log.warning("restoring %s/%d in bulk failed: %s; it goes on record by record", tp.topic, tp.partition, error)
+                    log.warning("bulk recovery of %s/%d failed: %s; continuing record by record", tp.topic, tp.partition, error)
 
     async def _restore(self, tp: TP, destination: Counter[TP], last: int) -> None:
         store, count = self._store(), 0

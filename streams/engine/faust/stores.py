@@ -42,7 +42,7 @@ class RebuiltRocks(rocksdb.Store):
         except Exception as error:
             if partition not in self._being_assigned or not any(sign in str(error) for sign in _DAMAGED):
                 raise
-            log.error("the local state of %s, partition %d, is damaged; it is made anew from its changelog", self.table_name, partition)
+            log.error("the local state of %s, partition %d, is damaged; it is rebuilt from its changelog", self.table_name, partition)
             shutil.rmtree(self.partition_path(partition), ignore_errors=True)  # what is left of it is met, and told, by the next line
             return super()._open_for_partition(partition)
 

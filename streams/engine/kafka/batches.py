@@ -152,7 +152,7 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
             return (result >> 1) ^ -(result & 1), at
         shift += 7
         if shift > 63:
-            raise ValueError("a number without an end")
+            raise ValueError("a number of variable length does not end")
 
 
 def _bytes(data: bytes, at: int) -> tuple[bytes | None, int]:

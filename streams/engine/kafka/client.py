@@ -56,7 +56,7 @@ class BrokerClient:
             await self._refresh(topic)
             found = kafka.cluster.partitions_for_topic(topic)
         if not found:
-            raise TransientError(f"topic {topic} is missing (or not ours to see); run `veilstream topics create`")
+            raise TransientError(f"topic {topic} is missing, or may not be read with these credentials; run `veilstream topics create`")
         return len(found)
 
     async def leader(self, topic: str, partition: int) -> int:

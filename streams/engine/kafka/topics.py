@@ -34,13 +34,13 @@ def commit_in(answer: OffsetAnswer, topic: str, partition: int) -> GroupCommit |
     """The group's commit of one partition; None where the coordinator says that there is none. Raises TransientError for any error: a
     coordinator that is loading its offsets answers with one, and with no partitions."""
     if answer.error:
-        raise TransientError(f"the group's coordinator does not tell what is committed ({name_of(answer.error)})")
+        raise TransientError(f"the group's coordinator did not return the committed offsets ({name_of(answer.error)})")
     found = answer.partitions.get((topic, partition))
     if found is None:
         raise TransientError(f"the group's coordinator left {topic}/{partition} out of its answer")
     offset, metadata, error = found
     if error:
-        raise TransientError(f"the group's coordinator does not tell what is committed of {topic}/{partition} ({name_of(error)})")
+        raise TransientError(f"the group's coordinator did not return the committed offset of {topic}/{partition} ({name_of(error)})")
     return None if offset < 0 else GroupCommit(offset, metadata or "")
 
 
@@ -112,7 +112,7 @@ class TopicReader:
                 for partition, error, *rest in partitions:
                     if error:
                         self._client.leaders_changed()
-                        raise TransientError(f"the offsets of {topic}/{partition} are not told ({name_of(error)})")
+                        raise TransientError(f"the broker did not return the offsets of {topic}/{partition} ({name_of(error)})")
                     found[(topic, partition)] = int(rest[-1])
         return found
 

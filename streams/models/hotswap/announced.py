@@ -62,7 +62,7 @@ class AnnouncedModels:
             announcement = self._channels.apply(record.key, record.value, record.headers)
             for reason, count in (self._channels.refused - before).items():
                 self._metrics.refused(reason, count)
-                log.warning("models: an announcement is refused (%s); what is served stays", reason)
+                log.warning("models: an announcement is refused (%s); the served models do not change", reason)
             if announcement is not None:
                 what = "withdrawn" if announcement.withdrawn else "announced"
                 log.info("models: %s %s on %s", announcement.model_version, what, announcement.channel)

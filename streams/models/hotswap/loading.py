@@ -56,7 +56,7 @@ class ModelLoader:
         except ModelRefused as error:
             self._refused.add(identity)
             self._metrics.refused(error.refusal.value)
-            log.error("models: %s on %s: %s; what is served stays", announcement.model_version, announcement.channel, error)
+            log.error("models: %s on %s: %s; the served models do not change", announcement.model_version, announcement.channel, error)
             return None
         log.info("models: %s loaded", announcement.model_version)
         return encoder
@@ -114,13 +114,13 @@ class ModelLoader:
         encoder.close()
         if encoder.version == version:
             raise ModelRefused(
-                Refusal.DIMENSION, f"its vectors have {encoder.dimension} numbers, not {announcement.dimension}; add it again"
+                Refusal.DIMENSION, f"its vectors have {encoder.dimension} dimensions, not {announcement.dimension}; add it again"
             )
-        raise ModelRefused(Refusal.OTHER_CONTENT, f"the files are of {encoder.version}, not {version}; add the model again")
+        raise ModelRefused(Refusal.OTHER_CONTENT, f"the files belong to version {encoder.version}, not {version}; add the model again")
 
     def _verify_key(self) -> VerifyKey:
         if self._key is None:
-            raise ConfigurationError("there is no models.pub to tell models by; run `veilstream keys generate --only models`")
+            raise ConfigurationError("models.pub is missing, so no model can be verified; run `veilstream keys generate --only models`")
         return self._key
 
     async def _off_loop(self, function: Callable[[], R]) -> R:

@@ -59,7 +59,7 @@ class Channels:
             raise ModelRefused(Refusal.MALFORMED, "the record's key is not its channel; announce it again")
         last = self._last.get(announcement.channel)
         if last is not None and announcement.announced_at < last.announced_at:
-            raise ModelRefused(Refusal.OUTDATED, "an old announcement was written again; announce the version that is meant")
+            raise ModelRefused(Refusal.OUTDATED, "an old announcement was written again; announce the intended version")
         return announcement
 
 

@@ -138,7 +138,7 @@ def verify_manifest(data: bytes, signature: bytes, key: VerifyKey) -> Manifest:
     if not is_signed("manifest", data, signature, key):
         raise ModelRefused(
             Refusal.SIGNATURE,
-            f"{SIGNATURE} does not fit {MANIFEST}: it was changed, or signed by another key than models.pub; "
+            f"{SIGNATURE} does not match {MANIFEST}: it was changed, or signed by another key than models.pub; "
             f"{_REPUBLISH}, or give this machine the right models.pub",
         )
     return Manifest.from_bytes(data)
@@ -158,7 +158,7 @@ def check_files(manifest: Manifest, found: Mapping[str, str]) -> None:
 def check_hash(manifest: Manifest, name: str, digest: str) -> None:
     """Raises ModelRefused where a file's SHA-256 is another than was signed."""
     if manifest.files[name] != digest:
-        raise ModelRefused(Refusal.HASH, f"{name} of {manifest.model_version} is not what was signed; {_REPUBLISH}")
+        raise ModelRefused(Refusal.HASH, f"{name} of {manifest.model_version} differs from the signed file; {_REPUBLISH}")
 
 
 def check_dimension(manifest: Manifest, dimension: int) -> None:

@@ -99,7 +99,7 @@ class ModelStore:
                 publish_objects(self._fs, self._path(version), folder, manifest, signature)
             elif not publish_local(self._fs, self._local, folder, manifest, signature):
                 if not self._exists(version):
-                    raise ConfigurationError(f"{self.location(version)} is there and is no model; move it away, then publish again")
+                    raise ConfigurationError(f"{self.location(version)} exists and is not a model; move it away, then publish again")
                 return self._same(manifest, key.verify_key)
         return manifest
 
@@ -165,13 +165,13 @@ class ModelStore:
             there = self.read_manifest(manifest.model_version, verify_key)
         except ModelRefused as error:
             raise ModelRefused(
-                error.refusal, f"{place} is there already, and {error.detail}; to publish, remove that version first"
+                error.refusal, f"{place} exists already, and {error.detail}; to publish, remove that version first"
             ) from None
         if there.files != manifest.files:
             differ = sorted(name for name in {*there.files, *manifest.files} if there.files.get(name) != manifest.files.get(name))
             raise ModelRefused(
                 Refusal.OTHER_CONTENT,
-                f"{place} is there with other files ({', '.join(differ[:3])}); to publish others, remove that version first",
+                f"{place} exists with other files ({', '.join(differ[:3])}); to publish others, remove that version first",
             )
         return there
 
@@ -213,7 +213,7 @@ class ModelStore:
             raise
         except OSError as error:
             full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-            fix = "free some space" if full else "look at its rights and whether it can be reached"
+            fix = "free some space" if full else "check its permissions and whether it can be reached"
             why = error.strerror or type(error).__name__
             raise TransientError(f"the model store {self.root} or the cache failed ({why}); {fix}, then try again") from error
 

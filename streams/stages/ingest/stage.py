@@ -94,7 +94,7 @@ class IngestStage:
         if self._recent.is_duplicate(event["event_id"], partition, offset):
             return None
         if not self._throttle.allows(event["pseudonym"], cleaned.occurred_ms, partition, offset):
-            raise RecordError(Reason.AUTOMATED, "more events in a minute than people make (VEILSTREAM_THROTTLE_PER_MINUTE)")
+            raise RecordError(Reason.AUTOMATED, "more events per minute than a person makes (VEILSTREAM_THROTTLE_PER_MINUTE)")
         value = self._clean.encode(event)
         self._recent.remember(event["event_id"], partition, offset)
         # Clock and throttle may decide otherwise when the record comes again: what was said of it first stands.

@@ -74,7 +74,7 @@ def _from_text(text: str) -> int:
     # ISO 8601 or its users allow what Python does not: a small t or z, a space before the zone.
     moment = _parsed(text) or _parsed(_SPACE_BEFORE_ZONE.sub("", text).upper())
     if moment is None:
-        raise RecordError(Reason.BAD_TIME, "occurred_at is no date of the calendar")
+        raise RecordError(Reason.BAD_TIME, "occurred_at is not a calendar date")
     return _since_epoch(moment) + leap
 
 

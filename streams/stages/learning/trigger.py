@@ -80,13 +80,13 @@ def decide(now: Situation, rule: TriggerRule) -> Decision:
     """Whether to start. A cause that comes while one runs or within the pause is not lost: it is still there the next time."""
     found = _cause(now, rule)
     if found is None:
-        return Decision(False, None, "nothing asks for it")
+        return Decision(False, None, "no cause for a round")
     cause, why = found
     if now.running:
-        return Decision(False, cause, f"waits until the running one has ended: {why}")
+        return Decision(False, cause, f"waits until the running round has ended: {why}")
     left_ms = now.since_ms + rule.min_pause_ms - now.now_ms
     if now.started_before and left_ms > 0:
-        return Decision(False, cause, f"waits {left_ms / 60_000:.0f} minutes more for the pause between two: {why}")
+        return Decision(False, cause, f"waits {left_ms / 60_000:.0f} minutes more for the pause between two rounds: {why}")
     return Decision(True, cause, why)
 
 
