@@ -1,4 +1,4 @@
-"""A BERT-family model as a function from texts to unit vectors: tokenized, cut into batches, computed by an engine on all its lanes."""
+"""A BERT-family model as a function from texts to unit vectors: tokenizes, cuts batches, and computes them with an engine on all lanes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model's folder: where it is, which files decide its vectors, and what they say. No torch, no weights in memory."""
+"""The folder of a model: its place, the files that decide its vectors, and their content. No torch, no weights in memory."""
 
 from __future__ import annotations
 

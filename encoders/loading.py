@@ -1,4 +1,4 @@
-"""Loads a model from its folder and proves that it works: safetensors only, no remote code."""
+"""Loads a model from its folder and checks that it works. Safetensors only, no remote code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How threads that compute share a processor with an event loop."""
+"""Lets computing threads share a processor with an event loop."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Requests of many tasks, encoded together.
+"""Encodes the requests of many tasks together.
 
-While batches compute, requests gather; when one ends, a turn of the event loop that brings nothing new, a full batch or ``max_wait_s``
-starts the next. So a lone request waits for next to nothing, and under load batches grow by themselves. Two batches are under way at a
-time: while one's answers are handed out and its callers ask again, the other keeps the processor busy.
+While batches compute, requests gather. The next batch starts when one of these happens after a batch has ended: a turn of the event loop
+brings nothing new, the batch is full, or ``max_wait_s`` is over. So a single request waits for almost no time, and batches grow under load.
+Two batches are in progress at a time: while the answers of one are delivered and its callers ask again, the other keeps the processor busy.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The few shapes that batches are padded to on an accelerator, which compiles, picks its kernels and keeps its memory by shape.
+"""The few shapes that batches are padded to on an accelerator. It compiles, chooses kernels and keeps memory per shape.
 
-Widths are 8, 16 and from there the powers of two with the middles between them (24, 32, 48, 64, ...), up to the model's longest row.
+Widths are 8, 16, and from there the powers of two with the middles between them (24, 32, 48, 64, ...), up to the model's longest row.
 Rows are powers of two. With a budget of 2,048 and rows of up to 256 tokens there are at most 36 shapes.
 """
 

@@ -1,4 +1,7 @@
-"""What an engine asks of an accelerator. Nothing blocks but ``Stream.wait``, so the copies of one stream run beside another's passes."""
+"""The interface of an accelerator, as an engine uses it.
+
+Only ``Stream.wait`` blocks. So the copies of one stream run at the same time as the passes of another.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Any Hugging Face encoder on an accelerator: two lanes, each a stream, so that one copies while the other computes.
+"""Any Hugging Face encoder on an accelerator. It has two lanes, each with a stream: one copies while the other computes.
 
-A call is cut into passes of few shapes (``buckets``). All of them are queued, and the call waits once, for the last. Where memory runs
-out, the token budget is halved, and what is left of the call is cut anew.
+A call is cut into passes of few shapes (``buckets``). All passes are queued, and the call waits once, for the last one. If memory runs
+out, the token budget is halved, and the rest of the call is cut again.
 """
 
 from __future__ import annotations

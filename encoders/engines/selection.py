@@ -1,4 +1,4 @@
-"""Which engine computes: the fastest of those whose vectors are near enough to fp32's, found by trying them on this machine."""
+"""Chooses the engine: tries all on this machine, and takes the fastest whose vectors are close enough to those of fp32."""
 
 from __future__ import annotations
 

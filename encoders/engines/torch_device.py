@@ -1,4 +1,4 @@
-"""An accelerator by torch's streams: CUDA. The same code runs on a CPU, whose streams do everything at once; so tests run it."""
+"""An accelerator with torch's streams: CUDA. The same code runs on a CPU, whose streams run everything at once; tests use this."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What of a model is trained: low-rank adapters, which are merged into plain weights in the end, or everything."""
+"""The trained parts of a model: low-rank adapters, which are merged into plain weights at the end, or all weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A step's examples as arrays in which each text stands once, however many histories and targets it is in."""
+"""The examples of a step as arrays. Each text is in them once, however many histories and targets use it."""
 
 from __future__ import annotations
 

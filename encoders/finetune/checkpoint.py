@@ -1,4 +1,4 @@
-"""Checkpoints that are whole or are not used: tensors as safetensors, the rest as JSON, a checksum over both, no pickle."""
+"""Checkpoints: tensors as safetensors, the rest as JSON, a checksum over both, no pickle. An incomplete one is not used."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The settings of a fine-tuning. No torch here: a caller may hold one without loading it."""
+"""The settings of a fine-tuning. No torch here, so a caller can use them without loading it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is learnt from: texts by number, and who turned to which of them after what. Plain data."""
+"""The training examples as plain data: texts by number, and which user turned to which text after which history."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One step: a batch of examples, its loss, the gradients of the weights, and the weights moved."""
+"""One training step: a batch of examples, its loss, the gradients, and the update of the weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fine-tuning from beginning to end: ``finetune``."""
+"""The whole fine-tuning: ``finetune``."""
 
 from __future__ import annotations
 

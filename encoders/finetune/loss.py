@@ -1,4 +1,4 @@
-"""The objective: of all items, the one that came next must be nearest to the user's vector, as it is served."""
+"""The loss: among all candidates, the next item must be nearest to the user's vector, computed as it is served."""
 
 from __future__ import annotations
 

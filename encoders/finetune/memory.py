@@ -1,4 +1,7 @@
-"""The vectors of all texts at the last refresh: the catalogue's mean, stale history, hard negatives, and what the previous model said."""
+"""The vectors of all texts at the last refresh.
+
+They give the catalogue's mean, the stale part of histories, hard negatives, and the previous model's vectors.
+"""
 
 from __future__ import annotations
 

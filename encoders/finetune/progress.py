@@ -1,4 +1,4 @@
-"""What a training tells while it runs."""
+"""Progress reports of a training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a training stands: what a checkpoint holds. Random numbers need no state, since they follow from the seed and the step."""
+"""The state of a training, as a checkpoint holds it. Random numbers need no state: they follow from the seed and the step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The model under training as a function from texts to vectors that gradients flow back through."""
+"""The model in training: a function from texts to vectors with gradients."""
 
 from __future__ import annotations
 

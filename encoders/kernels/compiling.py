@@ -1,7 +1,7 @@
-"""How the compiled loops are kept on disk: in a folder whose name holds what they were generated from.
+"""Keeps compiled loops on disk, in a folder whose name depends on the source that they were generated from.
 
-numba's cache notices a change of the function's own file, but not of the generators that it calls. Code of an older generator would
-write past the end of what the newer one's callers reserve.
+numba's cache notices a change of the function's own file, but not of the generators that it calls. Code of an older generator would write
+past the end of the memory that the callers of the newer one reserve.
 """
 
 from __future__ import annotations

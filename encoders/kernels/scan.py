@@ -1,7 +1,7 @@
-"""The compiled loops of both ways to the nearest items: score a block of items for all users, keep what may be among each user's best.
+"""The compiled loops of both searches for the nearest items: score a block of items for all users, and keep candidates for each user.
 
-What is kept stands in a bounded buffer a user. When one is full, everything clearly below the user's k-th best so far goes, and the bound
-below which nothing is looked at any more rises; so after the first few thousand items almost every block is only compared.
+Candidates are kept in a bounded buffer per user. When a buffer is full, everything clearly below the user's k-th best so far is removed,
+and the user's lower bound rises. So after the first few thousand items, almost every block is only compared with the bounds.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""``backtest --finetune``: the trainer's own round on the pairs of the events before the cutoff."""
+"""``backtest --finetune``: runs a round of the trainer on the pairs of the events before the cutoff."""
 
 from __future__ import annotations
 

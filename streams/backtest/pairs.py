@@ -1,4 +1,4 @@
-"""Training pairs of events that nobody recommended anything for, by the feedback stage's own rules."""
+"""Makes training pairs from events without recommendations, by the rules of the feedback stage."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs the very handlers of the stages over records in memory."""
+"""Runs the stages' own handlers over records in memory."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The embedded broker: Tansu, a small broker that speaks Kafka's protocol and keeps everything in memory.
+"""The embedded broker: Tansu, a small broker with Kafka's protocol. It keeps everything in memory.
 
-For demos and quick tests; whatever it holds is gone when it stops. It has no idempotent producer, so workers on it run
-with VEILSTREAM_IDEMPOTENT_PRODUCER=false.
+It is for demos and quick tests. Its data is lost when it stops. It has no idempotent producer, so workers on it run with
+VEILSTREAM_IDEMPOTENT_PRODUCER=false.
 """
 
 from __future__ import annotations

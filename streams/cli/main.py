@@ -1,4 +1,4 @@
-"""The ``veilstream`` command. Commands are loaded when they are called, so that ``--help`` answers at once."""
+"""The ``veilstream`` command. A command's module is imported when the command is called, so ``--help`` answers at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``veilstream replay``: publish files to the topics that producers write."""
+"""``veilstream replay``: publishes files to the topics of the producers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``veilstream trainer``: learns from training pairs, judges, publishes, announces."""
+"""``veilstream trainer``: trains on training pairs, judges the result, publishes and announces it."""
 
 from __future__ import annotations
 

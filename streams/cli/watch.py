@@ -1,4 +1,4 @@
-"""``veilstream watch``: a topic's records as lines a person can read."""
+"""``veilstream watch``: shows the records of a topic as readable lines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Dead letters: why a record was refused, where it was, and the original sealed to the operator's recovery key."""
+"""Dead letters: why a record was refused, its position, and the original, sealed to the operator's recovery key."""
 
 from __future__ import annotations
 

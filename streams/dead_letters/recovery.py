@@ -1,4 +1,4 @@
-"""Dead letters, read back and mended so that they can be replayed."""
+"""Reads dead letters back and repairs the originals, so that they can be replayed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Puts a stage's engine together: fetcher, group member and runner, with a worker and a checkpoint for each partition number."""
+"""Builds the engine of a stage: fetcher, group member, runner, and a worker and a checkpoint for each partition number."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whose fault an exception is: the record's, or that of the machine it was handled on."""
+"""Decides whether an exception was caused by the record, or by the machine (memory, disk, device, connection)."""
 
 from __future__ import annotations
 

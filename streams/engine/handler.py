@@ -1,4 +1,4 @@
-"""What a stage is to the engine: what it reads, writes and keeps, and its handler of batches."""
+"""The engine's view of a stage: what it reads, writes and keeps (``StageSpec``), and its batch handler."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a stage's process tells of itself: why it is not ready, and its gauges."""
+"""The health of a stage's process: why it is not ready, and its gauges."""
 
 from __future__ import annotations
 

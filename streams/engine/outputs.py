@@ -1,9 +1,8 @@
-"""Writes outputs and changelogs, and comes back only when it is certain what is written.
+"""Writes outputs and changelogs. A write returns only when it is certain what was written.
 
-An idempotent producer whose every batch is sent again, byte for byte and under the same sequence number, until the broker has said yes
-or a no that is final. So a lost answer is no doubt: the broker knows a batch that it has already. What the broker refuses for good
-takes no sequence number, and holds up only what follows it in the same write. The fence is asked right before each request goes to the
-socket.
+This is an idempotent producer. It sends a batch again, with the same bytes and the same sequence number, until the broker's answer is
+final. So a lost answer does no harm: the broker recognizes a batch that it already has. A final refusal uses no sequence number, and
+delays only later records of the same write. The fence is checked right before each request goes to the socket.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Who owns which partition, by which generation of the group, and until when.
+"""Which partitions this worker owns, in which generation of the group, and until when.
 
-The group's coordinator gives a partition to another worker once it has not heard from this one for the session timeout. This worker
-can't hear that while it is stopped or cut off; but it knows when it last sent a heartbeat that was answered. So ownership ends by
-itself, before the coordinator's patience does. It is asked right before each write (the *fence*).
+The group's coordinator gives a partition to another worker when it has not heard from this one for the session timeout. A worker that is
+stopped or cut off does not learn of this. But it knows when it last sent a heartbeat that was answered. So ownership expires by
+itself, before the coordinator's session timeout. It is checked right before each write (the *fence*).
 """
 
 from __future__ import annotations

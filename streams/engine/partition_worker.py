@@ -1,4 +1,4 @@
-"""One partition number at work: its queues, its checkpoint, and the one task that does everything for it, one thing after another."""
+"""The worker of one partition number: its queues, its checkpoint, and the single task that does all its work in sequence."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Where a stage's outputs stood when a source offset was committed; travels in the commit's metadata.
+"""The positions of a stage's outputs when a source offset was committed. They are stored in the commit's metadata.
 
-Everything that a source partition's uncommitted records may have caused lies at or after these positions, so whoever
-takes the partition over finds what is already written by reading from here to the end. A position may therefore be told too early,
-never too late: where all of them do not fit into the metadata, their lowest bits are left out.
+Everything that the uncommitted records of a source partition have caused lies at or after these positions. So the next owner of the
+partition reads from here to the end, and finds what is already written. A stored position may be too early, but never too late. If the
+positions do not fit into the metadata, their lowest bits are left out.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One stage as a running process: connections, group, runner, read models, status server, and an orderly end."""
+"""One stage as a running process: connections, group, runner, read models, status server, and an orderly stop."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What waits for a partition, and how much of it makes the next batch.
+"""The queue of a partition, and the size of its next batch.
 
-Batches are made when a partition's turn comes, not when something is fetched: all that waits goes together, up to a bound. So a busy
-stage works in large batches, and an idle one has each record by itself at once.
+A batch is made when the partition's turn comes, not when records are fetched. It takes everything that waits, up to a limit. So a busy
+stage works in large batches, and an idle one handles each record at once.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What goes into and comes out of a stage: plain records, no Kafka client, no Faust."""
+"""The records that go into and come out of a stage, as plain data. No Kafka client, no Faust."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All partitions of a stage in one process: who gets which run, what is committed when, and what a rebalance does."""
+"""Runs all partitions of a stage in one process: distributes runs, commits offsets, and handles rebalances."""
 
 from __future__ import annotations
 

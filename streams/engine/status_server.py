@@ -1,4 +1,4 @@
-"""/metrics, /healthz and /readyz of a worker. Nothing else is served; table contents never are."""
+"""Serves /metrics, /healthz and /readyz of a worker, and nothing else. Table contents are never served."""
 
 from __future__ import annotations
 

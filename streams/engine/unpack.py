@@ -1,8 +1,7 @@
-"""Fetched bytes to records, so that nothing in them can stop a stage.
+"""Turns fetched bytes into records, so that no content can stop a stage.
 
-aiokafka's own way from bytes to records raises on a header whose key is not UTF-8, on a damaged batch and on a compression it does not
-know; the consumer then stands still, or goes on past records that nobody has seen. Here each of these becomes an UnreadableRecord in
-its place, and everything beside it is read.
+aiokafka's own parser raises on a header key that is not UTF-8, on a damaged batch, and on an unknown compression. The consumer then
+stops, or skips records that nobody has seen. Here each of these becomes an UnreadableRecord in its place, and all other records are read.
 """
 
 from __future__ import annotations

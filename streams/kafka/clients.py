@@ -1,4 +1,4 @@
-"""How every client of the product reaches the broker."""
+"""Connection settings for every Kafka client of the product."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whole topics read, and single records written, by tools: outside any consumer group, and acknowledged."""
+"""For tools: reads whole topics and writes single records, outside any consumer group, with acknowledgement."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Creates the product's topics, and checks that they are as they must be."""
+"""Creates the product's topics, and checks their configuration."""
 
 from __future__ import annotations
 

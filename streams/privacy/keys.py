@@ -1,7 +1,7 @@
-"""Key files: one key a file, one line of what it is, one line of base64. Secrets are readable by their owner only.
+"""Key files. A file has one key: one line that describes it, and one line of base64. Only the owner can read a secret.
 
-The first line says ``veilstream <purpose> <key id or algorithm> <secret or public>``, so that a file in the wrong place is
-told from the right one. Pseudonym keys carry an id, which their pseudonyms begin with: several can exist side by side.
+The first line is ``veilstream <purpose> <key id or algorithm> <secret or public>``. So a file in the wrong place is detected. Pseudonym
+keys have an id, and their pseudonyms begin with it. So several pseudonym keys can exist at the same time.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Boxes that only the holder of a private key opens (libsodium sealed boxes: X25519, XSalsa20-Poly1305)."""
+"""Sealed boxes that only the holder of a private key can open (libsodium: X25519, XSalsa20-Poly1305)."""
 
 from __future__ import annotations
 

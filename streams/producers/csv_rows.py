@@ -1,4 +1,4 @@
-"""Rows of CSV files as they are in the world: whatever is broken is counted and left out, and takes no good row with it."""
+"""Reads rows of real CSV files. A broken row is counted and left out, without losing good rows."""
 
 from __future__ import annotations
 

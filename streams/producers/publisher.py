@@ -1,4 +1,4 @@
-"""Publishes the rows of files as producers do."""
+"""Publishes the rows of files, as a producer does."""
 
 from __future__ import annotations
 

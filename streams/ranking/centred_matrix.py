@@ -1,8 +1,8 @@
-"""The item matrix with the catalogue's mean taken out of every vector.
+"""The item matrix, with the catalogue's mean subtracted from every vector.
 
-A sentence encoder's vectors share a large common part (all of a shop's titles are somewhat alike), which makes every cosine
-high and the differences small. Taking the common part out and normalising again is the first step of Mu and Viswanath,
-"All-but-the-Top" (ICLR 2018). What it is worth here is measured in docs/decisions/0002.
+The vectors of a sentence encoder share a large common part, because all titles of a shop are somewhat alike. This makes every cosine high
+and the differences small. To subtract the common part and normalise again is the first step of Mu and Viswanath, "All-but-the-Top" (ICLR
+2018). The effect is measured in docs/decisions/0002.
 """
 
 from __future__ import annotations

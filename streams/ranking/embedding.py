@@ -1,6 +1,6 @@
-"""The rolling embedding: u = normalise(Σ wᵢ · 2^(-Δtᵢ / half-life) · vᵢ) over the history.
+"""The rolling embedding of a shopper: u = normalise(Σ wᵢ · 2^(-Δtᵢ / half-life) · vᵢ) over the history.
 
-It is kept as its parts, u = Σ cᵢ · vᵢ with the norm inside the coefficients, since these parts are also the reasons:
+It is kept as its parts: u = Σ cᵢ · vᵢ, with the norm inside the coefficients. The parts are also the reasons, because
 cos(u, v) = Σ cᵢ · (vᵢ · v), exactly.
 """
 

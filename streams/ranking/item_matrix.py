@@ -1,4 +1,4 @@
-"""The whole catalogue's vectors as one matrix, fed from ``items.vectors``; one instance a model version."""
+"""The vectors of the whole catalogue as one matrix, read from ``items.vectors``. There is one instance per model version."""
 
 from __future__ import annotations
 

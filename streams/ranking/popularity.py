@@ -1,4 +1,4 @@
-"""How events add up to an item's popularity, a decayed count, and what that adds to its score."""
+"""The popularity of an item: a decayed count of its events, and its part of the score."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every item's popularity over the whole cluster, fed from ``items.popularity``."""
+"""The popularity of every item over the whole cluster, read from ``items.popularity``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From requests to ranked items: embed, multiply, add the prior, exclude, select, explain. Many shoppers at once."""
+"""From requests to ranked items: embed, multiply, add the prior, exclude, select, explain. Handles many shoppers at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Why items are recommended: exact shares of their scores."""
+"""The reasons of recommended items: exact shares of their scores."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Values to bytes and back: Confluent framing (magic byte 0, four-byte schema id, Avro body), JSON where a header says so."""
+"""Encodes and decodes values: Confluent framing (magic byte 0, four-byte schema id, Avro body), or JSON if a header says so."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where schema ids come from: the schemas that the product carries, or a Confluent-compatible registry over HTTP."""
+"""Sources of schema ids: the product's own schemas, or a Confluent-compatible registry over HTTP."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A record of ``feedback`` as the outcomes that it tells: one item's, or those of all items of a recommendation."""
+"""Reads a record of ``feedback`` as its outcomes: that of one item, or those of all items of a recommendation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Vectors as ``items.vectors`` carries them: keys, and bytes that are sure to be a unit vector."""
+"""Vectors in ``items.vectors``: record keys, and bytes that are verified to be a unit vector."""
 
 from __future__ import annotations
 

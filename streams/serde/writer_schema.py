@@ -1,4 +1,4 @@
-"""Schemas that values were written with. A registry may hold anybody's, so they are looked at before they are obeyed."""
+"""Checks the schema that a value was written with. A registry may hold any schema, so it is checked before it is used."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A few thousand items with believable titles in English and Chinese, each with the traits that shoppers have a taste for."""
+"""A few thousand items with plausible titles in English and Chinese. Each has the traits that shoppers' tastes refer to."""
 
 from __future__ import annotations
 

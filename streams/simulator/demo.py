@@ -1,4 +1,4 @@
-"""The demo: broker, keys, topics, stages, shop, and a summary of what really happened."""
+"""The demo: broker, keys, topics, stages, shop, and a summary of what was measured."""
 
 from __future__ import annotations
 

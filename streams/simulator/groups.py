@@ -1,4 +1,4 @@
-"""Two groups of shoppers, and what they buy: with and without recommendations, or by the first model and by a new one."""
+"""Two groups of shoppers and their purchases: with and without recommendations, or by the first and by the new model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the demo sees of learning: pairs, the round, the canary, the promotion; and who bought more meanwhile."""
+"""Learning in the demo: pairs, round, canary and promotion, and the purchases of both groups meanwhile."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The shop itself: time passes, shoppers come, search, look, buy, react to recommendations; some events are broken."""
+"""The shop: time passes; shoppers come, search, look, buy and react to recommendations. Some of their events are broken on purpose."""
 
 from __future__ import annotations
 

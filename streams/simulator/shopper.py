@@ -1,4 +1,4 @@
-"""Shoppers: who they are to the shop, what they like, and the known model of how they decide."""
+"""Shoppers: their ids, their tastes, and the known model of their decisions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Identifiers, event types and queries, brought to one form."""
+"""Normalises identifiers, event types and queries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Prices and currencies; a price is kept as a band only."""
+"""Prices and currencies. Only the band of a price is kept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the trainer says on ``models``: a new version to a share or to everybody, a canary's promotion or withdrawal."""
+"""Writes the trainer's announcements on ``models``: a new version, and the promotion or withdrawal of a canary."""
 
 from __future__ import annotations
 

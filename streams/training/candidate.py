@@ -1,4 +1,4 @@
-"""A candidate beside the model that serves: parameters fitted on validation, the verdict on the test slice."""
+"""Compares a candidate with the serving model: fits parameters on validation, and judges on the test slice."""
 
 from __future__ import annotations
 

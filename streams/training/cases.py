@@ -1,4 +1,4 @@
-"""Training pairs as cases, split by time: what is trained on, what is fitted to, what judges, what shows forgetting."""
+"""Training pairs as cases, split by time: for training, for fitting, for judging, and for detecting forgetting."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the trainer reads and writes at the broker, beside the topics that it follows."""
+"""What the trainer reads and writes at the broker, except for the topics that it follows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Follows the trainer's topics: each fetch and its offsets go into the store together, so a kill neither loses nor doubles anything."""
+"""Follows the trainer's topics. Each fetch and its offsets go into the store in one transaction.
+
+So a kill neither loses nor doubles anything.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cases and texts as what ``encoders.training`` learns from."""
+"""Converts cases and texts to the training set of ``encoders.finetune``."""
 
 from __future__ import annotations
 

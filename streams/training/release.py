@@ -1,4 +1,4 @@
-"""From a candidate that the gate let pass to a version in the registry."""
+"""Turns a candidate that passed the gate into a version of the registry."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Requests for a round, as the control topic tells them, and the records that answer."""
+"""Requests for a round on the control topic, and the records that answer them."""
 
 from __future__ import annotations
 

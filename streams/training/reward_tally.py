@@ -1,4 +1,4 @@
-"""Who earns more: the rewards of stable's and the canary's recommendations, added up as feedback comes, and how likely places are seen."""
+"""Sums the rewards of stable's and the canary's recommendations from feedback, and counts how likely each place is seen."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""A share of the shoppers gets the new model first; what they do decides, however often it is looked at.
+"""Gives a new model to a share of the shoppers first. Their reactions decide, however often they are looked at.
 
-The test is always valid: a confidence sequence holds the true difference at all times at once with the stated confidence, so stopping
-at the first look that shows something does not raise the rate of errors. It is the mixture sequential probability ratio test of Johari,
-Koomen, Pekelis and Walsh, "Peeking at A/B tests" (KDD 2017), with variances estimated from the data, as justified for large counts by
+The test is valid at any time. A confidence sequence holds the true difference at all times at once with the stated confidence. So to stop
+at the first look that shows a difference does not raise the rate of errors. It is the mixture sequential probability ratio test of Johari,
+Koomen, Pekelis and Walsh, "Peeking at A/B tests" (KDD 2017). The variances are estimated from the data, as justified for large counts by
 Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas, "Time-uniform central limit theory and asymptotic confidence sequences" (Annals of
-Statistics 2024); compare Howard, Ramdas, McAuliffe and Sekhon, "Time-uniform, nonparametric, nonasymptotic confidence sequences"
+Statistics 2024). Compare Howard, Ramdas, McAuliffe and Sekhon, "Time-uniform, nonparametric, nonasymptotic confidence sequences"
 (Annals of Statistics 2021).
 """
 

@@ -1,6 +1,6 @@
-"""One round: fine-tune from the model that serves, fit what is served with it, and judge. Knows files, nothing of Kafka.
+"""One round: fine-tunes from the serving model, fits the serving parameters, and judges. It works on files, without Kafka.
 
-Every step leaves its result in the round's folder and is skipped where it is there, so that a killed round goes on:
+Every step leaves its result in the folder of the round, and is skipped if the result exists. So a killed round continues. The results are
 ``data`` (the frozen training set), ``checkpoints``, ``model``, ``report``, ``judged.json``.
 """
 

@@ -1,4 +1,7 @@
-"""The folder of rounds: one at a time in ``round``, gone on with after a kill; what stays of each in ``rounds/<request id>``."""
+"""The folder of rounds. The running round is in ``round`` and continues after a kill.
+
+What is kept of each round is in ``rounds/<request id>``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The round that is in the workshop, done in a process of its own: everything but the broker's records of it."""
+"""Does the running round in its own process: everything except its records at the broker."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The trainer's process: takes in pairs and feedback, has one round at a time done by a child, decides canaries."""
+"""The trainer's process: stores pairs and feedback, runs one round at a time in a child process, and decides canaries."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Training pairs on disk, bounded, each once, and how far their topics are read: one SQLite file, so that the two never disagree.
+"""Training pairs on disk: bounded, each once, together with the offsets of their topics, in one SQLite file. So both always agree.
 
-A write-ahead log with checksums is SQLite's own: what a crash left half written is cut when the file is opened again.
+SQLite's write-ahead log has checksums. A half-written end after a crash is cut off when the file is opened again.
 """
 
 from __future__ import annotations

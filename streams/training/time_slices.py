@@ -1,4 +1,4 @@
-"""Which pairs are trained on, which are fitted to, which judge; split by time, never by chance: a model is used on what comes after it."""
+"""Splits pairs by time, for training, fitting and judging. Never at random, because a model is used on what comes after it."""
 
 from __future__ import annotations
 

@@ -1,5 +1,8 @@
-"""A round's fine-tuning by several processes: ``torchrun`` starts the round's process several times over, the first one does the round,
-the others only their share of the fine-tuning. They meet in the round's folder, which all of them must see."""
+"""Fine-tunes with several processes. ``torchrun`` starts the process of the round several times.
+
+The first process does the round, the others only their share of the fine-tuning. They meet in the folder of the round, which all of them
+must see.
+"""
 
 from __future__ import annotations
 

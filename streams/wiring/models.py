@@ -1,4 +1,4 @@
-"""Makes what serves models in a worker, for the composition root."""
+"""Constructs the models' objects of a worker, for the composition root."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The composition root: settings in, a stage ready to run out. Nothing else constructs anything for production.
+"""The composition root: settings in, a stage ready to run out. Production objects are constructed only here.
 
-Imports are inside the functions that need them: a worker that needs no model must not pay for torch.
+Imports are inside the functions that need them. A worker without a model must not load torch.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Faust's tables with the product's own local halves."""
+"""Local stores for Faust's tables, replacing Faust's own."""
 
 from __future__ import annotations
 

@@ -1,7 +1,9 @@
-"""The Faust transport ``veilstream://``: Faust keeps the group, its rebalances, and the recovery of tables; the engine fetches and commits.
+"""The Faust transport ``veilstream://``, registered under the entry point ``faust.transports``.
 
-Registered under the entry point ``faust.transports``. The sources' records are brought by the engine's own fetcher, whole runs at a
-time, and handed on to Faust's agent from here; Faust's consumer fetches changelogs only, and commits nothing by itself.
+Division of work: Faust keeps the group, its rebalances and the recovery of tables. The engine fetches and commits.
+
+The engine's own fetcher reads the source records in whole runs. This module passes them on to Faust's agent. Faust's consumer fetches
+changelogs only, and commits nothing by itself.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Kafka's record batches: cut out of a fetch's bytes, read, and read again more patiently where the fast parser gives up.
+"""Kafka's record batches: cuts them out of a fetch's bytes and reads them. If the fast parser fails, a slower one reads the batch again.
 
 The layout is that of https://kafka.apache.org/documentation/#recordbatch (magic 2).
 """

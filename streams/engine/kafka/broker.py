@@ -1,4 +1,4 @@
-"""All of a process's connections to the brokers, and what is made on them."""
+"""Holds all connections of a process to the brokers, and the objects that use them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A connection to the brokers: leaders, requests, and one class of error for all that may go wrong on the way."""
+"""A connection to the brokers: finds leaders, sends requests, and turns all failures into TransientError."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""Brings the records of the source partitions that this worker owns to their queues.
+"""Fetches the records of the source partitions that this worker owns, and puts them into the partitions' queues.
 
-One request a broker is under way at a time, for every partition whose queue has room; its answer goes to the queues at once, so the
-next request covers all partitions again. A partition that is full or in trouble is left out, and holds up no other.
+One request per broker is in progress at a time. It covers every partition whose queue has room. Its answer goes to the queues at once, so
+the next request covers all partitions again. A partition that is full or has an error is left out, and delays no other.
 
-A process under pressure gathers: after an answer it waits a little before it asks again (``gathering``).
+A process under pressure gathers: after an answer it waits a little before the next request (``gathering``).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""How long a process that is short of time gathers before it fetches again.
+"""How long a process under pressure waits before it fetches again, so that batches grow.
 
-A batch of one record costs nearly as much as one of fifty. With time to spare a stage takes each record as it comes, which answers
-soonest. Where its thread has to wait for a processor, or is at work nearly always, it gathers: then records come in fewer and larger
-batches, and a stage with time left takes none from the one beside it that has too little.
+A batch of one record costs nearly as much as one of fifty. A stage with time to spare takes each record as it comes, which gives the
+shortest latency. A stage whose thread works nearly always, or waits for a processor, gathers. Then records come in fewer and larger
+batches. So a stage with time to spare takes no processor time from a stage that has too little.
 """
 
 from __future__ import annotations

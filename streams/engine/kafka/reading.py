@@ -1,4 +1,4 @@
-"""Fetch requests and what their answers mean: shared by whoever reads records."""
+"""Fetch requests and their answers: shared by all readers of records."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the broker tells about topics and the group's commits."""
+"""Asks the broker about topics, offsets and the group's commits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Texts to vectors under one model, and the models under which items are encoded now."""
+"""Encodes texts under one model, and holds the models under which items are encoded now."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Follows the topic ``models``: what the channels are said to serve."""
+"""Follows the topic ``models``: which version each channel announces."""
 
 from __future__ import annotations
 

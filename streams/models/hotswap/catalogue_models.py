@@ -1,4 +1,4 @@
-"""The models under which the catalogue worker keeps every item: what is announced, and for a while what was before."""
+"""The models under which a catalogue worker keeps all items: the announced ones, and for some time their predecessors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether ``items.vectors`` holds the whole catalogue under one model version."""
+"""Checks whether ``items.vectors`` holds the whole catalogue under one model version."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Something that may only be closed when nobody uses it any more."""
+"""A lease on a resource that may be closed only when nobody uses it any more."""
 
 from __future__ import annotations
 

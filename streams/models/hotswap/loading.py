@@ -1,4 +1,4 @@
-"""From an announcement to an encoder in memory, off the event loop."""
+"""Loads the model of an announcement into memory, off the event loop."""
 
 from __future__ import annotations
 

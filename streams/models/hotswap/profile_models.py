@@ -1,4 +1,4 @@
-"""The models that a profile worker serves by, and how one takes the place of another."""
+"""The models that a profile worker serves, and how one replaces another."""
 
 from __future__ import annotations
 

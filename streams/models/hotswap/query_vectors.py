@@ -1,4 +1,4 @@
-"""Vectors of query texts: all of a batch that are not known yet are encoded together."""
+"""Vectors of query texts. All unknown texts of a batch are encoded together."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Repeats a step whenever something changed, or the step itself asks for it, until it is stopped."""
+"""Repeats a step when something changed or when the step asks for it, until it is stopped."""
 
 from __future__ import annotations
 

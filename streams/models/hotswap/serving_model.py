@@ -1,4 +1,4 @@
-"""Which model serves whom: encoder, item matrix and parameters of one version, always together."""
+"""Which model serves which shopper. Encoder, item matrix and parameters always belong to one version."""
 
 from __future__ import annotations
 

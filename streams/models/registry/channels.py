@@ -1,4 +1,4 @@
-"""Which version each channel serves, as the topic ``models`` says; reading and writing that topic for operators and the trainer."""
+"""Which version each channel serves, by the topic ``models``. Reads and writes this topic for operators and the trainer."""
 
 from __future__ import annotations
 

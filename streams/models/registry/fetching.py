@@ -1,4 +1,4 @@
-"""From an announcement to a folder that a worker may load."""
+"""Fetches the version of an announcement into a folder that a worker may load."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model's folder on disk: its files, their hashes, and whether they are what was signed."""
+"""The folder of a model on disk: its files, their hashes, and the check against the signed manifest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a model version is: its files by name and hash, where it comes from, how it did, and how to serve it. Signed as one piece."""
+"""The manifest of a model version: files by name and hash, origin, metrics, serving parameters. It is signed as one piece."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Folders that get their final name when they are complete, and of which a crash leaves nothing that matters."""
+"""Folders that get their final name only when they are complete. A crash leaves nothing that disturbs later use."""
 
 from __future__ import annotations
 

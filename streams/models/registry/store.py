@@ -1,4 +1,4 @@
-"""A versioned store of models: a folder, or whatever fsspec has a protocol for."""
+"""A versioned store of models: a folder, or any URL that fsspec supports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a version's files get into a store, so that it is there whole or not at all."""
+"""Uploads the files of a version into a store, so that the version appears completely or not at all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``catalogue.items`` to ``items.vectors``: every item is encoded once for the whole cluster, under every model that is live."""
+"""``catalogue.items`` to ``items.vectors``: every item is encoded once for the whole cluster, under every live model."""
 
 from __future__ import annotations
 

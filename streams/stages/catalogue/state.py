@@ -1,7 +1,9 @@
-"""What the catalogue stage remembers of an item: its text and its vectors, so that a change of stock or price costs no encoding,
-and a new model's vectors can be made without the item being published again (docs/decisions/0007).
+"""The state of an item in the catalogue stage: its text and its vectors.
 
-Measured: reading 1.6 KB of state is some microseconds, encoding a title some milliseconds. The vectors are kept.
+With the vectors, a change of stock or price needs no encoding. With the text, a new model's vectors need no new publication of the item
+(docs/decisions/0007).
+
+Measured: reading 1.6 KB of state takes some microseconds, encoding a title some milliseconds. So the vectors are kept.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What an item must be, and the text that the encoder reads of it."""
+"""Validates an item, and builds the text that the encoder reads."""
 
 from __future__ import annotations
 

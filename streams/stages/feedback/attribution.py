@@ -1,10 +1,13 @@
-"""Which recommendation an interaction belongs to, and what became of each recommended item.
+"""Which recommendation an interaction belongs to, and the outcome of each recommended item.
 
-Both topics are read independently, so an interaction may come before the recommendation that caused it, or long after.
-Therefore nothing is decided when something comes. A recommendation is decided when two things are known: everything that the
-shopper did in its window (the watermark of behaviour.clean is past the window and the allowed lateness), and, of everything
-that it might claim, every other recommendation that might claim it (recommendations have been read up to those that an event
-after it caused). Then the answer depends on what both topics hold, and not on the order in which they were read.
+Both topics are read independently. So an interaction may arrive before the recommendation that caused it, or long after. Therefore nothing
+is decided on arrival. A recommendation is decided when two things are known:
+
+1. All events of the shopper in its window. (The watermark of behaviour.clean is past the window and the allowed lateness.)
+2. For each event that it may claim: every other recommendation that may claim the same event. (The recommendations are read up to
+   those that a later event caused.)
+
+Then the result depends on the content of both topics, and not on the order of reading.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What is remembered of one shopper until it is settled, and its bytes in the stage's table."""
+"""The unsettled data of one shopper, and its bytes in the stage's table."""
 
 from __future__ import annotations
 

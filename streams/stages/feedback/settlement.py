@@ -1,4 +1,4 @@
-"""Settles what is due: feedback for every item of a closed recommendation, training pairs for it and for organic interactions."""
+"""Settles due recommendations: feedback for every item, and training pairs for it and for organic interactions."""
 
 from __future__ import annotations
 

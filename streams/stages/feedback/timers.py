@@ -1,4 +1,4 @@
-"""A partition's progress, and which of its shoppers have something to settle when. In memory only: the state says it all."""
+"""The progress of a partition, and which of its shoppers are due when. In memory only; it can be rebuilt from the state."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One raw event to one clean event: the order in which the rules apply."""
+"""Turns one raw event into one clean event. Defines the order of the rules."""
 
 from __future__ import annotations
 

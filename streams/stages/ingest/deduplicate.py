@@ -1,8 +1,8 @@
-"""Events that a producer sent twice: known by their id within a bounded window.
+"""Drops events that a producer sent twice, by their id within a bounded window.
 
-The window is a worker's own memory, filled again from the last clean events when it takes over. What it still misses (a
-duplicate through another worker's partition, or an old one) the profile and feedback stages drop, which keep the recent event
-ids of a user in their state.
+The window is in the worker's memory. On a take-over it is filled from the last clean events. It misses a duplicate that came through
+another worker's partition, or an old one. The profile and feedback stages drop these: they keep the recent event ids of a user in
+their state.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Regions, generalised to the country (ISO 3166-1 alpha-2)."""
+"""Generalises regions to the country (ISO 3166-1 alpha-2)."""
 
 from __future__ import annotations
 

@@ -1,9 +1,10 @@
-"""Automated users: more events in a minute of event time than people make, or an agent string that says so.
+"""Detects automated users: more events per minute of event time than a person makes, or a user agent that says so.
 
-Whether an event passes depends on the events of its user before it in the same partition, never on the wall clock or on
-where a batch begins. Events of one minute may have one timestamp (the lines of a large invoice do), so the bound should be
-some hundreds. The memory is bounded, and is the worker's own: after a restart or a take-over a user's current minute is
-counted from the start again, so that at most one more bound's worth of events passes.
+Whether an event passes depends on the earlier events of its user in the same partition. It never depends on the wall clock, or on where a
+batch begins. Events of one minute may have the same timestamp (the lines of a large invoice do). So the limit should be some hundreds.
+
+The memory is bounded and belongs to the worker. After a restart or a take-over, the current minute of a user is counted from zero
+again. So at most one more limit's worth of events passes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""When an event happened: ISO 8601, epoch seconds or epoch milliseconds, brought to UTC milliseconds."""
+"""Converts the time of an event to UTC milliseconds. Accepts ISO 8601, epoch seconds and epoch milliseconds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the owner of partition 0 decides by: what was asked before, what is heard of it, what all the partitions have counted."""
+"""The input of the decision by the owner of partition 0: earlier requests, the state of rounds, and the counts of all partitions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether scores are spread as they were: histograms over fixed bins, and how far apart two are."""
+"""Measures drift of scores: histograms over fixed bins, and the distance between two of them."""
 
 from __future__ import annotations
 

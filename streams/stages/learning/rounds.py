@@ -1,4 +1,4 @@
-"""The rounds of training, fed from ``training.control``: which was asked for last, and whether one is open."""
+"""The rounds of training, read from ``training.control``: the last requested one, and whether one is open."""
 
 from __future__ import annotations
 

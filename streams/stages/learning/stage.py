@@ -1,6 +1,6 @@
-"""``training.pairs``, ``feedback`` and ``recommendations`` to ``training.tallies``, and those to requests on ``training.control``.
+"""``training.pairs``, ``feedback`` and ``recommendations`` to ``training.tallies``, and these to requests on ``training.control``.
 
-Every partition counts for itself and tells its tally; the owner of partition 0 decides over all of them (docs/decisions/0008).
+Every partition counts its own records and publishes its tally. The owner of partition 0 decides over all of them (docs/decisions/0008).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What one partition has seen, counted, each record once; and what all the partitions' counts say together."""
+"""The counts of one partition, each record counted once, and the sum over all partitions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When a fine-tuning is started: enough new pairs, a schedule, drift, or a request."""
+"""Decides when a fine-tuning starts: enough new pairs, a schedule, drift, or a request."""
 
 from __future__ import annotations
 

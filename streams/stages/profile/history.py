@@ -1,4 +1,4 @@
-"""How an event changes a profile, and what it says a shopper should not see. Nothing here knows a model, a vector or the time of day."""
+"""How an event changes a profile, and which items it excludes. Independent of models, vectors and the time of day."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Counts a source partition's own events, starting from what its last owner published."""
+"""Counts the events of one source partition. It starts from the counts that the partition's last owner published."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A shopper's profile: what a change of model can't invalidate. And its bytes in the stage's table."""
+"""The profile of a shopper, and its bytes in the stage's table. A change of model never invalidates it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A recommendation's identity, what a profile keeps of it, and the record that goes out."""
+"""The id of a recommendation, the part of it that a profile keeps, and the record that is published."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Walks a batch's events through their shoppers' profiles, in offset order, and finds what must be recommended."""
+"""Applies a batch's events to their shoppers' profiles, in offset order, and finds the events that trigger a recommendation."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Confidence intervals by the bootstrap over users (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, percentile method).
 
-Users are drawn, not cases: the cases of one user resemble each other, and to draw them one by one would promise too much.
+Users are drawn, not cases. The cases of one user are similar, so intervals over single cases would be too narrow.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What models are judged on: shoppers as they stood at a moment, and what they did next."""
+"""Cases for judging a model: a shopper at a moment, and what she did next."""
 
 from __future__ import annotations
 

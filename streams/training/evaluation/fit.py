@@ -1,4 +1,4 @@
-"""Fits half-life, prior's weight and threshold to a model, on the slice that the model was not trained on."""
+"""Fits half-life, popularity weight and threshold to a model, on a slice that the model was not trained on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a candidate may take the incumbent's place: it must gain beyond chance, and nothing that is guarded may fall."""
+"""Decides whether a candidate may replace the incumbent: it must gain beyond chance, and no guarded value may fall."""
 
 from __future__ import annotations
 

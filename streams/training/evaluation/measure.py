@@ -1,4 +1,4 @@
-"""All that is measured of one model on one slice."""
+"""All measurements of one model on one slice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How good rankings are, case by case and over all. Definitions: docs/evaluation.md."""
+"""Metrics of rankings, per case and in total. Definitions: docs/evaluation.md."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cases from training pairs: what a shopper turned to within one visit is one case, judged by what was known before the visit."""
+"""Makes cases from training pairs. The targets of one visit are one case, judged with what was known before the visit."""
 
 from __future__ import annotations
 

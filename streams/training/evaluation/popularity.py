@@ -1,4 +1,4 @@
-"""Decayed popularity counts at several moments, so that a case is judged with what was known at its time."""
+"""Decayed popularity counts at several moments, so that a case is judged with the counts known at its time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The report that is kept with a model: Markdown and a plot, for whoever runs the shop. The only module here that writes files."""
+"""The report that is kept with a model, for the operator: Markdown and a plot. The only module here that writes files."""
 
 from __future__ import annotations
 
