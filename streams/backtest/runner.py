@@ -158,8 +158,9 @@ class Backtest:
     def recommend(
         self, users: Sequence[str], seen: Mapping[str, set[str]], top_k: int, on_progress: Callable[[int], None]
     ) -> Iterator[Recommended]:
-        """The best items of each user at the cutoff; ``seen`` are those that must not come again. The threshold is left out: a
-        ranking is asked for, not a decision to speak."""
+        """The best items of each user at the cutoff. ``seen`` are the items that must not be recommended again. The threshold is not
+        applied, because a ranking is wanted.
+        """
         rules = replace(self._rules, top_k=top_k, threshold=float("-inf"), reasons_max=0)
         for start in range(0, len(users), BATCH):
             some = users[start : start + BATCH]

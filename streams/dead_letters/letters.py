@@ -32,7 +32,7 @@ class Original(NamedTuple):
 
 
 class DeadLetterBuilder:
-    """Builds a stage's dead letters. Nothing of the record is told in the clear but its position."""
+    """Builds the dead letters of a stage. Only the position of the record is in the clear."""
 
     def __init__(
         self,

@@ -49,10 +49,10 @@ def opened(key: PrivateKey, letter: Mapping[str, Any]) -> Original:
 
 
 def mended(original: Original, letter: Mapping[str, Any], edits: Mapping[str, str], codecs: Codecs, topic_prefix: str) -> Mended:
-    """The record to publish. Raises RecordError where the original can't be decoded, or the edits do not fit.
+    """The record to publish. Raises RecordError if the original can't be decoded, or the edits do not fit.
 
-    An event without an id gets one from its position, and one without a time that of its first arrival, so that it is the
-    same event however often it is replayed.
+    An event without an id gets one from its position. An event without a time gets the time of its first arrival. So it is the same
+    event, however often it is replayed.
     """
     topic = str(letter["source_topic"]).removeprefix(topic_prefix)
     if topic not in BY_NAME:

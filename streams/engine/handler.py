@@ -10,14 +10,16 @@ from streams.engine.records import BatchResult, SourceRecord, StateView
 
 
 class BatchHandler(Protocol):
-    """A stage's whole logic. All records of a batch come from one topic and partition, in offset order.
+    """The whole logic of a stage. All records of a batch come from one topic and partition, in offset order.
 
-    Raising RecordError rejects the batch: the engine halves it until the record that raises stands alone, and dead-letters that. A
-    handler's own memory (caches, deduplication windows) may only be an accelerator of what state and records say: after a failed
-    write, or a take-over, it gets the same records again and must answer the same.
+    To raise RecordError rejects the batch. The engine then halves it until the record that raises is alone, and dead-letters this
+    record.
 
-    The engine calls it for the next batch while the broker has not yet acknowledged what the last one caused; the state it is shown
-    then holds the last one's changes already.
+    The handler's own memory (caches, deduplication windows) may only speed up what follows from state and records. After a failed
+    write, or a take-over, it gets the same records again and must give the same results.
+
+    The engine calls it for the next batch before the broker has acknowledged the outputs of the last one. The state that it gets
+    then already holds the changes of the last batch.
     """
 
     async def __call__(self, batch: Sequence[SourceRecord], state: StateView) -> BatchResult: ...
@@ -38,21 +40,21 @@ class FollowsPartitions(Protocol):
 
 @runtime_checkable
 class TimerFromStart(Protocol):
-    """A handler whose timer has something to do also in a partition of which nothing was ever processed."""
+    """A handler whose timer may have work even in a partition of which no record was ever processed."""
 
     timer_from_start: Literal[True]
 
 
 @runtime_checkable
 class WarmsUp(Protocol):
-    """A handler whose first batch would take longer than the others, unless it is asked to do that work before."""
+    """A handler that warms up: work that would slow down its first batch is done before."""
 
     async def warm_up(self) -> None: ...
 
 
 @runtime_checkable
 class RecallsOutputs(Protocol):
-    """A handler that looks at the last records of one of its outputs when it takes over, from whoever wrote them."""
+    """A handler that, on a take-over, reads the last records of one of its outputs, whichever worker wrote them."""
 
     recalls: tuple[str, int]
     """Output topic, and how many of its last records."""

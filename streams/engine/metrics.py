@@ -117,8 +117,11 @@ class StageMetrics:
 
 
 class LearningMetrics:
-    """What the trigger of training sees, told by the one worker that decides (it owns partition 0). What is not told again is NaN soon
-    after: it may be another worker that decides by then. ``unreadable`` counts followed records that could not be used."""
+    """The values that the training trigger sees, set by the one worker that decides (the owner of partition 0).
+
+    A value that is not set again soon becomes NaN, because another worker may decide by then. ``unreadable`` counts followed
+    records that could not be used.
+    """
 
     FRESH_S = 30.0
     """The trigger looks every few seconds."""

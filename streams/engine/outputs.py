@@ -120,8 +120,9 @@ class Outputs:
         """Attempts in vain so far, of what is being sent again now."""
 
     async def warm_up(self, topics: Iterable[str]) -> None:
-        """Learn of the output topics (without prefix), connect to their leaders and get a producer id, so that the first record need not
-        wait for it. Raises TransientError."""
+        """Look up the output topics (without prefix), connect to their leaders and get a producer id. So the first record need not
+        wait for this. Raises TransientError.
+        """
         for topic in topics:
             await self._link.warm_up(self._prefix + topic)
         if self._producer is None:
@@ -134,11 +135,14 @@ class Outputs:
     async def write(
         self, outputs: Sequence[OutputRecord], stamp: bytes, fence: Callable[[], None], acknowledged: Callable[[OutputRecord], None]
     ) -> None:
-        """Write outputs; ``acknowledged`` is called for each that the broker has.
+        """Write outputs. ``acknowledged`` is called for each output that the broker has.
 
-        Raises RecordError where the broker refuses one for good (what comes before it, and all of other partitions, is written by then;
-        what follows it in its partition is not, since it was made as if that one counted), NotOwner where the fence does, and
-        TransientError where it can't be known what is written: then look at the outputs' tail before writing again.
+        Raises:
+
+        - RecordError if the broker refuses an output for good. Then everything before it, and all of other partitions, is written.
+          Later outputs of its partition are not written, because they were computed as if this one counted.
+        - NotOwner if the fence raises it.
+        - TransientError if it is unknown what is written. Then read the tail of the outputs before writing again.
         """
         groups: defaultdict[Where, list[Row]] = defaultdict(list)
         records: defaultdict[Where, list[OutputRecord]] = defaultdict(list)
@@ -282,7 +286,7 @@ class Outputs:
 
 
 def source_tag(stage: str, partition: int) -> bytes:
-    """Four bytes that tell one source partition's outputs from another's in the tail of an output partition."""
+    """Four bytes that identify the source partition of an output in the tail of an output partition."""
     return crc32(f"{stage}/{partition}".encode()).to_bytes(4, "big")
 
 

@@ -14,7 +14,7 @@ from streams.errors import NotOwner
 
 
 def seconds_awake_or_not() -> float:
-    """Seconds of a clock that goes on while the machine sleeps, where there is one: the coordinator's clock did too."""
+    """Seconds of a clock that also runs while the machine sleeps, if there is one. The coordinator's clock runs then, too."""
     clock = getattr(time, "CLOCK_BOOTTIME", None)
     return time.monotonic() if clock is None else time.clock_gettime(clock)
 

@@ -93,7 +93,7 @@ class PartitionWorker:
         self._wake.set()
 
     def give_up(self) -> None:
-        """The partition may be somebody else's from now on. What is being done goes on to where the fence stops it."""
+        """The partition may belong to another worker from now on. Work in progress continues until the fence stops it."""
         self._topics = ()
         for topic, queue in self._queues.items():
             queue.close()
@@ -261,7 +261,7 @@ class PartitionWorker:
             await settling
 
     async def _recover(self, error: TransientError) -> None:
-        """Nothing is lost: what is not applied is fetched again when the partition has been taken over again."""
+        """Nothing is lost: records that are not applied are fetched again after the next take-over."""
         self.checkpoint.distrust()
         try:
             await self._finish()

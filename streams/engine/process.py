@@ -37,7 +37,7 @@ _LOOK_AT_TOPICS_S = 10.0
 
 
 class StageProcess:
-    """Runs one stage until it is told to stop or something fatal happens."""
+    """Runs one stage until it is stopped or a fatal error happens."""
 
     def __init__(
         self,

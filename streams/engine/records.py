@@ -73,11 +73,11 @@ class FetchedRun(NamedTuple):
 
 
 class OutputRecord(NamedTuple):
-    """A record that a stage wants written.
+    """A record that a stage wants to write.
 
-    ``record_id`` is deterministic: the same source record, processed again from the same state, gives the same
-    id. The engine writes it in the header ``veilstream-id`` and, after a take-over, leaves out what is already
-    there. ``partition`` None means murmur2 of the key; stages whose output is partitioned like their input set it.
+    ``record_id`` is deterministic: the same source record, processed again from the same state, gives the same id. The engine
+    writes it into the header ``veilstream-id``. After a take-over it leaves out records whose id is already there. ``partition``
+    None means murmur2 of the key. Stages whose output is partitioned like their input set it.
     """
 
     topic: str
@@ -95,8 +95,11 @@ class OutputRecord(NamedTuple):
 
 @dataclass(slots=True)
 class BatchResult:
-    """Everything one batch causes. Nothing of it takes effect before the runtime writes it, in the order
-    outputs, state, commit; a handler may be called again with the same records and must then answer the same."""
+    """The outputs and state changes of one batch.
+
+    Nothing takes effect before the runtime writes it, in the order outputs, state, commit. A handler may be called again with the
+    same records and must then give the same result.
+    """
 
     outputs: list[OutputRecord] = field(default_factory=list)
     state: dict[bytes, bytes | None] = field(default_factory=dict)

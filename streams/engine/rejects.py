@@ -13,10 +13,10 @@ _NO_REASONS: Mapping[str, int] = MappingProxyType({})
 
 
 class RejectGuard:
-    """Watches the share of refused records over the last ``window`` records, and up to a batch more.
+    """Limits the share of refused records among the last ``window`` records, and up to a batch more.
 
-    It judges only once it has seen a whole window, so that a few bad records on a quiet topic, or at a worker's start, stop
-    nothing: they are in the dead-letter topic and can be recovered, which a stop would not better.
+    It decides only after a whole window. So a few bad records on a quiet topic, or at the start of a worker, do not stop the stage.
+    They are in the dead-letter topic and can be recovered; a stop would not help.
 
     >>> guard = RejectGuard(max_share=0.5, window=4)
     >>> guard.observe(3, 3)

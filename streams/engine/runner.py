@@ -67,7 +67,7 @@ class Runner:
                 worker.give_up()
 
     async def on_revoking(self) -> None:
-        """Before partitions are given away: everything that was begun is finished, as far as it can be within the time, and committed."""
+        """Before partitions are given away: finish and commit the work in progress, as far as the time allows."""
         for worker in self.workers.values():
             worker.drain()
         await self.idle(self._drain_s)
@@ -137,6 +137,6 @@ class Runner:
         return [partition for partition, worker in self.workers.items() if worker.is_busy and not worker.topics]
 
     def stop(self) -> None:
-        """Interrupt what is being done: nothing of it is committed, all of it comes again."""
+        """Interrupt the work in progress. Nothing of it is committed; all of it will be processed again."""
         for task in self._tasks.values():
             task.cancel()

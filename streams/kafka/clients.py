@@ -121,8 +121,9 @@ def no_broker(kafka: KafkaSettings, error: BaseException) -> BrokerUnavailable:
 
 
 def quiet_client_loggers() -> None:
-    """Client libraries say nothing below WARNING: at DEBUG aiokafka writes every key and value into its log records, and
-    Faust's informational tables take time to draw."""
+    """Set the client libraries' loggers to WARNING. At DEBUG, aiokafka writes every key and value into its log. And Faust's
+    informational tables take time to render.
+    """
     for name in ("aiokafka", "kafka", "faust", "mode", "asyncio", "streams.engine.faust"):
         logging.getLogger(name).setLevel(logging.WARNING)
 

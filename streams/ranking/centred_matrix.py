@@ -16,9 +16,11 @@ from streams.engine.records import SourceRecord
 from streams.ranking.item_matrix import ItemMatrix
 
 _SHRINK_ITEMS = 50
-"""A mean of few items is mostly the items themselves: it counts as if this many items without direction stood beside them."""
+"""With few items, the mean consists mostly of the items themselves. So it is computed as if this many items without direction were
+added.
+"""
 _DRIFT = 0.01
-"""All rows are made anew when the mean has moved by this much; else only those that changed."""
+"""All rows are computed again when the mean has moved by this much. Otherwise only changed rows."""
 
 
 class CentredItemMatrix(ItemMatrix):

@@ -71,9 +71,9 @@ def scratch_for(requests: Sequence[Request], dimension: int) -> FloatArray:
 def embed(
     request: Request, catalogue: Vectors, queries: Mapping[str, FloatArray], scratch: FloatArray, *, half_life_ms: float, blend: float
 ) -> Embedding:
-    """The vector that stands for a request: the history's, and for a search blend · query + (1 - blend) · history.
+    """The vector of a request: that of the history, and for a search blend · query + (1 - blend) · history.
 
-    ``queries`` holds the vectors of query texts. Items that the catalogue does not know and queries without vector are left out.
+    ``queries`` holds the vectors of query texts. Unknown items, and queries without a vector, are left out.
     """
     items, entries, rows = request.items, request.item_entries, list(map(catalogue.rows.get, request.items))
     if None in rows:

@@ -17,8 +17,11 @@ _FIRST_CAPACITY = 1024
 
 
 class ItemMatrix:
-    """Unit vectors by row. Records of other model versions are passed over, so two instances on the same topic can stand side
-    by side while a model is swapped. A row belongs to one item until its tombstone; then the next new item may have it."""
+    """Unit vectors by row. Records of other model versions are skipped. So two instances can read the same topic while a model is
+    swapped.
+
+    A row belongs to one item until the item's tombstone. Then the next new item may get the row.
+    """
 
     def __init__(self, codec: RecordCodec, version: str, dimension: int) -> None:
         """Raises ConfigurationError where the version can't be part of a key."""

@@ -81,8 +81,9 @@ class PopularityTable:
                 self.bad_records += 1
 
     def cell(self, time_ms: int) -> float:
-        """The time, milliseconds, at which counts are evaluated for an event at ``time_ms``: never before the newest count, since
-        counts can't be taken back to a time before their events."""
+        """The time, milliseconds, at which counts are evaluated for an event at ``time_ms``. It is never before the newest count,
+        because counts can't be reduced to a time before their events.
+        """
         size = self._half_life_ms / _CELLS_PER_HALF_LIFE
         return max(time_ms, self._newest_ms) // size * size
 

@@ -136,9 +136,9 @@ class Ranking:
 
 
 def most_popular(priors: FloatArray, recommendable: npt.NDArray[np.bool_], wanted: int, threshold: float) -> npt.NDArray[np.int64]:
-    """Candidates for a shopper of whom nothing is known: the ``wanted`` best by their prior, and all that equal the last of them.
+    """Candidates for a shopper without history: the ``wanted`` best items by prior, and all items equal to the last of them.
 
-    A scan keeps only some of many equals, and here any number of items may be: those that nobody has looked at lately.
+    A scan keeps only some of many equal items. Here any number may be equal: all items without recent events.
     """
     rows = np.flatnonzero(recommendable & (priors > threshold))
     if len(rows) <= wanted:

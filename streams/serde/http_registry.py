@@ -23,7 +23,7 @@ KEPT = 1000
 MAX_ID = 2**31
 """Registries' ids are positive 32-bit integers; they fail in ways of their own when asked for others."""
 TIMEOUT_S = 2.0
-"""The most that a call waits; what is being asked then goes on being asked, in its thread."""
+"""Maximum time that a call waits, seconds. The open request continues in its thread."""
 ANSWER_S = 5.0
 """How long a registry may say nothing."""
 LONGEST_S = 10.0
@@ -39,17 +39,18 @@ _NOT_FOUND = frozenset({40401, 40402, 40403})  # subject, version, schema
 
 
 class HttpRegistry:
-    """Asks once for an id and keeps the answer.
+    """Asks the registry once per id and keeps the answer.
 
-    A call is synchronous, because decoding is, but it never waits longer than ``TIMEOUT_S``: the question is asked in a thread, and a
-    registry that does not answer in time, or does not answer at all, is a TransientError, never a verdict on a record. Whoever tries
-    again gets the answer that came meanwhile; while a question is still open, and for ``AWAY_S`` after a failure, he gets the error at
-    once. An id that the registry does not know is not asked for again for ``UNKNOWN_FOR_S``.
+    - Calls are synchronous, because decoding is. The request runs in a thread, and the call waits at most ``TIMEOUT_S``.
+    - If the registry does not answer, or not in time, the call raises TransientError. This is never a fault of the record.
+    - A later call gets an answer that arrived meanwhile. While a request is open, and for ``AWAY_S`` after a failure, calls raise
+      at once.
+    - An id that the registry does not know is not requested again for ``UNKNOWN_FOR_S``.
 
-    What remains: where an id is met for the first time inside a decode, the caller's event loop stands still until the answer is there,
-    some milliseconds as a rule, ``TIMEOUT_S`` at most and then for nothing that follows at once. Records with ever new ids, which
-    nobody's producer writes, cost a question each. ``id_for`` asks at most two questions, at start. Call sites that may await do all of
-    this in a thread: see ``open_codec``.
+    Limits: if an id is first needed inside a decode, the caller's event loop is blocked until the answer arrives. That is usually
+    some milliseconds, and ``TIMEOUT_S`` at most; calls right after it do not block. Records with ever new ids, which no producer
+    writes, cost a request each. ``id_for`` makes at most two requests, at start. Callers that may await do all of this in a thread:
+    see ``open_codec``.
     """
 
     def __init__(self, url: str, *, topic_prefix: str = "", monotonic: Callable[[], float] = time.monotonic) -> None:

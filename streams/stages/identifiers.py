@@ -105,10 +105,10 @@ def _bounded(text: str, most: int) -> str:
 
 
 def _scrub_long(text: str) -> tuple[str, bool]:
-    """The beginning of a long text, scrubbed; and whether anything was taken out.
+    """The beginning of a long text, scrubbed, and whether anything was removed.
 
-    What stands at a cut may be half of an address or a number, which nobody could know for one. What two cuts, further apart
-    than anything personal is long, have in common comes from before both of them.
+    At a cut there may be half of an address or a number, which cannot be recognized. So the text is cut at two places, further
+    apart than any personal data is long. What both results have in common comes from before both cuts.
     """
     longer, scrubbed = scrub(text[:_SCRUBBED_CHARACTERS])
     shorter, _ = scrub(text[: _SCRUBBED_CHARACTERS - _LONGEST_PERSONAL])

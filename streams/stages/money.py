@@ -22,8 +22,9 @@ _ALIASES = {"RMB": "CNY", "CNH": "CNY", "￥": "CNY", "¥": "CNY", "元": "CNY",
 
 @cache
 def currencies() -> frozenset[str]:
-    """ISO 4217 codes of what has been legal tender anywhere since 2015, so also what was given up lately and histories still hold. From
-    the Unicode CLDR, through Babel."""
+    """ISO 4217 codes of currencies that were legal tender anywhere since 2015. This includes currencies that were replaced recently
+    but are still in histories. Source: the Unicode CLDR, through Babel.
+    """
     places = get_global("territory_currencies")
     found = (get_territory_currencies(place, start_date=_SINCE, end_date=date.max) for place in places)
     return frozenset(_BESIDE_TENDER.union(*found))

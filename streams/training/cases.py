@@ -75,7 +75,7 @@ def split_by_time(pairs: Sequence[TrainingPair], rule: SplitRule, old: OldSlice 
 
 
 def without_exposure(split: Split, pairs: Sequence[TrainingPair], rule: SplitRule, *, min_cases: int, min_users: int) -> Split:
-    """The same, with what was recommended left out of validation, test and old slice (see ``unexposed``), where enough cases are left."""
+    """The same cases without exposure in validation, test and old slice (see ``unexposed``), if enough cases are left."""
     judged = [unexposed(cases, pairs, window_ms=rule.attribution_ms) for cases in split[2:5]]
     test = judged[1]
     if len(test) < min_cases or len({case.user for case in test}) < min_users:

@@ -34,7 +34,7 @@ _PAUSE_S = 5.0
 _ANSWER_S = 10.0
 _LOOKS = 4
 _LOOK_AGAIN_S = 1.0
-"""A new leader may for a moment tell an end before what it told last."""
+"""A new leader may for a moment report an end that is before the last reported one."""
 
 
 class TrainerConsumer:

@@ -79,10 +79,10 @@ class Judged:
 
 
 def run_round(folder: Path, base: Path, material: Material, rules: RoundRules, on_progress: OnProgress | None = None) -> Judged:
-    """The candidate is in ``folder/model``, the report in ``folder/report``.
+    """Do the round. The candidate is in ``folder/model``, the report in ``folder/report``.
 
-    Raises ConfigurationError where there is too little to learn from or the base can't be trained, TrainingDiverged, and OSError for a
-    full disk; what is there by then is gone on from the next time.
+    Raises ConfigurationError if there is too little data or the base model can't be trained, TrainingDiverged, and OSError for a
+    full disk. Finished steps are used the next time.
     """
     before = read_json(folder / "judged.json")
     if before is not None:

@@ -42,8 +42,7 @@ def is_first() -> bool:
 
 
 def broadcast(folder: Path, base: Path, config: FinetuneConfig | None) -> None:
-    """The first process tells the others what all of them will now call ``finetune`` with, or with None that it was done before; alone it
-    tells nobody."""
+    """The first process tells the others the arguments of ``finetune``, or None if it was already done. Does nothing if it is alone."""
     if size() > 1:
         write_json(folder / _FILE, {"run": _run(), "base": str(base), "config": None if config is None else asdict(config)})
 

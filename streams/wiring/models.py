@@ -50,8 +50,9 @@ class ModelParts:
     """Of one stage in one process."""
 
     def __init__(self, root: Root) -> None:
-        """Raises ConfigurationError for a key file that is there and can't be used, and where VEILSTREAM_MODEL is no model: though it may
-        not be needed now, it is what is left when another is refused."""
+        """Raises ConfigurationError for a key file that exists and can't be used, and if VEILSTREAM_MODEL is not a model. It may not
+        be needed now, but it serves if another model is refused.
+        """
         from encoders.batching.cache import VectorCache
         from encoders.batching.metrics import EncoderMetrics
         from encoders.folder import check_files, locate

@@ -22,8 +22,10 @@ folder that is not ours) is no reason to remove one."""
 
 
 class RebuiltRocks(rocksdb.Store):
-    """Faust's RocksDB store. A database whose files can't be opened when its partition is assigned is made anew: what follows is its
-    recovery, and the changelog holds all of it. At any other time nothing would bring its content back, so nothing is removed."""
+    """Faust's RocksDB store. If the files of a database can't be opened when its partition is assigned, the database is rebuilt. This
+    is safe then, because recovery follows, and the changelog holds all its content. At any other time nothing would restore the
+    content, so nothing is removed.
+    """
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -48,8 +50,10 @@ class RebuiltRocks(rocksdb.Store):
 
 
 class PartitionedMemory(memory.Store[bytes, bytes]):
-    """Faust's own memory store keeps all partitions in one dictionary, so nobody can tell whose a key is. This one keeps them apart, and
-    lets go of a partition that another worker has."""
+    """A memory store with one dictionary per partition. It drops a partition that another worker owns.
+
+    Faust's own memory store keeps all partitions in one dictionary, so the partition of a key is unknown.
+    """
 
     def __post_init__(self) -> None:
         super().__post_init__()

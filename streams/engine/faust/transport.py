@@ -146,7 +146,7 @@ class EngineConsumer(base.Consumer):
         return EngineConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
     def put(self, run: FetchedRun) -> None:
-        """Hand a run to the agent; what is put while partitions move is dropped, and fetched again when they have settled."""
+        """Pass a run to the agent. Runs that arrive while partitions move are dropped, and fetched again afterwards."""
         self._runs.put_nowait(run)
 
     async def commit_with_notes(self, commits: Mapping[tuple[str, int], GroupCommit]) -> bool:
@@ -179,7 +179,7 @@ class EngineConsumer(base.Consumer):
         )  # fmt: skip
 
     async def perform_seek(self) -> None:
-        """Where a source partition goes on is the checkpoint's to say."""
+        """Does nothing: the checkpoint decides where a source partition continues."""
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
         """Gaps are the checkpoint's business."""

@@ -18,8 +18,9 @@ log = logging.getLogger(__name__)
 
 
 class BrokerClient:
-    """One connection a broker. A request that waits at the broker (a fetch) holds up the ones behind it, so those who may not wait have a
-    client of their own."""
+    """One connection per broker. A request that waits at the broker (a fetch) delays the requests behind it. So callers that must not
+    wait have their own client.
+    """
 
     def __init__(self, config: Mapping[str, Any], *, request_timeout_ms: int = 30_000) -> None:
         self._config = dict(config)
@@ -98,7 +99,7 @@ class BrokerClient:
             raise TransientError(f"broker {node} can't be reached ({type(error).__name__})") from error
 
     async def send(self, node: int, request: Any) -> Any:
-        """The answer. Raises TransientError where none came: the broker may have done what was asked all the same."""
+        """The answer. Raises TransientError if none came; the broker may have executed the request nevertheless."""
         try:
             return await self._kafka.send(node, request)
         except (KafkaError, OSError) as error:

@@ -47,9 +47,13 @@ class _Cursor:
 
 
 class SourceFetcher:
-    """A Fetching. What follows a small run of a partition is gathered for ``linger_ms``. ``deliver`` gets each run, and may refuse it;
-    ``has_room`` is asked before a partition is fetched; ``questionable`` is called where a partition answered in a way that a topic made
-    anew, truncated or cut by retention does: its owner finds out which."""
+    """A Fetching. After a small run of a partition, records are gathered for ``linger_ms``.
+
+    - ``deliver`` gets each run, and may refuse it.
+    - ``has_room`` is asked before a partition is fetched.
+    - ``questionable`` is called if a partition's answer looks as if the topic was recreated, truncated, or cut by retention. Its
+      owner then finds out which.
+    """
 
     def __init__(
         self,

@@ -55,7 +55,9 @@ async def encode_texts(encoder: TextEncoder, texts: Mapping[str, str]) -> dict[s
 
 
 async def encode_beside(encoder: TextEncoder, texts: Mapping[str, str]) -> dict[str, bytes | RecordError]:
-    """``encode_texts`` by a model that not everybody is served by: a text that it fails on costs it this text, and nobody else."""
+    """``encode_texts`` with a model that does not serve all shoppers. If it fails on a text, only this text has no vector under this
+    model.
+    """
     try:
         return await encode_texts(encoder, texts)
     except (*FATAL, TransientError):

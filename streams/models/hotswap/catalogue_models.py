@@ -71,8 +71,9 @@ class CatalogueModels(WatchedTogether):
         self._reconciler = Reconciler(self._step, announced.changed)
 
     async def start(self, partitions: int) -> None:
-        """Returns when the announced model is loaded, and beside it what it replaced, which serves where the announced one is
-        refused; VEILSTREAM_MODEL's where nothing is announced. Raises ConfigurationError where no model can be loaded."""
+        """Returns when the announced model is loaded, and its predecessor, which serves if the announced one is refused. If nothing is
+        announced, VEILSTREAM_MODEL is loaded. Raises ConfigurationError if no model can be loaded.
+        """
         await self._announced.start()
         stable = self._announced.current("stable")
         if stable is None:

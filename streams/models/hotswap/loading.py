@@ -70,7 +70,7 @@ class ModelLoader:
             return None
 
     async def parent(self, announcement: Announcement) -> Announcement | None:
-        """The announcement that the parent would have, where it lies in the same store and can be trusted."""
+        """The announcement that the parent would have, if it is in the same store and can be verified."""
         parent = announcement.parent
         if parent is None:
             return None

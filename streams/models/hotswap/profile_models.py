@@ -32,8 +32,8 @@ _LOOK_AGAIN_S = 0.2
 class ProfileModels(WatchedTogether):
     """An ``InUse`` of ``Routing``, and a follower of ``models`` and ``items.vectors`` for the stage's process.
 
-    What is announced is built beside what serves. It takes over when it is complete, by one assignment: a batch sees the old
-    models or the new ones, and the old are closed when the last batch that uses them has ended.
+    An announced model is built next to the serving one. It takes over when it is complete, by one assignment. So a batch sees
+    either the old models or the new ones. The old ones are closed when the last batch that uses them has ended.
     """
 
     def __init__(
@@ -228,7 +228,7 @@ class ProfileModels(WatchedTogether):
         return True
 
     async def _warm(self, ready: dict[str, BuiltModel]) -> None:
-        """Query texts that are asked for again and again, encoded before the change instead of in the first batches after it."""
+        """Encode frequent query texts before the change, instead of in the first batches after it."""
         for built in ready.values():
             if built not in self._serving:
                 await built.warm(self._serving[0].queries.known())

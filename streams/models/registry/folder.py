@@ -40,9 +40,9 @@ def hash_file(path: Path) -> str:
 
 
 def verify_folder(folder: Path, key: VerifyKey) -> Manifest:
-    """The manifest of a folder of which every byte is what was signed. Raises ModelRefused that says what is wrong.
+    """The manifest of a folder whose every byte equals the signed one. Raises ModelRefused that says what is wrong.
 
-    Links count as files that are not in the manifest: what is behind one can change when the folder does not.
+    A link counts as a file that is not in the manifest, because its target can change when the folder does not.
     """
     manifest = verify_manifest(_read(folder, MANIFEST), _read(folder, SIGNATURE), key)
     found = {name: "" if (folder / name).is_symlink() else hash_file(folder / name) for name in _names(folder) if name not in RESERVED}

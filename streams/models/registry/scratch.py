@@ -20,10 +20,10 @@ _TURN = ".turn"
 
 @contextmanager
 def scratch_folder(parent: Path) -> Iterator[Path]:
-    """A new, hidden folder in ``parent``; what is not renamed away is removed at the end.
+    """A new, hidden folder in ``parent``. If it is not renamed, it is removed at the end.
 
-    What a killed process left behind is removed first. Everybody at work holds a shared lock (which ``filelock`` has not), and it ends with
-    its process; so whoever gets the lock for itself knows that all it finds is litter.
+    Folders left by a killed process are removed first. Every process at work holds a shared lock, which ends with the process
+    (``filelock`` has no shared locks). So a process that gets the exclusive lock knows that all other folders are left over.
     """
     parent.mkdir(parents=True, exist_ok=True)
     lock = os.open(parent / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
@@ -47,8 +47,9 @@ def scratch_folder(parent: Path) -> Iterator[Path]:
 
 @contextmanager
 def one_at_a_time(parent: Path) -> Iterator[None]:
-    """Waits until no other process is in here: between seeing that a folder is not there and putting one, nobody else may put his,
-    which would then be taken away while it is read."""
+    """Waits until no other process is inside. A process checks that a folder is missing, and then puts its own. Between these two
+    steps no other process may put one, because it would be replaced while it is read.
+    """
     parent.mkdir(parents=True, exist_ok=True)
     with FileLock(parent / _TURN, mode=0o666):
         yield

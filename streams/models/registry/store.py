@@ -36,9 +36,9 @@ log = logging.getLogger(__name__)
 
 
 class ModelStore:
-    """``<root>/<model_version>/...``: the model's files, manifest.json and manifest.sig. A version without manifest is none.
+    """``<root>/<model_version>/...``: the model's files, manifest.json and manifest.sig. A version without a manifest does not exist.
 
-    Every method raises TransientError where the store can't be reached or written just now (a full disk, too).
+    Every method raises TransientError if the store can't be reached or written at the moment (also for a full disk).
     """
 
     def __init__(self, root: str, fs: AbstractFileSystem | None = None) -> None:
@@ -85,10 +85,10 @@ class ModelStore:
         return manifest
 
     def publish(self, folder: Path, manifest: Manifest, key: SigningKey) -> Manifest:
-        """Makes a version of those files of the folder that the manifest names; it is there whole or not at all.
+        """Make a version of the files of the folder that the manifest names. It appears completely or not at all.
 
-        Where the version is there with the same files, that one stays, and its manifest is returned. Raises ModelRefused where it
-        is there with others or signed by another key, and where a file is not what the manifest says.
+        If the version exists with the same files, it stays, and its manifest is returned. Raises ModelRefused if it exists with
+        other files or is signed by another key, and if a file differs from the manifest.
         """
         version = manifest.model_version
         if self._exists(version):
@@ -115,11 +115,13 @@ class ModelStore:
         return manifest
 
     def fetch(self, version: str, cache_folder: Path, verify_key: VerifyKey, *, anew: bool = False) -> Path:
-        """``<cache_folder>/<version>``, every byte of it verified now. It gets that name only when it is complete and verified.
+        """Fetch a version into ``<cache_folder>/<version>`` and verify every byte. The folder gets this name only when it is complete
+        and verified.
 
-        What is cached and right is not fetched again, even where the store is away, unless ``anew``; what is cached and wrong is.
-        Raises ConfigurationError where there is no such version, ModelRefused where it is not what was signed, TransientError
-        where the store is away or the cache's disk full.
+        A correct cached version is not fetched again, even if the store is away, unless ``anew``. A wrong one is fetched again.
+
+        Raises ConfigurationError if there is no such version, ModelRefused if it differs from the signed one, TransientError if the
+        store is away or the cache's disk is full.
         """
         final = cache_folder / version
         if final.is_dir() and not anew:

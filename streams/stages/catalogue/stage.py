@@ -48,10 +48,10 @@ class _Change(NamedTuple):
 
 
 class CatalogueStage:
-    """The stage's BatchHandler, and a PartitionOwner: between batches it encodes what it knows under models that came since.
+    """The stage's BatchHandler, and a PartitionOwner: between batches it encodes known items under newer models.
 
-    Every source record gives its own output, also where the same item follows later in the batch. Only the last would be
-    needed, but then a redo with other batch boundaries could write an older record after a newer one.
+    Every source record gives its own output, even if the same item follows later in the batch. Only the last output is needed. But
+    a redo with other batch boundaries could then write an older record after a newer one.
     """
 
     def __init__(

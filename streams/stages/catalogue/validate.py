@@ -25,10 +25,10 @@ _SPACES = re.compile(r"\s+")
 
 
 def valid_item(key: bytes | None, value: Mapping[str, Any]) -> Item:
-    """The item in its normal form: NFC, white space folded, texts cut to their bounds.
+    """The item in normal form: NFC, white space folded, texts cut to their limits.
 
-    Identifiers and prices obey the same rules as an event's, so that events find the item. Raises RecordError where the key
-    is not the item's id, the title is empty, or id, price or currency are impossible.
+    Identifiers and prices follow the same rules as those of events, so that events find the item. Raises RecordError if the key is
+    not the item's id, the title is empty, or id, price or currency are invalid.
     """
     identifier = item_id(value["item_id"])
     if item_of_key(key) != identifier:

@@ -41,8 +41,11 @@ def settles_at(interaction: Interaction, rules: FeedbackRules) -> int:
 
 
 def may_claim(recommendation: Outstanding, interaction: Interaction, rules: FeedbackRules) -> bool:
-    """Whether the interaction could be an outcome of the recommendation: it came after it, is about one of its items, lies in
-    its window, names no other one, and was not so late that an orderly settlement would have missed it."""
+    """Whether the interaction could be an outcome of the recommendation.
+
+    It must be later than the recommendation, concern one of its items, lie in its window, and name no other recommendation. And it
+    must not be so late that an orderly settlement would have missed it.
+    """
     if interaction.offset <= recommendation.source_offset or interaction.time_ms > recommendation.created_ms + rules.window_ms:
         return False
     if interaction.item_id not in recommendation.items or interaction.watermark_ms >= closes_at(recommendation, rules):

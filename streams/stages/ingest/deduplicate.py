@@ -11,10 +11,10 @@ from collections import OrderedDict
 
 
 class RecentEvents:
-    """The last ``size`` events that were passed on, and the source position of each.
+    """The last ``size`` events that were passed on, with the source position of each.
 
-    An event is known by its position too, so that the record that brought it may be handed over again, after a failure,
-    and is still no duplicate. Only what was passed on is remembered: a refused event may come back mended.
+    The position is kept so that the same record may be processed again after a failure without counting as a duplicate. Only events
+    that were passed on are remembered: a refused event may be repaired and sent again.
 
     >>> recent = RecentEvents(100)
     >>> recent.remember("a", 0, 7)

@@ -66,7 +66,7 @@ def judge(
 
 
 def ask(judged: TriggerJudgement, tallies: Sequence[TrainingTally], rules: LearningRules) -> tuple[TrainingControl, TriggerBaseline]:
-    """The request, and what is new from then on. Whoever asks in knowledge of the same last round asks with the same id."""
+    """The request, and the counts after it. Two requests made with the same last round have the same id."""
     identity = next_request_id(judged.since.request_id)
     now = judged.situation
     request = TrainingControl(

@@ -16,7 +16,7 @@ from streams.topics import BY_NAME, TRAINING_CONTROL
 KEPT = 1000
 """Rounds remembered, the newest: thirty days hold some hundred."""
 _FORGOTTEN_MS = cast(int, BY_NAME[TRAINING_CONTROL].retention_ms)
-"""After that a request is no longer in the topic, so a trainer that begins to read never hears of it."""
+"""After this time a request is no longer in the topic. A trainer that starts later never reads it."""
 _PROGRESS = {"requested": 0, "started": 1, "finished": 2, "failed": 2}
 
 
@@ -72,13 +72,16 @@ class Rounds:
         return request_id in self._rounds
 
     def is_open(self, now_ms: int, stale_ms: int) -> bool:
-        """Whether any is asked for and has not ended. A request waits for its trainer as long as the topic holds it; a round that
-        started and has said nothing for ``stale_ms`` has died."""
+        """Whether a round is requested and has not ended. A request waits for its trainer as long as the topic holds it. A round that
+        started and has been silent for ``stale_ms`` counts as dead.
+        """
         patience = {"requested": _FORGOTTEN_MS, "started": stale_ms}
         return any(known.state in patience and now_ms - known.last_ms < patience[known.state] for known in self._rounds.values())
 
 
 def next_request_id(previous: str) -> str:
-    """The id of the request that the trigger makes after the round with id ``previous`` (empty: none): whoever asks twice, in knowledge
-    of the same last round, asks for the same one. 32 hexadecimal characters."""
+    """The id of the request that the trigger makes after the round with id ``previous`` (empty: no round). 32 hexadecimal characters.
+
+    Two requests made with the same last round have the same id, so they ask for the same round.
+    """
     return blake2b(previous.encode(), digest_size=16, person=b"vs.training").hexdigest()

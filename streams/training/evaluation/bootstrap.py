@@ -48,8 +48,9 @@ def paired(
 
 
 def _draws(users: int, resamples: int, seed: int) -> list[Floats]:
-    """How often each user is drawn, [some resamples, users], until all resamples are made. Each part has a generator of its own, so
-    the same seed gives the same draws whatever the values are."""
+    """How often each user is drawn, [some resamples, users], until all resamples are made. Each part has its own generator. So the
+    same seed gives the same draws, whatever the values are.
+    """
     generator = np.random.default_rng(seed)
     step = max(1, _DRAWS_IN_MEMORY // users)
     parts = []

@@ -20,21 +20,24 @@ LEAST_ITEMS = 50
 
 @dataclass(frozen=True)
 class FitRule:
-    """Where is looked, and when it is moved. The current values are always looked at too."""
+    """Which points are tried, and when the parameters change. The current values are always tried too."""
 
     half_lives_days: Sequence[float] = (7.5, 15.0, 30.0, 60.0, 120.0, 240.0, 480.0)
     weights: Sequence[float] = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.6)
     count: int = 10
     evidence: float = 2.5
-    """The best point must beat the current one by so many standard errors of their difference, case by case; else nothing moves.
-    The best of many points is the luckiest too."""
+    """The best point must beat the current one by this many standard errors of their difference, case by case. Otherwise nothing
+    changes. Reason: the best of many points is also the luckiest.
+    """
     target_precision: float | None = None
     target_volume: float | None = None
     """Items a request. With neither target the threshold stays; both at once are refused."""
     min_cases: int = 100
     spread_tolerance: float | None = 0.1
-    """Points at which coverage or the long tail's share is lower than the current point's by more than this share of it are left
-    out: a heavier prior can always buy hits by showing everybody the same. None: all points are taken. As the gate's tolerances."""
+    """Points are left out if their coverage or long tail's share is lower than the current point's by more than this share of it.
+    Otherwise a larger popularity weight could always buy hits by showing everybody the same. None: all points are used. Same
+    meaning as the gate's tolerances.
+    """
 
 
 class Point(NamedTuple):
@@ -49,11 +52,14 @@ class Point(NamedTuple):
 
 
 def fit(cases: Sequence[Case], catalogue: EvaluationCatalogue, current: ServingParams, rule: FitRule) -> ServingParams:
-    """The point nearest to the current one among those within one standard error of the best (the rule of Breiman, Friedman, Olshen
-    and Stone, Classification and Regression Trees, 1984, with nearness in place of simplicity), where the best beats the current one
-    by more than chance; and a threshold for it.
+    """The fitted serving parameters. Maximises the mean of HR@K + NDCG@K.
 
-    Maximises the mean of HR@K + NDCG@K. With too few cases the current values stay. Raises ValueError for two targets at once.
+    Half-life and weight change only if the best point beats the current one by more than chance. Then the chosen point is the one
+    nearest to the current point, among those within one standard error of the best. This is the rule of Breiman, Friedman, Olshen
+    and Stone, Classification and Regression Trees, 1984, with nearness instead of simplicity. The threshold is fitted for the
+    chosen point.
+
+    With too few cases the current values stay. Raises ValueError for two targets at once.
     """
     if rule.target_precision is not None and rule.target_volume is not None:
         raise ValueError("set a target precision or a target volume for the threshold, not both")
