@@ -154,7 +154,7 @@ def read_model(folder: Path, dtype: torch.dtype) -> tuple[Any, Any]:
             output_loading_info=True,
         )
     except Exception as error:
-        # The files are somebody else's, and what a damaged one raises is not documented (the tokenizers' is a bare Exception).
+        # The files come from outside. The errors for damaged files are not documented (tokenizers raises a bare Exception).
         raise UnusableError(f"the model in {folder} can't be loaded ({type(error).__name__}: {_first_line(error)})") from error
     # transformers fills what is missing with random numbers. The pooler is left out anyway.
     missing = sorted(name for name in found["missing_keys"] if not name.startswith("pooler."))

@@ -53,10 +53,11 @@ class Buckets:
         return width
 
     def batches(self, lengths: npt.NDArray[np.int64], budget: int) -> Iterator[Batch]:
-        """All rows in order, in batches of at most ``budget`` positions, or of one row. ``lengths`` are at least 1 and fall.
+        """All rows in order, in batches of at most ``budget`` positions, or of one row. ``lengths`` are at least 1 and descending.
 
-        Each row is longer than half of its batch's width, or the batch has next to no more positions than make a pass worth while. So
-        at most 4 positions a token are computed (a row counted as 8 tokens at least), and 512 more for each halving of the longest row.
+        Each row is longer than half of its batch's width, or the batch has hardly more positions than the smallest useful pass. So
+        at most 4 positions per token are computed (a row counts as 8 tokens at least), and 512 more for each halving of the longest
+        row.
         """
         start = 0
         while start < len(lengths):

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-# cuBLAS and the driver have their own words for what torch.OutOfMemoryError says of torch's own allocator.
+# torch.OutOfMemoryError is for torch's own allocator. cuBLAS and the driver use other messages.
 _OUT_OF_MEMORY = ("out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
 
 

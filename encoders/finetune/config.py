@@ -79,15 +79,16 @@ class FinetuneConfig:
     drift_weight: float = 0.1
     """Of 1 - cos(vector, the previous model's vector of the same text) in the loss."""
     augment: float = 0.1
-    """Share of a batch's texts that are read with a word or an attribute left out, or words in another order."""
+    """Share of a batch's texts that are read without a word or an attribute, or with words in another order."""
     replay_share: float = 0.3
     """Share of each batch drawn from before the newest window, where there is one."""
     newest_from_ms: int | None = None
     """Examples from here on are the newest window; None: all are."""
 
     refreshes: int = 8
-    """How often the vectors behind mean, stale history and hard negatives are made anew, evenly over the training; less often where that
-    would take more than a tenth of ``minutes``. So with validations."""
+    """How often the vectors for the mean, stale history and hard negatives are computed again, evenly over the training. Less often if
+    that would take more than a tenth of ``minutes``. The same holds for validations.
+    """
     validations: int = 8
     patience: int = 4
     """Validations in a row without a better one, after which the training ends."""

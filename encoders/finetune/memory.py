@@ -76,8 +76,10 @@ def mine(
     pool: int,
     random: np.random.Generator,
 ) -> list[Ints]:
-    """For each user, ``count`` different texts drawn from the ``pool`` items nearest to it that are none of its positives; fewer where
-    there are fewer. float32 [B, D] and [items, D] of the last refresh, int64 [items] and for each user the texts that are its own."""
+    """For each user, ``count`` different texts drawn from the ``pool`` items nearest to the user, without the user's positives. Fewer
+    if there are fewer. Input: float32 [B, D] and [items, D] of the last refresh, int64 [items], and for each user the user's own
+    texts.
+    """
     if count == 0 or len(item_texts) == 0:
         return [np.zeros(0, np.int64) for _ in positives]
     if len(item_texts) > _SCANNED:

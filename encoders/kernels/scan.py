@@ -108,7 +108,7 @@ def scan(catalogue: Any, first: int, last: int, users: Any, wanted: Any, slack: 
     near, added = np.empty(start.size, np.int16), np.zeros(ITEMS, np.int16)
     for block in range(first, last, BLOCK):
         for user in range(0, start.size, USERS):
-            # The same part of the prior for all users of a group: the largest share. What it lets in too much is looked at in vain.
+            # The same part of the prior for all users of a group: the largest share. It lets in some items that are checked without need.
             most = np.float32(0.0)
             for u in range(USERS):
                 most = max(most, share[user + u])

@@ -73,7 +73,7 @@ class Backtest:
         self._codecs = codecs
         self._now_ms = now_ms
         clock = FixedClock(now_ms)
-        # Keys of its own, thrown away with it: nothing of a backtest can be matched with production.
+        # Temporary keys: the output of a backtest can't be matched with production.
         self._pseudonymizer = Pseudonymizer(PseudonymKey("bt", bytes(PrivateKey.generate())))
         sealer = Sealer(PrivateKey.generate().public_key)
         self._rejected: dict[str, int] = {}

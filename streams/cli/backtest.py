@@ -34,8 +34,9 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
     help="Fine-tune the model for this many minutes on the events before the cutoff. It is used if the gate lets it pass.",
 )
 def command(items: Path, events: Path, cutoff: str, top: int, out: Path, include_seen: bool, minutes: float | None) -> None:
-    """Run the stages' own code over files: learn from the events before the cutoff, and write the best items of every user that
-    has one."""
+    """Run the stages' own code over files. It learns from the events before the cutoff, and writes the best items of every user who
+    has such an event.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bars

@@ -20,11 +20,14 @@ import click
     "--out", default=Path("var/demo"), show_default=True, type=click.Path(path_type=Path, file_okay=False), help="Folder for results."
 )
 def command(keep: bool, learn: bool, seconds: float | None, items: int, shoppers: int | None, seed: int, out: Path) -> None:
-    """Start a broker and every stage, let simulated shoppers search, view, buy and react to what is recommended, show it as it
-    happens, and compare those who see recommendations with a control group who does not.
+    """Run everything against a simulated shop, on an embedded broker.
 
-    Ends by itself within three minutes and writes summary.json; With --keep it runs until stopped. With --learn a trainer collects what the
-    shoppers do, fine-tunes the model and judges it. Half of the shoppers get it first, and all of them if they buy more.
+    Simulated shoppers search, view, buy and react to recommendations. The screen shows it as it happens. The shoppers who see
+    recommendations are compared with a control group that sees none.
+
+    The demo ends by itself within three minutes and writes summary.json. With --keep it runs until stopped. With --learn a trainer
+    collects what the shoppers do, fine-tunes the model and judges it. Half of the shoppers get the new model first, and all of them
+    if they buy more.
     """
     from streams.simulator.demo import Demo
 

@@ -50,7 +50,7 @@ class DeadLetterBuilder:
 
     def build(self, record: SourceRecord, error: RecordError, *, attempt: int = 1, fields: Sequence[str] = ()) -> OutputRecord:
         """The dead letter of a record; ``fields`` are names of its known fields that had a value."""
-        # Details hold no raw values by rule; should one ever slip in, it is not to be read here.
+        # By rule, details hold no raw values. If one ever does, it must not be readable here.
         detail, _ = scrub(error.detail)
         position = f"{record.topic}/{record.partition}/{record.offset}"
         record_id = self.record_id(record)

@@ -28,8 +28,9 @@ class Mended(NamedTuple):
 
 
 async def letters_so_far(consumer: AIOKafkaConsumer, codecs: Codecs) -> AsyncIterator[dict[str, Any] | RecordError]:
-    """Every dead letter up to the end as of now, of all partitions that the consumer is assigned; a RecordError stands for a
-    record that is none. Raises BrokerUnavailable where the broker falls silent."""
+    """Every dead letter up to the current end, of all assigned partitions of the consumer. A record that is not a dead letter is given
+    as a RecordError. Raises BrokerUnavailable if the broker stops answering.
+    """
     codec = codecs.for_topic(DEAD_LETTER)
     async for record in records_so_far(consumer, DEAD_LETTER, exactly=True):
         try:

@@ -27,7 +27,7 @@ MAX_BATCH_BYTES = 900_000
 MAX_BACKOFF_S = 5.0
 _KEY_CACHE = 200_000
 _RECORD_OVERHEAD = 40
-"""Bytes of framing a record has at most, its id header included; the builder's own estimate is slower."""
+"""Maximum number of framing bytes of a record, its id header included. The builder's own estimate is slower."""
 
 LINK_LOST = -1_000
 """In place of Kafka's error code: no answer came."""
@@ -36,8 +36,9 @@ _DUPLICATE = 46
 _REFUSED = frozenset({10, 18, 32, 87})
 """MESSAGE_TOO_LARGE, RECORD_LIST_TOO_LARGE, INVALID_TIMESTAMP, INVALID_RECORD: not written, and never will be."""
 _PRODUCER_UNKNOWN = frozenset({45, 47, 49, 59, 90})
-"""OUT_OF_ORDER_SEQUENCE_NUMBER, INVALID_PRODUCER_EPOCH, INVALID_PRODUCER_ID_MAPPING, UNKNOWN_PRODUCER_ID, PRODUCER_FENCED: the broker has
-forgotten this producer, so it can't tell whether it has the batch."""
+"""OUT_OF_ORDER_SEQUENCE_NUMBER, INVALID_PRODUCER_EPOCH, INVALID_PRODUCER_ID_MAPPING, UNKNOWN_PRODUCER_ID, PRODUCER_FENCED: the broker
+has lost its data about this producer. So it is unknown whether the broker has the batch.
+"""
 
 Row = tuple[bytes | None, bytes | None, Sequence[tuple[str, bytes]]]
 """Key, value, headers."""
@@ -74,8 +75,11 @@ class ProduceLink(Protocol):
         ...
 
     async def produce(self, batches: Mapping[Where, Any], fences: Sequence[Callable[[], None]]) -> Mapping[Where, Answer]:
-        """Send one batch a partition; the fences are called after everything that waits, right before bytes go out. An answer for
-        each partition. Raises what a fence raises: then nothing was sent to that broker, and what others have answered is lost."""
+        """Send one batch per partition. Returns an answer for each partition.
+
+        The fences are called after all waiting, right before the bytes are sent. Raises what a fence raises. Then nothing was sent
+        to that broker, and the answers of other brokers are lost.
+        """
         ...
 
     async def pause(self, seconds: float) -> None: ...

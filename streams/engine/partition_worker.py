@@ -31,10 +31,10 @@ class Fetching(Protocol):
 
 
 class PartitionWorker:
-    """What the stage's co-partitioned sources of one partition number share; they take turns.
+    """The shared work of one partition number for the stage's co-partitioned sources; they take turns.
 
-    ``work`` runs for as long as the process does. While a batch settles, the next one is computed. What fails for a while is tried
-    again for as long as the partition is this worker's; whatever else is raised goes to ``fail``, and the work ends.
+    ``work`` runs as long as the process. While a batch settles, the next one is computed. Transient failures are retried as long as
+    the partition belongs to this worker. Any other error goes to ``fail``, and the work ends.
     """
 
     def __init__(
@@ -208,7 +208,7 @@ class PartitionWorker:
         prepared = await checkpoint.compute(batch)
         await self._finish()
         if prepared is None:
-            # It does not follow on what is applied: whatever happened, go back to what does.
+            # The batch leaves a gap after the last applied record. Go back to the last applied offset.
             log.warning("%s/%d: fetching again from the last applied offset", batch.topic, self.partition)
             self._open(batch.topic)
         elif prepared.result is None:
@@ -278,7 +278,7 @@ class PartitionWorker:
             self.failing_since = self._runtime.seconds()
         self.trouble = str(error)
         self._delay = min(max(0.1, 2 * self._delay), MAX_BACKOFF_S)
-        # Whatever there is too little of (memory above all), a smaller batch needs less of it.
+        # A smaller batch needs less memory (or whatever else is short).
         self._most = max(1, self._most // 2)
         if not isinstance(error, NotOwner):
             log.warning("partition %d: %s; trying again in %.1f s", self.partition, error, self._delay)

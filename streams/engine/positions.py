@@ -28,7 +28,7 @@ class CommitNote(NamedTuple):
 
     positions: Positions
     base: int = 0
-    """What is added to the topic's offsets, so that they go on where those of an earlier topic of this name ended."""
+    """Is added to the topic's offsets, so that they continue after those of an earlier topic of the same name."""
     incarnation: int = 0
     """Which topic of this name it is (``incarnation_of``); 0: not known."""
 

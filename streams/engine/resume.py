@@ -48,7 +48,7 @@ class Seen(NamedTuple):
     base: int
     """The base of their offsets."""
     base_of_others: int = -1
-    """The largest base of what was written for earlier topics of the same name; -1: nothing was."""
+    """The largest base of outputs that were written for earlier topics of the same name. -1: there are none."""
 
 
 class Start(NamedTuple):
@@ -82,7 +82,7 @@ def fresh_base(now_s: float, before: int) -> int:
 
 
 def needs_all_outputs(commit: GroupCommit | None) -> bool:
-    """Whether the commit does not say from where on outputs have to be looked up."""
+    """Whether the commit does not say from where on the outputs must be looked up."""
     return commit is None or decode_note(commit.metadata) is None
 
 

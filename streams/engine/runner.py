@@ -97,7 +97,7 @@ class Runner:
         return is_idle
 
     async def commit(self) -> bool:
-        """Commit what is done. False where the group would not, or there was nothing; raises nothing but FatalError."""
+        """Commit finished work. False if the group refused it or there was nothing. Raises nothing but FatalError."""
         offers: dict[tuple[str, int], GroupCommit] = {}
         for worker in self.workers.values():
             for where, offer in worker.checkpoint.offers():

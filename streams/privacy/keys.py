@@ -43,7 +43,7 @@ class PseudonymKey:
 
 
 class SecretKey(PrivateKey):
-    """A private key whose text, unlike its parent's, does not hold the key."""
+    """A private key whose string form does not show the key, unlike that of its parent class."""
 
     def __str__(self) -> str:
         return "<private key>"
@@ -61,10 +61,10 @@ class ModelSigningKey(SigningKey):
 
 
 def generate_keys(folder: Path, *, key_id: str = "k1", overwrite: bool = False) -> list[Path]:
-    """Write pseudonym.key, and a pair each for the subscriber, for recovery and for models; returns the paths.
+    """Write pseudonym.key, and a key pair each for the subscriber, for recovery and for models. Returns the paths.
 
-    Raises ConfigurationError where one exists and ``overwrite`` is false: whoever loses the pseudonym key loses the link
-    between old and new profiles.
+    Raises ConfigurationError if one exists and ``overwrite`` is false. Without the old pseudonym key, old and new profiles can't be
+    linked.
     """
     if not _KEY_ID.fullmatch(key_id):
         raise ConfigurationError("a key id is 1 to 16 letters and digits of ASCII")

@@ -21,7 +21,7 @@ class Sealer:
         return self._box.encrypt(message)
 
     def seal_id(self, user_id: str) -> bytes:
-        """A user id sealed, padded to a multiple of 64 bytes first: the length of a box would tell one id from another."""
+        """A sealed user id. It is padded to a multiple of 64 bytes first, because the length of a box could identify an id."""
         message = user_id.encode()
         padded = message + b"\x80" + b"\x00" * (-(len(message) + 1) % _BLOCK)
         return self._box.encrypt(padded)

@@ -62,8 +62,9 @@ class Embedding(NamedTuple):
 
 
 def scratch_for(requests: Sequence[Request], dimension: int) -> FloatArray:
-    """Room for the parts of any of the requests. One shopper at a time in the same room: it stays in the processor's cache, which
-    is eight times faster than gathering the vectors of all shoppers at once."""
+    """Memory for the parts of any one request. The shoppers use it one after another, so it stays in the processor's cache. This is
+    eight times as fast as gathering the vectors of all shoppers at once.
+    """
     most = max((len(request.items) + len(request.queries) for request in requests), default=0)
     return np.empty((most + 1, dimension), np.float32)
 

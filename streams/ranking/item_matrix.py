@@ -111,7 +111,7 @@ class ItemMatrix:
         return row
 
     def _grow(self) -> None:
-        # A new array: whoever still holds a view of the old one keeps a consistent, if older, catalogue.
+        # A new array: users of the old one keep a consistent, older catalogue.
         capacity = 2 * len(self._vectors)
         vectors = np.zeros((capacity, self.dimension), np.float32)
         vectors[: len(self._vectors)] = self._vectors

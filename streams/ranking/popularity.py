@@ -37,6 +37,6 @@ def decay(age_ms: float, half_life_ms: float) -> float:
 def prior(counts: npt.NDArray[np.float64], weight: float) -> FloatArray:
     """weight · ln(1 + decayed count), float32, for counts of any shape.
 
-    The score is cosine + prior. The logarithm: the hundredth purchase says less than the first.
+    The score is cosine + prior. The logarithm is used because the hundredth purchase is weaker evidence than the first.
     """
     return (weight * np.log1p(counts)).astype(np.float32)

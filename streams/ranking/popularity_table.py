@@ -25,7 +25,7 @@ _REFERENCE_HALF_LIVES = 200
 
 
 class Rows(Protocol):
-    """The part of the item matrix that says which row is whose."""
+    """The part of the item matrix that maps rows to items."""
 
     @property
     def layout(self) -> int: ...
@@ -60,7 +60,7 @@ class PopularityTable:
         self._parts: dict[str, dict[int, DecayedCount]] = {}
         self._reference_ms: int | None = None
         self._newest_ms = 0
-        # One for each matrix that serves: with a canary, two take turns in every batch.
+        # One per serving matrix. With a canary, every batch uses two.
         self._aligned: WeakKeyDictionary[Rows, _Aligned] = WeakKeyDictionary()
 
     def latest(self, partition: int, item_id: str) -> DecayedCount | None:

@@ -25,9 +25,9 @@ _CHUNK = 4_000_000
 def rank(
     requests: Sequence[Request], matrix: ItemMatrix, board: PopularityTable, queries: Mapping[str, FloatArray], rules: ProfileRules
 ) -> list[Ranked]:
-    """For each request the best ``top_k`` items above the threshold, best first, equal scores by item id; perhaps none.
+    """For each request the best ``top_k`` items above the threshold, best first, equal scores by item id. There may be none.
 
-    The answer to a request does not depend on the others beside it. ``queries`` holds the vectors of query texts.
+    The answer to a request does not depend on the other requests. ``queries`` holds the vectors of query texts.
     """
     step = most_requests(matrix)
     ranked: list[Ranked] = []
@@ -51,8 +51,9 @@ class MatrixView(NamedTuple):
 
 
 class Ranking:
-    """Requests whose scores are one matrix product. They are answered run by run, since what one answer recommends may be
-    excluded from another."""
+    """Requests whose scores are one matrix product. They are answered run by run, because items recommended by one answer may be
+    excluded from another.
+    """
 
     def __init__(
         self,

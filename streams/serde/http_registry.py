@@ -114,7 +114,7 @@ class HttpRegistry:
                 if self._monotonic() < self._away_until:
                     raise self._away("it did not a moment ago")
                 question = self._questions[path] = _Question(lambda: self._fetch(path, body, what))
-        # Once somebody has waited in vain nobody waits again: the event loop may be his.
+        # After one call has waited without success, no call waits again, because it may block an event loop.
         if not question.done.wait(0.0 if question.waited_for else TIMEOUT_S):
             question.waited_for = True
             raise self._away("it is slow")
@@ -133,7 +133,7 @@ class HttpRegistry:
         try:
             with urllib.request.urlopen(request, timeout=ANSWER_S) as reply:  # noqa: S310
                 text = _read(reply, time.monotonic() + LONGEST_S)
-            # A schema of that size is none of ours, and asking again would not make it smaller.
+            # No schema of the product is this large, and a retry would not make it smaller.
             answer = json.loads(text) if len(text) <= _MAX_ANSWER else None
         except urllib.error.HTTPError as error:
             self._check_refusal(error, what, reading=body is None)
@@ -160,7 +160,7 @@ class HttpRegistry:
                 f"the schema registry at {self._url} refused {what} (HTTP {error.code}, error code {code}); "
                 "allow it there, or register schemas/avro/ by hand"
             ) from error
-        # A 404 that is not in the registry's own words comes from something before it, and would condemn every record.
+        # A 404 that does not have the registry's format comes from something in front of it. It must not refuse every record.
         raise TransientError(f"the schema registry at {self._url} answered HTTP {error.code} for {what}") from error
 
 
@@ -169,7 +169,7 @@ class _NoAnswerError(TransientError):
 
 
 class _Question:
-    """Is asked in a thread of its own, which does not keep the process from ending."""
+    """Send the request in a thread that does not keep the process from ending."""
 
     def __init__(self, ask: Callable[[], dict[str, Any] | None]) -> None:
         self.done = threading.Event()

@@ -73,8 +73,9 @@ def _with_the_same_volume(
     current: ServingParams,
     rule: FitRule,
 ) -> ServingParams:
-    """The threshold with which the candidate lets as many items pass as the incumbent does, where its scores are spread otherwise: cosines
-    of another model, the same threshold means another share of them."""
+    """Set the threshold so that the candidate lets as many items pass as the incumbent. The scores of another model have another
+    distribution, so the same threshold would let another share pass.
+    """
     if len(cases) < _VOLUME_CASES:
         return fitted
     wanted = measure(cases, before, current, count=rule.count).volume

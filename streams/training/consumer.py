@@ -99,7 +99,7 @@ class TrainerConsumer:
                 self._metrics.retries.inc()
                 log.warning("the trainer's topics can't be read (%s); trying again", type(error).__name__)
                 await _pause(stop, _PAUSE_S)
-                # What the client had fetched of other partitions is gone with the error, though its position is behind it.
+                # With the error, the client drops fetched records of other partitions, although its position is already behind them.
                 self._rewind()
             self._metrics.pending.set(len(self.requests))
 

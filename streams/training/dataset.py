@@ -60,7 +60,7 @@ def training_set(
         user = users.setdefault(case.user, len(users))
         negatives = _near(refused.get(case.user, []), case, numbers)
         wanted = sorted(case.targets & numbers.keys())
-        # A basket of a hundred lines says more than one of a single line, but not a hundred times as much.
+        # A basket of a hundred lines is stronger evidence than one of a single line, but not a hundred times as strong.
         share = sqrt(max(1, len(wanted)))
         for target in wanted:
             pair = _pair_of(outcomes.get((case.user, target), []), case.at_ms)

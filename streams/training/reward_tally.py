@@ -15,8 +15,9 @@ _RANKS = 200
 
 @dataclass
 class RewardTally:
-    """What the feedback up to now says. One recommendation is one reward: the sum over its items; its records come one after the other, so
-    a recommendation is closed when another one of its partition begins."""
+    """The sums of the feedback so far. The reward of a recommendation is the sum over its items. Its records come one after another,
+    so a recommendation is closed when another one of its partition begins.
+    """
 
     incumbent: str = ""
     candidate: str = ""

@@ -102,8 +102,9 @@ class Decision(NamedTuple):
 
 
 def compare(incumbent: Arm, candidate: Arm, elapsed_ms: int, rule: CanaryRule) -> Decision:
-    """Promote when the interval lies above 0, roll back when it lies below, give up at the end of count or time, else go on. The first
-    answer that is not ``go on`` is final; the caller stops asking."""
+    """Promote if the interval is above 0, roll back if it is below 0, give up at the end of count or time, otherwise go on. The first
+    answer that is not ``go on`` is final; the caller stops asking.
+    """
     difference, radius = candidate.mean - incumbent.mean, _radius(incumbent, candidate, rule)
     low, high = difference - radius, difference + radius
     told = f"difference in mean reward {difference:+.4f}, between {low:+.4f} and {high:+.4f} ({candidate.size} recommendations)"

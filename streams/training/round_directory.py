@@ -48,7 +48,7 @@ class RoundDirectory:
 
     @contextmanager
     def working(self) -> Iterator[None]:
-        """Waits until nobody else works on the round: a trainer that was killed alone leaves its child behind, which goes on."""
+        """Wait until no other process works on the round. If only the trainer was killed, its child process continues."""
         self.root.mkdir(parents=True, exist_ok=True)
         with FileLock(self.root / ".round-lock", mode=0o666):
             yield
@@ -118,7 +118,7 @@ def write_json(path: Path, value: object) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """What ``write_json`` wrote; None where nothing is, or somebody else wrote what is no JSON."""
+    """The content that ``write_json`` wrote. None if there is none, or if the file is not JSON."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):

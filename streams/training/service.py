@@ -91,7 +91,7 @@ class TrainerService:
             elif self._shop.request is not None:
                 await self._retried(stop, lambda: self._child(stop))
             elif intake.requests and intake.caught_up and not self._undecided:
-                # A model that came now would take the place of the canary, which then nothing could ever decide.
+                # A new model now would replace the canary, which could then never be decided.
                 await self._retried(stop, lambda: self._begin(intake.requests[0], store))
             else:
                 await _wait(stop, _LOOK_S)

@@ -86,7 +86,7 @@ class PairStore:
         return new
 
     def advance(self, offsets: Offsets, state: Mapping[str, object], counted: Sequence[str] = ()) -> None:
-        """Named values, how far their topic is read then, and the ids of the feedback that is in them: all or nothing."""
+        """Write named values, the offsets of their topic, and the ids of the feedback in them, all or nothing."""
         with _reached(self._path), self._db:
             self._db.executemany("INSERT OR IGNORE INTO counted (feedback_id) VALUES (?)", [(known,) for known in counted])
             if counted:

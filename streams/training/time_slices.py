@@ -13,8 +13,9 @@ Slice = Literal["train", "validation", "test", "old"]
 
 
 class OldSlice(NamedTuple):
-    """What shows forgetting: all pairs of a fixed part of the shoppers in a fixed window of time. It is chosen once, kept with the first
-    model, and never trained on, so that all models ever after are judged on the same."""
+    """The slice that shows forgetting: all pairs of a fixed part of the shoppers in a fixed window of time. It is chosen once, kept
+    with the first model, and never trained on. So all later models are judged on the same pairs.
+    """
 
     from_ms: int
     until_ms: int

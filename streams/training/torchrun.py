@@ -57,7 +57,7 @@ def run_rank(shop: RoundDirectory) -> None:
     from encoders.finetune.loop import finetune
 
     folder = shop.round
-    # Of an earlier start something may lie there; the launch's id tells them apart.
+    # A file of an earlier start may exist. The launch's id distinguishes them.
     while (told := read_json(folder / _FILE)) is None or told["run"] != _run():
         if shop.outcome is not None:
             return

@@ -182,7 +182,7 @@ class EngineConsumer(base.Consumer):
         """Does nothing: the checkpoint decides where a source partition continues."""
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
-        """Gaps are the checkpoint's business."""
+        """Does nothing: the checkpoint handles gaps."""
 
     async def _commit_tps(self, tps: Iterable[TP], start_new_transaction: bool) -> bool:
         """Faust commits nothing by itself."""
@@ -197,4 +197,4 @@ class Transport(base.Transport):
 
 
 COMMIT_ERRORS = (KafkaError, OSError)
-"""What ``commit_with_notes`` raises where it is not known whether the commit happened."""
+"""Raised by ``commit_with_notes`` if it is unknown whether the commit happened."""

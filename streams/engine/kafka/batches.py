@@ -33,7 +33,7 @@ class CutBatch:
 
     @property
     def base_offset(self) -> int:
-        # A batch of an old format (magic 0 and 1) tells the offset of its last record only: what was asked for bounds it from below.
+        # A batch of an old format (magic 0 and 1) has only the offset of its last record. The requested offset is its lower bound.
         return 0 if self._is_legacy else int(self._batch.base_offset)
 
     @property

@@ -19,7 +19,7 @@ from streams.kafka.clients import partition_counts
 
 
 class KafkaBroker:
-    """Three connections a broker, so that a fetch that waits holds up neither a write nor a look-up."""
+    """Three connections per broker, so that a waiting fetch delays neither a write nor a look-up."""
 
     def __init__(self, config: Mapping[str, Any], *, group_id: str, topic_prefix: str, idempotent: bool, fetch_wait_ms: int) -> None:
         self._config = dict(config)

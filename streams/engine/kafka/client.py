@@ -119,7 +119,7 @@ class BrokerClient:
         return int(node)
 
     async def topic_id(self, topic: str) -> bytes:
-        """The 16 bytes that tell a topic from an earlier one of its name; zeros where the broker knows no such ids."""
+        """The 16 bytes that distinguish a topic from an earlier one of the same name. Zeros if the broker has no such ids."""
         if not self._has_topic_ids:
             return bytes(16)
         try:

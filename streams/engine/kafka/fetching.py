@@ -103,7 +103,7 @@ class SourceFetcher:
         self._wake.set()
 
     def end(self, topic: str, partition: int) -> int | None:
-        """The last stable offset, as the topic counts, as far as it was told."""
+        """The last stable offset that the broker has reported, counted as the topic counts."""
         cursor = self._cursors.get((topic, partition))
         return None if cursor is None or cursor.end < 0 else cursor.end
 
@@ -141,7 +141,7 @@ class SourceFetcher:
                 async with asyncio.timeout(next_try):
                     await self._wake.wait()
             except TimeoutError:
-                pass  # a pause of one that was in trouble is over, or there is just nothing new
+                pass  # the pause of a failed partition is over, or there is nothing new
 
     def _landed(self, node: int) -> None:
         task = self._in_flight.pop(node, None)

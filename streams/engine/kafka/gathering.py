@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 _FROM, _TO = 0.25, 0.9
-"""Shares of the time: up to the first nothing is gathered, from the second on for as long as may be."""
+"""Shares of the time. Up to the first, nothing is gathered. From the second on, records are gathered for the maximum time."""
 _MOST_S = 0.15
 _AVERAGE_S = 0.1
 _SCHEDSTAT = Path("/proc/self/schedstat")

@@ -31,8 +31,10 @@ class OffsetAnswer(NamedTuple):
 
 
 def commit_in(answer: OffsetAnswer, topic: str, partition: int) -> GroupCommit | None:
-    """The group's commit of one partition; None where the coordinator says that there is none. Raises TransientError for any error: a
-    coordinator that is loading its offsets answers with one, and with no partitions."""
+    """The group's commit of one partition. None if the coordinator says that there is none.
+
+    Raises TransientError for any error. A coordinator that is loading its offsets answers with an error, and with no partitions.
+    """
     if answer.error:
         raise TransientError(f"the group's coordinator did not return the committed offsets ({name_of(answer.error)})")
     found = answer.partitions.get((topic, partition))

@@ -128,7 +128,7 @@ class CatalogueModels(WatchedTogether):
         return wait
 
     def _let_go(self, wanted: set[str]) -> float | None:
-        """Marks what is not wanted, closes what was not for long enough; seconds until the next is due."""
+        """Mark unused models, and close those that were unused long enough. Returns the seconds until the next one is due."""
         now_ms = self._clock.now_ms()
         due: list[int] = []
         for version, kept in list(self._kept.items()):

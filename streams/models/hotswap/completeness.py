@@ -54,8 +54,9 @@ class Completeness:
                 self._put(version, item_id, shown, now_s)
 
     def begin_to_wait(self) -> None:
-        """What comes from now on is news. Before, it is history: an item on which this version agreed once may have changed long ago,
-        while nobody kept the version."""
+        """Start to wait. Records before this call are history: an item on which the version agreed once may have changed while nothing
+        maintained the version. Only records after this call are new changes.
+        """
         self._waits = True
 
     def held(self, now_s: float) -> float:

@@ -40,7 +40,7 @@ def hash_file(path: Path) -> str:
 
 
 def verify_folder(folder: Path, key: VerifyKey) -> Manifest:
-    """The manifest of a folder whose every byte equals the signed one. Raises ModelRefused that says what is wrong.
+    """The manifest of a folder, after checking that every byte equals the signed one. Raises ModelRefused that says what is wrong.
 
     A link counts as a file that is not in the manifest, because its target can change when the folder does not.
     """

@@ -194,8 +194,8 @@ def is_allowed(name: str) -> bool:
 
 
 def check_name(name: str) -> None:
-    """Raises ModelRefused for a path that could leave the model's folder, and for a kind of file that a model has no use for."""
-    # Whatever is not its own normal form: absolute, with . or .. or // in it, empty.
+    """Raises ModelRefused for a path that could leave the model's folder, and for a kind of file that a model does not need."""
+    # Refuse paths that are not in normal form: absolute, empty, or with . or .. or //.
     parts = PurePosixPath(name).parts
     if name in RESERVED or not parts or "/".join(parts) != name or ".." in parts or _UNSAFE_CHARACTERS.search(name):
         raise ModelRefused(Refusal.UNSAFE_PATH, f"file name {name!r} may not be in a model; publish the model anew from a clean folder")

@@ -28,7 +28,7 @@ def scratch_folder(parent: Path) -> Iterator[Path]:
     parent.mkdir(parents=True, exist_ok=True)
     lock = os.open(parent / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
     try:
-        # Some network file systems have no locks: there, litter stays until somebody removes it, and does no harm.
+        # Some network file systems have no locks. There, left-over folders stay until somebody removes them. They do no harm.
         with contextlib.suppress(OSError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             for litter in parent.glob(f"{_LITTER}*"):

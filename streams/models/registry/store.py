@@ -72,9 +72,9 @@ class ModelStore:
             return sorted(name for name in set(names) if is_version(name) and self._fs.exists(self._path(name, MANIFEST)))
 
     def read_manifest(self, version: str, verify_key: VerifyKey | None = None) -> Manifest:
-        """A version's manifest, its signature verified if a key is given; its files are not looked at.
+        """The manifest of a version. Its signature is verified if a key is given. Its files are not read.
 
-        Raises ConfigurationError where there is no such version, ModelRefused for a manifest that can't be trusted.
+        Raises ConfigurationError if there is no such version, ModelRefused if the manifest can't be verified.
         """
         data, signature = self._signed(version)
         manifest = Manifest.from_bytes(data) if verify_key is None else verify_manifest(data, signature, verify_key)

@@ -95,7 +95,7 @@ class CatalogueStage:
                 return BatchResult()
             result, is_done, self.textless[partition] = await backfill(partition, items, live, self._vectors, self._clock.now_ms())
             if is_done:
-                # Done once this is written; and where that fails, the partition is taken over anew.
+                # Complete when this is written. If the write fails, the partition is taken over again.
                 self._done[partition] = wanted
             return result
 

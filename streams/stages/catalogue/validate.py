@@ -68,7 +68,7 @@ def item_of_key(key: bytes | None) -> str:
 def _text(value: str | None, bound: int) -> str:
     if not value:
         return ""
-    # Bounded first: normalising a megabyte to keep a title would be a way to slow the stage down.
+    # Cut first: to normalise a megabyte for one title would slow the stage down.
     text = value[: 4 * bound]
     if not text.isprintable():
         text = _INVISIBLE.sub(" ", text)
@@ -80,8 +80,8 @@ def _text(value: str | None, bound: int) -> str:
 def item_text(item: Item, max_characters: int) -> str:
     """Title, category, brand and the beginning of the description, as sentences; at most ``max_characters``.
 
-    The title comes first, since an encoder that cuts cuts the end. A brand or category that the title already says is not
-    said twice: repeated words would weigh twice in the mean over tokens.
+    The title comes first, because an encoder cuts the end of a long text. A brand or category that is part of the title is not
+    repeated: repeated words would have double weight in the mean over tokens.
     """
     parts = [item["title"]]
     said = item["title"].casefold()

@@ -93,9 +93,10 @@ class Shopper(msgspec.Struct, array_like=True):
         return True
 
     def trim_history(self, size: int, kept: int, source_offset: int) -> None:
-        """Forget what no training pair can need: each has the ``size`` elements before its target, and targets are unsettled
-        interactions, outstanding recommendations, and recommendations still to come, of events after ``source_offset``. At
-        most ``size + kept`` elements stay."""
+        """Remove history that no training pair can need. A pair has the ``size`` elements before its target. Targets are unsettled
+        interactions, outstanding recommendations, and future recommendations for events after ``source_offset``. At most ``size +
+        kept`` elements stay.
+        """
         history = self.history
         if len(history) <= size:
             return

@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 
 def coarsen(reference: Sequence[int], recent: Sequence[int], bins: int = 10) -> tuple[list[int], list[int]]:
-    """Two histograms over the same fine bins, with neighbours put together so that each part holds at least 1 / ``bins`` of the
-    reference; fewer parts where many scores are equal. Raises ValueError where the bins differ in number.
+    """Two histograms over the same fine bins, with neighbouring bins merged so that each part holds at least 1 / ``bins`` of the
+    reference. There are fewer parts if many scores are equal. Raises ValueError if the numbers of bins differ.
 
     >>> coarsen([0, 5, 5, 0, 10], [1, 1, 1, 1, 1], bins=2)
     ([10, 10], [3, 2])

@@ -33,7 +33,7 @@ class Round:
 
 
 class Rounds:
-    """In the order in which they were first heard of, which is the same for every reader: the topic has one partition."""
+    """Rounds in the order of their first record. It is the same for every reader, because the topic has one partition."""
 
     def __init__(self, codec: RecordCodec) -> None:
         self.bad_records = 0

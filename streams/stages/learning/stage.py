@@ -127,7 +127,7 @@ class LearningStage:
         known = None if stored is None else msgspec.msgpack.decode(stored, type=TriggerBaseline)
         judged = self._judge(known)
         if judged.decision.start:
-            # Somebody may have asked just now; and what has stopped being fed must not be believed: then this raises.
+            # Another request may just have been written. If the reader of the topic has stopped, its data is old: then this raises.
             await self._catch_up()
             judged = self._judge(known)
         self._tell(judged.situation)

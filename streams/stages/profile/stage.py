@@ -110,7 +110,7 @@ class ProfileStage:
         result = []
         for rounds in walked.groups(most_requests(matrix)):
             requests = [trigger.request for triggers in rounds for trigger in triggers]
-            # What an earlier answer of this batch recommends is left out of the same shopper's later ones.
+            # Items of an earlier answer in this batch are left out of the same shopper's later answers.
             excluded = [
                 len(_excluded(trigger, rules)) + number * rules.top_k for number, triggers in enumerate(rounds) for trigger in triggers
             ]

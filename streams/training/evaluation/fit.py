@@ -137,8 +137,9 @@ def _threshold(cases: Sequence[Case], catalogue: EvaluationCatalogue, fitted: Se
 
 
 def for_volume(ranked: Ranked, volume: float, *, otherwise: float) -> float:
-    """The threshold above which there are on average at most ``volume`` items a request, and as nearly as many as equal scores allow;
-    ``otherwise`` where nothing is ranked. Raises ValueError where the volume is not positive."""
+    """The threshold that lets at most ``volume`` items per request pass on average, and as nearly as many as equal scores allow.
+    ``otherwise`` if nothing is ranked. Raises ValueError if the volume is not positive.
+    """
     if not volume > 0:
         raise ValueError("the target volume must be above 0 items a request")
     scores = np.sort(ranked.scores[ranked.rows >= 0])[::-1]
@@ -165,7 +166,7 @@ def for_precision(ranked: Ranked, found: Bools, precision: float, *, otherwise: 
 
 
 def _between(scores: Floats, place: int) -> float:
-    """A threshold that lets pass everything up to ``place`` of falling scores, and nothing after it."""
+    """The threshold that lets the scores up to ``place`` pass, and none after it. Scores are in descending order."""
     return float(scores[place + 1]) if place + 1 < len(scores) else _just_below(float(scores[place]))
 
 
