@@ -115,7 +115,7 @@ class Demo:
             finally:
                 watch.cancel()
                 await asyncio.gather(watch, return_exceptions=True)
-        console.print("the shop has closed; waiting for the rest to come out")
+        console.print("the shop has closed; waiting for the remaining records")
         for stage in STAGES:
             await self._until(partial(self._drained, settings, kafka, stage, stages), _DRAIN_LIMIT_S, None, f"{stage} did not finish")
         summary = await self._close(driver, account, shop, stages)

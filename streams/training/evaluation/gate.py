@@ -94,7 +94,9 @@ def decide(candidate: Measurement, incumbent: Measurement, rule: GateRule) -> Ga
         remarks.append(f"forgetting was not judged: {len(candidate.old_users)} cases in the old slice, {rule.min_old_cases} are needed")
     if against:
         return GateVerdict(False, against + remarks, differences, numbers)
-    return GateVerdict(True, [f"{rule.metric} gains {_told(gain)} over {cases} cases, and no guard falls", *remarks], differences, numbers)
+    return GateVerdict(
+        True, [f"{rule.metric} gains {_told(gain)} over {cases} cases, no guarded value falls", *remarks], differences, numbers
+    )
 
 
 def _difference(candidate: PerCase, incumbent: PerCase, users: Sequence[str], metric: Metric, rule: GateRule) -> Interval:
@@ -106,7 +108,7 @@ def _falls(name: str, candidate: float, incumbent: float, tolerance: float) -> l
     """A number of the whole slice: it may not be lower than the tolerance allows."""
     if candidate >= incumbent * (1 - tolerance):
         return []
-    return [f"{name} falls from {incumbent:.4f} to {candidate:.4f}, more than the {tolerance:.0%} that is tolerated"]
+    return [f"{name} falls from {incumbent:.4f} to {candidate:.4f}, more than the {tolerance:.0%} that is allowed"]
 
 
 def _worse(name: str, change: Interval, incumbent: float, tolerance: float) -> list[str]:
@@ -114,7 +116,7 @@ def _worse(name: str, change: Interval, incumbent: float, tolerance: float) -> l
     lies below zero. Among many segments, one that is lower by chance alone must not stop every promotion."""
     if change.mean >= -tolerance * incumbent or change.high >= 0:
         return []
-    return [f"{name}: falls by {_told(change)} from {incumbent:.4f}, more than the {tolerance:.0%} that is tolerated"]
+    return [f"{name}: falls by {_told(change)} from {incumbent:.4f}, more than the {tolerance:.0%} that is allowed"]
 
 
 def _told(change: Interval) -> str:
