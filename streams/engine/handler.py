@@ -27,10 +27,10 @@ class BatchHandler(Protocol):
 
 @runtime_checkable
 class FollowsPartitions(Protocol):
-    """A handler that keeps something by partition, and acts on it as time goes by."""
+    """A handler with memory per partition, which also acts on a timer."""
 
     async def on_assigned(self, partition: int, items: Iterable[tuple[bytes, bytes]]) -> None:
-        """The partition is this worker's now (or again, after a failed write); ``items`` is all of its state."""
+        """The partition belongs to this worker now, or again after a failed write. ``items`` is its whole state."""
         ...
 
     async def on_timer(self, partition: int, items: Iterable[tuple[bytes, bytes]]) -> BatchResult:
@@ -64,19 +64,20 @@ class RecallsOutputs(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class StageSpec:
-    """Topic names are without prefix."""
+    """The topics and properties of a stage. Topic names are without prefix."""
 
     name: str
     sources: tuple[str, ...]
     outputs: tuple[str, ...]
     table: str | None = None
     aligned: bool = False
-    """True where co-partitioned outputs are written to the source's own partition number."""
+    """True: co-partitioned outputs are written to the source's own partition number."""
     follows: tuple[str, ...] = ()
-    """Topics read whole into memory."""
+    """Topics that are read completely into memory."""
     uses_encoder: bool = False
     linger_ms: int = 0
-    """How long what comes is gathered after something came. Nobody waits for a stage that has this; its batches are larger, and cost the
-    broker less."""
+    """Time for which records are gathered after the first one, milliseconds. It is for stages that nobody waits for: larger batches
+    cost the broker less.
+    """
     timer_s: float | None = None
-    """How often the handler may do what is due without an event."""
+    """Time between two timer calls, in which the handler may act without an event, seconds. None: no timer."""

@@ -20,17 +20,17 @@ _OLD_SHARE_OF_TIME = 0.2
 
 
 class SplitRule(NamedTuple):
-    """Shares of the pairs, by time; ``profile`` says how a history is kept, and which items bought are no targets."""
+    """Shares of the pairs, by time. ``profile``: the rules by which a history is kept and bought items are excluded as targets."""
 
     profile: ProfileRules
     validation: float = 0.1
     test: float = 0.1
     attribution_ms: int = 0
-    """From a recommendation to the pair that tells of it, at most."""
+    """Maximum time from a recommendation to the pair that reports it, milliseconds."""
 
 
 class Split(NamedTuple):
-    """Cases in order of time, each in one slice."""
+    """The cases ordered by time, each in one slice."""
 
     cuts: Cuts
     train: list[Case]
@@ -38,12 +38,13 @@ class Split(NamedTuple):
     test: list[Case]
     old: list[Case]
     alone: bool = False
-    """Whether what validates and judges was found without a recommendation."""
+    """Whether the targets for validating and judging were found without a recommendation."""
 
 
 def without_unused_histories(pairs: Iterable[TrainingPair]) -> list[TrainingPair]:
-    """One shopper's pairs in order of time, without the histories that no case is made of: a case has the history of its visit's first
-    pair. With them, a hundred thousand pairs would be gigabytes."""
+    """One shopper's pairs ordered by time, without the histories that no case uses. A case uses only the history of its visit's first
+    pair. With all histories, a hundred thousand pairs would take gigabytes.
+    """
     ordered = sorted(pairs, key=lambda pair: pair["occurred_at"])
     begun: int | None = None
     found: list[TrainingPair] = []
@@ -56,8 +57,9 @@ def without_unused_histories(pairs: Iterable[TrainingPair]) -> list[TrainingPair
 
 
 def old_slice(pairs: Sequence[TrainingPair]) -> OldSlice:
-    """The slice that shows forgetting, to be chosen once and kept: a tenth of the shoppers in the oldest fifth of the pairs. Raises
-    ValueError where there are none."""
+    """The slice that shows forgetting: a tenth of the shoppers, in the oldest fifth of the pairs. It is chosen once and kept. Raises
+    ValueError if there are no pairs.
+    """
     times = np.array([pair["occurred_at"] for pair in pairs], np.int64)
     if not len(times):
         raise ValueError("no pairs to choose an old slice from")

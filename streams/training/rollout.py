@@ -21,35 +21,36 @@ Action = Literal["promote", "roll back", "go on", "give up"]
 
 @dataclass(frozen=True)
 class CanaryRule:
-    """The unit is one recommendation, its reward the sum over its items."""
+    """The rules of a canary. The unit is one recommendation; its reward is the sum over its items."""
 
     alpha: float = 0.05
-    """Chance, over the whole canary, that a difference is claimed where there is none."""
+    """Probability, over the whole canary, that a difference is claimed where there is none."""
     scale: float = 0.1
-    """The size of difference that is looked for, in the reward's unit: finds this one soonest, others too. It changes the time it
-    takes, not the validity."""
+    """The size of the difference that is detected soonest, in the unit of the reward. Other differences are detected, too. It changes
+    the time until a decision, not the validity.
+    """
     design_effect: float = 1.0
-    """Variances of single recommendations are multiplied by it (Kish, Survey Sampling, 1965); between shoppers they are measured."""
+    """Factor for the variances of single recommendations (Kish, Survey Sampling, 1965). Variances between shoppers are measured."""
     min_each: int = 200
-    """Recommendations of each model before anything is decided."""
+    """Minimum number of recommendations of each model before a decision."""
     max_candidate: int = 50_000
-    """Recommendations of the candidate after which it is given up undecided."""
+    """Number of recommendations of the candidate after which the canary is given up undecided."""
     max_ms: int = 7 * 86_400_000
-    """Time after which it is given up undecided, milliseconds."""
+    """Time after which the canary is given up undecided, milliseconds."""
 
 
 class Arm(NamedTuple):
-    """The rewards of one model, added up."""
+    """The sums of the rewards of one model."""
 
     size: int = 0
-    """How many."""
+    """Number of recommendations."""
     total: float = 0.0
     squares: float = 0.0
     between: float | None = None
-    """Variance of the mean as shoppers differ, see ``between``; None: recommendations are independent."""
+    """Variance of the mean between shoppers, see ``between``. None: recommendations count as independent."""
 
     def plus(self, rewards: Iterable[float]) -> Arm:
-        """With more rewards. Raises ValueError for one that is not finite: it would spoil the sums for good."""
+        """The sums with more rewards added. Raises ValueError for one that is not finite, because it would spoil the sums permanently."""
         size, total, squares, _ = self
         for reward in rewards:
             if not isfinite(reward):

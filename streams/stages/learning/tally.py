@@ -70,8 +70,9 @@ def newest_ms(tallies: Iterable[TrainingTally]) -> int:
 
 
 def windows(tallies: Sequence[TrainingTally], since_ms: int, window_ms: int, bucket_ms: int) -> Windows:
-    """Of the model that recommends most lately: its first window of event time at or after ``since_ms``, and the newest one as far as
-    it does not overlap; over the parts into which the first one's scores divide."""
+    """For the model with the most recent recommendations: its first window of event time at or after ``since_ms``, and its newest
+    window if it does not overlap. Scores are given by the parts that the first window's scores are divided into.
+    """
     newest = newest_ms(tallies)
     recent_from = newest + bucket_ms - window_ms
     buckets = [bucket for tally in tallies for bucket in tally["buckets"]]

@@ -15,7 +15,7 @@ from streams.training.evaluation.metrics import Bools, Floats, head, hits, per_c
 from streams.training.evaluation.score import Ranked, chunks, top
 
 LEAST_ITEMS = 50
-"""A precision over fewer items is luck."""
+"""A precision over fewer items is too uncertain."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class FitRule:
     """
     target_precision: float | None = None
     target_volume: float | None = None
-    """Items a request. With neither target the threshold stays; both at once are refused."""
+    """Items per request. With neither target the threshold stays. Both targets at once are refused."""
     min_cases: int = 100
     spread_tolerance: float | None = 0.1
     """Points are left out if their coverage or long tail's share is lower than the current point's by more than this share of it.
@@ -41,7 +41,7 @@ class FitRule:
 
 
 class Point(NamedTuple):
-    """One place of the grid."""
+    """One point of the grid."""
 
     half_life_days: float
     weight: float
@@ -73,7 +73,9 @@ def fit(cases: Sequence[Case], catalogue: EvaluationCatalogue, current: ServingP
 
 
 def grid(cases: Sequence[Case], catalogue: EvaluationCatalogue, current: ServingParams, rule: FitRule) -> list[Point]:
-    """All points. The users' vectors and their product with the catalogue are made once a half-life; a weight only adds its prior."""
+    """All points of the grid. The users' vectors and their product with the catalogue are computed once per half-life. A weight only
+    adds its prior.
+    """
     half_lives = sorted({*rule.half_lives_days, current.half_life_days})
     weights = sorted({*rule.weights, current.popularity_weight})
     tail = ~head(catalogue.interactions)
@@ -113,7 +115,7 @@ def choose(points: Sequence[Point], current: ServingParams, users: Sequence[str]
 
 
 def _gain(differences: Floats, users: Sequence[str]) -> tuple[float, float]:
-    """Mean and its standard error, users being independent and their cases not."""
+    """The mean and its standard error. Users are independent; the cases of one user are not."""
     numbers: dict[str, int] = {}
     owner = [numbers.setdefault(user, len(numbers)) for user in users]
     mean = float(differences.mean())
