@@ -37,7 +37,7 @@ class Encoder:
         self.lanes = engine.lanes
         self.engine = engine.name
         self.trials = tuple(trials)
-        """How the engine was chosen; empty where it was asked for by name."""
+        """How the engine was chosen; empty if it was asked for by name."""
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         """float32 [n, dimension], unit length, in input order. An empty text has a vector too (that of no words).

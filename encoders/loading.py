@@ -138,7 +138,7 @@ def _replaced(old: Encoder, new: Encoder) -> Encoder:
 
 
 def read_model(folder: Path, dtype: torch.dtype) -> tuple[Any, Any]:
-    """Tokenizer and model. Raises UnusableError where the files are damaged or do not belong together."""
+    """Tokenizer and model. Raises UnusableError if the files are damaged or do not belong together."""
     quiet: Any = transformers_logging
     quiet.set_verbosity_error()
     quiet.disable_progress_bar()

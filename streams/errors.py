@@ -1,20 +1,20 @@
-"""Every error of the product, in one tree; the class says what a runner must do with it.
+"""All errors of the product, in one tree. The class says what a runner must do.
 
 ::
 
     VeilstreamError
-    ├── RecordError          this record is bad: dead-letter it (carries a Reason), go on
-    ├── ModelRefused         this model is bad: serve on with the old one (carries a Refusal)
-    ├── TransientError       the world is bad: keep the record, try again
-    │   └── NotOwner               the partition is another worker's, or may be: leave it alone
+    ├── RecordError          this record is bad: dead-letter it (with a Reason), then continue
+    ├── ModelRefused         this model is bad: keep the old one (with a Refusal)
+    ├── TransientError       something outside failed: keep the record, try again
+    │   └── NotOwner               the partition belongs, or may belong, to another worker: stop work on it
     └── FatalError           stop and tell the operator
         ├── ConfigurationError     a setting, a key file, a model, a topic: names the fix (exit code 1)
         ├── BrokerUnavailable      no broker at the address
         ├── StateDamaged           a local state file is broken: names the folder to delete
-        ├── GroupPositionLost      the group's offsets are gone and can't be made good: says what to do
-        └── TooManyRejects         the share of refused records passed its bound
+        ├── GroupPositionLost      the group's offsets are lost and can't be restored: says what to do
+        └── TooManyRejects         the share of refused records is above its limit
 
-``encoders`` has errors of its own, which all say what to mend: for ``except``, ``PRODUCT``, ``FATAL`` and ``SETUP`` hold both.
+``encoders`` has its own errors, which all name the fix. For ``except``, ``PRODUCT``, ``FATAL`` and ``SETUP`` contain both.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ class _Waiting:
 
 @dataclass(slots=True)
 class _Queue:
-    """Texts not yet begun, first come first served; those that nobody wants any more are passed over."""
+    """Texts that are waiting, first come first served. Texts that no caller wants any more are skipped."""
 
     entries: deque[_Waiting] = field(default_factory=deque)
 

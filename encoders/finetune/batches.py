@@ -34,7 +34,7 @@ class Batch:
     allowed: npt.NDArray[np.bool_]
     """bool [B, C]: what an example is contrasted with, its target included."""
     log_inclusion: Floats
-    """float32 [B, C]: ln of how likely the candidate came into the batch; 0 where it was chosen for this very example."""
+    """float32 [B, C]: ln of how likely the candidate came into the batch; 0 if it was chosen for this very example."""
     outcome: Floats
     propensity: Floats
     """float32 [B]."""

@@ -90,7 +90,7 @@ class Group:
         return [float(value) for value in told.tolist()]
 
     def check_same(self, *numbers: int) -> None:
-        """Raises UnusableError where the processes were not given the same."""
+        """Raises UnusableError if the processes were not given the same."""
         if self.size == 1:
             return
         mine = torch.tensor(numbers, dtype=torch.int64, device=self.device)

@@ -30,7 +30,7 @@ class Example:
     weight: float
     """By outcome, not negative."""
     propensity: float
-    """How likely it was shown there; 1.0 where the user found it alone."""
+    """How likely it was shown there; 1.0 if the user found it alone."""
     at_ms: int
     negatives: tuple[int, ...] = ()
     """Shown and ignored or dismissed."""
@@ -103,7 +103,7 @@ class TrainingSet:
 
     @classmethod
     def load(cls, folder: Path) -> TrainingSet:
-        """What ``save`` wrote. Raises UnusableError where it is damaged or missing."""
+        """What ``save`` wrote. Raises UnusableError if it is damaged or missing."""
         try:
             texts = json.loads((folder / "texts.json").read_text(encoding="utf-8"))
             with np.load(folder / "examples.npz", allow_pickle=False) as file:

@@ -49,7 +49,7 @@ class Learner:
         return self._sampler.epochs(step * self._config.accumulate)
 
     def step(self, step: int, rate: float) -> float:
-        """The loss; NaN where it or its gradient was not finite and the weights were left as they were."""
+        """The loss; NaN if it or its gradient was not finite and the weights were left as they were."""
         self.optimizer.zero_grad(set_to_none=True)
         total = 0.0
         for part in range(self._config.accumulate):

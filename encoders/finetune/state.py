@@ -48,7 +48,7 @@ class State:
         return count
 
     def record_validation(self, value: float, learner: Learner) -> None:
-        """Keep the weights where they are better than before. A NaN is no better than anything."""
+        """Keep the weights if they are better than the best so far. NaN is never better."""
         before = self.best_value
         self.validations.append((self.step, value))
         if before is None or value > before:

@@ -112,7 +112,7 @@ class Encoded:
     """float32 [rows, dimension], detached."""
     batches: list[torch.Tensor]
     outputs: list[torch.Tensor]
-    """Empty where nothing was kept."""
+    """Empty if nothing was kept."""
     again: Callable[[int, torch.Tensor], torch.Tensor]
 
     def backward(self, gradient: torch.Tensor) -> None:

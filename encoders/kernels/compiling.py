@@ -51,7 +51,7 @@ def fingerprint(generators: Sequence[ModuleType], shape: object) -> str:
 
 
 def cache_folder(name: str) -> Path | None:
-    """The first place for compiled code that can be written to; None where there is none, and each process compiles for itself."""
+    """The first place for compiled code that can be written to; None if there is none, and each process compiles for itself."""
     user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "veilstream"
     own = Path(__file__).parent / "__pycache__"
     for base in (Path(config.CACHE_DIR),) if config.CACHE_DIR else (own, user):

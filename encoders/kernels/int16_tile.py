@@ -30,7 +30,7 @@ class Shape:
     vectors: int
     """Vectors of columns."""
     fused: str | None
-    """The instruction that multiplies, adds the pairs and accumulates; None where adding takes one of its own."""
+    """The instruction that multiplies, adds the pairs and accumulates; None if adding takes one of its own."""
     product: str
     """The one that multiplies and adds the pairs."""
 

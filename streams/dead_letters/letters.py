@@ -91,7 +91,7 @@ class DeadLetterBuilder:
 
 
 def open_original(private_key: PrivateKey, sealed: bytes) -> Original:
-    """The record in a dead letter's box. Raises ConfigurationError where the key does not fit."""
+    """The record in a dead letter's box. Raises ConfigurationError if the key does not fit."""
     try:
         key, value, headers = msgspec.msgpack.decode(
             open_sealed(private_key, sealed), type=tuple[bytes | None, bytes | None, list[tuple[str, bytes | None]]]

@@ -40,7 +40,7 @@ async def letters_so_far(consumer: AIOKafkaConsumer, codecs: Codecs) -> AsyncIte
 
 
 def opened(key: PrivateKey, letter: Mapping[str, Any]) -> Original:
-    """The original in a letter. Raises RecordError where it has none, or it was sealed to another key."""
+    """The original in a letter. Raises RecordError if it has none, or it was sealed to another key."""
     if letter["sealed_original"] is None:
         raise RecordError(Reason.TOO_LARGE, "the original was too large to be kept")
     try:

@@ -133,7 +133,7 @@ class Outputs:
             self._producer = _Producer(await self._link.new_producer())
 
     async def partition_count(self, topic: str) -> int:
-        """Partitions of an output topic (without prefix), as the broker tells now. Raises TransientError where it does not know it."""
+        """Partitions of an output topic (without prefix), as the broker tells now. Raises TransientError if it does not know it."""
         return await self._link.partition_count(self._prefix + topic)
 
     async def write(

@@ -65,6 +65,6 @@ class Ownership:
         return generation == self._generation and partition in self._owned and self._seconds() - self._renewed_at < self._session_s
 
     def check(self, partition: tuple[str, int], generation: int) -> None:
-        """Raises NotOwner where ``holds`` says no."""
+        """Raises NotOwner if ``holds`` says no."""
         if not self.holds(partition, generation):
             raise NotOwner(f"{partition[0]}/{partition[1]} is no longer this worker's (generation {generation})")

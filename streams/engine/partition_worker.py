@@ -111,7 +111,7 @@ class PartitionWorker:
     # --- work comes in
 
     def deliver(self, run: FetchedRun) -> bool:
-        """False where nobody waits for the run."""
+        """False if nobody waits for the run."""
         if not self._queues[run.topic].add(run):
             return False
         self._idle.clear()
@@ -169,7 +169,7 @@ class PartitionWorker:
             self._wake.clear()
 
     async def _turn(self) -> bool:
-        """One thing; False where there is nothing to do."""
+        """One thing; False if there is nothing to do."""
         checkpoint = self.checkpoint
         if self._settling is not None and self._settling.done():
             await self._finish()

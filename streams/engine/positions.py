@@ -47,7 +47,7 @@ def encode_note(note: CommitNote) -> str:
 
 
 def decode_note(metadata: str | None) -> CommitNote | None:
-    """None where the metadata is absent or another program's."""
+    """None if the metadata is absent or another program's."""
     if not metadata:
         return None
     try:

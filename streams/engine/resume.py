@@ -1,14 +1,14 @@
-"""Where to begin with a source partition that was just given to this worker: one pure decision.
+"""Where to begin with a newly assigned source partition: one pure decision.
 
 =====================================  ======================================================================================
 what the group's commit says           what is done
 =====================================  ======================================================================================
-an offset, and this product's note     go on there; outputs are looked up from the note's positions on
-an offset before the log's start       records were lost to retention: they are counted and said; go on at the start
-an offset past the log's end           the log was truncated, or the topic made anew: the latter where the note's incarnation,
+an offset, and this product's note     continue there; outputs are looked up from the note's positions on
+an offset before the log's start       records were lost to retention: count and log them; continue at the start
+an offset past the log's end           the log was truncated, or the topic was recreated: the latter if the note's incarnation,
                                        or a broker that tells none, says so
-a note of another incarnation          the topic was made anew: its offsets go on after the old ones (``base``)
-an offset without a note               somebody moved the group: all outputs are looked up
+a note of another incarnation          the topic was recreated: its offsets continue after the old ones (``base``)
+an offset without a note               an operator moved the group: all outputs are looked up
 nothing                                fresh, or the group's offsets are lost: all outputs are looked up
 =====================================  ======================================================================================
 """
@@ -68,7 +68,7 @@ class Start(NamedTuple):
 
 
 def incarnation_of(topic_id: bytes) -> int:
-    """A number for one of the topics that ever had a name; 0 where the broker tells no ids.
+    """A number for one of the topics that ever had a name; 0 if the broker tells no ids.
 
     >>> incarnation_of(bytes(16))
     0

@@ -42,7 +42,7 @@ class Runner:
         self.commit_trouble_since: float | None = None
 
     def deliver(self, run: FetchedRun) -> bool:
-        """Put a run into its partition's queue; never waits. False where nobody waits for it."""
+        """Put a run into its partition's queue; never waits. False if nobody waits for it."""
         worker = self.workers.get(run.partition)
         return worker is not None and worker.deliver(run)
 
@@ -77,7 +77,7 @@ class Runner:
             worker.give_up()
 
     async def idle(self, timeout_s: float) -> bool:
-        """Wait until nothing is being done; False where it took too long."""
+        """Wait until nothing is being done; False if it took too long."""
         done = self._runtime.event()
 
         async def wait() -> None:

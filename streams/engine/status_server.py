@@ -24,7 +24,7 @@ class StatusServer:
         self.port = port
 
     async def start(self) -> None:
-        """Bind. Raises OSError where the port is taken."""
+        """Bind. Raises OSError if the port is taken."""
         app = web.Application()
         app.add_routes([web.get("/metrics", self._metrics), web.get("/healthz", self._healthz), web.get("/readyz", self._readyz)])
         self._runner = web.AppRunner(app, access_log=None)

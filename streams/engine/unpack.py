@@ -41,7 +41,7 @@ class Unpacked(NamedTuple):
 
 
 Rescue = Callable[[RecordBatch, str, int], Sequence[SourceRecord | UnreadableRecord] | None]
-"""Parses a batch that can't be iterated, for a topic and partition; offsets as the topic counts; None where nothing can be made of it."""
+"""Parses a batch that can't be iterated, for a topic and partition; offsets as the topic counts; None if nothing can be made of it."""
 
 
 def unpack(
@@ -56,7 +56,7 @@ def unpack(
 ) -> Unpacked:
     """What committed transactions and other producers wrote, from ``fetch_offset`` on.
 
-    ``aborted`` are (producer id, first offset) of the aborted transactions among the batches (empty where uncommitted records are wanted);
+    ``aborted`` are (producer id, first offset) of the aborted transactions among the batches (empty if uncommitted records are wanted);
     ``base`` is added to the offsets of the records.
     """
     waiting = sorted(aborted, key=lambda transaction: transaction[1])
@@ -98,7 +98,7 @@ def unpack(
 
 
 def _is_in_order(records: Sequence[Any], batch: RecordBatch) -> bool:
-    """Brokers do not look at the offsets within a batch. One that does not rise would be handled twice, or passed over."""
+    """Brokers do not check the offsets within a batch. A record whose offset does not rise would be handled twice, or skipped."""
     offsets = [record.offset for record in records]
     if offsets and not batch.base_offset <= offsets[0] <= offsets[-1] < batch.next_offset:
         return False

@@ -99,7 +99,7 @@ def replace_numbers(text: str) -> str:
 
 
 def _harmless_end(text: str, begin: int) -> int:
-    """Where the date or the spaced article number that begins here ends; 0 where there is none."""
+    """Where the date or the spaced article number that begins here ends; 0 if there is none."""
     date = _DATE.match(text, begin)
     if date:
         return date.end()

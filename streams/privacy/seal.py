@@ -28,7 +28,7 @@ class Sealer:
 
 
 def open_sealed(private_key: PrivateKey, sealed: bytes) -> bytes:
-    """The message in a box. Raises ConfigurationError where the key does not fit it."""
+    """The message in a box. Raises ConfigurationError if the key does not fit it."""
     try:
         return SealedBox(private_key).decrypt(sealed)
     except (CryptoError, TypeError, ValueError) as error:
@@ -36,7 +36,7 @@ def open_sealed(private_key: PrivateKey, sealed: bytes) -> bytes:
 
 
 def open_sealed_id(private_key: PrivateKey, sealed: bytes) -> str:
-    """The user id in a box made by ``Sealer.seal_id``. Raises ConfigurationError where the key does not fit it."""
+    """The user id in a box made by ``Sealer.seal_id``. Raises ConfigurationError if the key does not fit it."""
     padded = open_sealed(private_key, sealed)
     message, mark, rest = padded.rpartition(b"\x80")
     if not mark or rest.strip(b"\x00"):

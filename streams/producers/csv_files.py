@@ -18,7 +18,7 @@ _FALSE = frozenset({"0", "false", "no", "n"})
 
 
 def read_items(path: Path, report: ReadReport) -> Iterator[dict[str, Any]]:
-    """Item values. Raises ConfigurationError where the file can't be read or lacks a column."""
+    """Item values. Raises ConfigurationError if the file can't be read or lacks a column."""
     for row in read_rows(path, _ITEM_COLUMNS, report):
         cells = row.cells
         try:
@@ -40,7 +40,7 @@ def read_items(path: Path, report: ReadReport) -> Iterator[dict[str, Any]]:
 
 
 def read_events(path: Path, report: ReadReport) -> Iterator[dict[str, Any]]:
-    """Raw event values. Raises ConfigurationError where the file can't be read or lacks a column."""
+    """Raw event values. Raises ConfigurationError if the file can't be read or lacks a column."""
     for row in read_rows(path, _EVENT_COLUMNS, report):
         cells = row.cells
         try:

@@ -51,7 +51,7 @@ class Row(NamedTuple):
 def read_rows(path: Path, needed: Sequence[str], report: ReadReport) -> Iterator[Row]:
     """Rows of a file, plain or gzipped, whose first line names the columns (in any letter case).
 
-    Raises ConfigurationError where the file can't be read, is damaged, or lacks a column.
+    Raises ConfigurationError if the file can't be read, is damaged, or lacks a column.
     """
     with _open(path) as (file, raw):
         lines = _Lines(path, file, raw, report)

@@ -45,7 +45,7 @@ async def publish(
 ) -> None:
     """Publish a file. ``rate`` is in events a second. Rows that can't be sent are counted in the report, the rest goes on.
 
-    Raises ConfigurationError for a file or topic that can't be used, TransientError where the broker stops taking records.
+    Raises ConfigurationError for a file or topic that can't be used, TransientError if the broker stops taking records.
     """
     topic = topics.CATALOGUE_ITEMS if kind == "items" else topics.BEHAVIOUR_RAW
     read, key_field = (read_items, "item_id") if kind == "items" else (read_events, "user_id")

@@ -35,7 +35,7 @@ class CentredItemMatrix(ItemMatrix):
         make_scan: Callable[[FloatArray], CandidateScan | None] | None = None,
         exact_up_to: int = 0,
     ) -> None:
-        """``make_scan``: an index of these vectors, or None where it would miss too much; asked for once, when there are more than
+        """``make_scan``: an index of these vectors, or None if it would miss too much; asked for once, when there are more than
         ``exact_up_to`` rows. Raises as ``ItemMatrix``.
         """
         super().__init__(codec, version, dimension)
@@ -56,7 +56,7 @@ class CentredItemMatrix(ItemMatrix):
 
     @property
     def scan(self) -> CandidateScan | None:
-        """The index of ``vectors``; None where they are compared exactly. Valid until the next ``apply``."""
+        """The index of ``vectors``; None if they are compared exactly. Valid until the next ``apply``."""
         if self._make_scan is None or len(self.ids) <= self._exact_up_to:
             return None
         vectors = self.vectors

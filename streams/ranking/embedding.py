@@ -36,7 +36,7 @@ class Embedding(NamedTuple):
     """A shopper's vector and what it is made of: items first, then queries, last the search itself."""
 
     vector: FloatArray
-    """float32 [dimension], of unit length; zero where nothing is known of the shopper."""
+    """float32 [dimension], of unit length. Zero if nothing is known of the shopper."""
     coefficients: FloatArray
     """float32 [parts]; vector = coefficients @ parts, but for rounding."""
     items: Sequence[str]

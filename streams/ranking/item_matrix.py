@@ -24,7 +24,7 @@ class ItemMatrix:
     """
 
     def __init__(self, codec: RecordCodec, version: str, dimension: int) -> None:
-        """Raises ConfigurationError where the version can't be part of a key."""
+        """Raises ConfigurationError if the version can't be part of a key."""
         self.version = version
         self.dimension = dimension
         self.bad_records = 0

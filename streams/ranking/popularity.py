@@ -30,7 +30,7 @@ class DecayedCount(NamedTuple):
 
 
 def decay(age_ms: float, half_life_ms: float) -> float:
-    """2^(-age / half-life), 0 where that is too small for a double."""
+    """2^(-age / half-life), 0 if that is too small for a double."""
     return float(2.0 ** (-age_ms / half_life_ms))
 
 

@@ -64,7 +64,7 @@ class PopularityTable:
         self._aligned: WeakKeyDictionary[Rows, _Aligned] = WeakKeyDictionary()
 
     def latest(self, partition: int, item_id: str) -> DecayedCount | None:
-        """What the partition last said of the item."""
+        """The last value that the partition published for the item."""
         parts = self._parts.get(item_id)
         return None if parts is None else parts.get(partition)
 

@@ -18,10 +18,10 @@ import schemas
 from streams.errors import ConfigurationError, TransientError
 
 UNKNOWN_FOR_S = 60.0
-"""How long an id that the registry does not know is not asked for again; a registry may lag behind its peers."""
+"""Time for which an unknown id is not requested again, seconds. A registry may lag behind its peers."""
 KEPT = 1000
 MAX_ID = 2**31
-"""Registries' ids are positive 32-bit integers; they fail in ways of their own when asked for others."""
+"""Ids are positive 32-bit integers. Registries fail in different ways for other ids."""
 TIMEOUT_S = 2.0
 """Maximum time that a call waits, seconds. The open request continues in its thread."""
 ANSWER_S = 5.0
@@ -29,7 +29,7 @@ ANSWER_S = 5.0
 LONGEST_S = 10.0
 """The most that reading one answer may take."""
 AWAY_S = 1.0
-"""How long nothing is asked after a registry did not answer."""
+"""Time for which no request is sent after a registry did not answer, seconds."""
 
 V = TypeVar("V")
 
@@ -54,7 +54,7 @@ class HttpRegistry:
     """
 
     def __init__(self, url: str, *, topic_prefix: str = "", monotonic: Callable[[], float] = time.monotonic) -> None:
-        """Raises ConfigurationError where the address can't be one."""
+        """Raises ConfigurationError if the address can't be one."""
         try:
             parts = urllib.parse.urlsplit(url)
             usable = parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port > 0)
@@ -75,8 +75,9 @@ class HttpRegistry:
         self._lock = threading.Lock()
 
     def id_for(self, topic: str) -> int:
-        """Looks the current schema up, and registers it where the registry lacks it. Raises ConfigurationError where the
-        registry refuses it, TransientError where it does not answer."""
+        """Look up the current schema, and register it if the registry lacks it. Raises ConfigurationError if the registry refuses it,
+        TransientError if it does not answer.
+        """
         if topic not in self._ids:
             subject = f"{self._prefix}{topic}-value"
             path = f"/subjects/{urllib.parse.quote(subject, safe='')}"
@@ -89,7 +90,7 @@ class HttpRegistry:
         return self._ids[topic]
 
     def schema(self, schema_id: int) -> str | None:
-        """As SchemaRegistry says. Raises TransientError where the registry does not answer."""
+        """As SchemaRegistry says. Raises TransientError if the registry does not answer."""
         known = self._schemas.get(schema_id)
         if known is not None:
             return known
@@ -107,7 +108,7 @@ class HttpRegistry:
         return None
 
     def _ask(self, path: str, body: bytes | None, what: str) -> dict[str, Any] | None:
-        """The answer, None where the registry says that it has no such thing."""
+        """The answer, None if the registry says that it has no such thing."""
         with self._lock:
             question = self._questions.get(path)
             if question is None:
@@ -174,7 +175,7 @@ class _Question:
     def __init__(self, ask: Callable[[], dict[str, Any] | None]) -> None:
         self.done = threading.Event()
         self.waited_for = False
-        """Somebody waited as long as he may, in vain."""
+        """A call waited for the maximum time without success."""
         self.answer: dict[str, Any] | None = None
         self.error: Exception | None = None
         self._ask = ask
@@ -215,7 +216,7 @@ class SchemaRegistry(Protocol):
         ...
 
     def schema(self, schema_id: int) -> str | None:
-        """The schema with this id, whosever topic it is of; None where there is none."""
+        """The schema with this id, of any topic. None if there is none."""
         ...
 
 

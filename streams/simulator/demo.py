@@ -52,7 +52,7 @@ class Demo:
         self._console = Console()
 
     async def run(self, seconds: float, stop: asyncio.Event) -> None:
-        """Raises FatalError where a stage ends or nothing moves any more."""
+        """Raises FatalError if a stage ends or nothing moves any more."""
         quiet_client_loggers()
         for name in ("keys", "state", "logs", "models", "models-cache", "trainer"):
             shutil.rmtree(self._out / name, ignore_errors=True)

@@ -30,7 +30,7 @@ class Emission(NamedTuple):
     user_id: str
     event_id: str | None
     expected: Reason | None
-    """The reason of the dead letter that it must become; None where it must become a clean event (or a known duplicate)."""
+    """The reason of the dead letter that it must become; None if it must become a clean event (or a known duplicate)."""
     duplicate: bool = False
 
 
@@ -65,7 +65,7 @@ class Shop:
         return emissions
 
     def receive(self, recommendation: Mapping[str, Any], user_id: str, now_ms: int) -> bool:
-        """A recommendation reaches its shopper, who may look, click and buy; False where nobody sees it."""
+        """A recommendation reaches its shopper, who may look, click and buy; False if nobody sees it."""
         shopper = self._by_user.get(user_id)
         if shopper is None or shopper.control:
             return False

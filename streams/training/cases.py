@@ -67,7 +67,7 @@ def old_slice(pairs: Sequence[TrainingPair]) -> OldSlice:
 
 
 def split_by_time(pairs: Sequence[TrainingPair], rule: SplitRule, old: OldSlice | None = None) -> Split:
-    """Raises ValueError where there are no pairs."""
+    """Raises ValueError if there are no pairs."""
     where = cuts(np.array([pair["occurred_at"] for pair in pairs], np.int64), validation=rule.validation, test=rule.test)
     found = Split(where, [], [], [], [])
     weights = rule.profile.history_weights

@@ -67,7 +67,7 @@ class TrainerConsumer:
         )
 
     async def start(self) -> None:
-        """Raises BrokerUnavailable, ConfigurationError where a topic is missing, and what a registry of schemas raises."""
+        """Raises BrokerUnavailable, ConfigurationError if a topic is missing, and what a registry of schemas raises."""
         for topic in _TOPICS:
             self._codecs[topic] = await open_codec(topic, self._registry_url, topic_prefix=self._prefix)
         partitions = [(topic, part) for topic in _TOPICS for part in range(await need_topic(self._kafka, self._prefix + topic))]
@@ -107,7 +107,7 @@ class TrainerConsumer:
         await self._consumer.stop()
 
     async def _take_in(self, stop: asyncio.Event) -> None:
-        """One fetch. An empty one is no sign of the end: there is one when nobody answers, too."""
+        """One fetch. An empty fetch does not mean the end of the topic: it is also empty if no broker answers."""
         if not self.caught_up and self._ends is None:
             self._ends = await _within(self._consumer.end_offsets(list(self._following)))
         fetched = await self._consumer.getmany(timeout_ms=_FETCH_MS, max_records=_MOST)

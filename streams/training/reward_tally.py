@@ -32,7 +32,7 @@ class RewardTally:
     """By rank."""
 
     def watch(self, incumbent: str, candidate: str, since_ms: int) -> None:
-        """Begin to compare two versions; nothing changes where they are being compared already."""
+        """Begin to compare two versions. Does nothing if they are already compared."""
         if (incumbent, candidate, since_ms) != (self.incumbent, self.candidate, self.since_ms):
             self.incumbent, self.candidate, self.since_ms = incumbent, candidate, since_ms
             self.arms, self.clusters, self.open = {}, {}, {}
@@ -57,7 +57,7 @@ class RewardTally:
             self.open[partition] = (record["recommendation_id"], record["model_version"], record["reward"], cluster)
 
     def outcome(self, now_ms: int, rule: CanaryRule) -> Decision | None:
-        """What is to be done; None where no canary is served."""
+        """What is to be done; None if no canary is served."""
         if not self.candidate:
             return None
         return compare(self._arm(self.incumbent), self._arm(self.candidate), now_ms - self.since_ms, rule)

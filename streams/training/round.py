@@ -130,7 +130,7 @@ def _learnable(material: Material, split: Split, rules: RoundRules) -> TrainingS
 
 
 def _frozen(folder: Path, make: Callable[[], TrainingSet]) -> TrainingSet:
-    """The training set of a round that goes on must be what it was: its checkpoints are of that one."""
+    """The frozen training set. A continued round must use the same set, because its checkpoints belong to it."""
     from encoders.finetune.examples import TrainingSet
 
     if (folder / "examples.npz").is_file():

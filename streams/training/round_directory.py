@@ -32,7 +32,7 @@ class RoundDirectory:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Two trainers in one folder would undo each other's work. Raises ConfigurationError where there is another."""
+        """Two trainers in one folder would undo each other's work. Raises ConfigurationError if there is another."""
         self.root.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.root / ".lock", timeout=0, mode=0o666)
         try:
@@ -85,7 +85,7 @@ class RoundDirectory:
         write_json(self.round / "outcome.json", dict(outcome))
 
     def archive(self) -> Path:
-        """Keep what is said of the round, and its report; the folder is free for the next one."""
+        """Keep the records of the round and its report. Then the folder is free for the next round."""
         request = self.request or {}
         kept = self.root / "rounds" / str(request.get("request_id", "unknown"))
         kept.mkdir(parents=True, exist_ok=True)

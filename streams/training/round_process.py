@@ -45,7 +45,7 @@ class Base(NamedTuple):
     name: str
     """Of the model that everything began with."""
     version: str | None
-    """None where nothing was promoted yet: the settings' model serves."""
+    """None if nothing was promoted yet; then the model of the settings serves."""
     fitted: ServingParams
 
 
@@ -59,7 +59,7 @@ def do_round(
     """Train, judge, publish; the outcome, which is in the workshop then. Whatever fails for good becomes an outcome with its reason: the
     old model serves on. A kill leaves no outcome, and the round is gone on with; so does what is temporary.
 
-    Raises TransientError where broker or store are away or the disk is full.
+    Raises TransientError if broker or store are away or the disk is full.
     """
     with shop.working():
         if shop.request is None or shop.outcome is not None:
@@ -144,7 +144,7 @@ async def serving_base(settings: Settings, kafka: KafkaSettings, shop: RoundDire
 
 
 def _reporting(shop: RoundDirectory, on_progress: Callable[[Progress], None] | None) -> Callable[[Progress], None]:
-    """Progress to TensorBoard, to a small file that the service reads, and to who asked."""
+    """Write the progress to TensorBoard, to a small file for the service, and to the caller."""
     from dataclasses import asdict
 
     from encoders.finetune.progress import TensorBoard

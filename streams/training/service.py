@@ -39,10 +39,10 @@ _ATTEMPTS = 3
 
 
 class TrainerService:
-    """Stopped and started again it goes on where it was: everything is in the folder and the topics."""
+    """The trainer's service. After a restart it continues where it stopped, because all its state is in the folder and the topics."""
 
     def __init__(self, settings: Settings, kafka: KafkaSettings, clock: Clock) -> None:
-        """Raises ConfigurationError where a key is missing."""
+        """Raises ConfigurationError if a key is missing."""
         self._settings, self._kafka, self._clock = settings, kafka, clock
         self._rule = CanaryRule(min_each=settings.trainer_canary_recommendations)
         self._shop = RoundDirectory(settings.trainer_dir)
@@ -52,7 +52,7 @@ class TrainerService:
         self._ready = False
         self._begin_anew = False
         self._undecided = True
-        """Whether a canary is served; taken for granted until the topic has told."""
+        """Whether a canary is served. True until the topic has been read."""
         self._http = StatusServer(
             registry,
             host=settings.metrics_host,
@@ -79,7 +79,7 @@ class TrainerService:
                 store.close()
 
     def forget(self, store: PairStore, pseudonym: str) -> int:
-        """Remove a shopper's pairs, how many there were; a round under way begins anew without them."""
+        """Remove a shopper's pairs and return their number. A running round starts again without them."""
         removed = store.forget(pseudonym)
         self._begin_anew = self._begin_anew or (removed > 0 and self._shop.request is not None and self._shop.outcome is None)
         return removed
@@ -188,7 +188,7 @@ class TrainerService:
 async def conclude(
     settings: Settings, kafka: KafkaSettings, shop: RoundDirectory, announcer: Announcer, clock: Clock, store: PairStore
 ) -> None:
-    """Announce a round's version, tell its end, keep its report. Interrupted, it is done again, to the same effect."""
+    """Announce the version of a round, publish its end, keep its report. If interrupted, it is repeated with the same effect."""
     request, outcome = shop.request or {}, shop.outcome or {}
     version = outcome.get("version")
     if version is not None and not outcome.get("announced"):

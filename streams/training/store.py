@@ -55,7 +55,7 @@ class Bounds(NamedTuple):
 
 
 class PairStore:
-    """One process writes, others may read beside it. Every method raises TransientError where the disk is full or fails."""
+    """One process writes; others may read at the same time. Every method raises TransientError if the disk is full or fails."""
 
     def __init__(self, folder: Path, bounds: Bounds) -> None:
         """A damaged file is moved aside and a new one begun: the topic still holds what it held."""
@@ -112,7 +112,7 @@ class PairStore:
             self._advance({(topic, part): following})
 
     def state(self, name: str) -> object:
-        """What ``advance`` last put there; None where nothing was."""
+        """What ``advance`` last put there; None if nothing was."""
         with _reached(self._path):
             row = self._db.execute("SELECT value FROM state WHERE name = ?", (name,)).fetchone()
         return None if row is None else _unpack(row[0])

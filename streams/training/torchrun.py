@@ -32,7 +32,7 @@ def command(processes: int) -> list[str]:
 
 
 def size() -> int:
-    """How many processes there are, as ``torchrun`` says."""
+    """The number of processes, as set by ``torchrun``."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 

@@ -137,7 +137,7 @@ class ModelParts:
 
 
 def item_scan(vectors: FloatArray) -> CandidateScan | None:
-    """None where search has to be exact whatever the catalogue's size: without the instructions for a scan, or if it misses too much."""
+    """None if search has to be exact whatever the catalogue's size: without the instructions for a scan, or if it misses too much."""
     try:
         from encoders.nearest.item_scan import ItemScan
         from encoders.nearest.recall import FLOOR

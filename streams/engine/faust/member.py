@@ -115,7 +115,7 @@ class FaustMember:
         cast(EngineConsumer, self.app.consumer).put(run)
 
     async def commit(self, commits: Mapping[tuple[str, int], GroupCommit]) -> bool:
-        """A Committer's. False where the group has moved on."""
+        """A Committer's. False if the group has moved on."""
         try:
             return await cast(EngineConsumer, self.app.consumer).commit_with_notes(commits)
         except COMMIT_ERRORS as error:

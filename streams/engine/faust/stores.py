@@ -17,8 +17,9 @@ from streams.engine.state import MemoryStore
 log = logging.getLogger(__name__)
 
 _DAMAGED = ("Corruption:", "No such file or directory")
-"""How RocksDB's reasons begin, or what they hold, where files of a database are damaged or gone. Anything else (a lock, a full disk, a
-folder that is not ours) is no reason to remove one."""
+"""Parts of RocksDB's messages for damaged or missing files of a database. Other reasons (a lock, a full disk, a folder of another
+owner) must not cause a removal.
+"""
 
 
 class RebuiltRocks(rocksdb.Store):

@@ -120,7 +120,7 @@ class EngineConsumerThread(base.AIOKafkaConsumerThread):
         return topic in self.app.tables.changelog_topics
 
     async def commit_with_notes(self, commits: Mapping[tuple[str, int], GroupCommit]) -> bool:
-        """False where the group has moved on. Raises KafkaError or TimeoutError where it is not known."""
+        """False if the group has moved on. Raises KafkaError or TimeoutError if it is not known."""
         return bool(await self.call_thread(self._commit_with_notes, commits))
 
     async def _commit_with_notes(self, commits: Mapping[tuple[str, int], GroupCommit]) -> bool:

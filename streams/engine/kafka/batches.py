@@ -82,7 +82,7 @@ def encode_rows(rows: Sequence[Row], producer: tuple[int, int], sequence: int, t
 
 
 def read_patiently(batch: RecordBatch, topic: str, partition: int) -> Sequence[SourceRecord | UnreadableRecord] | None:
-    """Records of a batch in which something can't be parsed; what is wrong with one does not touch the others. None where the batch as a
+    """Records of a batch in which something can't be parsed; what is wrong with one does not touch the others. None if the batch as a
     whole can't be decompressed."""
     if not isinstance(batch, CutBatch) or batch.raw[16] != 2:
         return None

@@ -29,7 +29,7 @@ class KafkaBroker:
         self.topics = TopicReader(self._asking, group_id=group_id, topic_prefix=topic_prefix)
 
     async def start(self) -> None:
-        """Connect. Raises KafkaError or OSError where no broker answers."""
+        """Connect. Raises KafkaError or OSError if no broker answers."""
         for client in (self._asking, self._writing, self._fetching):
             await client.start()
 

@@ -29,7 +29,7 @@ class BrokerClient:
         self._has_topic_ids = True
 
     async def start(self) -> None:
-        """Connect. Raises aiokafka's KafkaConnectionError where no broker answers."""
+        """Connect. Raises aiokafka's KafkaConnectionError if no broker answers."""
         client = AIOKafkaClient(**self._config, client_id="veilstream", request_timeout_ms=self._timeout_ms, metadata_max_age_ms=60_000)
         try:
             await client.bootstrap()
@@ -61,7 +61,7 @@ class BrokerClient:
         return len(found)
 
     async def leader(self, topic: str, partition: int) -> int:
-        """The broker that leads a partition. Raises TransientError where none does."""
+        """The broker that leads a partition. Raises TransientError if none does."""
         node = self._known_leader(topic, partition)
         if node is None:
             await self._refresh(topic)

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 _BACKOFF_S = (0.1, 2.0)
 _PARTITION_BYTES = 4 * 1_048_576
 _UNWATCHED_S = 1.0
-"""A partition that was not asked for so long may be another topic's by now: a fetch tells of no such thing."""
+"""A partition that was not fetched for this time may belong to a recreated topic. A fetch does not show this."""
 _FULL_BYTES = 262_144
 """So much at once, and there is more: no need to gather."""
 

@@ -56,7 +56,7 @@ class TopicReader:
         self._coordinator: int | None = None
 
     async def committed(self, topic: str, partition: int) -> GroupCommit | None:
-        """The group's commit of a source partition (full topic name), None where there is none yet."""
+        """The group's commit of a source partition (full topic name), None if there is none yet."""
         if self._coordinator is None:
             self._coordinator = await self._client.coordinator(self._group_id)
         try:

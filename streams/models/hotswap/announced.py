@@ -18,7 +18,7 @@ Apply = Callable[[Sequence[SourceRecord]], object]
 
 
 class Announced(Protocol):
-    """What the channels are said to serve; ``changed`` is set when that changes."""
+    """The announced versions of the channels. ``changed`` is set when they change."""
 
     changed: asyncio.Event
 
@@ -70,7 +70,7 @@ class AnnouncedModels:
 
 
 class NothingAnnounced:
-    """Where this worker has no key to tell announcements by."""
+    """Used if this worker has no key to verify announcements."""
 
     def __init__(self) -> None:
         self.changed = asyncio.Event()

@@ -38,7 +38,7 @@ class _Kept:
     encoder: ClosingEncoder
     lease: Lease
     left_ms: int | None = None
-    """Since when nobody should need it any more."""
+    """Time since which no worker should need the version any more."""
 
 
 class CatalogueModels(WatchedTogether):
@@ -65,7 +65,7 @@ class CatalogueModels(WatchedTogether):
         self._kept: dict[str, _Kept] = {}
         self._stable = ""
         self._previous = ""
-        """What stable served before. Kept without end: a worker that refuses the new one goes on with it."""
+        """The predecessor of stable. It is kept permanently, because a worker that refuses the new version continues with it."""
         self._retired: set[str] = set()
         self._closing: set[asyncio.Task[None]] = set()
         self._reconciler = Reconciler(self._step, announced.changed)

@@ -43,11 +43,11 @@ class ModelLoader:
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="load model", initializer=lower_priority)
 
     async def base(self) -> EncodesTexts:
-        """Raises ConfigurationError where it can't be loaded."""
+        """Raises ConfigurationError if it can't be loaded."""
         return await self._off_loop(lambda: self._load(self._base))
 
     async def announced(self, announcement: Announcement) -> EncodesTexts | None:
-        """None where it is refused, which is said, counted and remembered. Raises TransientError where the store is away."""
+        """None if the model is refused. This is logged, counted and remembered. Raises TransientError if the store is away."""
         identity = (announcement.model_version, announcement.announced_at)
         if identity in self._refused:
             return None
@@ -62,7 +62,7 @@ class ModelLoader:
         return encoder
 
     async def at_start(self, announcement: Announcement) -> EncodesTexts | None:
-        """``announced``; None, too, where the store is away: a worker that starts serves by what it can have."""
+        """Like ``announced``, but also None if the store is away. A starting worker then serves with a model that it can get."""
         try:
             return await self.announced(announcement)
         except TransientError as error:

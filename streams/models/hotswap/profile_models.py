@@ -65,7 +65,7 @@ class ProfileModels(WatchedTogether):
 
     async def start(self, partitions: int) -> None:
         """Returns when a model serves: the announced one if it is not refused, and complete; else its parent or VEILSTREAM_MODEL's, if
-        that is; else what there is of the announced one. Raises ConfigurationError where no model can be loaded."""
+        that is; else what there is of the announced one. Raises ConfigurationError if no model can be loaded."""
         self._partitions = partitions
         await self._announced.start()
         stable = self._announced.current("stable")
@@ -93,7 +93,7 @@ class ProfileModels(WatchedTogether):
         await asyncio.gather(*(built.encoder.close() for built in self._built.values()), *self._closing)
 
     def _followed(self) -> Sequence[Follower]:
-        """A model that is only being built keeps nobody from serving."""
+        """Readiness does not wait for a model that is only being built."""
         return (*self._announced.followers, *(built.follower for built in self._serving))
 
     @contextmanager
@@ -191,7 +191,7 @@ class ProfileModels(WatchedTogether):
     async def _candidate(
         self, announcement: Announcement, load: Callable[[Announcement], Awaitable[EncodesTexts | None]]
     ) -> BuiltModel | None:
-        """Loads it and reads its vectors, if that is not done; None where it is refused."""
+        """Load the model and read its vectors, if not done yet. None if the model is refused."""
         built = self._built.get(announcement.model_version)
         if built is None:
             encoder = await load(announcement)

@@ -28,7 +28,7 @@ class QueryVectors:
     async def lookup(self, texts: Iterable[str]) -> dict[str, FloatArray]:
         """The unit vectors of the texts, float32 [dimension]; without those for which the encoder has no direction.
 
-        Raises what the encoder raises, and ConfigurationError where its answer has the wrong shape.
+        Raises what the encoder raises, and ConfigurationError if its answer has the wrong shape.
         """
         wanted = list(dict.fromkeys(texts))
         missing = [text for text in wanted if text not in self._known]

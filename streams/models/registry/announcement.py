@@ -48,7 +48,7 @@ class Announcement:
     announced_at: int
     """Milliseconds since the epoch; grows within a channel."""
     serving: ServingParams | None
-    """None where the settings' values apply."""
+    """None if the settings' values apply."""
     canary_share: float
     """Share of pseudonyms, above 0 and at most 1 on canary, 0 on stable and where withdrawn."""
     reason: str
@@ -138,7 +138,7 @@ def verify_announcement(record: Mapping[str, Any], key: VerifyKey) -> Announceme
 
 
 def check_same(manifest: Manifest, announcement: Announcement) -> None:
-    """Raises ModelRefused where a version's manifest is not of what was announced."""
+    """Raises ModelRefused if a version's manifest is not of what was announced."""
     announced = (announcement.model_version, announcement.sha256, announcement.dimension)
     if (manifest.model_version, manifest.files, manifest.dimension) != announced:
         raise ModelRefused(

@@ -52,7 +52,7 @@ def verify_folder(folder: Path, key: VerifyKey) -> Manifest:
 
 
 def check_configured_dimension(manifest: Manifest, config: bytes | None) -> None:
-    """Raises ModelRefused where the model's config.json says another length of its vectors than the manifest."""
+    """Raises ModelRefused if config.json and the manifest have different dimensions."""
     if config is None:
         return
     try:

@@ -48,7 +48,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """Everything that is signed of a version. Raises ModelRefused where a value can't be right."""
+    """Everything that is signed of a version. Raises ModelRefused if a value can't be right."""
 
     model_version: str
     parent: str | None
@@ -64,12 +64,12 @@ class Manifest:
     metrics: dict[str, float]
     serving: ServingParams
     data_from: int | None = None
-    """Time of the first training pair, milliseconds; None where nothing was trained."""
+    """Time of the first training pair, milliseconds; None if nothing was trained."""
     data_to: int | None = None
     pairs: int = 0
     """Training pairs."""
     epsilon_spent: float | None = None
-    """Differential-privacy budget, None where none was used."""
+    """Differential-privacy budget, None if none was used."""
     verdict: str = ""
     """Why it may be promoted, as the gate says."""
     format: int = FORMAT
@@ -156,13 +156,13 @@ def check_files(manifest: Manifest, found: Mapping[str, str]) -> None:
 
 
 def check_hash(manifest: Manifest, name: str, digest: str) -> None:
-    """Raises ModelRefused where a file's SHA-256 is another than was signed."""
+    """Raises ModelRefused if a file's SHA-256 is another than was signed."""
     if manifest.files[name] != digest:
         raise ModelRefused(Refusal.HASH, f"{name} of {manifest.model_version} differs from the signed file; {_REPUBLISH}")
 
 
 def check_dimension(manifest: Manifest, dimension: int) -> None:
-    """Raises ModelRefused where the model's vectors have another length than was signed."""
+    """Raises ModelRefused if the model's vectors have another length than was signed."""
     if manifest.dimension != dimension:
         raise ModelRefused(
             Refusal.DIMENSION,

@@ -56,9 +56,8 @@ def one_at_a_time(parent: Path) -> Iterator[None]:
 
 
 def make_final(scratch: Path, final: Path) -> bool:
-    """Gives a complete folder its name, for good once this returns; False where somebody else has just done so.
-
-    The files' content must be on disk already.
+    """Rename a complete folder to its final name. When this returns, the name is permanent. False if another process has just used the
+    name. The content of the files must be on disk already.
     """
     for folder in [scratch, *(path for path in scratch.rglob("*") if path.is_dir())]:
         sync_folder(folder)
@@ -73,7 +72,7 @@ def make_final(scratch: Path, final: Path) -> bool:
 
 
 def discard(folder: Path) -> None:
-    """Takes a folder away at once and whole, so that nobody finds half of it."""
+    """Remove a folder in one step, so that no process sees half of it."""
     hidden = _hidden(folder.parent)
     with contextlib.suppress(FileNotFoundError):  # somebody else was faster
         folder.rename(hidden)

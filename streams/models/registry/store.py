@@ -161,7 +161,7 @@ class ModelStore:
         return final
 
     def _same(self, manifest: Manifest, verify_key: VerifyKey) -> Manifest:
-        """The manifest of a version that is there. Raises ModelRefused where it is not of the same files, or can't be trusted."""
+        """The manifest of a version that is there. Raises ModelRefused if it is not of the same files, or can't be trusted."""
         place = self.location(manifest.model_version)
         try:
             there = self.read_manifest(manifest.model_version, verify_key)

@@ -56,7 +56,7 @@ def valid_item(key: bytes | None, value: Mapping[str, Any]) -> Item:
 
 
 def item_of_key(key: bytes | None) -> str:
-    """The item id in a message key. Raises RecordError where the key holds none."""
+    """The item id in a message key. Raises RecordError if the key holds none."""
     if key is None:
         raise RecordError(Reason.KEY_MISMATCH, "the message has no key; it must be the item_id")
     try:

@@ -62,8 +62,9 @@ def is_decidable(recommendation: Outstanding, unanswered: Iterable[Interaction],
 
 
 def belongs(interaction: Interaction, recommendation: Outstanding, others: Iterable[Outstanding], rules: FeedbackRules) -> bool:
-    """Whether the interaction is an outcome of the recommendation: of all that may claim it, the shopper's latest has it. What
-    is no longer among the others has claimed its own."""
+    """Whether the interaction is an outcome of the recommendation. Of all recommendations that may claim it, the shopper's latest has
+    it. Recommendations that are no longer among the others have already claimed their interactions.
+    """
     if interaction.claimed or not may_claim(recommendation, interaction, rules):
         return False
     return not any(other.source_offset > recommendation.source_offset and may_claim(other, interaction, rules) for other in others)

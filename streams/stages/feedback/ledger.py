@@ -82,7 +82,7 @@ class Shopper(msgspec.Struct, array_like=True):
     event_ids: bytes = b""
 
     def is_new(self, event_id: str) -> bool:
-        """False where the event came before; remembers it else."""
+        """False if the event came before; remembers it else."""
         short = bytes.fromhex(event_id)[:_ID_BYTES]
         found = self.event_ids.find(short)
         while found != -1:
@@ -120,7 +120,7 @@ def dump(shopper: Shopper) -> bytes:
 
 
 def load(data: bytes) -> Shopper:
-    """Raises ConfigurationError where another version of the product wrote it, or it is damaged."""
+    """Raises ConfigurationError if another version of the product wrote it, or it is damaged."""
     try:
         if data[:1] == _VERSION:
             return _decoder.decode(memoryview(data)[1:])

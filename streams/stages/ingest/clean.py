@@ -122,7 +122,7 @@ class EventCleaner:
 def quantity(value: float | None, cap: int = DEFAULT_CAP, *, is_return: bool = False) -> tuple[int, bool]:
     """Whole units, at least 1, and whether the cap cut it. Returns may be negative in some shops: their size counts.
 
-    Raises RecordError where it is not a number above zero.
+    Raises RecordError if it is not a number above zero.
     """
     if value is None:
         return 1, False

@@ -36,7 +36,7 @@ def histogram(scores: npt.NDArray[np.float64], edges: npt.NDArray[np.float64]) -
 
 def population_stability(reference: Sequence[int], recent: Sequence[int]) -> float:
     """The population stability index Σ (p - q) · ln(p / q) of two histograms over the same bins; 0 for equal shares. Half a count is
-    added to every bin, so that an empty one does not make it infinite. Raises ValueError where the bins differ in number.
+    added to every bin, so that an empty one does not make it infinite. Raises ValueError if the bins differ in number.
 
     >>> population_stability([10, 20, 30], [100, 200, 300]) < 0.01
     True

@@ -24,12 +24,12 @@ _PROGRESS = {"requested": 0, "started": 1, "finished": 2, "failed": 2}
 class Round:
     request_id: str
     asked_ms: int
-    """When it was asked for, by the clock of who asked."""
+    """Time of the request, by the clock of its sender."""
     state: str
     last_ms: int
     """When its latest step was."""
     new_pairs: int = 0
-    """Pairs since the round before, as the request counted them; 0 where it did not, or is not known."""
+    """Pairs since the round before, as counted by the request. 0 if it did not count them."""
 
 
 class Rounds:
@@ -65,7 +65,7 @@ class Rounds:
 
     @property
     def latest(self) -> Round | None:
-        """The one that was asked for last."""
+        """The last requested round."""
         return next(reversed(self._rounds.values()), None)
 
     def __contains__(self, request_id: object) -> bool:

@@ -109,7 +109,7 @@ class LearningStage:
         """Nothing is kept in memory that depends on what is owned."""
 
     async def on_timer(self, partition: int, items: Iterable[tuple[bytes, bytes]]) -> BatchResult:
-        """Tell the partition's tally if it has news; on the partition that decides, ask for a round if there is cause."""
+        """Publish the partition's tally if it has changed. On the deciding partition, request a round if there is a cause."""
         key = _tally_key(partition)
         stored = {name: value for name, value in items if name in (key, _SINCE_KEY)}
         result = BatchResult()

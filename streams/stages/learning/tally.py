@@ -65,13 +65,13 @@ def add_recommendations(tally: TrainingTally, told: Iterable[Recommendation], bu
 
 
 def newest_ms(tallies: Iterable[TrainingTally]) -> int:
-    """Where the newest bucket begins, event time; 0 where there is none."""
+    """Where the newest bucket begins, event time; 0 if there is none."""
     return max((bucket["start"] for tally in tallies for bucket in tally["buckets"]), default=0)
 
 
 def windows(tallies: Sequence[TrainingTally], since_ms: int, window_ms: int, bucket_ms: int) -> Windows:
     """For the model with the most recent recommendations: its first window of event time at or after ``since_ms``, and its newest
-    window if it does not overlap. Scores are given by the parts that the first window's scores are divided into.
+    window, as far as it does not overlap. Scores are given by the parts that the first window's scores are divided into.
     """
     newest = newest_ms(tallies)
     recent_from = newest + bucket_ms - window_ms

@@ -13,8 +13,9 @@ NEVER = -(1 << 62)
 
 
 class IssuedRecommendation(msgspec.Struct, array_like=True, frozen=True):
-    """A recommendation as it was made, without what its triggering event says again; small, because profiles keep the last
-    ones, so that a redo says the same again."""
+    """A recommendation in short form, without the data that its triggering event already has. Profiles keep the last ones, so that a
+    redo gives the same result.
+    """
 
     offset: int
     """Of the triggering event."""
@@ -72,7 +73,7 @@ def dump_profile(profile: Profile) -> bytes:
 
 
 def load_profile(data: bytes) -> Profile:
-    """Raises ConfigurationError where another version of the product wrote it, or it is damaged."""
+    """Raises ConfigurationError if another version of the product wrote it, or it is damaged."""
     if data[:1] != _VERSION:
         raise ConfigurationError("a profile was written by another version of veilstream; use that one, or delete the stage's state")
     try:

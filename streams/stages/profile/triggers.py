@@ -40,8 +40,9 @@ class Triggered:
     """Recommendations that were made before this event came again."""
 
     def groups(self, most: int) -> Iterator[list[list[Trigger]]]:
-        """The rounds, for as many shoppers at a time as have at most ``most`` triggers together. Whoever has more by herself gets
-        several groups, one after the other."""
+        """The rounds, for groups of shoppers that have at most ``most`` triggers together. A shopper with more triggers gets several
+        groups, one after another.
+        """
         if sum(map(len, self.rounds)) <= most:
             yield self.rounds
             return

@@ -24,7 +24,7 @@ class Interval(NamedTuple):
 
 
 def interval(values: Floats, users: Sequence[str], *, confidence: float = 0.95, resamples: int = 2000, seed: int = 0) -> Interval:
-    """The mean of ``values`` [cases]; NaN where there are none. Raises ValueError where lengths differ."""
+    """The mean of ``values`` [cases]; NaN if there are none. Raises ValueError if lengths differ."""
     if len(values) != len(users):
         raise ValueError(f"{len(values)} values of {len(users)} users")
     if not len(values):
@@ -41,7 +41,7 @@ def interval(values: Floats, users: Sequence[str], *, confidence: float = 0.95, 
 def paired(
     candidate: Floats, incumbent: Floats, users: Sequence[str], *, confidence: float = 0.95, resamples: int = 2000, seed: int = 0
 ) -> Interval:
-    """The mean of candidate - incumbent over the same cases. Raises ValueError where lengths differ."""
+    """The mean of candidate - incumbent over the same cases. Raises ValueError if lengths differ."""
     if len(candidate) != len(incumbent):
         raise ValueError(f"{len(candidate)} results beside {len(incumbent)}: not the same cases")
     return interval(candidate - incumbent, users, confidence=confidence, resamples=resamples, seed=seed)

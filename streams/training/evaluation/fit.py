@@ -153,7 +153,7 @@ def for_volume(ranked: Ranked, volume: float, *, otherwise: float) -> float:
 
 def for_precision(ranked: Ranked, found: Bools, precision: float, *, otherwise: float) -> float:
     """The lowest threshold above which at least ``precision`` of the items are targets; ``otherwise`` where none reaches it with at
-    least 50 items. Raises ValueError where the precision is not from 0 to 1."""
+    least 50 items. Raises ValueError if the precision is not from 0 to 1."""
     if not 0 <= precision <= 1:
         raise ValueError("the target precision must be from 0 to 1")
     shown = ranked.rows >= 0

@@ -112,8 +112,9 @@ def _falls(name: str, candidate: float, incumbent: float, tolerance: float) -> l
 
 
 def _worse(name: str, change: Interval, incumbent: float, tolerance: float) -> list[str]:
-    """A segment or the old slice is small and its mean uncertain: it falls where the mean is lower than is tolerated and the interval
-    lies below zero. Among many segments, one that is lower by chance alone must not stop every promotion."""
+    """Check a segment or the old slice. They are small and their means uncertain. So one falls only if its mean is lower than allowed
+    and its interval is below zero. Otherwise, among many segments, one that is lower by chance would stop every promotion.
+    """
     if change.mean >= -tolerance * incumbent or change.high >= 0:
         return []
     return [f"{name}: falls by {_told(change)} from {incumbent:.4f}, more than the {tolerance:.0%} that is allowed"]
