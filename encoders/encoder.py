@@ -1,4 +1,4 @@
-"""A BERT-family model as a function from texts to unit vectors: tokenized, cut into batches, computed by an engine on all its lanes."""
+"""A BERT-family model as a function from texts to unit vectors: tokenizes, cuts batches, and computes them with an engine on all lanes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Encoder:
         self.lanes = engine.lanes
         self.engine = engine.name
         self.trials = tuple(trials)
-        """How the engine was chosen; empty where it was asked for by name."""
+        """How the engine was chosen; empty if it was asked for by name."""
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         """float32 [n, dimension], unit length, in input order. An empty text has a vector too (that of no words).

@@ -1,4 +1,4 @@
-"""What goes wrong with models and their training."""
+"""Errors of models and of their training."""
 
 from __future__ import annotations
 

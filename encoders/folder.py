@@ -1,4 +1,4 @@
-"""A model's folder: where it is, which files decide its vectors, and what they say. No torch, no weights in memory."""
+"""The folder of a model: its place, the files that decide its vectors, and their content. No torch, no weights in memory."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class SentenceConfig:
 def locate(name_or_path: str) -> Path:
     """The folder of a model by name; a hub id is fetched, unless Hugging Face's own HF_HUB_OFFLINE forbids it.
 
-    Raises UnusableError where there is none.
+    Raises UnusableError if there is none.
     """
     if name_or_path in BUNDLED:
         return bundled_folder(name_or_path)
@@ -62,7 +62,7 @@ def locate(name_or_path: str) -> Path:
 
 
 def check_files(folder: Path) -> list[Path]:
-    """The weights. Raises UnusableError where config, safetensors weights or tokenizer are missing."""
+    """The weights. Raises UnusableError if config, safetensors weights or tokenizer are missing."""
     if not (folder / "config.json").is_file():
         raise UnusableError(f"{folder} holds no model: config.json is missing")
     weights = sorted(folder.glob("*.safetensors"))
@@ -77,9 +77,9 @@ def check_files(folder: Path) -> list[Path]:
 
 
 def sentence_config(folder: Path) -> SentenceConfig:
-    """What the sentence-transformers files beside the weights say, where there are any.
+    """The settings in the sentence-transformers files next to the weights, if there are any.
 
-    Raises UnusableError for what is not offered, rather than giving vectors that the model did not mean.
+    Raises UnusableError for a setting that is not supported, because ignoring it would give wrong vectors.
     """
     pooling: dict[str, Any] = {}
     for module in _read(folder / "modules.json", list):
@@ -103,7 +103,7 @@ def without_weights(source: Path, target: Path) -> Iterator[Path]:
     """A folder with all that a model's folder holds beside its weights, into which others are to be written; at the end it is ``target``,
     unless an error ended it: complete or not at all.
 
-    Raises UnusableError where ``target`` is there already.
+    Raises UnusableError if ``target`` is there already.
     """
     if target.exists():
         raise UnusableError(f"{target} is there already; name a new folder")
@@ -165,7 +165,7 @@ def _prompt(folder: Path) -> str:
 
 
 def _read(path: Path, kind: type) -> Any:
-    """The JSON of a file, empty where there is none. Raises UnusableError where it is something else."""
+    """The JSON of a file, empty if there is none. Raises UnusableError if it is something else."""
     if not path.is_file():
         return kind()
     try:

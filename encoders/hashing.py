@@ -1,4 +1,4 @@
-"""An encoder without weights: hashed character n-grams. For tests, and for trying the flow where there is no model."""
+"""An encoder without weights: hashed character n-grams. For tests, and for trying the flow without a model."""
 
 from __future__ import annotations
 

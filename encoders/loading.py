@@ -1,4 +1,4 @@
-"""Loads a model from its folder and proves that it works: safetensors only, no remote code."""
+"""Loads a model from its folder and checks that it works. Safetensors only, no remote code."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def _replaced(old: Encoder, new: Encoder) -> Encoder:
 
 
 def read_model(folder: Path, dtype: torch.dtype) -> tuple[Any, Any]:
-    """Tokenizer and model. Raises UnusableError where the files are damaged or do not belong together."""
+    """Tokenizer and model. Raises UnusableError if the files are damaged or do not belong together."""
     quiet: Any = transformers_logging
     quiet.set_verbosity_error()
     quiet.disable_progress_bar()
@@ -154,7 +154,7 @@ def read_model(folder: Path, dtype: torch.dtype) -> tuple[Any, Any]:
             output_loading_info=True,
         )
     except Exception as error:
-        # The files are somebody else's, and what a damaged one raises is not documented (the tokenizers' is a bare Exception).
+        # The files come from outside. The errors for damaged files are not documented (tokenizers raises a bare Exception).
         raise UnusableError(f"the model in {folder} can't be loaded ({type(error).__name__}: {_first_line(error)})") from error
     # transformers fills what is missing with random numbers. The pooler is left out anyway.
     missing = sorted(name for name in found["missing_keys"] if not name.startswith("pooler."))

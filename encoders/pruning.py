@@ -1,4 +1,4 @@
-"""A model without some of its layers: structured pruning, faster by what is left out. What it costs in quality must be measured."""
+"""Structured pruning: a model without some of its layers. It is faster in proportion. The loss of quality must be measured."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How threads that compute share a processor with an event loop."""
+"""Lets computing threads share a processor with an event loop."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ _NICE = 15
 
 
 def lower_priority() -> None:
-    """Called first in a thread that computes: an event loop of this process that wakes up then runs at once.
+    """Called first in a computing thread. Then an event loop of this process that wakes up runs at once.
 
-    Without it, it waits for the end of the thread's time slice: measured here, 4 ms in one of a hundred turns against 1 ms. It costs
-    nothing while nothing else wants the processor. On Linux, where each thread has a niceness of its own.
+    Without it, the loop waits for the end of the thread's time slice. Measured here: 4 ms in one of a hundred turns against 1 ms.
+    It costs nothing while nothing else needs the processor. It works on Linux, where each thread has its own niceness.
     """
     if sys.platform == "linux":
         thread = threading.get_native_id()

@@ -41,7 +41,7 @@ class Tokens:
 
 
 def check_texts(texts: Sequence[str]) -> None:
-    """Raises TypeError for one bare text in place of a list, and for an element that is not text, naming its index."""
+    """Raises TypeError for a single text instead of a list, and for an element that is not text. The message has its index."""
     if isinstance(texts, str):
         raise TypeError("texts is one str; give a list of them")
     for index, text in enumerate(texts):

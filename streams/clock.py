@@ -1,4 +1,4 @@
-"""The wall clock, as a thing that is passed in."""
+"""The wall clock as an object, so that it can be passed in and replaced in tests."""
 
 from __future__ import annotations
 

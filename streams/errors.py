@@ -1,20 +1,20 @@
-"""Every error of the product, in one tree; the class says what a runner must do with it.
+"""All errors of the product, in one tree. The class says what a runner must do.
 
 ::
 
     VeilstreamError
-    ├── RecordError          this record is bad: dead-letter it (carries a Reason), go on
-    ├── ModelRefused         this model is bad: serve on with the old one (carries a Refusal)
-    ├── TransientError       the world is bad: keep the record, try again
-    │   └── NotOwner               the partition is another worker's, or may be: leave it alone
+    ├── RecordError          this record is bad: dead-letter it (with a Reason), then continue
+    ├── ModelRefused         this model is bad: keep the old one (with a Refusal)
+    ├── TransientError       something outside failed: keep the record, try again
+    │   └── NotOwner               the partition belongs, or may belong, to another worker: stop work on it
     └── FatalError           stop and tell the operator
         ├── ConfigurationError     a setting, a key file, a model, a topic: names the fix (exit code 1)
         ├── BrokerUnavailable      no broker at the address
         ├── StateDamaged           a local state file is broken: names the folder to delete
-        ├── GroupPositionLost      the group's offsets are gone and can't be made good: says what to do
-        └── TooManyRejects         the share of refused records passed its bound
+        ├── GroupPositionLost      the group's offsets are lost and can't be restored: says what to do
+        └── TooManyRejects         the share of refused records is above its limit
 
-``encoders`` has errors of its own, which all say what to mend: for ``except``, ``PRODUCT``, ``FATAL`` and ``SETUP`` hold both.
+``encoders`` has its own errors, which all name the fix. For ``except``, ``PRODUCT``, ``FATAL`` and ``SETUP`` contain both.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class VeilstreamError(Exception):
 
 
 class RecordError(VeilstreamError):
-    """One record is bad. ``detail`` says what and how to mend it and holds no raw value of it."""
+    """A record is bad. ``detail`` says what is wrong and how to fix it. It never quotes a value of the record."""
 
     def __init__(self, reason: Reason, detail: str = "") -> None:
         super().__init__(f"{reason.value}: {detail}" if detail else reason.value)
@@ -88,7 +88,7 @@ class RecordError(VeilstreamError):
 
 
 class ModelRefused(VeilstreamError):
-    """A model, its manifest or its announcement is not what was signed. The message names what is wrong and the fix."""
+    """A model, its manifest or its announcement differs from the signed one. The message names the problem and the fix."""
 
     def __init__(self, refusal: Refusal, detail: str) -> None:
         super().__init__(f"model refused ({refusal.value}): {detail}")
@@ -101,7 +101,7 @@ class TransientError(VeilstreamError):
 
 
 class NotOwner(TransientError):
-    """The partition was given to another worker, or the group's coordinator has not been heard from for so long that it may have been."""
+    """The partition belongs to another worker. Or the coordinator has been silent so long that it may belong to another worker."""
 
 
 class FatalError(VeilstreamError):
@@ -121,7 +121,9 @@ class BrokerUnavailable(FatalError):
 
 
 class GroupPositionLost(FatalError):
-    """The consumer group has no offset for a partition of which much was processed already; going on could write it all again."""
+    """The consumer group has no offset for a partition, although much of it was already processed. To continue could write all of it
+    again.
+    """
 
 
 class TooManyRejects(FatalError):
@@ -129,8 +131,8 @@ class TooManyRejects(FatalError):
 
 
 PRODUCT = (VeilstreamError, EncoderError)
-"""All that the product raises on purpose."""
+"""All errors that the product raises on purpose."""
 FATAL = (FatalError, EncoderError)
-"""What ends a process."""
+"""Errors that end a process."""
 SETUP = (ConfigurationError, EncoderError)
-"""What is wrong with what was set up."""
+"""Errors of configuration."""

@@ -1,7 +1,7 @@
 """All settings, as environment variables ``VEILSTREAM_<NAME>`` (Kafka's own ones as ``KAFKA_<NAME>``).
 
-``veilstream settings`` prints this list with defaults and meanings. Secrets are never settings: a setting names the
-file that holds one.
+``veilstream settings`` prints this list with defaults and meanings. A secret is never a setting. Instead, a setting names the file that
+holds the secret.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 _PREFIX = "VEILSTREAM_"
 _OF_KUBERNETES = re.compile(r"(.+_)?(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT(_\d+_(TCP|UDP)(_(PROTO|PORT|ADDR))?)?)")
-"""What follows the prefix in variables that Kubernetes sets for a service whose name begins with ``veilstream``."""
+"""Kubernetes sets such variables for a service whose name begins with ``veilstream``; this is the part after the prefix."""
 
 
 class KafkaSettings(BaseSettings):
@@ -31,16 +31,20 @@ class KafkaSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="KAFKA_", extra="ignore", frozen=True)
 
-    bootstrap_servers: str = Field("localhost:9092", description="Comma-separated host:port list.")
+    bootstrap_servers: str = Field("localhost:9092", description="Broker addresses: a comma-separated host:port list.")
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
-        "PLAINTEXT", description="How to talk to the broker."
+        "PLAINTEXT", description="Security protocol of the connection to the broker."
     )
-    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field("SCRAM-SHA-512", description="For the SASL protocols.")
-    sasl_username: str | None = Field(None, description="For the SASL protocols.")
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        "SCRAM-SHA-512", description="SASL mechanism. Used with the SASL protocols."
+    )
+    sasl_username: str | None = Field(None, description="SASL user name. Used with the SASL protocols.")
     sasl_password_file: Path | None = Field(None, description="File with the SASL password.")
-    ssl_cafile: Path | None = Field(None, description="CA certificates (PEM) that vouch for the broker.")
-    ssl_certfile: Path | None = Field(None, description="Client certificate (PEM).")
-    ssl_keyfile: Path | None = Field(None, description="Client key (PEM).")
+    ssl_cafile: Path | None = Field(
+        None, description="File with the CA certificates (PEM) that the broker's certificate is checked against."
+    )
+    ssl_certfile: Path | None = Field(None, description="File with the client certificate (PEM).")
+    ssl_keyfile: Path | None = Field(None, description="File with the client key (PEM).")
 
 
 class Settings(BaseSettings):
@@ -50,197 +54,237 @@ class Settings(BaseSettings):
 
     # deployment
     app_prefix: str = Field("veilstream", description="Prefix of consumer groups and changelog topics: <prefix>-<stage>.")
-    topic_prefix: str = Field("", description="Prefix of every topic name, where one cluster holds several shops.")
-    partitions: int = Field(4, ge=1, le=256, description="Partitions of topics that `topics create` makes.")
-    replication: int = Field(1, ge=1, description="Replication factor of topics that are made.")
-    state_dir: Path = Field(Path("var/state"), description="Where RocksDB keeps each stage's tables.")
-    state_store: Literal["rocksdb", "memory"] = Field("rocksdb", description="Table store; both are backed by changelog topics.")
+    topic_prefix: str = Field("", description="Prefix of every topic name. Use it if one cluster holds several shops.")
+    partitions: int = Field(4, ge=1, le=256, description="Partitions of the topics that `topics create` makes.")
+    replication: int = Field(1, ge=1, description="Replication factor of the topics that are made.")
+    state_dir: Path = Field(Path("var/state"), description="Folder where RocksDB keeps the tables of each stage.")
+    state_store: Literal["rocksdb", "memory"] = Field("rocksdb", description="Table store. Both kinds are backed by changelog topics.")
     keys_dir: Path = Field(Path("var/keys"), description="Folder with the key files that `keys generate` makes.")
     registry_url: str | None = Field(
-        None, description="Confluent-compatible schema registry; unset: the local one made from the schema files."
+        None, description="URL of a Confluent-compatible schema registry. Unset: the local registry, made from the schema files."
     )
-    idempotent_producer: bool = Field(True, description="Kafka's idempotent producer; turn off for brokers without InitProducerId.")
-    session_timeout_s: float = Field(30.0, gt=0, description="Consumer group session timeout, seconds.")
+    idempotent_producer: bool = Field(
+        True, description="Whether to use Kafka's idempotent producer. Turn it off for brokers without InitProducerId."
+    )
+    session_timeout_s: float = Field(30.0, gt=0, description="Session timeout of the consumer group, seconds.")
     instance_id: str | None = Field(
         None,
         pattern=r"[A-Za-z0-9._-]{1,200}",
-        description="Name of this worker in its groups (static membership), unique among a stage's workers and the same after a restart: "
-        "then a restart within the session timeout moves no partition. Unset: a restarted worker is a new one.",
+        description="Name of this worker in its groups (static membership). It must be unique among the workers of a stage, and the same "
+        "after a restart. Then a restart within the session timeout moves no partition. Unset: a restarted worker is a new member.",
     )
-    fetch_max_records: int = Field(2000, ge=1, description="Most records in a batch handed to a stage.")
+    fetch_max_records: int = Field(2000, ge=1, description="Maximum number of records in a batch.")
     fetch_wait_ms: int = Field(
         20,
         ge=1,
-        description="How long the broker holds a fetch back while it has nothing, milliseconds; a partition that was full waits as "
-        "long before it is fetched again, where others of its broker are idle.",
+        description="Time for which the broker holds a fetch open while it has no records, milliseconds. A partition whose queue was full "
+        "waits as long before it is fetched again, if the other partitions of its broker are idle.",
     )
     lookup_max_records: int = Field(
         5_000_000,
         ge=0,
-        description="Where a group's offsets are lost: most records in a stage's outputs that are read to find out what is written "
-        "already; with more the stage does not start, and says so.",
+        description="If the offsets of a group are lost, the stage reads its outputs to find out what is already written. This is the "
+        "maximum number of records. With more, the stage does not start and says so.",
     )
-    commit_interval_s: float = Field(1.0, gt=0, description="How often source offsets are committed, seconds.")
+    commit_interval_s: float = Field(1.0, gt=0, description="Time between two commits of the source offsets, seconds.")
     metrics_host: str = Field("0.0.0.0", description="Address of /metrics, /healthz and /readyz.")
     metrics_port: int = Field(
-        9464, ge=0, le=65535, description="Port of /metrics; `--stage all` uses this and the following four; 0 takes a free one."
+        9464,
+        ge=0,
+        le=65535,
+        description="Port of /metrics, /healthz and /readyz. `--stage all` uses this port and the following four. 0: any free port.",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        "INFO", description="Log level; client libraries stay at WARNING or above."
+        "INFO", description="Log level. Client libraries stay at WARNING or above."
     )
 
     # ingest
     time_bucket_s: int = Field(60, ge=1, le=86_400, description="Event times are rounded down to this many seconds.")
-    max_future_s: int = Field(300, ge=0, description="Events further ahead of the clock are refused, seconds.")
+    max_future_s: int = Field(300, ge=0, description="Events further in the future than this are refused, seconds.")
     max_age_days: float = Field(7300.0, gt=0, description="Events older than this are refused, days.")
-    default_currency: str = Field("EUR", min_length=3, max_length=3, description="Currency of prices that carry none.")
-    default_region: str | None = Field(None, description="Country (ISO 3166 alpha-2) of events that carry none.")
-    max_record_bytes: int = Field(262_144, ge=1024, description="Larger records are refused.")
+    default_currency: str = Field("EUR", min_length=3, max_length=3, description="Currency of prices without a currency (ISO 4217).")
+    default_region: str | None = Field(None, description="Country of events without a country (ISO 3166 alpha-2).")
+    max_record_bytes: int = Field(262_144, ge=1024, description="Records larger than this are refused, bytes.")
     throttle_per_minute: int = Field(
-        600, ge=1, description="Events per user and minute of event time above which the user counts as automated."
+        600, ge=1, description="Maximum number of events per user and minute of event time. Above it, the user counts as automated."
     )
-    quantity_cap: int = Field(1000, ge=1, description="Larger quantities are capped to this.")
-    dedup_window: int = Field(100_000, ge=0, description="Recent event ids that an ingest worker remembers.")
-    reject_share_max: float = Field(0.5, gt=0, le=1, description="Share of refused records, over the recent ones, at which a stage stops.")
-    reject_window: int = Field(2000, ge=100, description="How many recent records that share is taken over.")
+    quantity_cap: int = Field(1000, ge=1, description="Maximum quantity of an event. Larger quantities are reduced to this.")
+    dedup_window: int = Field(100_000, ge=0, description="Number of recent event ids that an ingest worker remembers to drop duplicates.")
+    reject_share_max: float = Field(
+        0.5, gt=0, le=1, description="Maximum share of refused records among the recent ones. Above it, the stage stops."
+    )
+    reject_window: int = Field(2000, ge=100, description="Number of recent records for the share of refused records.")
 
     # encoder
     model: str = Field(
         "bundled",
         description="Encoder: `bundled` (`bundled-multilingual`), `bundled-en`, a Hugging Face id, a folder, or `hashing` (no model).",
     )
-    device: str = Field("auto", description="auto, cpu, cuda, cuda:0 ...")
-    precision: str = Field("auto", description="auto (the fastest that is exact enough here), int16, fp32, bf16, fp16.")
-    encoder_token_budget: int = Field(2048, ge=64, description="Padded tokens in one encoder batch.")
-    encoder_compile: bool = Field(
-        False, description="On a GPU: compile the encoder's passes; each of about 36 shapes takes seconds when it is first met."
+    device: str = Field("auto", description="Device of the encoder: auto, cpu, cuda, cuda:0 ...")
+    precision: str = Field(
+        "auto", description="Arithmetic of the encoder: auto (the fastest that is exact enough on this machine), int16, fp32, bf16, fp16."
     )
-    encoder_cache_mb: int = Field(64, ge=0, description="MiB of vectors of texts seen lately that a worker keeps.")
+    encoder_token_budget: int = Field(2048, ge=64, description="Maximum number of tokens in one encoder batch, padding included.")
+    encoder_compile: bool = Field(
+        False, description="Whether to compile the encoder's passes on a GPU. Each of about 36 shapes takes seconds at its first use."
+    )
+    encoder_cache_mb: int = Field(64, ge=0, description="Size of the cache for vectors of recent texts, MiB per worker.")
     item_text_characters: int = Field(
-        1000, ge=16, le=10_000, description="Most characters of an item's title, category, brand and description that are encoded."
+        1000,
+        ge=16,
+        le=10_000,
+        description="Maximum length of the text of an item that is encoded (title, category, brand, description), characters.",
     )
 
     # models
-    models: str = Field("models", description="Store of model versions: a folder, or any fsspec URL (s3://bucket/models, gs://...).")
+    models: str = Field("models", description="Store of the model versions: a folder, or any fsspec URL (s3://bucket/models, gs://...).")
 
     models_cache: Path = Field(Path("var/models"), description="Folder where fetched model versions are kept and verified.")
     model_grace_s: float = Field(
         3600.0,
         ge=0,
-        description="How long the catalogue is kept under a model that no channel needs any more, seconds.",
+        description="Time for which the catalogue's vectors are kept under a model that no channel uses any more, seconds.",
     )
     model_items_share: float = Field(
-        1.0, gt=0, le=1, description="Share of the catalogue's items that must be encoded under a new model before it serves."
+        1.0, gt=0, le=1, description="Share of the catalogue's items that must be encoded under a new model before the model serves."
     )
 
     # profile
-    half_life_days: float = Field(120.0, gt=0, description="Age at which an event's weight has halved, days.")
-    history_size: int = Field(50, ge=1, le=1000, description="Most history entries kept for a shopper.")
-    popularity_half_life_days: float = Field(5.0, gt=0, description="Age at which an event counts half for an item's popularity, days.")
+    half_life_days: float = Field(120.0, gt=0, description="Age at which the weight of an event has halved, days.")
+    history_size: int = Field(50, ge=1, le=1000, description="Maximum number of history entries per shopper.")
+    popularity_half_life_days: float = Field(
+        5.0, gt=0, description="Age at which an event counts half for the popularity of an item, days."
+    )
     popularity_weight: float = Field(0.2, ge=0, description="Weight of the popularity prior in the score.")
-    threshold: float = Field(0.3, description="Scores must pass this to be recommended.")
-    top_k: int = Field(10, ge=1, le=1000, description="Most items in one recommendation.")
-    debounce_s: float = Field(60.0, ge=0, description="Least event time between two behaviour recommendations for a shopper, seconds.")
+    threshold: float = Field(0.25, description="Minimum score of a recommended item. Only items above it are recommended.")
+    top_k: int = Field(10, ge=1, le=1000, description="Maximum number of items in one recommendation.")
+    debounce_s: float = Field(60.0, ge=0, description="Minimum event time between two behaviour recommendations for a shopper, seconds.")
     recommended_cooldown_s: float = Field(
         3600.0,
         ge=0,
-        description="An item is not recommended again to a shopper within this event time, seconds.",
+        description="Event time in which an item is not recommended again to the same shopper, seconds.",
     )
     bought_cooldown_days: float = Field(
         90.0,
         ge=0,
-        description="An item bought is not recommended to the buyer within this event time, days.",
+        description="Event time in which a bought item is not recommended to its buyer, days.",
     )
-    search_blend: float = Field(0.7, ge=0, le=1, description="Weight of the query against the profile in search recommendations.")
+    search_blend: float = Field(0.7, ge=0, le=1, description="Weight of the query in search recommendations. The profile has the rest.")
     exact_items: int = Field(
         200_000,
         ge=0,
-        description="Catalogues of more items are searched by a scan of small integers (recall above 0.98) instead of exactly.",
+        description="Maximum number of items for exact search. Larger catalogues are searched by a scan with small integers (recall at "
+        "least 0.98).",
     )
-    reasons_max: int = Field(3, ge=0, description="Most reasons given for an item.")
+    reasons_max: int = Field(3, ge=0, description="Maximum number of reasons per item.")
 
     # feedback
     attribution_window_s: float = Field(1800.0, gt=0, description="Event time in which a reaction counts for a recommendation, seconds.")
     idle_close_s: float = Field(
-        300.0, gt=0, description="Real time without events after which a partition's due windows close by the wall clock, seconds."
+        300.0,
+        gt=0,
+        description="Real time without events after which the due windows of a partition are closed by the wall clock, seconds.",
     )
     feedback_records: Literal["item", "recommendation"] = Field(
         "item",
-        description="What a record of `feedback` tells of: one recommended item, or all items of a recommendation (the others in "
-        "`others`), which is a fifth of the records and less work for the broker and every reader.",
+        description="What one record of `feedback` holds: the outcome of one recommended item, or of all items of a recommendation (the "
+        "others in `others`). The latter is a fifth of the records, and less work for the broker and every reader.",
     )
-    training_history_size: int = Field(20, ge=1, description="Most history elements in a training pair.")
+    training_history_size: int = Field(20, ge=1, description="Maximum number of history entries in a training pair.")
 
     # trainer
-    trainer_dir: Path = Field(Path("var/trainer"), description="Where the trainer keeps pairs, rounds, reports and TensorBoard logs.")
-    trainer_minutes: float = Field(15.0, gt=0, description="Wall budget of one round's fine-tuning, minutes.")
-    trainer_max_pairs: int = Field(200_000, ge=1, description="Most training pairs kept; the oldest go first.")
-    trainer_max_age_days: float = Field(90.0, gt=0, description="Training pairs older than the newest by this much are dropped, days.")
-    trainer_adapter: Literal["lora", "full"] = Field("lora", description="What is trained: low-rank adapters, or every weight.")
-    trainer_batch_size: int = Field(1024, ge=2, description="Examples in one step of fine-tuning.")
-    trainer_learning_rate: float = Field(3e-4, gt=0, description="Learning rate of the fine-tuning at its peak.")
+    trainer_dir: Path = Field(Path("var/trainer"), description="Folder for the trainer's pairs, rounds, reports and TensorBoard logs.")
+    trainer_minutes: float = Field(15.0, gt=0, description="Real time for the fine-tuning of one round, minutes.")
+    trainer_max_pairs: int = Field(200_000, ge=1, description="Maximum number of stored training pairs. The oldest are removed first.")
+    trainer_max_age_days: float = Field(
+        90.0, gt=0, description="Maximum age of a stored training pair, compared with the newest one, days."
+    )
+    trainer_adapter: Literal["lora", "full"] = Field(
+        "lora", description="What is trained: low-rank adapters (lora), or every weight (full)."
+    )
+    trainer_batch_size: int = Field(1024, ge=2, description="Number of examples in one step of fine-tuning, per process.")
+    trainer_learning_rate: float = Field(3e-4, gt=0, description="Peak learning rate of the fine-tuning.")
     trainer_drift: float = Field(
-        1.0, ge=0, description="How strongly a model is held to the one before it; less where that one knows little of the shop's words."
+        1.0,
+        ge=0,
+        description="How strongly a new model is held close to the one before it. Use less if that one knows few of the shop's words.",
     )
-    trainer_checkpoint_minutes: float = Field(2.0, gt=0, description="How often a round's checkpoint is saved, minutes.")
+    trainer_checkpoint_minutes: float = Field(2.0, gt=0, description="Time between two checkpoints of a round, minutes.")
     trainer_processes: int = Field(
-        1, ge=1, description="Processes that share a round's fine-tuning (torchrun): one a GPU, or parts of the cores."
+        1, ge=1, description="Number of processes for the fine-tuning of a round (torchrun): one per GPU, or parts of the cores."
     )
-    trainer_threads: int = Field(0, ge=0, description="Threads of a round; 0: as many as torch takes.")
-    trainer_validation_share: float = Field(0.1, gt=0, lt=0.5, description="Share of the pairs, by time, that parameters are fitted to.")
-    trainer_test_share: float = Field(0.1, gt=0, lt=0.5, description="Share of the pairs, the newest, by which a model is judged.")
-    trainer_gate_metric: Literal["hit", "ndcg", "recall"] = Field("ndcg", description="The metric in which a new model must gain.")
-    trainer_gate_cases: int = Field(200, ge=1, description="With fewer cases in the test slice no model is promoted.")
-    trainer_gate_users: int = Field(100, ge=1, description="With fewer shoppers in the test slice no model is promoted.")
+    trainer_threads: int = Field(0, ge=0, description="Number of threads of a round. 0: torch's default.")
+    trainer_validation_share: float = Field(
+        0.1, gt=0, lt=0.5, description="Share of the pairs (by time, before the newest) on which the serving parameters are fitted."
+    )
+    trainer_test_share: float = Field(0.1, gt=0, lt=0.5, description="Share of the pairs (the newest) on which a model is judged.")
+    trainer_gate_metric: Literal["hit", "ndcg", "recall"] = Field("ndcg", description="Metric in which a new model must be better.")
+    trainer_gate_cases: int = Field(200, ge=1, description="Minimum number of cases in the test slice. With fewer, no model is promoted.")
+    trainer_gate_users: int = Field(
+        100, ge=1, description="Minimum number of shoppers in the test slice. With fewer, no model is promoted."
+    )
     trainer_gate_tolerance: float = Field(
-        0.1, ge=0, description="Share by which coverage, the long tail's share and any part of the shoppers may fall under a new model."
+        0.1,
+        ge=0,
+        description="Share by which coverage, the long tail's share, and the metric of any part of the shoppers may fall under a new "
+        "model.",
     )
     trainer_target_precision: float | None = Field(
-        None, ge=0, le=1, description="Precision for which the threshold is fitted to a new model; unset: it stays."
+        None,
+        ge=0,
+        le=1,
+        description="Precision for which the threshold is fitted to a new model. Unset, with no target volume: as many items pass as under "
+        "the serving model.",
     )
     trainer_target_volume: float | None = Field(
-        None, gt=0, description="Items a recommendation for which the threshold is fitted, instead of a precision; unset: it stays."
+        None,
+        gt=0,
+        description="Items per recommendation for which the threshold is fitted, instead of a precision. Unset: see the target precision.",
     )
     trainer_canary_share: float = Field(
-        0.1, ge=0, le=1, description="Share of pseudonyms that get a new model first; 0: everybody at once."
+        0.1, ge=0, le=1, description="Share of the pseudonyms that get a new model first. 0: everybody at once."
     )
     trainer_canary_recommendations: int = Field(
-        200, ge=2, description="Recommendations of each model before a canary is promoted or withdrawn."
+        200, ge=2, description="Minimum number of recommendations of each model before a canary is promoted or withdrawn."
     )
 
     # learning
     training_min_pairs: int = Field(
-        5000, ge=0, description="New training pairs that ask for a round of training; 0: never because of their number."
+        5000, ge=0, description="Number of new training pairs that start a round. 0: their number never starts a round."
     )
-    training_cron: str | None = Field(None, description="Schedule of rounds: five cron fields, UTC, such as `0 3 * * *`; unset: none.")
+    training_cron: str | None = Field(
+        None, description="Schedule of rounds: five cron fields, UTC, such as `0 3 * * *`. Unset: no schedule."
+    )
     training_pause_h: float = Field(
-        6.0, ge=0, description="Least real time from one round to the next, hours; an operator's need not wait."
+        6.0, ge=0, description="Minimum real time from one round to the next, hours. A round that an operator requests does not wait."
     )
-    training_drift_psi: float = Field(0.25, gt=0, description="Population stability index of the scores from which drift asks for a round.")
+    training_drift_psi: float = Field(0.25, gt=0, description="Population stability index of the scores at which drift starts a round.")
     training_drift_ignored: float = Field(
-        0.1, gt=0, le=1, description="Rise of the share of recommended items without a reaction that asks for a round."
+        0.1, gt=0, le=1, description="Rise of the share of recommended items without a reaction at which drift starts a round."
     )
-    training_drift_window_h: float = Field(24.0, ge=1, description="Event time in which drift is measured, hours.")
-    training_drift_min: int = Field(1000, ge=1, description="Fewer items in a window are not enough to tell drift.")
-    training_stale_h: float = Field(48.0, gt=0, description="A round that started and is silent for so long counts as ended, hours.")
+    training_drift_window_h: float = Field(24.0, ge=1, description="Event time over which drift is measured, hours.")
+    training_drift_min: int = Field(1000, ge=1, description="Minimum number of items in a window to measure drift.")
+    training_stale_h: float = Field(48.0, gt=0, description="Time after which a round that started and is silent counts as ended, hours.")
 
 
 S = TypeVar("S", bound=BaseSettings)
 
 
 def load_settings() -> Settings:
-    """Settings from the environment; raises ConfigurationError that names the variable at fault. What looks like a setting and is none is
-    named in the log."""
+    """Read the settings from the environment.
+
+    Unknown variables with the product's prefix are named in the log. Raises ConfigurationError that names the wrong variable.
+    """
     for warning in unknown_settings(os.environ):
         log.warning(warning)
     return _load(Settings)
 
 
 def unknown_settings(names: Iterable[str]) -> list[str]:
-    """One line for each name of an environment variable that begins like a setting's and is none.
+    """One line for each environment variable that has the product's prefix and is not a setting.
 
     >>> unknown_settings(["VEILSTREAM_TRESHOLD", "VEILSTREAM_SERVICE_HOST", "PATH"])
-    ['VEILSTREAM_TRESHOLD is no setting and has no effect; did you mean VEILSTREAM_THRESHOLD?']
+    ['VEILSTREAM_TRESHOLD is not a setting and has no effect; did you mean VEILSTREAM_THRESHOLD?']
     """
     known = [name.upper() for name in Settings.model_fields]
     lines = []
@@ -250,12 +294,12 @@ def unknown_settings(names: Iterable[str]) -> list[str]:
             continue
         nearest = get_close_matches(name, known, n=1)
         hint = f"did you mean {_PREFIX}{nearest[0]}?" if nearest else "see `veilstream settings`"
-        lines.append(f"{variable} is no setting and has no effect; {hint}")
+        lines.append(f"{variable} is not a setting and has no effect; {hint}")
     return lines
 
 
 def load_kafka_settings() -> KafkaSettings:
-    """Kafka settings from the environment; raises ConfigurationError that names the variable at fault."""
+    """Read the Kafka settings from the environment. Raises ConfigurationError that names the wrong variable."""
     return _load(KafkaSettings)
 
 

@@ -28,7 +28,7 @@ Cleanup = Literal["delete", "compact"]
 
 @dataclass(frozen=True, slots=True)
 class TopicSpec:
-    """One topic. ``retention_ms`` is None where cleanup is compaction; the schema file is ``schemas/avro/<name>.avsc``."""
+    """One topic. ``retention_ms`` is None if cleanup is compaction; the schema file is ``schemas/avro/<name>.avsc``."""
 
     name: str
     key: str
@@ -39,7 +39,7 @@ class TopicSpec:
     raw_identity: bool = False
     """True for the only three topics whose values name a person."""
     co_partitioned: bool = False
-    """True where the partition count must equal that of behaviour.clean."""
+    """True if the partition count must equal that of behaviour.clean."""
     single_partition: bool = False
 
 

@@ -1,1 +1,1 @@
-"""An encoder for many tasks of one event loop: requests gathered into batches, a cache, failures kept to their own texts."""
+"""An encoder for many tasks of one event loop: gathers requests into batches, caches vectors, and isolates failing texts."""

@@ -1,4 +1,4 @@
-"""A model behind its micro-batcher: opened and closed together."""
+"""A model together with its micro-batcher. Both are opened and closed together."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Vectors of texts seen lately, within a bound of bytes."""
+"""Caches the vectors of recent texts, limited in bytes."""
 
 from __future__ import annotations
 

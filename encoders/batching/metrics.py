@@ -1,4 +1,4 @@
-"""What an encoder does, by model version, as Prometheus metrics. No text is in any of them."""
+"""Prometheus metrics of an encoder, by model version. They never hold a text."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0
 
 
 class Observer(Protocol):
-    """What a front says of its work."""
+    """Receives the counts of a front."""
 
     def looked_up(self, texts: int, missing: int, cache_bytes: int) -> None: ...
     def computed(self, counts: Sequence[BatchCounts], texts: int, failed: int, seconds: float, waits: Sequence[float]) -> None: ...
 
 
 class NoMetrics:
-    """Where nobody asked for any."""
+    """An ``Observer`` that counts nothing."""
 
     def looked_up(self, texts: int, missing: int, cache_bytes: int) -> None:
         """Nothing is counted."""
@@ -31,7 +31,7 @@ class NoMetrics:
 
 
 class EncoderMetrics:
-    """Of one process; once a registry."""
+    """The encoder metrics of one process. Create one instance per registry."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         def counter(name: str, text: str) -> Counter:
@@ -42,22 +42,22 @@ class EncoderMetrics:
 
         self.texts = counter("texts_total", "Texts computed.")
         self.tokens = counter("tokens_total", "Tokens computed.")
-        self.padding = counter("padding_total", "Positions computed beside the tokens.")
+        self.padding = counter("padding_total", "Padding positions computed.")
         self.hits = counter("cache_hits_total", "Texts whose vector was in the cache.")
-        self.misses = counter("cache_misses_total", "Texts whose vector was not.")
+        self.misses = counter("cache_misses_total", "Texts whose vector was not in the cache.")
         self.errors = counter("errors_total", "Texts that could not be encoded.")
         self.batch_texts = histogram("batch_texts", "Texts computed together.", _TEXTS)
-        self.compute_seconds = histogram("compute_seconds", "Time of one batch.", _SECONDS)
-        self.wait_seconds = histogram("queue_wait_seconds", "Time that a text waited for its batch to begin.", _SECONDS)
+        self.compute_seconds = histogram("compute_seconds", "Time to compute one batch, seconds.", _SECONDS)
+        self.wait_seconds = histogram("queue_wait_seconds", "Time that a text waited for its batch to begin, seconds.", _SECONDS)
         self.cache_bytes = Gauge("veilstream_encoder_cache_bytes", "Bytes of the cache of vectors, all versions.", registry=registry)
-        self.info = Gauge("veilstream_encoder_info", "1 for the model that is used.", ["model_version", "engine"], registry=registry)
+        self.info = Gauge("veilstream_encoder_info", "1 for the model in use.", ["model_version", "engine"], registry=registry)
 
     def of(self, encoder: Any) -> VersionMetrics:
         """The observer for one encoder's version."""
         return VersionMetrics(self, encoder.version)
 
     def current(self, encoder: Any) -> None:
-        """This is the encoder that is used from now on."""
+        """Set the encoder that is used from now on."""
         self.info.clear()
         self.info.labels(encoder.version, getattr(encoder, "engine", type(encoder).__name__)).set(1)
 

@@ -1,8 +1,8 @@
-"""Requests of many tasks, encoded together.
+"""Encodes the requests of many tasks together.
 
-While batches compute, requests gather; when one ends, a turn of the event loop that brings nothing new, a full batch or ``max_wait_s``
-starts the next. So a lone request waits for next to nothing, and under load batches grow by themselves. Two batches are under way at a
-time: while one's answers are handed out and its callers ask again, the other keeps the processor busy.
+While batches compute, requests gather. The next batch starts when one of these happens after a batch has ended: a turn of the event loop
+brings nothing new, the batch is full, or ``max_wait_s`` is over. So a single request waits for almost no time, and batches grow under load.
+Two batches are in progress at a time: while the answers of one are delivered and its callers ask again, the other keeps the processor busy.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class _Waiting:
 
 @dataclass(slots=True)
 class _Queue:
-    """Texts not yet begun, first come first served; those that nobody wants any more are passed over."""
+    """Texts that are waiting, first come first served. Texts that no caller wants any more are skipped."""
 
     entries: deque[_Waiting] = field(default_factory=deque)
 
@@ -103,9 +103,10 @@ class MicroBatcher:
         self._threads = ThreadPoolExecutor(_CALLS, thread_name_prefix="encoder", initializer=lower_priority)
 
     async def encode_many(self, texts: Sequence[str]) -> Vectors:
-        """float32 [n, dimension], unit length, in input order; each text computed once, whoever asks at the same time.
+        """float32 [n, dimension], unit length, in input order. Each text is computed once, even if several tasks ask for it at the
+        same time.
 
-        Raises TypeError for what is not text, what the encoder raises for one of these very texts, and RuntimeError after ``close``.
+        Raises TypeError for input that is not text, the encoder's error for one of these texts, and RuntimeError after ``close``.
         Waits while more than ``max_waiting_texts`` are queued.
         """
         if self._closing:
@@ -219,7 +220,7 @@ class MicroBatcher:
         self._answer(batch, outcomes)
 
     async def _gather(self) -> None:
-        """Until a turn of the loop brings nothing new, the batch is full, or the wait is over."""
+        """Wait until a turn of the loop brings nothing new, the batch is full, or the time is over."""
         until, before = time.monotonic() + self._max_wait_s, 0
         while before < len(self._queue.entries) < self._max_batch and time.monotonic() < until:
             before = len(self._queue.entries)

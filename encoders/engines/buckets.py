@@ -1,6 +1,6 @@
-"""The few shapes that batches are padded to on an accelerator, which compiles, picks its kernels and keeps its memory by shape.
+"""The few shapes that batches are padded to on an accelerator. It compiles, chooses kernels and keeps memory per shape.
 
-Widths are 8, 16 and from there the powers of two with the middles between them (24, 32, 48, 64, ...), up to the model's longest row.
+Widths are 8, 16, and from there the powers of two with the middles between them (24, 32, 48, 64, ...), up to the model's longest row.
 Rows are powers of two. With a budget of 2,048 and rows of up to 256 tokens there are at most 36 shapes.
 """
 
@@ -53,10 +53,11 @@ class Buckets:
         return width
 
     def batches(self, lengths: npt.NDArray[np.int64], budget: int) -> Iterator[Batch]:
-        """All rows in order, in batches of at most ``budget`` positions, or of one row. ``lengths`` are at least 1 and fall.
+        """All rows in order, in batches of at most ``budget`` positions, or of one row. ``lengths`` are at least 1 and descending.
 
-        Each row is longer than half of its batch's width, or the batch has next to no more positions than make a pass worth while. So
-        at most 4 positions a token are computed (a row counted as 8 tokens at least), and 512 more for each halving of the longest row.
+        Each row is longer than half of its batch's width, or the batch has hardly more positions than the smallest useful pass. So
+        at most 4 positions per token are computed (a row counts as 8 tokens at least), and 512 more for each halving of the longest
+        row.
         """
         start = 0
         while start < len(lengths):

@@ -1,4 +1,7 @@
-"""What an engine asks of an accelerator. Nothing blocks but ``Stream.wait``, so the copies of one stream run beside another's passes."""
+"""The interface of an accelerator, as an engine uses it.
+
+Only ``Stream.wait`` blocks. So the copies of one stream run at the same time as the passes of another.
+"""
 
 from __future__ import annotations
 
@@ -49,5 +52,5 @@ class Device(Protocol):
         ...
 
     def free_memory(self) -> None:
-        """Gives back what is kept for later use. Memory of what is still referred to, by a frame of a caught exception say, stays taken."""
+        """Release cached memory. Memory that is still referenced, for example by a frame of a caught exception, stays in use."""
         ...

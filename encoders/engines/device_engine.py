@@ -1,7 +1,7 @@
-"""Any Hugging Face encoder on an accelerator: two lanes, each a stream, so that one copies while the other computes.
+"""Any Hugging Face encoder on an accelerator. It has two lanes, each with a stream: one copies while the other computes.
 
-A call is cut into passes of few shapes (``buckets``). All of them are queued, and the call waits once, for the last. Where memory runs
-out, the token budget is halved, and what is left of the call is cut anew.
+A call is cut into passes of few shapes (``buckets``). All passes are queued, and the call waits once, for the last one. If memory runs
+out, the token budget is halved, and the rest of the call is cut again.
 """
 
 from __future__ import annotations
@@ -79,17 +79,20 @@ class DeviceEngine:
         token_budget: int,
         compiled: str | Callable[..., Any] | None = None,
     ) -> None:
-        """``model`` is a transformers model whose weights are on ``device``, in any precision; vectors are float32 whatever it is.
+        """``model`` is a transformers model with weights on ``device``, in any precision; vectors are always float32.
 
-        ``pooling`` is mean or cls; rows have at most ``longest`` tokens, a pass ``token_budget`` positions. ``compiled`` is a backend of
-        ``torch.compile``, inductor say: each shape is then compiled when it is first met, which takes seconds to minutes.
+        - ``pooling``: mean or cls.
+        - ``longest``: maximum number of tokens of a row.
+        - ``token_budget``: maximum number of positions of a pass.
+        - ``compiled``: a backend of ``torch.compile``, such as inductor. Each shape is compiled at its first use, which takes
+          seconds to minutes.
         """
         self.name = name
         self.dimension = int(model.config.hidden_size)
         self.batch_tokens = _PASSES * token_budget
         self._model = model
         self._words = int(model.get_input_embeddings().num_embeddings)
-        # Of a mask [rows, width] transformers asks whether it hides anything, for which the host would have to wait.
+        # For a mask [rows, width] transformers checks whether it hides anything. The host would have to wait for that.
         self._whole_mask = model.config.model_type in _TAKE_WHOLE_MASKS and model.config._attn_implementation == "sdpa"
         self._pooling = pooling
         self._padding_id = padding_id
@@ -107,8 +110,8 @@ class DeviceEngine:
             self._idle.put(_Lane(device, self.dimension))
 
     def forward(self, rows: Sequence[Sequence[int]]) -> tuple[Vectors, int]:
-        """See ``Engine.forward``. Raises ValueError for a token or a length that the model doesn't have, and UnusableError for a row
-        that the device has no memory for, even alone.
+        """See ``Engine.forward``. Raises ValueError for a token or a length that the model does not have, and UnusableError for a row
+        that does not fit into the memory of the device, even alone.
         """
         lengths = self._checked(rows)
         order = np.argsort(-lengths, kind="stable")

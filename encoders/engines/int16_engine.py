@@ -1,4 +1,4 @@
-"""BERT on 16-bit integer products: no padding, no synchronisation between cores, each call on one core."""
+"""BERT with products of 16-bit integers: no padding, no synchronisation between cores, each call on one core."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""A BERT model's weights as the compiled forward pass reads them: 16-bit panels, scales, and what stays float32.
+"""The weights of a BERT model for the compiled forward pass: 16-bit panels, scales, and the parts that stay float32.
 
-A row's quantum is chosen by its norm: with ‖a‖ ≤ 32,720 and ‖w‖ ≤ 65,000 quanta (rounding included) every sum of products, and every part
-of one, is below 2³¹ by the inequality of Cauchy and Schwarz. A typical number of a row of 384 still has more than 10 bits, of 1,536 more
-than 9.
+The quantum of a row is chosen by its norm. With ‖a‖ ≤ 32,720 and ‖w‖ ≤ 65,000 quanta (rounding included), every sum of products, and every
+part of one, is below 2³¹, by the inequality of Cauchy and Schwarz. A typical number of a row of 384 still has more than 10 bits, of 1,536
+more than 9.
 """
 
 from __future__ import annotations

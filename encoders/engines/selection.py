@@ -1,4 +1,4 @@
-"""Which engine computes: the fastest of those whose vectors are near enough to fp32's, found by trying them on this machine."""
+"""Chooses the engine: tries all on this machine, and takes the fastest whose vectors are close enough to those of fp32."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def attempt(name: str, encode: Callable[[Sequence[str]], Vectors], reference: Ve
 
 
 def fastest(trials: Sequence[Trial], largest_error: float = LARGEST_ERROR) -> str:
-    """The name of the fastest that is exact enough. NaN is no error that passes. Raises ValueError where none is."""
+    """The name of the fastest engine that is exact enough. An error of NaN does not pass. Raises ValueError if no engine passes."""
     passed = [trial for trial in trials if trial.error <= largest_error]
     if not passed:
         raise ValueError("no engine is exact enough")

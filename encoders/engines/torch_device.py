@@ -1,4 +1,4 @@
-"""An accelerator by torch's streams: CUDA. The same code runs on a CPU, whose streams do everything at once; so tests run it."""
+"""An accelerator with torch's streams: CUDA. The same code runs on a CPU, whose streams run everything at once; tests use this."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-# cuBLAS and the driver have their own words for what torch.OutOfMemoryError says of torch's own allocator.
+# torch.OutOfMemoryError is for torch's own allocator. cuBLAS and the driver use other messages.
 _OUT_OF_MEMORY = ("out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
 
 

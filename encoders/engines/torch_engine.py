@@ -1,4 +1,4 @@
-"""Any Hugging Face encoder by torch on a CPU: the reference for every other engine."""
+"""Any Hugging Face encoder with torch on a CPU: the reference for every other engine."""
 
 from __future__ import annotations
 

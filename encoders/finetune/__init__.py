@@ -1,1 +1,1 @@
-"""Fine-tuning of a BERT-family folder on what shoppers did. Knows texts and numbers, nothing of Kafka; see docs/training.md."""
+"""Fine-tuning of a BERT-family folder on what shoppers did. It works on texts and numbers, without Kafka; see docs/training.md."""

@@ -1,4 +1,4 @@
-"""What of a model is trained: low-rank adapters, which are merged into plain weights in the end, or everything."""
+"""The trained parts of a model: low-rank adapters, which are merged into plain weights at the end, or all weights."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def merged(text_model: TextModel) -> Any:
 
 def save(text_model: TextModel, base_folder: Path, out_folder: Path) -> None:
     """Write what ``load_encoder`` reads: merged safetensors, and the base's tokenizer and sentence-transformers files. Complete or not at
-    all. Raises UnusableError where the folder is there already."""
+    all. Raises UnusableError if the folder is there already."""
     with without_weights(locate(str(base_folder)), out_folder) as part, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a generation configuration, which encoders have none of
         merged(text_model).save_pretrained(part)

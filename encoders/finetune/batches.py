@@ -1,4 +1,4 @@
-"""A step's examples as arrays in which each text stands once, however many histories and targets it is in."""
+"""The examples of a step as arrays. Each text is in them once, however many histories and targets use it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Batch:
     allowed: npt.NDArray[np.bool_]
     """bool [B, C]: what an example is contrasted with, its target included."""
     log_inclusion: Floats
-    """float32 [B, C]: ln of how likely the candidate came into the batch; 0 where it was chosen for this very example."""
+    """float32 [B, C]: ln of how likely the candidate came into the batch; 0 if it was chosen for this very example."""
     outcome: Floats
     propensity: Floats
     """float32 [B]."""

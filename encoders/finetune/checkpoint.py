@@ -1,4 +1,4 @@
-"""Checkpoints that are whole or are not used: tensors as safetensors, the rest as JSON, a checksum over both, no pickle."""
+"""Checkpoints: tensors as safetensors, the rest as JSON, a checksum over both, no pickle. An incomplete one is not used."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TENSORS, _STATE = "tensors.safetensors", "state.json"
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The newest checkpoint that is whole and of this training, if any, and what was refused on the way to it."""
+    """The newest complete checkpoint of this training, if any, and the newer ones that were refused."""
 
     tensors: dict[str, torch.Tensor] | None
     state: dict[str, Any]
@@ -56,7 +56,7 @@ class Checkpoints:
         except BaseException:
             shutil.rmtree(part, ignore_errors=True)
             raise
-        # Later ones are of a training that was given up, or damaged: kept, they would push the good ones out.
+        # Later checkpoints are damaged or of an abandoned training. If they stayed, good ones would be removed.
         mine = [path for path in self._all() if path.name <= target.name]
         for old in [path for path in self._all() if path not in mine[: self._keep]]:
             shutil.rmtree(old)

@@ -1,4 +1,4 @@
-"""The settings of a fine-tuning. No torch here: a caller may hold one without loading it."""
+"""The settings of a fine-tuning. No torch here, so a caller can use them without loading it."""
 
 from __future__ import annotations
 
@@ -14,86 +14,89 @@ _ABOVE_ZERO = (
 
 @dataclass(frozen=True, slots=True)
 class FinetuneConfig:
-    """All that decides a fine-tuning beside its data; docs/training.md says what each is worth.
+    """All settings of a fine-tuning, except its data. docs/training.md explains each.
 
-    At least one of ``steps``, ``epochs`` and ``minutes`` must be set; the first one reached ends the training, and the learning rate's
-    schedule follows whichever is nearest to its end.
+    At least one of ``steps``, ``epochs`` and ``minutes`` must be set. The first one reached ends the training. The learning rate's
+    schedule follows the one that is nearest to its end.
     """
 
     steps: int | None = None
     epochs: float | None = None
     minutes: float | None = None
-    """Wall clock, with validation and refreshes, without loading and saving."""
+    """Real time of the training in minutes: with validation and refreshes, without loading and saving."""
     batch_size: int = 256
-    """Examples of a step and process; with n processes a step has n times as many."""
+    """Examples per step and process. With n processes a step has n times as many."""
     accumulate: int = 1
-    """Batches whose gradients are added before the weights move. Each is contrasted within itself only; ``batch_size`` can be
-    as large as the examples allow without more memory (see ``activation_tokens``), so this is seldom wanted."""
+    """Number of batches whose gradients are added before the weights change. Each batch is contrasted within itself only. It is seldom
+    needed, because ``batch_size`` can be as large as the examples allow without more memory (see ``activation_tokens``).
+    """
     seed: int = 0
     device: str = "auto"
-    """auto, cpu or cuda; with torchrun each process takes its own GPU."""
+    """Device: auto, cpu or cuda. With torchrun each process uses its own GPU."""
 
     adapter: str = "lora"
-    """lora, or full: every weight."""
+    """What is trained: lora (low-rank adapters) or full (all weights)."""
     lora_rank: int = 16
     lora_alpha: int = 32
     lora_dropout: float = 0.0
     dropout: float = 0.0
-    """Within the model, in place of its own; of short texts it costs more signal than it saves from overfitting."""
+    """Dropout inside the model, replaces the model's own. For short texts it loses more signal than it prevents overfitting."""
     learning_rate: float | None = None
-    """At its peak; None: 1e-3 for lora, 5e-5 for full."""
+    """Peak learning rate. None: 1e-3 for lora, 5e-5 for full."""
     warmup: float = 0.1
-    """Share of the training over which the rate rises; then it falls as a cosine to nothing."""
+    """Share of the training in which the rate rises. After that it falls to zero as a cosine."""
     weight_decay: float = 0.01
     clip_norm: float = 1.0
     precision: str = "auto"
-    """bf16 or fp32; auto takes bf16 where the processor multiplies it natively."""
+    """bf16, fp32 or auto. auto uses bf16 if the processor multiplies it natively."""
     gradient_checkpointing: bool = False
     activation_tokens: int = 65_536
-    """Batches of more tokens (of one process) are computed twice, first without keeping what the gradient needs (Gao et al., "Scaling deep
-    contrastive learning batch size under memory limited setup", 2021): the same result in bounded memory."""
+    """Batches of more tokens (of one process) are computed twice: first without keeping what the gradient needs (Gao et al., "Scaling
+    deep contrastive learning batch size under memory limited setup", 2021). The result is the same, in bounded memory.
+    """
     token_budget: int = 2048
-    """Padded tokens of one forward pass."""
+    """Maximum number of padded tokens in one forward pass."""
 
     temperature: float = 0.1
     logq: float = 0.0
-    """How much of the logQ correction is applied, 0 to 1. At 0 the cosine learns what popularity does not explain, which is what the served
-    score asks of it, since that adds popularity itself; at 1 it learns popularity, too."""
+    """Share of the logQ correction, 0 to 1. At 0 the cosine learns what popularity does not explain. The served score needs this,
+    because it adds popularity itself. At 1 the cosine learns popularity, too.
+    """
     propensity_clip: float = 10.0
     """Upper bound of the inverse propensity."""
-    centre: bool = True
-    shrink_items: int = 50
-    """The mean counts as if so many items without direction stood beside the catalogue's; as served."""
+    whiten: bool = True
+    """Compare in the items' space of the last refresh, as it is served (encoders/item_space.py)."""
     history_items: int = 8
-    """Of a history, so many of the heaviest entries are encoded, with gradient."""
+    """Number of the heaviest entries of a history that are encoded with gradient."""
     stale_items: int = 64
-    """So many of the next ones stand by their vectors of the last refresh, without gradient."""
+    """Number of the next entries that use their vectors of the last refresh, without gradient."""
     hard_negatives: int = 2
-    """Of each example: of the items nearest to the user at the last refresh, none of the user's own."""
+    """Number of negatives of each example, drawn from the items nearest to the user at the last refresh, without the user's own."""
     hard_pool: int = 50
-    """They are drawn from so many of the nearest."""
+    """Number of nearest items from which hard negatives are drawn."""
     shown_negatives: int = 2
-    """At most so many of what the user was shown and did not take."""
+    """Maximum number of negatives per example that the user was shown and did not take."""
     drift_weight: float = 0.1
-    """Of 1 - cos(vector, the previous model's vector of the same text) in the loss."""
+    """Weight of 1 - cos(vector, the previous model's vector of the same text) in the loss."""
     augment: float = 0.1
-    """Share of a batch's texts that are read with a word or an attribute left out, or words in another order."""
+    """Share of a batch's texts that are read without a word or an attribute, or with words in another order."""
     replay_share: float = 0.3
-    """Share of each batch drawn from before the newest window, where there is one."""
+    """Share of each batch that is drawn from before the newest window, if there is one."""
     newest_from_ms: int | None = None
-    """Examples from here on are the newest window; None: all are."""
+    """Start of the newest window, milliseconds. None: all examples are in it."""
 
     refreshes: int = 8
-    """How often the vectors behind mean, stale history and hard negatives are made anew, evenly over the training; less often where that
-    would take more than a tenth of ``minutes``. So with validations."""
+    """How often the vectors for the mean, stale history and hard negatives are computed again, evenly over the training. Less often if
+    that would take more than a tenth of ``minutes``. The same holds for validations.
+    """
     validations: int = 8
     patience: int = 4
-    """Validations in a row without a better one, after which the training ends."""
+    """Number of validations in a row without an improvement after which the training ends."""
     checkpoint_minutes: float = 2.0
     checkpoint_steps: int | None = None
-    """Save a checkpoint every so many steps, too."""
+    """Also save a checkpoint after this many steps."""
     max_bad_steps: int = 20
-    """So many steps in a row without a finite loss and gradient end the training with TrainingDiverged."""
+    """Number of steps in a row without a finite loss and gradient after which TrainingDiverged is raised."""
 
     def __post_init__(self) -> None:
         if self.steps is None and self.epochs is None and self.minutes is None:

@@ -1,8 +1,8 @@
-"""Several processes as one: each encodes its share of a step's texts, and all see all vectors.
+"""Several processes as one: each encodes its share of a step's texts, and all get all vectors.
 
-Every process holds all examples and makes the same batch, so only vectors (gathered) and gradients of the weights (summed) travel. The loss
-is computed on the whole batch by each, from the same numbers; so n processes do what one with an n times larger batch does, no text is
-encoded twice, and each has as many tokens to compute as the others.
+Every process has all examples and makes the same batch. So only vectors (gathered) and gradients of the weights (summed) are sent. Each
+process computes the loss on the whole batch, from the same numbers. So n processes do what one process does with a batch n times as large.
+No text is encoded twice, and each process computes as many tokens as the others.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class Group:
         return [float(value) for value in told.tolist()]
 
     def check_same(self, *numbers: int) -> None:
-        """Raises UnusableError where the processes were not given the same."""
+        """Raises UnusableError if the processes were not given the same."""
         if self.size == 1:
             return
         mine = torch.tensor(numbers, dtype=torch.int64, device=self.device)

@@ -1,4 +1,4 @@
-"""What is learnt from: texts by number, and who turned to which of them after what. Plain data."""
+"""The training examples as plain data: texts by number, and which user turned to which text after which history."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Example:
     weight: float
     """By outcome, not negative."""
     propensity: float
-    """How likely it was shown there; 1.0 where the user found it alone."""
+    """How likely it was shown there; 1.0 if the user found it alone."""
     at_ms: int
     negatives: tuple[int, ...] = ()
     """Shown and ignored or dismissed."""
@@ -73,9 +73,9 @@ class TrainingSet:
         return {user: np.array(sorted(texts), dtype=np.int64) for user, texts in found.items()}
 
     def inclusion(self, draws: int) -> npt.NDArray[np.float64]:
-        """float64 [texts]: how likely a text is among the targets of ``draws`` examples drawn by chance, 1 - (1 - p)^draws.
+        """float64 [texts]: the probability that a text is among the targets of ``draws`` random examples, 1 - (1 - p)^draws.
 
-        Each target stands once in a batch however often it was drawn, so this, not p, is the Q of the logQ correction.
+        A target is in a batch once, however often it was drawn. So this, and not p, is the Q of the logQ correction.
         """
         share = np.minimum(self.item_counts.astype(np.float64) / max(1.0, float(self.item_counts.sum())), 1 - 1e-12)
         included: npt.NDArray[np.float64] = np.maximum(-np.expm1(draws * np.log1p(-share)), 1e-12)
@@ -103,7 +103,7 @@ class TrainingSet:
 
     @classmethod
     def load(cls, folder: Path) -> TrainingSet:
-        """What ``save`` wrote. Raises UnusableError where it is damaged or missing."""
+        """What ``save`` wrote. Raises UnusableError if it is damaged or missing."""
         try:
             texts = json.loads((folder / "texts.json").read_text(encoding="utf-8"))
             with np.load(folder / "examples.npz", allow_pickle=False) as file:

@@ -1,4 +1,4 @@
-"""One step: a batch of examples, its loss, the gradients of the weights, and the weights moved."""
+"""One training step: a batch of examples, its loss, the gradients, and the update of the weights."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from encoders.finetune.batches import Batch, Floats, assemble, augment, heaviest
 from encoders.finetune.config import FinetuneConfig
 from encoders.finetune.distributed import Group
 from encoders.finetune.examples import Ints, TrainingSet
-from encoders.finetune.loss import centred, contrastive, drift, example_weights
+from encoders.finetune.loss import contrastive, drift, example_weights, placed
 from encoders.finetune.memory import Memory, mine
 from encoders.finetune.sampling import Sampler
 from encoders.finetune.text_model import TextModel
@@ -49,7 +49,7 @@ class Learner:
         return self._sampler.epochs(step * self._config.accumulate)
 
     def step(self, step: int, rate: float) -> float:
-        """The loss; NaN where it or its gradient was not finite and the weights were left as they were."""
+        """The loss; NaN if it or its gradient was not finite and the weights were left as they were."""
         self.optimizer.zero_grad(set_to_none=True)
         total = 0.0
         for part in range(self._config.accumulate):
@@ -92,10 +92,10 @@ class Learner:
         stale = np.zeros((len(examples), self._text_model.dimension), np.float32)
         for row, (_, _, texts, weights) in enumerate(parts):
             if len(texts):
-                stale[row] = weights @ memory.centred[texts]
+                stale[row] = weights @ memory.placed[texts]
         negatives = [np.zeros(0, np.int64) for _ in examples]
         if config.hard_negatives:
-            sums = stale + np.stack([weights @ memory.centred[texts] for texts, weights, _, _ in parts])
+            sums = stale + np.stack([weights @ memory.placed[texts] for texts, weights, _, _ in parts])
             negatives = mine(
                 sums, memory.items, self._data.items, positives, count=config.hard_negatives, pool=config.hard_pool, random=random
             )
@@ -116,7 +116,9 @@ class Learner:
 
     def _loss(self, batch: Batch, stale: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
         config, device, tensor = self._config, self._group.device, torch.from_numpy
-        points = centred(vectors, tensor(self._memory.mean).to(device))
+        space = self._memory.space
+        scale = None if space.scale is None else tensor(space.scale).to(device)
+        points = placed(vectors, tensor(space.mean).to(device), scale)
         users = torch.nn.functional.normalize(tensor(batch.history).to(device) @ points + stale, dim=1, eps=1e-6)
         loss = contrastive(
             users,

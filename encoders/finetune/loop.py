@@ -1,4 +1,4 @@
-"""Fine-tuning from beginning to end: ``finetune``."""
+"""The whole fine-tuning: ``finetune``."""
 
 from __future__ import annotations
 
@@ -36,14 +36,16 @@ def finetune(
 ) -> FinetuneResult:
     """Train the model in ``base_folder`` on ``data`` and write the best one to ``out_folder``, which ``load_encoder`` reads.
 
-    ``validate`` is given a function from texts to float32 [n, dimension] and returns what is better the higher it is; it is called on the
-    model as it was, now and then, and at the end. The best weights are saved: the model as it was where none were better. With a
-    ``checkpoints`` folder a killed training goes on from its last whole checkpoint, to the same result; they are removed at the end.
-    Started by ``torchrun``, all processes call this with the same arguments and share the work; the first one validates, tells its
-    progress and writes.
+    - ``validate`` gets a function from texts to float32 [n, dimension] and returns a number; higher is better. It is called on the
+      starting model, several times during the training, and at the end.
+    - The best weights are saved. If none were better than the starting model, that model is saved.
+    - With a ``checkpoints`` folder, a killed training continues from its last complete checkpoint, to the same result. Checkpoints
+      are removed at the end.
+    - Under ``torchrun``, all processes call this with the same arguments and share the work. The first one validates, reports
+      progress and writes.
 
-    Raises UnusableError for what can't be trained, and where ``out_folder`` is there already; TrainingDiverged after too many steps
-    in a row without a finite loss; OSError for a full disk, leaving earlier checkpoints as they are.
+    Raises UnusableError for data or a model that can't be trained, and if ``out_folder`` exists; TrainingDiverged after too many
+    steps in a row without a finite loss; OSError for a full disk. Earlier checkpoints then stay.
     """
     if not data.examples:
         raise UnusableError("there is no example to learn from")

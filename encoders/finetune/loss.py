@@ -1,4 +1,4 @@
-"""The objective: of all items, the one that came next must be nearest to the user's vector, as it is served."""
+"""The loss: among all candidates, the next item must be nearest to the user's vector, computed as it is served."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from torch.nn.functional import normalize
 _NEVER = -1e9
 
 
-def centred(vectors: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:
-    """normalise(v - mean), as streams/ranking/centred_matrix.py serves it. [n, dimension], [dimension]."""
-    return normalize(vectors - mean, dim=1, eps=1e-6)
+def placed(vectors: torch.Tensor, mean: torch.Tensor, scale: torch.Tensor | None) -> torch.Tensor:
+    """normalise((v - mean) · scale), as encoders/item_space.py does it. [n, dimension], [dimension], [dimension, dimension]."""
+    moved = vectors - mean
+    return normalize(moved if scale is None else moved @ scale, dim=1, eps=1e-6)
 
 
 def contrastive(

@@ -1,4 +1,7 @@
-"""The vectors of all texts at the last refresh: the catalogue's mean, stale history, hard negatives, and what the previous model said."""
+"""The vectors of all texts at the last refresh.
+
+They give the catalogue's space, the stale part of histories, hard negatives, and the previous model's vectors.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from encoders.finetune.config import FinetuneConfig
 from encoders.finetune.distributed import Group
 from encoders.finetune.examples import Ints, TrainingSet
 from encoders.finetune.text_model import TextModel
+from encoders.item_space import fit, identity
 
 _SCANNED = 50_000
 """Of a larger catalogue, so many items drawn by chance are looked at each time."""
@@ -25,10 +29,10 @@ class Memory:
     def __init__(self, data: TrainingSet, config: FinetuneConfig, text_model: TextModel, group: Group) -> None:
         self._data, self._config, self._text_model, self._group = data, config, text_model, group
         dimension = text_model.dimension
-        self.wanted = bool(config.centre or config.drift_weight or config.hard_negatives or config.stale_items)
-        self.mean: Floats = np.zeros(dimension, np.float32)
-        self.centred: Floats = np.zeros((0, dimension), np.float32)
-        """float32 [texts, dimension], without gradient."""
+        self.wanted = bool(config.whiten or config.drift_weight or config.hard_negatives or config.stale_items)
+        self.space = identity(dimension)
+        self.placed: Floats = np.zeros((0, dimension), np.float32)
+        """float32 [texts, dimension], in the items' space, without gradient."""
         self.items: Floats = np.zeros((0, dimension), np.float32)
         """The catalogue's rows of it, together, so that one product scans them."""
         self.before: Floats = np.zeros((0, dimension), np.float32)
@@ -55,12 +59,10 @@ class Memory:
         """float32 [texts, dimension], unit length: of a refresh, or from a checkpoint."""
         self.vectors = vectors
         items = self._data.items
-        if self._config.centre:
-            total = vectors[items].sum(0, dtype=np.float64)
-            self.mean = (total / (len(items) + self._config.shrink_items)).astype(np.float32)
-        moved = vectors - self.mean
-        self.centred = moved / np.maximum(np.linalg.norm(moved, axis=1, keepdims=True), 1e-6)
-        self.items = self.centred[items]
+        if self._config.whiten:
+            self.space = fit(vectors[items])
+        self.placed = self.space.transform(vectors)
+        self.items = self.placed[items]
 
 
 def mine(
@@ -73,8 +75,10 @@ def mine(
     pool: int,
     random: np.random.Generator,
 ) -> list[Ints]:
-    """For each user, ``count`` different texts drawn from the ``pool`` items nearest to it that are none of its positives; fewer where
-    there are fewer. float32 [B, D] and [items, D] of the last refresh, int64 [items] and for each user the texts that are its own."""
+    """For each user, ``count`` different texts drawn from the ``pool`` items nearest to the user, without the user's positives. Fewer
+    if there are fewer. Input: float32 [B, D] and [items, D] of the last refresh, int64 [items], and for each user the user's own
+    texts.
+    """
     if count == 0 or len(item_texts) == 0:
         return [np.zeros(0, np.int64) for _ in positives]
     if len(item_texts) > _SCANNED:

@@ -1,4 +1,4 @@
-"""What a training tells while it runs."""
+"""Progress reports of a training."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ class FinetuneResult:
     steps: int
     seconds: float
     losses: tuple[float, ...]
-    """Of every step; NaN where it was skipped. After a resumption, of all steps."""
+    """Of every step; NaN if it was skipped. After a resumption, of all steps."""
     validations: tuple[tuple[int, float], ...]
     """(step, value), the first at step 0: the model as it was."""
     best: float | None
     best_step: int
-    """Whose weights were saved; 0 where nothing was better than the model as it was."""
+    """Whose weights were saved; 0 if nothing was better than the model as it was."""
     skipped_steps: int
     resumed_from: int | None
     refused_checkpoints: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""What a step learns from and at which rate: functions of the seed, the step's number and how far the training is."""
+"""The examples and the learning rate of a step: functions of the seed, the step's number and the progress of the training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a training stands: what a checkpoint holds. Random numbers need no state, since they follow from the seed and the step."""
+"""The state of a training, as a checkpoint holds it. Random numbers need no state: they follow from the seed and the step."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class State:
         return count
 
     def record_validation(self, value: float, learner: Learner) -> None:
-        """Keep the weights where they are better than before. A NaN is no better than anything."""
+        """Keep the weights if they are better than the best so far. NaN is never better."""
         before = self.best_value
         self.validations.append((self.step, value))
         if before is None or value > before:

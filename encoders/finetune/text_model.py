@@ -1,4 +1,4 @@
-"""The model under training as a function from texts to vectors that gradients flow back through."""
+"""The model in training: a function from texts to vectors with gradients."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ class Encoded:
     """float32 [rows, dimension], detached."""
     batches: list[torch.Tensor]
     outputs: list[torch.Tensor]
-    """Empty where nothing was kept."""
+    """Empty if nothing was kept."""
     again: Callable[[int, torch.Tensor], torch.Tensor]
 
     def backward(self, gradient: torch.Tensor) -> None:

@@ -1,1 +1,1 @@
-"""Loops that are compiled for this processor. Optional: without numba or its instructions, torch and numpy do the same, slower."""
+"""Loops compiled for this processor. Optional: without numba or the instructions, torch and numpy do the same, more slowly."""

@@ -1,7 +1,7 @@
-"""How the compiled loops are kept on disk: in a folder whose name holds what they were generated from.
+"""Keeps compiled loops on disk, in a folder whose name depends on the source that they were generated from.
 
-numba's cache notices a change of the function's own file, but not of the generators that it calls. Code of an older generator would
-write past the end of what the newer one's callers reserve.
+numba's cache notices a change of the function's own file, but not of the generators that it calls. Code of an older generator would write
+past the end of the memory that the callers of the newer one reserve.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ config: Any = numba_config
 
 
 def compiler(generators: Sequence[ModuleType], shape: object, **options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """A decorator that has a function compiled, without the interpreter's lock, when it is first called.
+    """A decorator: the function is compiled, without the interpreter's lock, when it is first called.
 
-    ``generators`` are the modules whose code the function's own depends on, ``shape`` what they are asked for. ``NUMBA_CACHE_DIR`` says
-    where compiled code is kept; else it is the package's ``__pycache__`` or, where that can't be written to, the user's cache.
+    ``generators`` are the modules that generate code for the function, ``shape`` is the input of these generators.
+    ``NUMBA_CACHE_DIR`` is the folder of compiled code. If it is not set: the package's ``__pycache__`` or, if that is not writable,
+    the user's cache.
     """
     folder = cache_folder(fingerprint(generators, shape))
 
@@ -50,7 +51,7 @@ def fingerprint(generators: Sequence[ModuleType], shape: object) -> str:
 
 
 def cache_folder(name: str) -> Path | None:
-    """The first place for compiled code that can be written to; None where there is none, and each process compiles for itself."""
+    """The first place for compiled code that can be written to; None if there is none, and each process compiles for itself."""
     user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "veilstream"
     own = Path(__file__).parent / "__pycache__"
     for base in (Path(config.CACHE_DIR),) if config.CACHE_DIR else (own, user):

@@ -1,7 +1,7 @@
-"""A BERT encoder's forward pass in compiled code, on products of 16-bit integers; one call computes on one core.
+"""The forward pass of a BERT encoder in compiled code, with products of 16-bit integers. One call computes on one core.
 
-All tokens of a batch stand one behind the other, so nothing is padded but the last rows of a tile. What goes into a product is quantized
-row by row (``int16_weights`` says why no sum overflows); everything between the products is float32.
+The tokens of a batch are stored one after another. So only the last rows of a tile are padding. The inputs of a product are quantized row
+by row (``int16_weights`` explains why no sum overflows). Everything between the products is float32.
 """
 
 from __future__ import annotations

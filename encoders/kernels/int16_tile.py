@@ -1,8 +1,8 @@
 """The inner product of the int16 engine: one small tile of a matrix product, written for the vector unit.
 
-``vpmaddwd`` multiplies pairs of 16-bit numbers and adds each pair into 32 bits: twice the products of an fp32 fused
-multiply-add in the same time, on every x86 processor since 2013. Where VNNI is there, ``vpdpwssd`` adds them up as well. The tile stays in
-registers over the whole inner dimension; scales and bias are applied before anything is stored.
+``vpmaddwd`` multiplies pairs of 16-bit numbers and adds each pair into 32 bits. That is twice the products of an fp32 fused multiply-add in
+the same time, on every x86 processor since 2013. With VNNI, ``vpdpwssd`` also adds up the pairs. The tile stays in registers over the
+whole inner dimension. Scales and bias are applied before the result is stored.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Shape:
     vectors: int
     """Vectors of columns."""
     fused: str | None
-    """The instruction that multiplies, adds the pairs and accumulates; None where adding takes one of its own."""
+    """The instruction that multiplies, adds the pairs and accumulates; None if adding takes one of its own."""
     product: str
     """The one that multiplies and adds the pairs."""
 

@@ -1,7 +1,7 @@
-"""The compiled loops of both ways to the nearest items: score a block of items for all users, keep what may be among each user's best.
+"""The compiled loops of both searches for the nearest items: score a block of items for all users, and keep candidates for each user.
 
-What is kept stands in a bounded buffer a user. When one is full, everything clearly below the user's k-th best so far goes, and the bound
-below which nothing is looked at any more rises; so after the first few thousand items almost every block is only compared.
+Candidates are kept in a bounded buffer per user. When a buffer is full, everything clearly below the user's k-th best so far is removed,
+and the user's lower bound rises. So after the first few thousand items, almost every block is only compared with the bounds.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def scan(catalogue: Any, first: int, last: int, users: Any, wanted: Any, slack: 
     near, added = np.empty(start.size, np.int16), np.zeros(ITEMS, np.int16)
     for block in range(first, last, BLOCK):
         for user in range(0, start.size, USERS):
-            # The same part of the prior for all users of a group: the largest share. What it lets in too much is looked at in vain.
+            # The same part of the prior for all users of a group: the largest share. It lets in some items that are checked without need.
             most = np.float32(0.0)
             for u in range(USERS):
                 most = max(most, share[user + u])

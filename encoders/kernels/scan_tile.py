@@ -1,7 +1,7 @@
 """The inner product of the scan: items times users in 8-bit integers, added up in 16 bits, written for the vector unit.
 
-``vpmaddubsw`` multiplies pairs of an unsigned and a signed byte and adds each pair into 16 bits: four times the products of an fp32
-multiply-add. Nothing is widened: ``item_scan.py`` says why neither a pair nor a whole sum leaves the 16 bits.
+``vpmaddubsw`` multiplies pairs of an unsigned and a signed byte and adds each pair into 16 bits. That is four times the products of an fp32
+multiply-add. Nothing is widened: ``item_scan.py`` explains why neither a pair nor a whole sum exceeds 16 bits.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""``backtest --finetune``: the trainer's own round on the pairs of the events before the cutoff."""
+"""``backtest --finetune``: runs a round of the trainer on the pairs of the events before the cutoff."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from encoders.finetune.progress import OnProgress
 
 _CONFIDENCE, _LONG_TAIL = 0.8, 0.25
-"""Of the gate: less is asked than in a shop, whose shoppers and sellers a backtest can not harm. How it came: docs/trainer.md."""
+"""Rules of the offline gate. They are weaker than in a shop, because a backtest serves nobody. How they were chosen: docs/trainer.md."""
 OFFLINE_GATE = f"offline gate: {_CONFIDENCE:.0%} interval, the long tail may lose {_LONG_TAIL:.0%} of its share"
 _EVER_MS = 1 << 60
 _HISTORY = 400

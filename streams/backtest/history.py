@@ -1,4 +1,4 @@
-"""The events before a cutoff, in order of time, and who had to do with what."""
+"""The events before a cutoff, ordered by time, and the items that each user interacted with."""
 
 from __future__ import annotations
 

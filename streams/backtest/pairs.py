@@ -1,4 +1,4 @@
-"""Training pairs of events that nobody recommended anything for, by the feedback stage's own rules."""
+"""Makes training pairs from events without recommendations, by the rules of the feedback stage."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _NEVER_MS = 1 << 62
 
 
 class PairMaker:
-    """Fed with clean events in order; says the pairs in the end.
+    """Gets clean events in order, and returns the training pairs at the end.
 
-    What the stage forgets of a shopper is never needed for a pair, and with no recommendation outstanding nothing is waited for: settling
-    everything at once gives what the stage would have written.
+    Data that the stage drops is never needed for a pair. Without recommendations nothing waits. So settling everything at once
+    gives what the stage would have written.
     """
 
     def __init__(self, rules: FeedbackRules) -> None:

@@ -1,4 +1,4 @@
-"""Runs the very handlers of the stages over records in memory."""
+"""Runs the stages' own handlers over records in memory."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Backtest:
         self._codecs = codecs
         self._now_ms = now_ms
         clock = FixedClock(now_ms)
-        # Keys of its own, thrown away with it: nothing of a backtest can be matched with production.
+        # Temporary keys: the output of a backtest can't be matched with production.
         self._pseudonymizer = Pseudonymizer(PseudonymKey("bt", bytes(PrivateKey.generate())))
         sealer = Sealer(PrivateKey.generate().public_key)
         self._rejected: dict[str, int] = {}
@@ -158,8 +158,9 @@ class Backtest:
     def recommend(
         self, users: Sequence[str], seen: Mapping[str, set[str]], top_k: int, on_progress: Callable[[int], None]
     ) -> Iterator[Recommended]:
-        """The best items of each user at the cutoff; ``seen`` are those that must not come again. The threshold is left out: a
-        ranking is asked for, not a decision to speak."""
+        """The best items of each user at the cutoff. ``seen`` are the items that must not be recommended again. The threshold is not
+        applied, because a ranking is wanted.
+        """
         rules = replace(self._rules, top_k=top_k, threshold=float("-inf"), reasons_max=0)
         for start in range(0, len(users), BATCH):
             some = users[start : start + BATCH]

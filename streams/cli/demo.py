@@ -10,19 +10,24 @@ import click
 
 
 @click.command(name="demo")
-@click.option("--keep", is_flag=True, help="Go on until stopped.")
-@click.option("--learn", is_flag=True, help="With a trainer: until a new model is promoted or refused, some nine minutes.")
+@click.option("--keep", is_flag=True, help="Run until stopped.")
+@click.option("--learn", is_flag=True, help="With a trainer. Runs until a new model is promoted or refused, about nine minutes.")
 @click.option("--seconds", type=click.FloatRange(5, 3600), help="How long the shop is open; default: 50, with --learn at most 720.")
 @click.option("--items", default=2500, show_default=True, type=click.IntRange(100, 40_000), help="Items in the catalogue.")
 @click.option("--shoppers", type=click.IntRange(10, 100_000), help="Simulated shoppers; default: 400, with --learn 800.")
-@click.option("--seed", default=1, show_default=True, help="Of everything that is random in the shop.")
-@click.option("--out", default=Path("var/demo"), show_default=True, type=click.Path(path_type=Path, file_okay=False), help="Where to.")
+@click.option("--seed", default=1, show_default=True, help="Seed of all random numbers of the shop.")
+@click.option(
+    "--out", default=Path("var/demo"), show_default=True, type=click.Path(path_type=Path, file_okay=False), help="Folder for results."
+)
 def command(keep: bool, learn: bool, seconds: float | None, items: int, shoppers: int | None, seed: int, out: Path) -> None:
-    """Start a broker and every stage, let simulated shoppers search, view, buy and react to what is recommended, show it as it
-    happens, and compare those who see recommendations with a control group who does not.
+    """Run everything against a simulated shop, on an embedded broker.
 
-    Ends by itself within three minutes and writes summary.json; --keep goes on until stopped. With --learn a trainer takes in what the
-    shoppers do, fine-tunes the model, judges it, gives it to half of the shoppers first and to all of them if they buy more.
+    Simulated shoppers search, view, buy and react to recommendations. The screen shows it as it happens. The shoppers who see
+    recommendations are compared with a control group that sees none.
+
+    The demo ends by itself within three minutes and writes summary.json. With --keep it runs until stopped. With --learn a trainer
+    collects what the shoppers do, fine-tunes the model and judges it. Half of the shoppers get the new model first, and all of them
+    if they buy more.
     """
     from streams.simulator.demo import Demo
 

@@ -1,4 +1,4 @@
-"""The ``veilstream`` command. Commands are loaded when they are called, so that ``--help`` answers at once."""
+"""The ``veilstream`` command. A command's module is imported when the command is called, so ``--help`` answers at once."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _COMMANDS = {
     "settings": "List all settings with their values.",
     "replay": "Publish items and events from CSV files.",
     "watch": "Show a topic's records as they come.",
-    "recover": "Open, mend and replay dead letters.",
-    "trainer": "Learn from training pairs, and publish what proves better.",
+    "recover": "Open, repair and replay dead letters.",
+    "trainer": "Train on the collected pairs, and publish a model that proves better.",
     "models": "List, add, promote and roll back model versions.",
     "backtest": "Recommend from files, without a broker, and write the result.",
     "broker": "Run the embedded broker.",
@@ -90,7 +90,7 @@ def run(arguments: list[str]) -> int:
 
 
 def describe(error: Exception) -> str:
-    """One line for an operator. What is no error of the product is told by its kind and place alone: its message may hold
+    """One line for an operator. An error that is not the product's own is shown by type and place only, because its message may hold
     values of records."""
     from streams.errors import PRODUCT
 
@@ -98,7 +98,7 @@ def describe(error: Exception) -> str:
         return " ".join(str(error).split())
     kind = type(error).__name__
     if "aiokafka" in sys.modules and isinstance(error, importlib.import_module("aiokafka.errors").KafkaError):
-        return f"the broker refused or went away ({kind}); check its state, and the KAFKA_… settings"
+        return f"the broker refused the request or cannot be reached ({kind}); check the broker and the KAFKA_… settings"
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename or 'the system'}: {error.strerror}"
     frames = traceback.extract_tb(error.__traceback__)

@@ -24,17 +24,17 @@ if TYPE_CHECKING:
 def command() -> None:
     """List, add, promote and roll back model versions.
 
-    VEILSTREAM_MODELS says where they are: a folder, or any fsspec URL. What changes them needs models.key, from
+    VEILSTREAM_MODELS names the store: a folder, or any fsspec URL. Commands that change something need models.key, from
     `veilstream keys generate --only models`.
     """
 
 
 @command.command(name="list")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a version.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per version.")
 def list_(as_json: bool) -> int:
     """List the versions, newest first, and the channels that serve them.
 
-    The exit code is 1 where the manifest of a version can't be trusted.
+    The exit code is 1 if the manifest of a version can't be verified.
     """
     from streams.cli.models_table import as_object, table
     from streams.errors import ModelRefused
@@ -64,7 +64,7 @@ def list_(as_json: bool) -> int:
 @command.command()
 @click.argument("version")
 def show(version: str) -> None:
-    """Show all that is known of VERSION, as JSON, after verifying every byte of it."""
+    """Verify every byte of VERSION, then show its manifest as JSON."""
     from dataclasses import asdict
 
     _, store, key = _opened()
@@ -74,11 +74,11 @@ def show(version: str) -> None:
 
 @command.command()
 @click.argument("folder")
-@click.option("--parent", help="Version that it was trained from, where it is in the store.")
+@click.option("--parent", help="Version that it was trained from, if the store has it.")
 def add(folder: str, parent: str | None) -> None:
     """Add the model in FOLDER (a folder, a Hugging Face id, or `bundled`) as a version; nothing serves it yet.
 
-    The model is loaded and tried, which gives its version and dimension. Files that a model has no use for are left out. It is
+    The model is loaded and tried, which gives its version and dimension. Files that a model does not need are left out. It is
     served with the half-life, popularity weight and threshold that the settings have now.
     """
     from encoders import load_encoder
@@ -110,17 +110,17 @@ def add(folder: str, parent: str | None) -> None:
     there = store.publish(source, manifest, key)
     if left_out:
         click.echo(visible(f"left out {', '.join(left_out)}"), err=True)
-    click.echo(f"{'added' if there is manifest else 'there already:'} {manifest.model_version} in {store.root}")
+    click.echo(f"{'added' if there is manifest else 'already there:'} {manifest.model_version} in {store.root}")
 
 
 @command.command()
 @click.argument("folder")
-@click.option("--layers", required=True, metavar="LIST", help="Those to keep, from 0, such as 0,1,2,4,5.")
+@click.option("--layers", required=True, metavar="LIST", help="Layers to keep, counted from 0, such as 0,1,2,4,5.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="New folder for the smaller model.")
 def prune(folder: str, layers: str, out: Path) -> None:
     """Write the model in FOLDER (a folder, a Hugging Face id, or `bundled`) without some of its layers.
 
-    It is faster by about the share of layers left out. Measure what that costs with your own data before serving it:
+    It is faster by about the share of layers left out. Before you serve it, measure the loss of quality on your own data:
     `VEILSTREAM_MODEL=OUT veilstream backtest`.
     """
     from encoders import load_encoder
@@ -143,7 +143,7 @@ def prune(folder: str, layers: str, out: Path) -> None:
 def promote(version: str, share: float | None, reason: str) -> None:
     """Announce VERSION: to everybody, or with --canary SHARE to a share of pseudonyms.
 
-    Every byte of it is verified first. Promoting what the canary serves to everybody ends the canary.
+    Every byte of it is verified first. If you promote the canary's version to everybody, the canary ends.
     """
     from streams.cli.models_announcing import announce_version
 
@@ -163,7 +163,7 @@ def rollback(target: str | None, canary: bool, reason: str) -> None:
     from streams.errors import ConfigurationError
 
     if canary and target is not None:
-        raise click.UsageError("--canary goes back to no version; leave --to out")
+        raise click.UsageError("--canary withdraws the canary and takes no version; leave --to out")
     settings, store, key = _opened()
     reason = reason or "rolled back by an operator"
     channels = read(settings, key)
@@ -176,7 +176,7 @@ def rollback(target: str | None, canary: bool, reason: str) -> None:
     stable = channels.current("stable")
     if target is None:
         if stable is None:
-            raise ConfigurationError("no version was promoted yet, so there is none to go back from; name one with --to VERSION")
+            raise ConfigurationError("no version was promoted yet, so there is nothing to roll back; name a version with --to VERSION")
         if stable.parent is None:
             raise ConfigurationError(f"{stable.model_version}, which stable serves, has no parent; name a version with --to VERSION")
     goal = target or (stable.parent if stable is not None else None) or ""
@@ -201,7 +201,8 @@ def _signing_key(settings: Settings) -> ModelSigningKey:
     key = load_model_signing_key(settings.keys_dir / "models.key")
     if key.verify_key != load_model_verify_key(settings.keys_dir / "models.pub"):
         raise ConfigurationError(
-            f"models.key and models.pub in {settings.keys_dir} are no pair: workers would refuse what is signed; copy both from one place"
+            f"models.key and models.pub in {settings.keys_dir} do not belong together: workers would refuse models signed with them; "
+            "copy both from one place"
         )
     return key
 
@@ -213,7 +214,7 @@ def _channels_if_reachable(settings: Settings, key: VerifyKey) -> Channels | Non
     try:
         return read(settings, key)
     except (BrokerUnavailable, ConfigurationError) as error:
-        click.echo(f"which channel serves what is not known: {error}", err=True)
+        click.echo(f"cannot tell which versions the channels serve: {error}", err=True)
         return None
 
 
@@ -223,7 +224,7 @@ def _tell_missing(channels: Channels | None, listed: set[str]) -> None:
     for current in (channels.current("stable"), channels.current("canary")):
         if current is not None and current.model_version not in listed:
             what = f"{current.channel} serves {current.model_version} from {current.location}"
-            click.echo(visible(f"{what}, which is no version in this store"), err=True)
+            click.echo(visible(f"{what}, which is not a version in this store"), err=True)
     if channels.refused:
         told = ", ".join(f"{count} {reason}" for reason, count in sorted(channels.refused.items()))
         click.echo(f"announcements that every worker refuses: {told}", err=True)

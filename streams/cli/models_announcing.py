@@ -1,4 +1,4 @@
-"""What ``veilstream models`` says on the topic, and what it reads there."""
+"""Writes and reads the topic ``models`` for ``veilstream models``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from streams.settings import Settings, load_kafka_settings
 
 
 def read(settings: Settings, key: VerifyKey) -> Channels:
-    """What every channel serves now. Raises BrokerUnavailable, and ConfigurationError where the topic is missing."""
+    """What every channel serves now. Raises BrokerUnavailable, and ConfigurationError if the topic is missing."""
     return asyncio.run(current_channels(settings, load_kafka_settings(), key))
 
 

@@ -1,4 +1,4 @@
-"""Model versions as a table, and as objects."""
+"""Model versions as a table, and as JSON objects."""
 
 from __future__ import annotations
 

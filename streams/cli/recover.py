@@ -1,4 +1,4 @@
-"""``veilstream recover``: dead letters, opened with the recovery key, mended and replayed."""
+"""``veilstream recover``: opens dead letters with the recovery key, repairs and replays them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from streams.cli.watch import plain
 
 @dataclass(frozen=True)
 class _Choice:
-    """What the operator asked for."""
+    """The options of the command."""
 
     key_file: Path | None
     reasons: frozenset[str]
@@ -35,19 +35,19 @@ class _Choice:
     "--set", "--edit", "edits", multiple=True, metavar="FIELD=VALUE", help="Set a field of the original; JSON or text (repeatable)."
 )
 @click.option("--replay", is_flag=True, help="Publish the originals back to the topics they came from. Without it they are only listed.")
-@click.option("--show", is_flag=True, help="Print the originals, with everything they hold.")
+@click.option("--show", is_flag=True, help="Print the originals with all their fields, including raw user ids.")
 @click.option("--max", "maximum", type=click.IntRange(1), help="Stop after this many.")
 def command(**options: Any) -> int:
-    """List the dead letters so far and, with --replay, put their mended originals back.
+    """List the dead letters so far and, with --replay, publish their repaired originals again.
 
     Nothing of an original is printed without --show. An event without an id gets one from its position, so that replaying
-    it twice applies it once. The exit code is 1 where one of those asked for could not be replayed.
+    it twice applies it once. The exit code is 1 if one of the selected records could not be replayed.
     """
     from streams.errors import Reason
 
     unknown = sorted(set(options["reason"]) - {reason.value for reason in Reason})
     if unknown:
-        raise click.UsageError(f"there is no reason {', '.join(unknown)}; one of: {', '.join(Reason)}")
+        raise click.UsageError(f"unknown reason {', '.join(unknown)}; choose from: {', '.join(Reason)}")
     edits: dict[str, str] = {}
     for change in options["edits"]:
         name, separator, text = change.partition("=")
@@ -91,7 +91,7 @@ async def _recover(choice: _Choice) -> Counter[str]:
                 await producer.start()
             async for letter in letters_so_far(consumer, codecs):
                 if isinstance(letter, RecordError):
-                    click.echo(f"a record that is no dead letter: {letter}", err=True)
+                    click.echo(f"a record that is not a dead letter: {letter}", err=True)
                     continue
                 if choice.reasons and letter["reason"] not in choice.reasons:
                     continue
@@ -102,7 +102,7 @@ async def _recover(choice: _Choice) -> Counter[str]:
                         record = mended(opened(key, letter), letter, choice.edits, codecs, settings.topic_prefix)
                     except RecordError as error:
                         counts["not replayed"] += choice.replay
-                        click.echo(f"  can't be mended: {error}", err=True)
+                        click.echo(f"  can't be repaired: {error}", err=True)
                     else:
                         if choice.show:
                             click.echo(f"  {visible(json.dumps(plain('', record.fields), ensure_ascii=False))}")
@@ -117,7 +117,7 @@ async def _recover(choice: _Choice) -> Counter[str]:
 
 
 def describe(letter: Mapping[str, Any]) -> str:
-    """A dead letter as a line that holds nothing of its original."""
+    """One line for a dead letter. It holds no data of the original."""
     where = f"{letter['source_topic']}/{letter['source_partition']}/{letter['source_offset']}"
     fields = f" [{', '.join(letter['redacted_fields'])}]" if letter["redacted_fields"] else ""
     return visible(f"{where} {letter['stage']} {letter['reason']}: {letter['detail']}{fields}")

@@ -1,4 +1,4 @@
-"""``veilstream replay``: publish files to the topics that producers write."""
+"""``veilstream replay``: publishes files to the topics of the producers."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 @click.option("--items", type=_FILE, help="CSV or CSV.gz: item,title[,description,category,brand,price,...].")
 @click.option("--events", type=_FILE, help="CSV or CSV.gz: ts,user,event_type,item[,query,qty,price,event_id,...].")
 @click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Events per second.")
-@click.option("--as-fast-as-possible", is_flag=True, help="The default where --rate is not given.")
+@click.option("--as-fast-as-possible", is_flag=True, help="The default if --rate is not given.")
 def command(items: Path | None, events: Path | None, rate: float | None, as_fast_as_possible: bool) -> None:
     """Publish items and events from CSV files, in Avro, events of a user in order.
 
-    Unknown columns are ignored; unknown event types are published and come back as dead letters; rows that can't be read are
-    counted and left out. An event without an id gets one from its row, so that the same file twice applies once.
+    Unknown columns are ignored. Unknown event types are published and become dead letters. Rows that can't be read are
+    counted and left out. An event without an id gets one from its row. So publishing the same file twice applies it once.
     """
     if items is None and events is None:
         raise click.UsageError("give --items, --events or both")
@@ -68,7 +68,7 @@ async def _replay(items: Path | None, events: Path | None, rate: float | None) -
 
 
 def _summary(published: Published, left_out: list[str], say: Callable[..., None]) -> None:
-    """What was acknowledged and what was left out, also where the replay was broken off."""
+    """Print what was acknowledged and what was left out, also if the replay was interrupted."""
     say(f"published {published.items} items and {published.events} events")
     for line in left_out:
         say(line, err=True)

@@ -1,4 +1,4 @@
-"""Text from records, made safe to print: a title may hold what moves a terminal's cursor or turns its line around."""
+"""Makes text from records safe to print: a title may hold characters that move the cursor or reverse the line."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ def command() -> None:
 def create() -> None:
     """Create the topics that are missing; those that exist stay as they are.
 
-    VEILSTREAM_PARTITIONS and VEILSTREAM_REPLICATION say how.
+    VEILSTREAM_PARTITIONS and VEILSTREAM_REPLICATION set partitions and replication.
     """
     from streams.kafka.clients import quiet_client_loggers
     from streams.kafka.topic_setup import create_topics
@@ -32,7 +32,7 @@ def create() -> None:
 
 @command.command()
 def check() -> int:
-    """Check that all topics exist, with matching partition counts and cleanup policies. Exit code 1 where one is wrong."""
+    """Check that all topics exist, with matching partition counts and cleanup policies. The exit code is 1 if one is wrong."""
     from streams.kafka.clients import quiet_client_loggers
     from streams.kafka.topic_setup import check_topics
     from streams.settings import load_kafka_settings, load_settings

@@ -1,4 +1,4 @@
-"""``veilstream trainer``: learns from training pairs, judges, publishes, announces."""
+"""``veilstream trainer``: trains on training pairs, judges the result, publishes and announces it."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 @click.command(name="trainer")
 @click.option("--once", is_flag=True, help="Train now on what the store holds, then exit.")
-@click.option("--request", metavar="REASON", help="Only ask the trainer that runs for a round.")
+@click.option("--request", metavar="REASON", help="Only ask the running trainer for a round.")
 @click.option("--round", "round_", is_flag=True, hidden=True, help="The round in the trainer's folder: the trainer's own child.")
 def command(once: bool, request: str | None, round_: bool) -> int:
-    """Take in training pairs and train when the control topic asks for it, until SIGINT or SIGTERM.
+    """Collect training pairs, and train when the control topic asks for a round, until SIGINT or SIGTERM.
 
-    A round that is interrupted goes on when the trainer is started again. It needs models.key and models.pub.
+    An interrupted round continues when the trainer is started again. It needs models.key and models.pub.
     """
     if once + round_ + (request is not None) > 1:
         raise click.UsageError("--once and --request exclude each other")
@@ -48,12 +48,12 @@ def _request(reason: str, settings: Settings, kafka: KafkaSettings) -> int:
 
     record = request(reason, SystemClock().now_ms())
     asyncio.run(send_control(record, settings, kafka))
-    click.echo(f"asked for a round: {record['request_id']}")
+    click.echo(f"requested a round: {record['request_id']}")
     return 0
 
 
 def _round(settings: Settings, kafka: KafkaSettings) -> int:
-    """In the child; the parent tells what came of it."""
+    """Runs in the child process. The parent reports the outcome."""
     from streams.clock import SystemClock
     from streams.errors import TransientError
     from streams.training.round_directory import RoundDirectory
@@ -72,7 +72,7 @@ def _round(settings: Settings, kafka: KafkaSettings) -> int:
 
 
 def _once(settings: Settings, kafka: KafkaSettings) -> int:
-    """The exit code is 1 where the round failed; a gate that says no is no failure."""
+    """The exit code is 1 if the round failed. A gate that says no is not a failure."""
     from streams.clock import SystemClock
     from streams.training.announcer import Announcer
     from streams.training.catalogue_reader import send_control
@@ -135,7 +135,7 @@ class Shown:
         self._validation = ""
 
     def tell(self, progress: Progress) -> None:
-        """One step more."""
+        """Show one more step."""
         if progress.validation is not None:
             self._validation = f" · validation {progress.validation:.4f}"
         told = (

@@ -1,4 +1,4 @@
-"""``veilstream watch``: a topic's records as lines a person can read."""
+"""``veilstream watch``: shows the records of a topic as readable lines."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from streams.cli.text import visible
 
 @click.command(name="watch")
 @click.argument("topic")
-@click.option("--from-beginning", is_flag=True, help="Everything that is there, then what comes.")
+@click.option("--from-beginning", is_flag=True, help="Start with the oldest record. Default: only new records.")
 @click.option("--max", "maximum", type=click.IntRange(1), help="Stop after this many records.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
-@click.option("--raw-identities", is_flag=True, help="Allow the topics whose values name people.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
+@click.option("--raw-identities", is_flag=True, help="Allow the topics whose values hold raw user ids.")
 def command(topic: str, from_beginning: bool, maximum: int | None, as_json: bool, raw_identities: bool) -> None:
     """Show the records of TOPIC as they come, until interrupted.
 
-    Sealed ids and vectors are shown by their length. The three topics that name people are refused without
+    Sealed ids and vectors are shown by their length. The three topics with raw user ids are refused without
     --raw-identities.
     """
     from streams.topics import BY_NAME
 
     if topic not in BY_NAME:
-        raise click.UsageError(f"there is no topic {topic}; one of: {', '.join(BY_NAME)}")
+        raise click.UsageError(f"there is no topic {topic}; choose from: {', '.join(BY_NAME)}")
     if BY_NAME[topic].raw_identity and not raw_identities:
-        raise click.UsageError(f"{topic} names people; add --raw-identities if you may see that")
+        raise click.UsageError(f"{topic} holds raw user ids; add --raw-identities if you may see them")
     asyncio.run(_watch(topic, from_beginning, maximum, as_json))
 
 
@@ -80,7 +80,7 @@ def moment(timestamp_ms: int) -> str:
 
 
 def plain(name: str, value: Any) -> Any:
-    """Bytes by their length, numbers without their noise, the rest as it is."""
+    """A value for display: bytes by their length, floats rounded to four digits, the rest unchanged."""
     if isinstance(value, bytes):
         return f"<{'sealed ' if name.startswith('sealed') else ''}{len(value)} bytes>"
     if isinstance(value, dict):

@@ -24,13 +24,13 @@ _GRACE_S = 30.0
     multiple=True,
     required=True,
     type=click.Choice([*STAGE_NAMES, "all"]),
-    help="Stage to run; repeat it, or say all, to run several (each in a process of its own).",
+    help="Stage to run. Repeat the option, or use `all`, to run several stages, each in its own process.",
 )
 def command(stages: tuple[str, ...]) -> None:
     """Run stages until SIGINT or SIGTERM.
 
     Each stage is its own consumer group. The process ends by itself, with exit code 1 and one line that says why, when
-    something is wrong that it can't mend: let the process manager start it again. Settings: `veilstream settings`.
+    it has an error that it can't repair. Let the process manager restart it. Settings: `veilstream settings`.
     """
     names = list(STAGE_NAMES) if "all" in stages else [name for name in STAGE_NAMES if name in stages]
     if len(names) == 1:
@@ -77,20 +77,23 @@ def run_stage(stage: str) -> None:
 
 
 def tune_garbage_collection() -> None:
-    """A batch makes very many small objects and hardly a cycle: looking for cycles every 700 objects is a quarter of a stage's
-    time. What was loaded at the start is not looked at again."""
+    """Run the garbage collector less often.
+
+    A batch makes many small objects and hardly a cycle. Looking for cycles every 700 objects takes a quarter of a stage's time. Objects
+    that were loaded at the start are never checked again.
+    """
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
 
 
 def hand_over_quickly() -> None:
-    """A thread that computes asks for the interpreter now and then; the event loop shall not wait 5 ms (the default) to have it back."""
+    """Shorten the interpreter's switch interval. Else the event loop may wait 5 ms (the default) for a computing thread."""
     sys.setswitchinterval(0.0005)
 
 
 def supervise(names: list[str]) -> None:
-    """One child process a stage; when one ends, all end."""
+    """Run one child process per stage. If one ends, all are ended."""
     from streams.errors import FatalError
     from streams.settings import load_settings
 
@@ -116,7 +119,7 @@ def supervise(names: list[str]) -> None:
         _end(children)
     failed = [name for name, code in ended.items() if code not in (None, 0)]
     if failed:
-        raise FatalError(f"stage {', '.join(failed)} ended; its own message is above")
+        raise FatalError(f"stage {', '.join(failed)} ended; its message is above")
 
 
 def _end(children: dict[str, subprocess.Popen[bytes]]) -> None:

@@ -1,1 +1,1 @@
-"""Records that were refused: why, where they were, and the way back for their originals."""
+"""Refused records: the reason, the position, and how to recover the original."""

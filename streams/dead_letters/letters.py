@@ -1,4 +1,4 @@
-"""Dead letters: why a record was refused, where it was, and the original sealed to the operator's recovery key."""
+"""Dead letters: why a record was refused, its position, and the original, sealed to the operator's recovery key."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Original(NamedTuple):
 
 
 class DeadLetterBuilder:
-    """Builds a stage's dead letters. Nothing of the record is told in the clear but its position."""
+    """Builds the dead letters of a stage. Only the position of the record is in the clear."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class DeadLetterBuilder:
 
     def build(self, record: SourceRecord, error: RecordError, *, attempt: int = 1, fields: Sequence[str] = ()) -> OutputRecord:
         """The dead letter of a record; ``fields`` are names of its known fields that had a value."""
-        # Details hold no raw values by rule; should one ever slip in, it is not to be read here.
+        # By rule, details hold no raw values. If one ever does, it must not be readable here.
         detail, _ = scrub(error.detail)
         position = f"{record.topic}/{record.partition}/{record.offset}"
         record_id = self.record_id(record)
@@ -91,7 +91,7 @@ class DeadLetterBuilder:
 
 
 def open_original(private_key: PrivateKey, sealed: bytes) -> Original:
-    """The record in a dead letter's box. Raises ConfigurationError where the key does not fit."""
+    """The record in a dead letter's box. Raises ConfigurationError if the key does not fit."""
     try:
         key, value, headers = msgspec.msgpack.decode(
             open_sealed(private_key, sealed), type=tuple[bytes | None, bytes | None, list[tuple[str, bytes | None]]]

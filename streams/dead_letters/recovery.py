@@ -1,4 +1,4 @@
-"""Dead letters, read back and mended so that they can be replayed."""
+"""Reads dead letters back and repairs the originals, so that they can be replayed."""
 
 from __future__ import annotations
 
@@ -28,8 +28,9 @@ class Mended(NamedTuple):
 
 
 async def letters_so_far(consumer: AIOKafkaConsumer, codecs: Codecs) -> AsyncIterator[dict[str, Any] | RecordError]:
-    """Every dead letter up to the end as of now, of all partitions that the consumer is assigned; a RecordError stands for a
-    record that is none. Raises BrokerUnavailable where the broker falls silent."""
+    """Every dead letter up to the current end, of all assigned partitions of the consumer. A record that is not a dead letter is given
+    as a RecordError. Raises BrokerUnavailable if the broker stops answering.
+    """
     codec = codecs.for_topic(DEAD_LETTER)
     async for record in records_so_far(consumer, DEAD_LETTER, exactly=True):
         try:
@@ -39,7 +40,7 @@ async def letters_so_far(consumer: AIOKafkaConsumer, codecs: Codecs) -> AsyncIte
 
 
 def opened(key: PrivateKey, letter: Mapping[str, Any]) -> Original:
-    """The original in a letter. Raises RecordError where it has none, or it was sealed to another key."""
+    """The original in a letter. Raises RecordError if it has none, or it was sealed to another key."""
     if letter["sealed_original"] is None:
         raise RecordError(Reason.TOO_LARGE, "the original was too large to be kept")
     try:
@@ -49,10 +50,10 @@ def opened(key: PrivateKey, letter: Mapping[str, Any]) -> Original:
 
 
 def mended(original: Original, letter: Mapping[str, Any], edits: Mapping[str, str], codecs: Codecs, topic_prefix: str) -> Mended:
-    """The record to publish. Raises RecordError where the original can't be decoded, or the edits do not fit.
+    """The record to publish. Raises RecordError if the original can't be decoded, or the edits do not fit.
 
-    An event without an id gets one from its position, and one without a time that of its first arrival, so that it is the
-    same event however often it is replayed.
+    An event without an id gets one from its position. An event without a time gets the time of its first arrival. So it is the same
+    event, however often it is replayed.
     """
     topic = str(letter["source_topic"]).removeprefix(topic_prefix)
     if topic not in BY_NAME:

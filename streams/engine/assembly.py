@@ -1,4 +1,4 @@
-"""Puts a stage's engine together: fetcher, group member and runner, with a worker and a checkpoint for each partition number."""
+"""Builds the engine of a stage: fetcher, group member, runner, and a worker and a checkpoint for each partition number."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ from streams.engine.state import NoState, StateTable
 from streams.settings import Settings
 
 _LEASE_SHARE = 0.9
-"""Of the session: what is on its way to a broker when ownership ends here has the rest of it to arrive, before anybody else can own."""
+"""Share of the session after which ownership ends. A request that is on its way to a broker then has the rest of the session to
+arrive, before another worker can own the partition.
+"""
 _QUEUE_BYTES = 8 * 1_048_576
 
 

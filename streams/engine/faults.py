@@ -1,4 +1,4 @@
-"""Whose fault an exception is: the record's, or that of the machine it was handled on."""
+"""Decides whether an exception was caused by the record, or by the machine (memory, disk, device, connection)."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ _WORDS = ("out of memory", "allocate memory", "not enough memory", "cuda error",
 
 
 def is_infrastructure(error: BaseException) -> bool:
-    """True where the exception says that memory, a disk, a device or a connection failed: trying again later may help, and the record
-    that was being handled is innocent.
+    """True if the exception says that memory, a disk, a device or a connection failed. Then a retry may help, and the record is not
+    the cause.
 
-    torch tells a lack of memory on a CPU by a plain RuntimeError, so its words are looked at too.
+    torch reports a lack of memory on a CPU as a plain RuntimeError, so its message is checked too.
 
     >>> is_infrastructure(MemoryError()), is_infrastructure(ValueError("bad title"))
     (True, False)

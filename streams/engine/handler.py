@@ -1,4 +1,4 @@
-"""What a stage is to the engine: what it reads, writes and keeps, and its handler of batches."""
+"""The engine's view of a stage: what it reads, writes and keeps (``StageSpec``), and its batch handler."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from streams.engine.records import BatchResult, SourceRecord, StateView
 
 
 class BatchHandler(Protocol):
-    """A stage's whole logic. All records of a batch come from one topic and partition, in offset order.
+    """The whole logic of a stage. All records of a batch come from one topic and partition, in offset order.
 
-    Raising RecordError rejects the batch: the engine halves it until the record that raises stands alone, and dead-letters that. A
-    handler's own memory (caches, deduplication windows) may only be an accelerator of what state and records say: after a failed
-    write, or a take-over, it gets the same records again and must answer the same.
+    To raise RecordError rejects the batch. The engine then halves it until the record that raises is alone, and dead-letters this
+    record.
 
-    The engine calls it for the next batch while the broker has not yet acknowledged what the last one caused; the state it is shown
-    then holds the last one's changes already.
+    The handler's own memory (caches, deduplication windows) may only speed up what follows from state and records. After a failed
+    write, or a take-over, it gets the same records again and must give the same results.
+
+    The engine calls it for the next batch before the broker has acknowledged the outputs of the last one. The state that it gets
+    then already holds the changes of the last batch.
     """
 
     async def __call__(self, batch: Sequence[SourceRecord], state: StateView) -> BatchResult: ...
@@ -25,10 +27,10 @@ class BatchHandler(Protocol):
 
 @runtime_checkable
 class FollowsPartitions(Protocol):
-    """A handler that keeps something by partition, and acts on it as time goes by."""
+    """A handler with memory per partition, which also acts on a timer."""
 
     async def on_assigned(self, partition: int, items: Iterable[tuple[bytes, bytes]]) -> None:
-        """The partition is this worker's now (or again, after a failed write); ``items`` is all of its state."""
+        """The partition belongs to this worker now, or again after a failed write. ``items`` is its whole state."""
         ...
 
     async def on_timer(self, partition: int, items: Iterable[tuple[bytes, bytes]]) -> BatchResult:
@@ -38,21 +40,21 @@ class FollowsPartitions(Protocol):
 
 @runtime_checkable
 class TimerFromStart(Protocol):
-    """A handler whose timer has something to do also in a partition of which nothing was ever processed."""
+    """A handler whose timer may have work even in a partition of which no record was ever processed."""
 
     timer_from_start: Literal[True]
 
 
 @runtime_checkable
 class WarmsUp(Protocol):
-    """A handler whose first batch would take longer than the others, unless it is asked to do that work before."""
+    """A handler that warms up: work that would slow down its first batch is done before."""
 
     async def warm_up(self) -> None: ...
 
 
 @runtime_checkable
 class RecallsOutputs(Protocol):
-    """A handler that looks at the last records of one of its outputs when it takes over, from whoever wrote them."""
+    """A handler that, on a take-over, reads the last records of one of its outputs, whichever worker wrote them."""
 
     recalls: tuple[str, int]
     """Output topic, and how many of its last records."""
@@ -62,19 +64,20 @@ class RecallsOutputs(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class StageSpec:
-    """Topic names are without prefix."""
+    """The topics and properties of a stage. Topic names are without prefix."""
 
     name: str
     sources: tuple[str, ...]
     outputs: tuple[str, ...]
     table: str | None = None
     aligned: bool = False
-    """True where co-partitioned outputs are written to the source's own partition number."""
+    """True: co-partitioned outputs are written to the source's own partition number."""
     follows: tuple[str, ...] = ()
-    """Topics read whole into memory."""
+    """Topics that are read completely into memory."""
     uses_encoder: bool = False
     linger_ms: int = 0
-    """How long what comes is gathered after something came. Nobody waits for a stage that has this; its batches are larger, and cost the
-    broker less."""
+    """Time for which records are gathered after the first one, milliseconds. It is for stages that nobody waits for: larger batches
+    cost the broker less.
+    """
     timer_s: float | None = None
-    """How often the handler may do what is due without an event."""
+    """Time between two timer calls, in which the handler may act without an event, seconds. None: no timer."""

@@ -1,4 +1,4 @@
-"""What a stage's process tells of itself: why it is not ready, and its gauges."""
+"""The health of a stage's process: why it is not ready, and its gauges."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class Health:
             )
         foreign = runner.busy_not_owned()
         if foreign:
-            return f"still busy with partitions that were given away: {', '.join(map(str, foreign))}"
+            return f"still processing partitions that were given to another worker: {', '.join(map(str, foreign))}"
         for follower in self._followers:
             age = getattr(follower, "age_s", None)
             if age is not None and age() >= 6 * PATIENCE_S:
@@ -111,7 +111,7 @@ class Health:
                 ):  # fmt: skip
                     suspected.add((topic, partition))
         for topic, partition in suspected & self._suspected:
-            log.warning("%s/%d: what was fetched did not arrive; fetching it again", topic, partition)
+            log.warning("%s/%d: fetched records did not reach the queue; fetching them again", topic, partition)
             self._runner.workers[partition].fetch_again(topic)
         self._suspected = suspected - self._suspected
         for topic, partition in self._told - told:

@@ -1,4 +1,4 @@
-"""Every metric of a worker, once, in one place. Labels never hold anything of a record."""
+"""All metrics of a worker, each defined once. Labels never hold data of a record."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from streams.engine.records import OutputRecord
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _SITUATION = (
-    ("new_pairs", "Training pairs since the last round was asked for."),
+    ("new_pairs", "Training pairs since the last round was requested."),
     ("score_stability", "Population stability index of the scores; NaN while there are too few."),
-    ("ignored_share", "Recommended items without a reaction, lately; NaN while there are none."),
-    ("running", "1 while a round is asked for or runs."),
+    ("ignored_share", "Share of recommended items without a reaction in the last window; NaN while there are none."),
+    ("running", "1 while a round is requested or running."),
 )
 
 
@@ -31,14 +31,14 @@ class StageMetrics:
         def histogram(name: str, text: str) -> Histogram:
             return Histogram(f"veilstream_{name}", text, ["stage"], registry=registry, buckets=_SECONDS).labels(stage)
 
-        self.records = counter("records_total", "Source records whose effects are acknowledged.")
-        self.rejected = counter("records_rejected_total", "Source records dead-lettered.")
+        self.records = counter("records_total", "Source records whose outputs and state are acknowledged.")
+        self.rejected = counter("records_rejected_total", "Source records that became dead letters.")
         self.outputs = counter("outputs_total", "Output records acknowledged by the broker.")
-        self.suppressed = counter("outputs_suppressed_total", "Outputs not written again since they were there already.")
-        self.handler_errors = counter("handler_errors_total", "Batches that raised and were halved or dead-lettered.")
+        self.suppressed = counter("outputs_suppressed_total", "Outputs that were not written again because they were already there.")
+        self.handler_errors = counter("handler_errors_total", "Batches whose handler raised; they were halved or became dead letters.")
         self.retries = counter("retries_total", "Attempts repeated after a transient failure.")
-        self.handler_seconds = histogram("handler_seconds", "Time of the stage's handler for one batch.")
-        self.write_seconds = histogram("write_seconds", "Time until a batch's outputs were acknowledged.")
+        self.handler_seconds = histogram("handler_seconds", "Time of the stage's handler for one batch, seconds.")
+        self.write_seconds = histogram("write_seconds", "Time until the outputs of a batch were acknowledged, seconds.")
         self._reasons = Counter("veilstream_dead_letters_total", "Dead letters by reason.", ["stage", "reason"], registry=registry)
         self._dropped = Counter("veilstream_dropped_total", "Records dropped by rule, by reason.", ["stage", "reason"], registry=registry)
         self._lag = Gauge("veilstream_lag_records", "Source records not yet applied.", ["stage", "topic", "partition"], registry=registry)
@@ -51,25 +51,25 @@ class StageMetrics:
         )
         self._behind = Gauge(
             "veilstream_behind_seconds",
-            "Age of the oldest source record that is read and not yet applied.",
+            "Age of the oldest source record that is read and not yet applied, seconds.",
             ["stage", "topic", "partition"],
             registry=registry,
         )
         self._retrying = Gauge(
             "veilstream_retrying_seconds",
-            "How long a partition has been trying the same thing in vain.",
+            "Time for which a partition has retried the same step without success, seconds.",
             ["stage", "partition"],
             registry=registry,
         )
         self.foreign_busy = Gauge(
             "veilstream_partitions_busy_not_owned",
-            "Partitions that were given away while this worker was still at them; what it has of them will not be written.",
+            "Partitions given to another worker that this worker still processes. Their results will not be written.",
             ["stage"],
             registry=registry,
         ).labels(stage)
         self._follower_age = Gauge(
             "veilstream_follower_age_seconds",
-            "Time since a read model was last known to be up to date.",
+            "Time since a read model was last known to be up to date, seconds.",
             ["stage", "topic"],
             registry=registry,
         )
@@ -117,8 +117,11 @@ class StageMetrics:
 
 
 class LearningMetrics:
-    """What the trigger of training sees, told by the one worker that decides (it owns partition 0). What is not told again is NaN soon
-    after: it may be another worker that decides by then. ``unreadable`` counts followed records that could not be used."""
+    """The values that the training trigger sees, set by the one worker that decides (the owner of partition 0).
+
+    A value that is not set again soon becomes NaN, because another worker may decide by then. ``unreadable`` counts followed
+    records that could not be used.
+    """
 
     FRESH_S = 30.0
     """The trigger looks every few seconds."""
@@ -131,10 +134,10 @@ class LearningMetrics:
             Gauge(f"veilstream_training_{name}", text, registry=registry).set_function(functools.partial(self._value, place))
         Gauge(
             "veilstream_training_unreadable_records",
-            "Records of training.tallies and training.control that were passed over, since the start: damaged, or not understood.",
+            "Records of training.tallies and training.control that were skipped since the start: damaged or not understood.",
             registry=registry,
         ).set_function(unreadable)
-        self._requests = Counter("veilstream_training_requests_total", "Rounds that this worker asked for.", ["cause"], registry=registry)
+        self._requests = Counter("veilstream_training_requests_total", "Rounds that this worker requested.", ["cause"], registry=registry)
 
     def situation(self, new_pairs: float, stability: float, ignored_share: float, running: float) -> None:
         self._told = (new_pairs, stability, ignored_share, running)

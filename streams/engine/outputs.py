@@ -1,9 +1,8 @@
-"""Writes outputs and changelogs, and comes back only when it is certain what is written.
+"""Writes outputs and changelogs. A write returns only when it is certain what was written.
 
-An idempotent producer whose every batch is sent again, byte for byte and under the same sequence number, until the broker has said yes
-or a no that is final. So a lost answer is no doubt: the broker knows a batch that it has already. What the broker refuses for good
-takes no sequence number, and holds up only what follows it in the same write. The fence is asked right before each request goes to the
-socket.
+This is an idempotent producer. It sends a batch again, with the same bytes and the same sequence number, until the broker's answer is
+final. So a lost answer does no harm: the broker recognizes a batch that it already has. A final refusal uses no sequence number, and
+delays only later records of the same write. The fence is checked right before each request goes to the socket.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ MAX_BATCH_BYTES = 900_000
 MAX_BACKOFF_S = 5.0
 _KEY_CACHE = 200_000
 _RECORD_OVERHEAD = 40
-"""Bytes of framing a record has at most, its id header included; the builder's own estimate is slower."""
+"""Maximum number of framing bytes of a record, its id header included. The builder's own estimate is slower."""
 
 LINK_LOST = -1_000
 """In place of Kafka's error code: no answer came."""
@@ -37,8 +36,9 @@ _DUPLICATE = 46
 _REFUSED = frozenset({10, 18, 32, 87})
 """MESSAGE_TOO_LARGE, RECORD_LIST_TOO_LARGE, INVALID_TIMESTAMP, INVALID_RECORD: not written, and never will be."""
 _PRODUCER_UNKNOWN = frozenset({45, 47, 49, 59, 90})
-"""OUT_OF_ORDER_SEQUENCE_NUMBER, INVALID_PRODUCER_EPOCH, INVALID_PRODUCER_ID_MAPPING, UNKNOWN_PRODUCER_ID, PRODUCER_FENCED: the broker has
-forgotten this producer, so it can't tell whether it has the batch."""
+"""OUT_OF_ORDER_SEQUENCE_NUMBER, INVALID_PRODUCER_EPOCH, INVALID_PRODUCER_ID_MAPPING, UNKNOWN_PRODUCER_ID, PRODUCER_FENCED: the broker
+has lost its data about this producer. So it is unknown whether the broker has the batch.
+"""
 
 Row = tuple[bytes | None, bytes | None, Sequence[tuple[str, bytes]]]
 """Key, value, headers."""
@@ -75,8 +75,11 @@ class ProduceLink(Protocol):
         ...
 
     async def produce(self, batches: Mapping[Where, Any], fences: Sequence[Callable[[], None]]) -> Mapping[Where, Answer]:
-        """Send one batch a partition; the fences are called after everything that waits, right before bytes go out. An answer for
-        each partition. Raises what a fence raises: then nothing was sent to that broker, and what others have answered is lost."""
+        """Send one batch per partition. Returns an answer for each partition.
+
+        The fences are called after all waiting, right before the bytes are sent. Raises what a fence raises. Then nothing was sent
+        to that broker, and the answers of other brokers are lost.
+        """
         ...
 
     async def pause(self, seconds: float) -> None: ...
@@ -121,25 +124,29 @@ class Outputs:
         """Attempts in vain so far, of what is being sent again now."""
 
     async def warm_up(self, topics: Iterable[str]) -> None:
-        """Learn of the output topics (without prefix), connect to their leaders and get a producer id, so that the first record need not
-        wait for it. Raises TransientError."""
+        """Look up the output topics (without prefix), connect to their leaders and get a producer id. So the first record need not
+        wait for this. Raises TransientError.
+        """
         for topic in topics:
             await self._link.warm_up(self._prefix + topic)
         if self._producer is None:
             self._producer = _Producer(await self._link.new_producer())
 
     async def partition_count(self, topic: str) -> int:
-        """Partitions of an output topic (without prefix), as the broker tells now. Raises TransientError where it does not know it."""
+        """Partitions of an output topic (without prefix), as the broker tells now. Raises TransientError if it does not know it."""
         return await self._link.partition_count(self._prefix + topic)
 
     async def write(
         self, outputs: Sequence[OutputRecord], stamp: bytes, fence: Callable[[], None], acknowledged: Callable[[OutputRecord], None]
     ) -> None:
-        """Write outputs; ``acknowledged`` is called for each that the broker has.
+        """Write outputs. ``acknowledged`` is called for each output that the broker has.
 
-        Raises RecordError where the broker refuses one for good (what comes before it, and all of other partitions, is written by then;
-        what follows it in its partition is not, since it was made as if that one counted), NotOwner where the fence does, and
-        TransientError where it can't be known what is written: then look at the outputs' tail before writing again.
+        Raises:
+
+        - RecordError if the broker refuses an output for good. Then everything before it, and all of other partitions, is written.
+          Later outputs of its partition are not written, because they were computed as if this one counted.
+        - NotOwner if the fence raises it.
+        - TransientError if it is unknown what is written. Then read the tail of the outputs before writing again.
         """
         groups: defaultdict[Where, list[Row]] = defaultdict(list)
         records: defaultdict[Where, list[OutputRecord]] = defaultdict(list)
@@ -195,7 +202,7 @@ class Outputs:
             for where in waiting:
                 self.retrying.pop(where, None)
         if refused:
-            raise RecordError(Reason.TOO_LARGE, f"the broker refuses an output of it ({refused[0]}); see the topic's max.message.bytes")
+            raise RecordError(Reason.TOO_LARGE, f"the broker refused an output of it ({refused[0]}); see the topic's max.message.bytes")
 
     async def _deliver(
         self,
@@ -283,7 +290,7 @@ class Outputs:
 
 
 def source_tag(stage: str, partition: int) -> bytes:
-    """Four bytes that tell one source partition's outputs from another's in the tail of an output partition."""
+    """Four bytes that identify the source partition of an output in the tail of an output partition."""
     return crc32(f"{stage}/{partition}".encode()).to_bytes(4, "big")
 
 

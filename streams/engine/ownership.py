@@ -1,8 +1,8 @@
-"""Who owns which partition, by which generation of the group, and until when.
+"""Which partitions this worker owns, in which generation of the group, and until when.
 
-The group's coordinator gives a partition to another worker once it has not heard from this one for the session timeout. This worker
-can't hear that while it is stopped or cut off; but it knows when it last sent a heartbeat that was answered. So ownership ends by
-itself, before the coordinator's patience does. It is asked right before each write (the *fence*).
+The group's coordinator gives a partition to another worker when it has not heard from this one for the session timeout. A worker that is
+stopped or cut off does not learn of this. But it knows when it last sent a heartbeat that was answered. So ownership expires by
+itself, before the coordinator's session timeout. It is checked right before each write (the *fence*).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from streams.errors import NotOwner
 
 
 def seconds_awake_or_not() -> float:
-    """Seconds of a clock that goes on while the machine sleeps, where there is one: the coordinator's clock did too."""
+    """Seconds of a clock that also runs while the machine sleeps, if there is one. The coordinator's clock runs then, too."""
     clock = getattr(time, "CLOCK_BOOTTIME", None)
     return time.monotonic() if clock is None else time.clock_gettime(clock)
 
@@ -65,6 +65,6 @@ class Ownership:
         return generation == self._generation and partition in self._owned and self._seconds() - self._renewed_at < self._session_s
 
     def check(self, partition: tuple[str, int], generation: int) -> None:
-        """Raises NotOwner where ``holds`` says no."""
+        """Raises NotOwner if ``holds`` says no."""
         if not self.holds(partition, generation):
             raise NotOwner(f"{partition[0]}/{partition[1]} is no longer this worker's (generation {generation})")

@@ -1,4 +1,4 @@
-"""One partition number at work: its queues, its checkpoint, and the one task that does everything for it, one thing after another."""
+"""The worker of one partition number: its queues, its checkpoint, and the single task that does all its work in sequence."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ class Fetching(Protocol):
 
 
 class PartitionWorker:
-    """What the stage's co-partitioned sources of one partition number share; they take turns.
+    """The shared work of one partition number for the stage's co-partitioned sources; they take turns.
 
-    ``work`` runs for as long as the process does. While a batch settles, the next one is computed. What fails for a while is tried
-    again for as long as the partition is this worker's; whatever else is raised goes to ``fail``, and the work ends.
+    ``work`` runs as long as the process. While a batch settles, the next one is computed. Transient failures are retried as long as
+    the partition belongs to this worker. Any other error goes to ``fail``, and the work ends.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class PartitionWorker:
         self._wake.set()
 
     def give_up(self) -> None:
-        """The partition may be somebody else's from now on. What is being done goes on to where the fence stops it."""
+        """The partition may belong to another worker from now on. Work in progress continues until the fence stops it."""
         self._topics = ()
         for topic, queue in self._queues.items():
             queue.close()
@@ -111,7 +111,7 @@ class PartitionWorker:
     # --- work comes in
 
     def deliver(self, run: FetchedRun) -> bool:
-        """False where nobody waits for the run."""
+        """False if nobody waits for the run."""
         if not self._queues[run.topic].add(run):
             return False
         self._idle.clear()
@@ -169,7 +169,7 @@ class PartitionWorker:
             self._wake.clear()
 
     async def _turn(self) -> bool:
-        """One thing; False where there is nothing to do."""
+        """One thing; False if there is nothing to do."""
         checkpoint = self.checkpoint
         if self._settling is not None and self._settling.done():
             await self._finish()
@@ -208,8 +208,8 @@ class PartitionWorker:
         prepared = await checkpoint.compute(batch)
         await self._finish()
         if prepared is None:
-            # It does not follow on what is applied: whatever happened, go back to what does.
-            log.warning("%s/%d: fetched again from what is applied", batch.topic, self.partition)
+            # The batch leaves a gap after the last applied record. Go back to the last applied offset.
+            log.warning("%s/%d: fetching again from the last applied offset", batch.topic, self.partition)
             self._open(batch.topic)
         elif prepared.result is None:
             await checkpoint.settle(prepared)
@@ -261,7 +261,7 @@ class PartitionWorker:
             await settling
 
     async def _recover(self, error: TransientError) -> None:
-        """Nothing is lost: what is not applied is fetched again when the partition has been taken over again."""
+        """Nothing is lost: records that are not applied are fetched again after the next take-over."""
         self.checkpoint.distrust()
         try:
             await self._finish()
@@ -270,7 +270,7 @@ class PartitionWorker:
         except Exception as failure:  # noqa: BLE001 - whatever it is, the process ends with it
             self._fail(failure)
         if isinstance(error, NotOwner):
-            log.warning("partition %d is left alone: %s", self.partition, error)
+            log.warning("partition %d is not processed any more: %s", self.partition, error)
             if not self._topics:
                 return
         self._on_retry()
@@ -278,7 +278,7 @@ class PartitionWorker:
             self.failing_since = self._runtime.seconds()
         self.trouble = str(error)
         self._delay = min(max(0.1, 2 * self._delay), MAX_BACKOFF_S)
-        # Whatever there is too little of (memory above all), a smaller batch needs less of it.
+        # A smaller batch needs less memory (or whatever else is short).
         self._most = max(1, self._most // 2)
         if not isinstance(error, NotOwner):
             log.warning("partition %d: %s; trying again in %.1f s", self.partition, error, self._delay)

@@ -1,4 +1,4 @@
-"""What a stage's process is made of: the parts that the composition root gives, as protocols and one record."""
+"""The parts of a stage's process that the composition root provides, as protocols and one record."""
 
 from __future__ import annotations
 

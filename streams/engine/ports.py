@@ -1,4 +1,4 @@
-"""What a stage is given besides records: codecs, an encoder, dead letters. Protocols only."""
+"""Protocols of what a stage gets besides records: codecs, an encoder, dead letters."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Where a stage's outputs stood when a source offset was committed; travels in the commit's metadata.
+"""The positions of a stage's outputs when a source offset was committed. They are stored in the commit's metadata.
 
-Everything that a source partition's uncommitted records may have caused lies at or after these positions, so whoever
-takes the partition over finds what is already written by reading from here to the end. A position may therefore be told too early,
-never too late: where all of them do not fit into the metadata, their lowest bits are left out.
+Everything that the uncommitted records of a source partition have caused lies at or after these positions. So the next owner of the
+partition reads from here to the end, and finds what is already written. A stored position may be too early, but never too late. If the
+positions do not fit into the metadata, their lowest bits are left out.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class CommitNote(NamedTuple):
 
     positions: Positions
     base: int = 0
-    """What is added to the topic's offsets, so that they go on where those of an earlier topic of this name ended."""
+    """Is added to the topic's offsets, so that they continue after those of an earlier topic of the same name."""
     incarnation: int = 0
     """Which topic of this name it is (``incarnation_of``); 0: not known."""
 
@@ -47,7 +47,7 @@ def encode_note(note: CommitNote) -> str:
 
 
 def decode_note(metadata: str | None) -> CommitNote | None:
-    """None where the metadata is absent or another program's."""
+    """None if the metadata is absent or another program's."""
     if not metadata:
         return None
     try:

@@ -1,4 +1,4 @@
-"""One stage as a running process: connections, group, runner, read models, status server, and an orderly end."""
+"""One stage as a running process: connections, group, runner, read models, status server, and an orderly stop."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _LOOK_AT_TOPICS_S = 10.0
 
 
 class StageProcess:
-    """Runs one stage until it is told to stop or something fatal happens."""
+    """Runs one stage until it is stopped or a fatal error happens."""
 
     def __init__(
         self,
@@ -135,7 +135,7 @@ class StageProcess:
             for name in spec.sources:
                 now = found.get(self._settings.topic_prefix + name, counts[name])
                 if now > counts[name]:
-                    raise FatalError(f"{name} has {now} partitions now, {counts[name]} before: start the workers again to take them all")
+                    raise FatalError(f"{name} has {now} partitions now, {counts[name]} before: restart the workers to process all of them")
 
         self._every(_LOOK_AT_TOPICS_S, look_at_topics)
 
@@ -181,7 +181,9 @@ class StageProcess:
         found = await broker.partition_counts([prefix + name for name in names])
         missing = [prefix + name for name in names if prefix + name not in found]
         if missing:
-            raise ConfigurationError(f"topics missing (or not yours to see): {', '.join(missing)}; run `veilstream topics create`")
+            raise ConfigurationError(
+                f"topics are missing, or may not be read with these credentials: {', '.join(missing)}; run `veilstream topics create`"
+            )
         counts = {name: found[prefix + name] for name in names}
         aligned = {name: count for name, count in counts.items() if topics.BY_NAME[name].co_partitioned}
         if spec.aligned and len(set(aligned.values())) > 1:
@@ -219,7 +221,7 @@ class StageProcess:
             for worker in runner.workers.values():
                 worker.drain()
             if not await runner.idle(_STOP_STUCK_S if is_stuck else _STOP_S):
-                log.warning("%s: what is still being applied is interrupted, and will come again", self._parts.spec.name)
+                log.warning("%s: unfinished batches are interrupted; they will be processed again", self._parts.spec.name)
             await self._bounded("the last commit", runner.commit())
         stops: list[tuple[str, Callable[[], Awaitable[object]]]] = []
         if fetcher is not None:
@@ -239,7 +241,7 @@ class StageProcess:
         task = asyncio.ensure_future(work)
         done, _ = await asyncio.wait([task], timeout=_CLOSE_S)
         if not done:
-            log.warning("%s: %s did not end in time; it is left behind", self._parts.spec.name, name)
+            log.warning("%s: %s did not end in time; the process ends without it", self._parts.spec.name, name)
             self.left_behind = True
         elif not task.cancelled() and (error := task.exception()) is not None:
             log.error("%s: stopping %s failed: %s", self._parts.spec.name, name, type(error).__name__)

@@ -1,7 +1,7 @@
-"""What waits for a partition, and how much of it makes the next batch.
+"""The queue of a partition, and the size of its next batch.
 
-Batches are made when a partition's turn comes, not when something is fetched: all that waits goes together, up to a bound. So a busy
-stage works in large batches, and an idle one has each record by itself at once.
+A batch is made when the partition's turn comes, not when records are fetched. It takes everything that waits, up to a limit. So a busy
+stage works in large batches, and an idle one handles each record at once.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ class Batch(NamedTuple):
     topic: str
     begins: int
     ends: int
-    """The source offset that is applied when all of it is done. Past the last record where a transaction's end marker, or a hole that
-    compaction left, follows it."""
+    """The source offset that is applied when the whole batch is done. It is past the last record if a transaction's end marker, or a
+    gap left by compaction, follows it.
+    """
     records: list[SourceRecord | UnreadableRecord]
 
 
@@ -58,7 +59,7 @@ class PartitionQueue:
         self.open(self._ends)
 
     def add(self, run: FetchedRun) -> bool:
-        """False where the run does not follow on what is there: nothing of it is taken."""
+        """Add a run. False if it does not continue the queue; then nothing of it is taken."""
         if run.cursor != self._cursor or run.begins != self._ends:
             return False
         self._runs.append(run)
@@ -87,8 +88,9 @@ class PartitionQueue:
         return self._records < 2 * self._max_records and self._bytes < 2 * self._max_bytes
 
     def take(self, most: int | None = None) -> Batch | None:
-        """As much as makes one batch, of at most ``most`` records; None where nothing waits. One run is taken whatever its bytes: it is in
-        memory already."""
+        """The next batch, of at most ``most`` records. None if nothing waits. One run is always taken, whatever its size, because it
+        is in memory already.
+        """
         most = self._max_records if most is None else min(most, self._max_records)
         if not self._runs:
             return None

@@ -1,4 +1,4 @@
-"""What goes into and comes out of a stage: plain records, no Kafka client, no Faust."""
+"""The records that go into and come out of a stage, as plain data. No Kafka client, no Faust."""
 
 from __future__ import annotations
 
@@ -40,8 +40,9 @@ class MemoryRecord(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class UnreadableRecord:
-    """What stands in the place of fetched records that can't be parsed: one record, or a whole batch of the producer's that is damaged
-    or compressed in an unknown way. A SourceRecord too, so that a dead letter can be made of it; no handler ever gets it."""
+    """Replaces fetched records that can't be parsed: one record, or a whole batch that is damaged or has an unknown compression. It is
+    also a SourceRecord, so that a dead letter can be made of it. No handler ever gets it.
+    """
 
     topic: str
     partition: int
@@ -62,7 +63,7 @@ class FetchedRun(NamedTuple):
     topic: str
     partition: int
     cursor: int
-    """The cursor that asked for it (``PartitionQueue.open``): a run of an older one is nobody's."""
+    """The cursor that requested the run (``PartitionQueue.open``). A run of an older cursor is dropped."""
     begins: int
     """The offset that was asked for; the first record's may be greater, where compaction or a transaction has left a hole."""
     ends: int
@@ -73,11 +74,11 @@ class FetchedRun(NamedTuple):
 
 
 class OutputRecord(NamedTuple):
-    """A record that a stage wants written.
+    """A record that a stage wants to write.
 
-    ``record_id`` is deterministic: the same source record, processed again from the same state, gives the same
-    id. The engine writes it in the header ``veilstream-id`` and, after a take-over, leaves out what is already
-    there. ``partition`` None means murmur2 of the key; stages whose output is partitioned like their input set it.
+    ``record_id`` is deterministic: the same source record, processed again from the same state, gives the same id. The engine
+    writes it into the header ``veilstream-id``. After a take-over it leaves out records whose id is already there. ``partition``
+    None means murmur2 of the key. Stages whose output is partitioned like their input set it.
     """
 
     topic: str
@@ -87,16 +88,20 @@ class OutputRecord(NamedTuple):
     partition: int | None = None
     headers: tuple[tuple[str, bytes], ...] = ()
     unless: tuple[str, bytes] | None = None
-    """Topic and record id of an output that takes this one's place: where a worker before has written that one already, this one is
-    left out. So a record has one outcome, though a clock was read and told something else the second time."""
+    """Topic and record id of an output that replaces this one. If an earlier worker has already written that output, this one is left
+    out. So a record has one outcome, even if a clock gave another result the second time.
+    """
     reason: str | None = None
     """A dead letter's reason, as metrics count it."""
 
 
 @dataclass(slots=True)
 class BatchResult:
-    """Everything one batch causes. Nothing of it takes effect before the runtime writes it, in the order
-    outputs, state, commit; a handler may be called again with the same records and must then answer the same."""
+    """The outputs and state changes of one batch.
+
+    Nothing takes effect before the runtime writes it, in the order outputs, state, commit. A handler may be called again with the
+    same records and must then give the same result.
+    """
 
     outputs: list[OutputRecord] = field(default_factory=list)
     state: dict[bytes, bytes | None] = field(default_factory=dict)
@@ -104,7 +109,7 @@ class BatchResult:
     rejected: int = 0
     """How many of the batch's records were dead-lettered (counts towards the bound on rejects)."""
     reasons: dict[str, int] = field(default_factory=dict)
-    """How many of them for which reason, as far as the handler tells; the message about too many rejects names them."""
+    """Number of refused records by reason, if the handler reports it. The message about too many rejects names them."""
     dropped: dict[str, int] = field(default_factory=dict)
     """Records dropped by rule without a dead letter (duplicates), by reason; counted once the batch is written."""
 

@@ -1,4 +1,4 @@
-"""A bound on the share of refused records: a stage that refuses most of what it reads is misconfigured, not unlucky."""
+"""Limits the share of refused records. A stage that refuses most of its input is probably misconfigured, so it stops."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _NO_REASONS: Mapping[str, int] = MappingProxyType({})
 
 
 class RejectGuard:
-    """Watches the share of refused records over the last ``window`` records, and up to a batch more.
+    """Limits the share of refused records among the last ``window`` records, and up to a batch more.
 
-    It judges only once it has seen a whole window, so that a few bad records on a quiet topic, or at a worker's start, stop
-    nothing: they are in the dead-letter topic and can be recovered, which a stop would not better.
+    It decides only after a whole window. So a few bad records on a quiet topic, or at the start of a worker, do not stop the stage.
+    They are in the dead-letter topic and can be recovered; a stop would not help.
 
     >>> guard = RejectGuard(max_share=0.5, window=4)
     >>> guard.observe(3, 3)
@@ -46,7 +46,7 @@ class RejectGuard:
             raise TooManyRejects(
                 f"{self._rejected} of the last {self._total} records were refused{self._most_frequent()}, "
                 f"more than the share of {self._max_share:g} over at least {self._window} records; look at them "
-                "(`veilstream watch behaviour.dead-letter`) and mend their producer, or raise VEILSTREAM_REJECT_SHARE_MAX"
+                "(`veilstream watch behaviour.dead-letter`) and fix their producer, or raise VEILSTREAM_REJECT_SHARE_MAX"
             )
 
     def _most_frequent(self) -> str:

@@ -1,14 +1,14 @@
-"""Where to begin with a source partition that was just given to this worker: one pure decision.
+"""Where to begin with a newly assigned source partition: one pure decision.
 
 =====================================  ======================================================================================
 what the group's commit says           what is done
 =====================================  ======================================================================================
-an offset, and this product's note     go on there; outputs are looked up from the note's positions on
-an offset before the log's start       records were lost to retention: they are counted and said; go on at the start
-an offset past the log's end           the log was truncated, or the topic made anew: the latter where the note's incarnation,
+an offset, and this product's note     continue there; outputs are looked up from the note's positions on
+an offset before the log's start       records were lost to retention: count and log them; continue at the start
+an offset past the log's end           the log was truncated, or the topic was recreated: the latter if the note's incarnation,
                                        or a broker that tells none, says so
-a note of another incarnation          the topic was made anew: its offsets go on after the old ones (``base``)
-an offset without a note               somebody moved the group: all outputs are looked up
+a note of another incarnation          the topic was recreated: its offsets continue after the old ones (``base``)
+an offset without a note               an operator moved the group: all outputs are looked up
 nothing                                fresh, or the group's offsets are lost: all outputs are looked up
 =====================================  ======================================================================================
 """
@@ -48,7 +48,7 @@ class Seen(NamedTuple):
     base: int
     """The base of their offsets."""
     base_of_others: int = -1
-    """The largest base of what was written for earlier topics of the same name; -1: nothing was."""
+    """The largest base of outputs that were written for earlier topics of the same name. -1: there are none."""
 
 
 class Start(NamedTuple):
@@ -68,7 +68,7 @@ class Start(NamedTuple):
 
 
 def incarnation_of(topic_id: bytes) -> int:
-    """A number for one of the topics that ever had a name; 0 where the broker tells no ids.
+    """A number for one of the topics that ever had a name; 0 if the broker tells no ids.
 
     >>> incarnation_of(bytes(16))
     0
@@ -82,7 +82,7 @@ def fresh_base(now_s: float, before: int) -> int:
 
 
 def needs_all_outputs(commit: GroupCommit | None) -> bool:
-    """Whether the commit does not say from where on outputs have to be looked up."""
+    """Whether the commit does not say from where on the outputs must be looked up."""
     return commit is None or decode_note(commit.metadata) is None
 
 

@@ -1,4 +1,4 @@
-"""All partitions of a stage in one process: who gets which run, what is committed when, and what a rebalance does."""
+"""Runs all partitions of a stage in one process: distributes runs, commits offsets, and handles rebalances."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Runner:
         self.commit_trouble_since: float | None = None
 
     def deliver(self, run: FetchedRun) -> bool:
-        """Put a run into its partition's queue; never waits. False where nobody waits for it."""
+        """Put a run into its partition's queue; never waits. False if nobody waits for it."""
         worker = self.workers.get(run.partition)
         return worker is not None and worker.deliver(run)
 
@@ -67,7 +67,7 @@ class Runner:
                 worker.give_up()
 
     async def on_revoking(self) -> None:
-        """Before partitions are given away: everything that was begun is finished, as far as it can be within the time, and committed."""
+        """Before partitions are given away: finish and commit the work in progress, as far as the time allows."""
         for worker in self.workers.values():
             worker.drain()
         await self.idle(self._drain_s)
@@ -77,7 +77,7 @@ class Runner:
             worker.give_up()
 
     async def idle(self, timeout_s: float) -> bool:
-        """Wait until nothing is being done; False where it took too long."""
+        """Wait until nothing is being done; False if it took too long."""
         done = self._runtime.event()
 
         async def wait() -> None:
@@ -97,7 +97,7 @@ class Runner:
         return is_idle
 
     async def commit(self) -> bool:
-        """Commit what is done. False where the group would not, or there was nothing; raises nothing but FatalError."""
+        """Commit finished work. False if the group refused it or there was nothing. Raises nothing but FatalError."""
         offers: dict[tuple[str, int], GroupCommit] = {}
         for worker in self.workers.values():
             for where, offer in worker.checkpoint.offers():
@@ -137,6 +137,6 @@ class Runner:
         return [partition for partition, worker in self.workers.items() if worker.is_busy and not worker.topics]
 
     def stop(self) -> None:
-        """Interrupt what is being done: nothing of it is committed, all of it comes again."""
+        """Interrupt the work in progress. Nothing of it is committed; all of it will be processed again."""
         for task in self._tasks.values():
             task.cancel()

@@ -1,4 +1,4 @@
-"""Tasks, events and time as the engine needs them: asyncio's in production, a seeded scheduler's in the simulation."""
+"""Tasks, events and time for the engine: asyncio's in production, a seeded scheduler's in the simulation."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A stage's table: Faust declares, recovers and places it; this writes it batch by batch.
+"""The table of a stage. Faust declares, recovers and places it; this module writes it batch by batch.
 
-Order of a write: the changelog record is acknowledged by the broker, then the local store is written together with
-the changelog offset. So the local store never runs ahead of the changelog, whatever is killed when.
+Order of a write: the broker acknowledges the changelog record, then the local store is written together with the changelog offset. So
+the local store is never ahead of the changelog, whatever is killed at any time.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ def _told(name: str, partition: int) -> Iterator[None]:
             raise TransientError(f"the disk of {name} is full") from error
         raise StateDamaged(
             f"the local state {name}, partition {partition}, can't be used ({type(error).__name__}); stop the worker, delete that folder "
-            "and start it again: it is made anew from its changelog"
+            "and start it again: the state is rebuilt from its changelog"
         ) from error
 
 

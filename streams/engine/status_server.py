@@ -1,4 +1,4 @@
-"""/metrics, /healthz and /readyz of a worker. Nothing else is served; table contents never are."""
+"""Serves /metrics, /healthz and /readyz of a worker, and nothing else. Table contents are never served."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class StatusServer:
         self.port = port
 
     async def start(self) -> None:
-        """Bind. Raises OSError where the port is taken."""
+        """Bind. Raises OSError if the port is taken."""
         app = web.Application()
         app.add_routes([web.get("/metrics", self._metrics), web.get("/healthz", self._healthz), web.get("/readyz", self._readyz)])
         self._runner = web.AppRunner(app, access_log=None)

@@ -1,8 +1,7 @@
-"""Fetched bytes to records, so that nothing in them can stop a stage.
+"""Turns fetched bytes into records, so that no content can stop a stage.
 
-aiokafka's own way from bytes to records raises on a header whose key is not UTF-8, on a damaged batch and on a compression it does not
-know; the consumer then stands still, or goes on past records that nobody has seen. Here each of these becomes an UnreadableRecord in
-its place, and everything beside it is read.
+aiokafka's own parser raises on a header key that is not UTF-8, on a damaged batch, and on an unknown compression. The consumer then
+stops, or skips records that nobody has seen. Here each of these becomes an UnreadableRecord in its place, and all other records are read.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ class Unpacked(NamedTuple):
 
 
 Rescue = Callable[[RecordBatch, str, int], Sequence[SourceRecord | UnreadableRecord] | None]
-"""Parses a batch that can't be iterated, for a topic and partition; offsets as the topic counts; None where nothing can be made of it."""
+"""Parses a batch that can't be iterated, for a topic and partition; offsets as the topic counts; None if nothing can be made of it."""
 
 
 def unpack(
@@ -57,7 +56,7 @@ def unpack(
 ) -> Unpacked:
     """What committed transactions and other producers wrote, from ``fetch_offset`` on.
 
-    ``aborted`` are (producer id, first offset) of the aborted transactions among the batches (empty where uncommitted records are wanted);
+    ``aborted`` are (producer id, first offset) of the aborted transactions among the batches (empty if uncommitted records are wanted);
     ``base`` is added to the offsets of the records.
     """
     waiting = sorted(aborted, key=lambda transaction: transaction[1])
@@ -99,7 +98,7 @@ def unpack(
 
 
 def _is_in_order(records: Sequence[Any], batch: RecordBatch) -> bool:
-    """Brokers do not look at the offsets within a batch. One that does not rise would be handled twice, or passed over."""
+    """Brokers do not check the offsets within a batch. A record whose offset does not rise would be handled twice, or skipped."""
     offsets = [record.offset for record in records]
     if offsets and not batch.base_offset <= offsets[0] <= offsets[-1] < batch.next_offset:
         return False

@@ -1,1 +1,1 @@
-"""Kafka for whoever is not a stage: how clients are configured, topics made and checked."""
+"""Kafka access for everything that is not a stage: configures clients, makes and checks topics."""

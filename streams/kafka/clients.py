@@ -1,4 +1,4 @@
-"""How every client of the product reaches the broker."""
+"""Connection settings for every Kafka client of the product."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ADDRESS = re.compile(r"(?:\[[0-9a-fA-F:.]+\]|[^\s:,\[\]/]+)(?::(\d{1,5}))?")
 
 
 def client_config(kafka: KafkaSettings) -> dict[str, Any]:
-    """Keyword arguments for any aiokafka client. Raises ConfigurationError where the address is none, or a file that the
+    """Keyword arguments for any aiokafka client. Raises ConfigurationError if the address is none, or a file that the
     settings name is missing."""
     for address in kafka.bootstrap_servers.split(","):
         found = _ADDRESS.fullmatch(address.strip())
@@ -63,7 +63,7 @@ def ssl_context(kafka: KafkaSettings) -> ssl.SSLContext:
 
 
 async def connect_admin(kafka: KafkaSettings) -> AIOKafkaAdminClient:
-    """A started admin client. Raises BrokerUnavailable where nobody answers."""
+    """A started admin client. Raises BrokerUnavailable if nobody answers."""
     admin = AIOKafkaAdminClient(**client_config(kafka))
     try:
         with _hushed():
@@ -83,7 +83,7 @@ async def partition_counts(admin: AIOKafkaAdminClient, topics: Iterable[str]) ->
 
 
 async def need_topic(kafka: KafkaSettings, topic: str) -> int:
-    """The topic's partitions. Raises ConfigurationError where it is missing, BrokerUnavailable where nobody answers."""
+    """The topic's partitions. Raises ConfigurationError if it is missing, BrokerUnavailable if nobody answers."""
     admin = await connect_admin(kafka)
     try:
         counts = await partition_counts(admin, [topic])
@@ -121,15 +121,16 @@ def no_broker(kafka: KafkaSettings, error: BaseException) -> BrokerUnavailable:
 
 
 def quiet_client_loggers() -> None:
-    """Client libraries say nothing below WARNING: at DEBUG aiokafka writes every key and value into its log records, and
-    Faust's informational tables take time to draw."""
+    """Set the client libraries' loggers to WARNING. At DEBUG, aiokafka writes every key and value into its log. And Faust's
+    informational tables take time to render.
+    """
     for name in ("aiokafka", "kafka", "faust", "mode", "asyncio", "streams.engine.faust"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
 @contextmanager
 def _hushed() -> Iterator[None]:
-    """While connecting, the client logs each failed try; the error that follows says the same once."""
+    """While connecting, the client logs each failed attempt. The error at the end says the same once."""
     logger = logging.getLogger("aiokafka")
     level = logger.level
     logger.setLevel(logging.CRITICAL)

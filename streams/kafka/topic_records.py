@@ -1,4 +1,4 @@
-"""Whole topics read, and single records written, by tools: outside any consumer group, and acknowledged."""
+"""For tools: reads whole topics and writes single records, outside any consumer group, with acknowledgement."""
 
 from __future__ import annotations
 
@@ -18,10 +18,12 @@ _SILENCE_S = 30.0
 
 
 async def records_so_far(consumer: AIOKafkaConsumer, name: str, *, exactly: bool = False) -> AsyncIterator[Any]:
-    """Every record up to the end as of now, of all partitions that the consumer is assigned, each partition's in order. What is fetched
-    along with them and came since is left out if ``exactly``: the embedded broker tells ends that are behind what it holds.
+    """Every record up to the current end, of all assigned partitions of the consumer; each partition's in order.
 
-    Raises BrokerUnavailable, which calls the topic ``name``, where the broker falls silent.
+    With ``exactly``, newer records from the same fetch are left out. (The embedded broker reports ends that are behind its
+    content.)
+
+    Raises BrokerUnavailable, which names the topic ``name``, if the broker stops answering.
     """
     partitions = list(consumer.assignment())
     await consumer.seek_to_beginning(*partitions)
@@ -41,10 +43,10 @@ async def records_so_far(consumer: AIOKafkaConsumer, name: str, *, exactly: bool
 
 
 async def write_record(kafka: KafkaSettings, topic: str, key: bytes, value: bytes, *, idempotent: bool, then: str) -> None:
-    """Returns when the broker has acknowledged the record of a topic (full name).
+    """Write one record to a topic (full name). Returns when the broker has acknowledged it.
 
-    Raises BrokerUnavailable where nobody answers, ConfigurationError where the topic is missing, and TransientError, which says what to do
-    ``then``, where the acknowledgement does not come.
+    Raises BrokerUnavailable if no broker answers, ConfigurationError if the topic is missing, and TransientError if the
+    acknowledgement does not come. Its message says with ``then`` what to do.
     """
     await need_topic(kafka, topic)
     producer = AIOKafkaProducer(**client_config(kafka), acks="all", enable_idempotence=idempotent)

@@ -1,4 +1,4 @@
-"""Creates the product's topics, and checks that they are as they must be."""
+"""Creates the product's topics, and checks their configuration."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from streams.topics import TOPICS, TopicSpec
 
 @dataclass(frozen=True, slots=True)
 class TopicState:
-    """A topic as the cluster has it; ``problem`` is None where it is right, else says what to do."""
+    """A topic as the cluster has it; ``problem`` is None if it is right, else says what to do."""
 
     name: str
     partitions: int | None
@@ -35,7 +35,7 @@ def topic_config(spec: TopicSpec) -> dict[str, str]:
 
 
 async def create_topics(settings: Settings, kafka: KafkaSettings) -> tuple[list[str], list[str]]:
-    """Make what is missing; returns the names made and the names that were there. Raises ConfigurationError where the broker refuses."""
+    """Make what is missing; returns the names made and the names that were there. Raises ConfigurationError if the broker refuses."""
     admin = await connect_admin(kafka)
     try:
         existing = await partition_counts(admin, [settings.topic_prefix + spec.name for spec in TOPICS])
@@ -90,7 +90,7 @@ def _aligned(counts: Mapping[str, int], prefix: str) -> int | None:
 
 
 async def _cleanup_policy(admin: object, name: str) -> str | None:
-    """None where the broker does not tell."""
+    """None if the broker does not tell."""
     try:
         answers = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name)])  # type: ignore[attr-defined]
     except KafkaError:

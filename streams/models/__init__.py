@@ -1,1 +1,1 @@
-"""Model versions: where they come from (registry) and how a worker changes from one to another (hotswap)."""
+"""Model versions: the registry of versions, and how a worker switches from one to another (hotswap)."""

@@ -1,4 +1,4 @@
-"""Check digits of the numbers that personal data and goods carry. All take text of ASCII digits."""
+"""Check digits of personal numbers and article numbers. All functions take text of ASCII digits."""
 
 from __future__ import annotations
 

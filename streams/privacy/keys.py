@@ -1,7 +1,7 @@
-"""Key files: one key a file, one line of what it is, one line of base64. Secrets are readable by their owner only.
+"""Key files. A file has one key: one line that describes it, and one line of base64. Only the owner can read a secret.
 
-The first line says ``veilstream <purpose> <key id or algorithm> <secret or public>``, so that a file in the wrong place is
-told from the right one. Pseudonym keys carry an id, which their pseudonyms begin with: several can exist side by side.
+The first line is ``veilstream <purpose> <key id or algorithm> <secret or public>``. So a file in the wrong place is detected. Pseudonym
+keys have an id, and their pseudonyms begin with it. So several pseudonym keys can exist at the same time.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class PseudonymKey:
 
 
 class SecretKey(PrivateKey):
-    """A private key whose text, unlike its parent's, does not hold the key."""
+    """A private key whose string form does not show the key, unlike that of its parent class."""
 
     def __str__(self) -> str:
         return "<private key>"
@@ -61,10 +61,10 @@ class ModelSigningKey(SigningKey):
 
 
 def generate_keys(folder: Path, *, key_id: str = "k1", overwrite: bool = False) -> list[Path]:
-    """Write pseudonym.key, and a pair each for the subscriber, for recovery and for models; returns the paths.
+    """Write pseudonym.key, and a key pair each for the subscriber, for recovery and for models. Returns the paths.
 
-    Raises ConfigurationError where one exists and ``overwrite`` is false: whoever loses the pseudonym key loses the link
-    between old and new profiles.
+    Raises ConfigurationError if one exists and ``overwrite`` is false. Without the old pseudonym key, old and new profiles can't be
+    linked.
     """
     if not _KEY_ID.fullmatch(key_id):
         raise ConfigurationError("a key id is 1 to 16 letters and digits of ASCII")
@@ -164,7 +164,7 @@ def _read(path: Path, purpose: Purpose, *, secret: bool) -> tuple[str, bytes]:
         raise ConfigurationError(f"key file {path} can't be read ({type(error).__name__}); {_FIX}") from None
     words = lines[0].split() if lines else []
     if len(words) != 4 or words[0] != "veilstream" or len(lines) < 2:
-        raise ConfigurationError(f"{path} is no key file of this product; {_FIX}")
+        raise ConfigurationError(f"{path} is not a key file of this product; {_FIX}")
     _, found_purpose, name, found_kind = words
     if (found_purpose, found_kind) != (purpose, kind):
         known = found_purpose in get_args(Purpose) and found_kind in ("secret", "public")
@@ -172,7 +172,7 @@ def _read(path: Path, purpose: Purpose, *, secret: bool) -> tuple[str, bytes]:
         raise ConfigurationError(f"{path} is {what}; a {kind} {purpose} key is needed there; {_FIX}")
     algorithm = _ED25519 if purpose == "models" else _X25519
     if not (_KEY_ID.fullmatch(name) if purpose == "pseudonym" else name == algorithm):
-        raise ConfigurationError(f"{path} is of a kind that this version does not know; {_FIX}")
+        raise ConfigurationError(f"{path} has a kind that this version does not know; {_FIX}")
     try:
         key = base64.b64decode(lines[1], validate=True)
     except binascii.Error:

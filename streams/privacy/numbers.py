@@ -1,10 +1,13 @@
-"""Phone numbers, payment cards and Chinese resident ids among the numbers of a text.
+"""Finds phone numbers, payment cards and Chinese resident ids among the numbers of a text.
 
-A text's digits come in groups ("+49 171 2345678" has three). A number is a row of whole groups, so that a quantity or a
-size beside it neither hides it nor is taken with it, and its grouping has to be one that people use: a list of sizes is a
-row of digits too. Where the form alone can't tell (a bare ten-digit number may be a phone or a part), the rules are:
-numbers that begin with + or 00 and Chinese mobiles are phones, and so are numbers with a trunk 0, unless the check digit
-of an article number fits (ISBN, UPC, EAN: one trunk number in eleven, written without any separator, passes for one).
+The digits of a text come in groups ("+49 171 2345678" has three). A candidate is a row of whole groups. So a quantity or a size next to a
+number neither hides it nor is removed with it. The grouping must be one that people use, because a list of sizes is a row of digits too.
+
+Where the form alone is ambiguous (a bare ten-digit number may be a phone or a part), these rules decide:
+
+- Numbers that begin with + or 00, and Chinese mobiles, are phones.
+- Numbers with a trunk 0 are phones too, unless the check digit of an article number fits (ISBN, UPC, EAN). One trunk number in eleven,
+  written without any separator, passes for an article number.
 """
 
 from __future__ import annotations
@@ -96,7 +99,7 @@ def replace_numbers(text: str) -> str:
 
 
 def _harmless_end(text: str, begin: int) -> int:
-    """Where the date or the spaced article number that begins here ends; 0 where there is none."""
+    """Where the date or the spaced article number that begins here ends; 0 if there is none."""
     date = _DATE.match(text, begin)
     if date:
         return date.end()

@@ -1,8 +1,8 @@
-"""Keyed hashes that stand for users, events and sessions.
+"""Keyed hashes that replace the ids of users, events and sessions.
 
-BLAKE2b (RFC 7693) with a secret key: for pseudonyms by PyNaCl; for the ids that every single event needs by hashlib, whose
-call costs a tenth (a test proves the two equal). The ``person`` parameter keeps the purposes apart: nobody who sees an
-event id learns anything about a pseudonym, even where their inputs are the same.
+The hash is BLAKE2b (RFC 7693) with a secret key. Pseudonyms use PyNaCl. The ids that every event needs use hashlib, whose call costs a
+tenth (a test proves that both are equal). The ``person`` parameter separates the purposes: an event id reveals nothing about a
+pseudonym, even if both have the same input.
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
-"""Takes personal data out of free text: e-mail addresses, phone numbers, Chinese resident ids, payment cards, IP addresses
-and addresses of web pages with credentials. Part numbers, article numbers, sizes, prices and dates stay.
+"""Removes personal data from free text.
 
-Text that holds nothing suspicious costs one or two searches. All patterns are bounded, and none has a repetition within a
-repetition over the same characters, so that no text makes them slow.
+Removed: e-mail addresses, phone numbers, Chinese resident ids, payment cards, IP addresses, and web addresses with credentials.
+Kept: part numbers, article numbers, sizes, prices and dates.
+
+A text without anything suspicious costs one or two searches. All patterns are bounded. None has a repetition within a repetition over the
+same characters, so no text makes them slow.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Boxes that only the holder of a private key opens (libsodium sealed boxes: X25519, XSalsa20-Poly1305)."""
+"""Sealed boxes that only the holder of a private key can open (libsodium: X25519, XSalsa20-Poly1305)."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ class Sealer:
         return self._box.encrypt(message)
 
     def seal_id(self, user_id: str) -> bytes:
-        """A user id sealed, padded to a multiple of 64 bytes first: the length of a box would tell one id from another."""
+        """A sealed user id. It is padded to a multiple of 64 bytes first, because the length of a box could identify an id."""
         message = user_id.encode()
         padded = message + b"\x80" + b"\x00" * (-(len(message) + 1) % _BLOCK)
         return self._box.encrypt(padded)
 
 
 def open_sealed(private_key: PrivateKey, sealed: bytes) -> bytes:
-    """The message in a box. Raises ConfigurationError where the key does not fit it."""
+    """The message in a box. Raises ConfigurationError if the key does not fit it."""
     try:
         return SealedBox(private_key).decrypt(sealed)
     except (CryptoError, TypeError, ValueError) as error:
@@ -36,7 +36,7 @@ def open_sealed(private_key: PrivateKey, sealed: bytes) -> bytes:
 
 
 def open_sealed_id(private_key: PrivateKey, sealed: bytes) -> str:
-    """The user id in a box made by ``Sealer.seal_id``. Raises ConfigurationError where the key does not fit it."""
+    """The user id in a box made by ``Sealer.seal_id``. Raises ConfigurationError if the key does not fit it."""
     padded = open_sealed(private_key, sealed)
     message, mark, rest = padded.rpartition(b"\x80")
     if not mark or rest.strip(b"\x00"):

@@ -1,1 +1,1 @@
-"""What producers publish, from files: items and events as rows, and as records."""
+"""Items and events from files, as rows and as the records that a producer publishes."""

@@ -18,7 +18,7 @@ _FALSE = frozenset({"0", "false", "no", "n"})
 
 
 def read_items(path: Path, report: ReadReport) -> Iterator[dict[str, Any]]:
-    """Item values. Raises ConfigurationError where the file can't be read or lacks a column."""
+    """Item values. Raises ConfigurationError if the file can't be read or lacks a column."""
     for row in read_rows(path, _ITEM_COLUMNS, report):
         cells = row.cells
         try:
@@ -40,7 +40,7 @@ def read_items(path: Path, report: ReadReport) -> Iterator[dict[str, Any]]:
 
 
 def read_events(path: Path, report: ReadReport) -> Iterator[dict[str, Any]]:
-    """Raw event values. Raises ConfigurationError where the file can't be read or lacks a column."""
+    """Raw event values. Raises ConfigurationError if the file can't be read or lacks a column."""
     for row in read_rows(path, _EVENT_COLUMNS, report):
         cells = row.cells
         try:
@@ -65,10 +65,10 @@ def read_events(path: Path, report: ReadReport) -> Iterator[dict[str, Any]]:
 
 
 def event_id(row: Row) -> str:
-    """The id of an event that has none: a hash of what its row says and where it stands, 32 hexadecimal characters.
+    """The id of an event without one: a hash of the row's content and place, 32 hexadecimal characters.
 
-    So a file published twice, renamed, or grown at its end applies each event once; two equal rows of one file stay two
-    events, and another file under the same name does not collide with the first.
+    So a file that is published twice, renamed, or extended at its end applies each event once. Two equal rows of one file are two
+    events. Another file under the same name does not collide with the first.
     """
     return blake2b(f"{row.number}\n{row.text}".encode(), digest_size=16).hexdigest()
 

@@ -1,4 +1,4 @@
-"""Rows of CSV files as they are in the world: whatever is broken is counted and left out, and takes no good row with it."""
+"""Reads rows of real CSV files. A broken row is counted and left out, without losing good rows."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Row(NamedTuple):
 def read_rows(path: Path, needed: Sequence[str], report: ReadReport) -> Iterator[Row]:
     """Rows of a file, plain or gzipped, whose first line names the columns (in any letter case).
 
-    Raises ConfigurationError where the file can't be read, is damaged, or lacks a column.
+    Raises ConfigurationError if the file can't be read, is damaged, or lacks a column.
     """
     with _open(path) as (file, raw):
         lines = _Lines(path, file, raw, report)
@@ -115,10 +115,10 @@ class _Lines:
 
 
 def _quoted_cells(text: str, width: int, lines: _Lines) -> list[str] | None:
-    """The cells of a row with quotes in it, which may go on over the next lines; None where the quotes make no sense.
+    """The cells of a row with quotes, which may continue on the next lines. None if the quotes are invalid.
 
-    A quote that is never closed would swallow what follows; so the row may take in only lines that are no whole row
-    themselves, and where it does not come out right, they are given back and the first line alone is broken.
+    A quote that is never closed would take in all later lines. So a row may take in only lines that are not complete rows
+    themselves. If the result is invalid, these lines are given back, and only the first line counts as broken.
     """
     taken: list[tuple[int, str]] = []
     cells, unfinished = _parse(text)

@@ -1,4 +1,4 @@
-"""Publishes the rows of files as producers do."""
+"""Publishes the rows of files, as a producer does."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def publish(
 ) -> None:
     """Publish a file. ``rate`` is in events a second. Rows that can't be sent are counted in the report, the rest goes on.
 
-    Raises ConfigurationError for a file or topic that can't be used, TransientError where the broker stops taking records.
+    Raises ConfigurationError for a file or topic that can't be used, TransientError if the broker stops taking records.
     """
     topic = topics.CATALOGUE_ITEMS if kind == "items" else topics.BEHAVIOUR_RAW
     read, key_field = (read_items, "item_id") if kind == "items" else (read_events, "user_id")
@@ -65,7 +65,7 @@ async def publish(
         if failures:
             raise TransientError(
                 f"the broker did not take {len(failures)} records ({type(failures[0]).__name__}); replay the file again, "
-                "what is there already is applied once"
+                "records that arrived are applied only once"
             ) from failures[0]
         show()
 

@@ -1,1 +1,1 @@
-"""From a shopper's history to ranked items: pure functions, used by the profile stage, by evaluation and by the backtest alike."""
+"""From the history of a shopper to ranked items: pure functions for the profile stage, the evaluation and the backtest."""

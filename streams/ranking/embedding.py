@@ -1,6 +1,6 @@
-"""The rolling embedding: u = normalise(Σ wᵢ · 2^(-Δtᵢ / half-life) · vᵢ) over the history.
+"""The rolling embedding of a shopper: u = normalise(Σ wᵢ · 2^(-Δtᵢ / half-life) · vᵢ) over the history.
 
-It is kept as its parts, u = Σ cᵢ · vᵢ with the norm inside the coefficients, since these parts are also the reasons:
+It is kept as its parts: u = Σ cᵢ · vᵢ, with the norm inside the coefficients. The parts are also the reasons, because
 cos(u, v) = Σ cᵢ · (vᵢ · v), exactly.
 """
 
@@ -36,7 +36,7 @@ class Embedding(NamedTuple):
     """A shopper's vector and what it is made of: items first, then queries, last the search itself."""
 
     vector: FloatArray
-    """float32 [dimension], of unit length; zero where nothing is known of the shopper."""
+    """float32 [dimension], of unit length. Zero if nothing is known of the shopper."""
     coefficients: FloatArray
     """float32 [parts]; vector = coefficients @ parts, but for rounding."""
     items: Sequence[str]
@@ -62,8 +62,9 @@ class Embedding(NamedTuple):
 
 
 def scratch_for(requests: Sequence[Request], dimension: int) -> FloatArray:
-    """Room for the parts of any of the requests. One shopper at a time in the same room: it stays in the processor's cache, which
-    is eight times faster than gathering the vectors of all shoppers at once."""
+    """Memory for the parts of any one request. The shoppers use it one after another, so it stays in the processor's cache. This is
+    eight times as fast as gathering the vectors of all shoppers at once.
+    """
     most = max((len(request.items) + len(request.queries) for request in requests), default=0)
     return np.empty((most + 1, dimension), np.float32)
 
@@ -71,9 +72,9 @@ def scratch_for(requests: Sequence[Request], dimension: int) -> FloatArray:
 def embed(
     request: Request, catalogue: Vectors, queries: Mapping[str, FloatArray], scratch: FloatArray, *, half_life_ms: float, blend: float
 ) -> Embedding:
-    """The vector that stands for a request: the history's, and for a search blend · query + (1 - blend) · history.
+    """The vector of a request: that of the history, and for a search blend · query + (1 - blend) · history.
 
-    ``queries`` holds the vectors of query texts. Items that the catalogue does not know and queries without vector are left out.
+    ``queries`` holds the vectors of query texts. Unknown items, and queries without a vector, are left out.
     """
     items, entries, rows = request.items, request.item_entries, list(map(catalogue.rows.get, request.items))
     if None in rows:

@@ -1,4 +1,4 @@
-"""The whole catalogue's vectors as one matrix, fed from ``items.vectors``; one instance a model version."""
+"""The vectors of the whole catalogue as one matrix, read from ``items.vectors``. There is one instance per model version."""
 
 from __future__ import annotations
 
@@ -18,11 +18,14 @@ _FIRST_CAPACITY = 1024
 
 
 class ItemMatrix:
-    """Unit vectors by row. Records of other model versions are passed over, so two instances on the same topic can stand side
-    by side while a model is swapped. A row belongs to one item until its tombstone; then the next new item may have it."""
+    """Unit vectors by row. Records of other model versions are skipped. So two instances can read the same topic while a model is
+    swapped.
+
+    A row belongs to one item until the item's tombstone. Then the next new item may get the row.
+    """
 
     def __init__(self, codec: RecordCodec, version: str, dimension: int) -> None:
-        """Raises ConfigurationError where the version can't be part of a key."""
+        """Raises ConfigurationError if the version can't be part of a key."""
         self.version = version
         self.dimension = dimension
         self.bad_records = 0
@@ -119,7 +122,7 @@ class ItemMatrix:
         return row
 
     def _grow(self) -> None:
-        # A new array: whoever still holds a view of the old one keeps a consistent, if older, catalogue.
+        # A new array: users of the old one keep a consistent, older catalogue.
         capacity = 2 * len(self._vectors)
         vectors = np.zeros((capacity, self.dimension), np.float32)
         vectors[: len(self._vectors)] = self._vectors

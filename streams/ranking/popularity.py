@@ -1,4 +1,4 @@
-"""How events add up to an item's popularity, a decayed count, and what that adds to its score."""
+"""The popularity of an item: a decayed count of its events, and its part of the score."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ class DecayedCount(NamedTuple):
 
 
 def decay(age_ms: float, half_life_ms: float) -> float:
-    """2^(-age / half-life), 0 where that is too small for a double."""
+    """2^(-age / half-life), 0 if that is too small for a double."""
     return float(2.0 ** (-age_ms / half_life_ms))
 
 
 def prior(counts: npt.NDArray[np.float64], weight: float) -> FloatArray:
     """weight · ln(1 + decayed count), float32, for counts of any shape.
 
-    The score is cosine + prior. The logarithm: the hundredth purchase says less than the first.
+    The score is cosine + prior. The logarithm is used because the hundredth purchase is weaker evidence than the first.
     """
     return (weight * np.log1p(counts)).astype(np.float32)

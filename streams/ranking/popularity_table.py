@@ -1,4 +1,4 @@
-"""Every item's popularity over the whole cluster, fed from ``items.popularity``."""
+"""The popularity of every item over the whole cluster, read from ``items.popularity``."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _REFERENCE_HALF_LIVES = 200
 
 
 class Rows(Protocol):
-    """The part of the item matrix that says which row is whose."""
+    """The part of the item matrix that maps rows to items."""
 
     @property
     def layout(self) -> int: ...
@@ -60,11 +60,11 @@ class PopularityTable:
         self._parts: dict[str, dict[int, DecayedCount]] = {}
         self._reference_ms: int | None = None
         self._newest_ms = 0
-        # One for each matrix that serves: with a canary, two take turns in every batch.
+        # One per serving matrix. With a canary, every batch uses two.
         self._aligned: WeakKeyDictionary[Rows, _Aligned] = WeakKeyDictionary()
 
     def latest(self, partition: int, item_id: str) -> DecayedCount | None:
-        """What the partition last said of the item."""
+        """The last value that the partition published for the item."""
         parts = self._parts.get(item_id)
         return None if parts is None else parts.get(partition)
 
@@ -81,8 +81,9 @@ class PopularityTable:
                 self.bad_records += 1
 
     def cell(self, time_ms: int) -> float:
-        """The time, milliseconds, at which counts are evaluated for an event at ``time_ms``: never before the newest count, since
-        counts can't be taken back to a time before their events."""
+        """The time, milliseconds, at which counts are evaluated for an event at ``time_ms``. It is never before the newest count,
+        because counts can't be reduced to a time before their events.
+        """
         size = self._half_life_ms / _CELLS_PER_HALF_LIFE
         return max(time_ms, self._newest_ms) // size * size
 

@@ -1,4 +1,4 @@
-"""From requests to ranked items: embed, multiply, add the prior, exclude, select, explain. Many shoppers at once."""
+"""From requests to ranked items: embed, multiply, add the prior, exclude, select, explain. Handles many shoppers at once."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _CHUNK = 4_000_000
 def rank(
     requests: Sequence[Request], matrix: ItemMatrix, board: PopularityTable, queries: Mapping[str, FloatArray], rules: ProfileRules
 ) -> list[Ranked]:
-    """For each request the best ``top_k`` items above the threshold, best first, equal scores by item id; perhaps none.
+    """For each request the best ``top_k`` items above the threshold, best first, equal scores by item id. There may be none.
 
-    The answer to a request does not depend on the others beside it. ``queries`` holds the vectors of query texts.
+    The answer to a request does not depend on the other requests. ``queries`` holds the vectors of query texts.
     """
     step = most_requests(matrix)
     ranked: list[Ranked] = []
@@ -51,8 +51,9 @@ class MatrixView(NamedTuple):
 
 
 class Ranking:
-    """Requests whose scores are one matrix product. They are answered run by run, since what one answer recommends may be
-    excluded from another."""
+    """Requests whose scores are one matrix product. They are answered run by run, because items recommended by one answer may be
+    excluded from another.
+    """
 
     def __init__(
         self,
@@ -136,9 +137,9 @@ class Ranking:
 
 
 def most_popular(priors: FloatArray, recommendable: npt.NDArray[np.bool_], wanted: int, threshold: float) -> npt.NDArray[np.int64]:
-    """Candidates for a shopper of whom nothing is known: the ``wanted`` best by their prior, and all that equal the last of them.
+    """Candidates for a shopper without history: the ``wanted`` best items by prior, and all items equal to the last of them.
 
-    A scan keeps only some of many equals, and here any number of items may be: those that nobody has looked at lately.
+    A scan keeps only some of many equal items. Here any number may be equal: all items without recent events.
     """
     rows = np.flatnonzero(recommendable & (priors > threshold))
     if len(rows) <= wanted:

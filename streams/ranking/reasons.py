@@ -1,4 +1,4 @@
-"""Why items are recommended: exact shares of their scores."""
+"""The reasons of recommended items: exact shares of their scores."""
 
 from __future__ import annotations
 
@@ -33,12 +33,14 @@ def explain(
     priors: FloatArray,
     most: int,
 ) -> list[Reasons]:
-    """For each request the ``most`` largest shares of each of its items' scores.
+    """For each request, the ``most`` largest shares of the score of each of its items.
 
-    ``parts_of`` gives the vectors of an embedding's parts; they are looked at before the next ones are asked for. ``counts`` says how
-    many items each request got; ``vectors`` [all items, dimension] are theirs, ``priors`` [all items] what popularity adds. An
-    item's cosine is the sum over the embedding's parts of coefficient · (part · item); with popularity's part
-    all shares add up to the score. There are fewer reasons where there are fewer parts.
+    - ``parts_of`` gives the vectors of an embedding's parts. They are read before the next ones are requested.
+    - ``counts``: number of items of each request.
+    - ``vectors`` [all items, dimension]: the vectors of these items. ``priors`` [all items]: what popularity adds.
+
+    The cosine of an item is the sum over the embedding's parts of coefficient · (part · item). With popularity's part all shares
+    add up to the score. With fewer parts there are fewer reasons.
     """
     widths = [len(embedding.coefficients) + 1 for embedding in embeddings]
     ends = list(accumulate(counts))

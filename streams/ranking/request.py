@@ -1,4 +1,4 @@
-"""What is asked of the ranking, and what it answers."""
+"""The input and output types of the ranking."""
 
 from __future__ import annotations
 

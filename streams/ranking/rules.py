@@ -1,4 +1,4 @@
-"""What each kind of event means, and the numbers that profiles and recommendations obey."""
+"""Weights of the event types, and the numeric rules of profiles and recommendations."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ if TYPE_CHECKING:
     from streams.settings import Settings
 
 EVENT_TYPES = ("view", "click", "search", "cart", "purchase", "return", "impression", "dismiss")
-"""A type's place is its code in stored profiles: append, never reorder."""
+"""The index of a type is its code in stored profiles. Append new types; never reorder."""
 CODES: Mapping[str, int] = MappingProxyType({name: code for code, name in enumerate(EVENT_TYPES)})
 VIEW, CLICK, SEARCH, CART, PURCHASE, RETURN, IMPRESSION, DISMISS = range(8)
 HISTORY_WEIGHTS: tuple[float, ...] = (0.2, 0.3, 0.5, 0.6, 1.0, -0.3, 0.0, -0.5)
-"""By code: what an event says of the shopper's taste, a purchase being 1. What was only shown says nothing."""
+"""By event code: weight of an event in the shopper's vector, relative to a purchase (1). Impressions have weight 0."""
 POPULARITY_WEIGHTS: tuple[float, ...] = (0.05, 0.1, 0.0, 0.3, 1.0, 0.0, 0.0, 0.0)
-"""By code: what an event adds to its item's popularity, a purchase being 1. Impressions must not count: what is recommended
-would become popular by being recommended."""
+"""By event code: what an event adds to the popularity of its item, relative to a purchase (1). Impressions must not count: otherwise a
+recommendation would make its items popular."""
 TRIGGERS = frozenset({VIEW, CLICK, SEARCH, CART, PURCHASE})
 """Events after which a recommendation may be made."""
 
@@ -28,21 +28,21 @@ DAY_MS = 86_400_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProfileRules:
-    """Times are milliseconds of event time. What a setting decides has no default here."""
+    """Times are milliseconds of event time. A field that a setting decides has no default here."""
 
     # history
     half_life_ms: float
     history_size: int
     queries_max: int = 10
-    """How many of the history's elements may be queries: each costs an encoding when a worker starts cold."""
+    """Maximum number of queries in a history. Each query must be encoded again after a worker starts."""
     history_weights: tuple[float, ...] = HISTORY_WEIGHTS
     repeat_share: float = 0.25
-    """What the weaker of two interactions with the same item adds to the stronger."""
+    """Share of the weaker of two interactions with the same item that is added to the stronger one."""
     weight_cap: float = 2.0
     event_ids_size: int = 256
     bought_size: int = 512
     recommended_size: int = 16
-    """How many recommendations the cooldown reaches back to."""
+    """Number of recent recommendations that the cooldown covers."""
     made_size: int = 4
 
     # popularity
@@ -52,24 +52,24 @@ class ProfileRules:
 
     # recommending
     recommend: bool = True
-    """False: profiles and popularity are kept, nothing is recommended (while a backtest learns)."""
+    """False: profiles and popularity are updated, but nothing is recommended. A backtest uses this while it learns."""
     threshold: float
     top_k: int
     reasons_max: int
     search_blend: float
     debounce_ms: int
     rewind_ms: int = 3600 * SECOND_MS
-    """An event that is earlier than the last trigger by this much belongs to another run of time, such as a replay."""
+    """An event this much earlier than the last trigger counts as the start of a replay."""
     recommended_cooldown_ms: int
     bought_cooldown_ms: int
 
     def concerns(self, event_type: int) -> bool:
-        """Whether events of this type change a profile at all."""
+        """Whether events of this type are relevant: they change a history or a popularity, or trigger a recommendation."""
         return bool(self.history_weights[event_type] or self.popularity_weights[event_type] or event_type in TRIGGERS)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> ProfileRules:
-        """The rules under the product's settings."""
+        """The rules from the settings."""
         return cls(
             half_life_ms=settings.half_life_days * DAY_MS,
             history_size=settings.history_size,

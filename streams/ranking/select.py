@@ -1,7 +1,8 @@
-"""The best items of a whole matrix of scores, in two steps: propose cheaply, then decide exactly.
+"""Selects the best items from a whole matrix of scores, in two steps: a cheap proposal, then an exact decision.
 
-A matrix product's last bits depend on how many rows it has, so on who else is in the batch. Its scores therefore only propose,
-with a margin that covers every rounding error; what decides is the score of each pair by itself, which depends on that pair only.
+The last bits of a matrix product depend on its number of rows, so on the other requests in the batch. Therefore these scores only propose
+candidates, with a margin for every rounding error. The decision uses the score of each pair computed by itself, which depends on this pair
+only.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How a model's vectors are turned into recommendations: the three numbers that are fitted with the model."""
+"""The serving parameters: three numbers that turn a model's vectors into recommendations. They are fitted together with the model."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from dataclasses import asdict, dataclass, fields
 
 @dataclass(frozen=True, slots=True)
 class ServingParams:
-    """Serving parameters. Raises ValueError where one is not finite or out of its range."""
+    """Serving parameters. Raises ValueError if one is not finite or out of range."""
 
     half_life_days: float
-    """Age at which an event's weight in a profile has halved, days; above 0."""
+    """Age at which the weight of an event in a profile has halved, days. Above 0."""
     popularity_weight: float
-    """Weight of ln(1 + decayed popularity) beside the cosine; from 0."""
+    """Weight of ln(1 + decayed popularity) in the score; the cosine has weight 1. 0 or more."""
     threshold: float
-    """Scores must pass this to be recommended."""
+    """Only items with a score above this are recommended."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
                 raise ValueError(f"{field.name} must be a finite number")
-            # One form of every number: the signature covers its text, where 1 and 1.0, 0.0 and -0.0 would differ.
+            # The signature covers the text of a number. So 1 and 1.0, or 0.0 and -0.0, must have one form.
             object.__setattr__(self, field.name, float(value) + 0.0)
         if self.half_life_days <= 0:
             raise ValueError("half_life_days must be above 0")
         if self.popularity_weight < 0:
-            raise ValueError("popularity_weight must be from 0")
+            raise ValueError("popularity_weight must be 0 or more")
 
     def to_dict(self) -> dict[str, float]:
         """The three numbers by name."""
@@ -36,10 +36,13 @@ class ServingParams:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, float]) -> ServingParams:
-        """The inverse of ``to_dict``. Raises ValueError for a missing or unknown name, too: a parameter that this version does
-        not know would be fitted for another score than is served."""
+        """The inverse of ``to_dict``.
+
+        Also raises ValueError for a missing or unknown name. A parameter that this version does not know was fitted for a score that this
+        version does not compute.
+        """
         names = {field.name for field in fields(cls)}
         if set(values) != names:
             wrong = ", ".join(sorted(set(values) ^ names))
-            raise ValueError(f"the serving parameters are {', '.join(sorted(names))}; missing or unknown: {wrong}")
+            raise ValueError(f"the serving parameters must be {', '.join(sorted(names))}; missing or unknown: {wrong}")
         return cls(**values)

@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from encoders.item_space import ItemSpace, fit, identity
 from streams.engine.ports import CandidateScan, FloatArray, RecordCodec
 from streams.engine.records import SourceRecord
 from streams.ranking.item_matrix import ItemMatrix
-from streams.ranking.item_space import ItemSpace, fit, identity
 
 _CHANGED_SHARE = 0.05
 """The space is fitted anew when so many of its items have come, gone or changed."""

@@ -1,4 +1,4 @@
-"""Values to bytes and back: Confluent framing (magic byte 0, four-byte schema id, Avro body), JSON where a header says so."""
+"""Encodes and decodes values: Confluent framing (magic byte 0, four-byte schema id, Avro body), or JSON if a header says so."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ class Codec:
         return self._json is not None and says_json(headers)
 
     def from_json(self, value: Mapping[str, Any]) -> dict[str, Any]:
-        """The fields of a JSON object. Raises RecordError where it does not fit, TypeError for topics that take no JSON."""
+        """The fields of a JSON object. Raises RecordError if it does not fit, TypeError for topics that take no JSON."""
         if self._json is None:
             raise TypeError(f"{self.topic} takes no JSON")
         return self._json.conform(value)
@@ -157,7 +157,7 @@ class Codecs:
         self._codecs: dict[str, Codec] = {}
 
     def for_topic(self, topic: str) -> Codec:
-        """The codec of a topic, by its name without prefix. Raises KeyError where the product has no such topic."""
+        """The codec of a topic, by its name without prefix. Raises KeyError if the product has no such topic."""
         if topic not in self._codecs:
             self._codecs[topic] = Codec(topic, self._registry, self._max_bytes)
         return self._codecs[topic]
@@ -192,18 +192,18 @@ def says_json(headers: Headers) -> bool:
 
 
 def json_object(value: bytes) -> dict[str, Any]:
-    """The JSON object in a value. Raises RecordError where it holds none."""
+    """The JSON object in a value. Raises RecordError if it holds none."""
     try:
         decoded = orjson.loads(value)
     except orjson.JSONDecodeError:
-        raise RecordError(Reason.UNDECODABLE, "the header says JSON, but the value is none") from None
+        raise RecordError(Reason.UNDECODABLE, "the header says JSON, but the value is not JSON") from None
     if not isinstance(decoded, dict):
         raise RecordError(Reason.UNDECODABLE, "the JSON value is not an object")
     return decoded
 
 
 def finite_test(kind: Any) -> Finite | None:
-    """A test that all floating-point numbers of a value of this Avro type are finite; None where it can hold none."""
+    """A test that all floating-point numbers of a value of this Avro type are finite; None if it can hold none."""
     if isinstance(kind, list):
         tests = [test for test in map(finite_test, kind) if test is not None]
         return (lambda value: all(test(value) for test in tests)) if tests else None

@@ -1,4 +1,4 @@
-"""Where schema ids come from: the schemas that the product carries, or a Confluent-compatible registry over HTTP."""
+"""Sources of schema ids: the product's own schemas, or a Confluent-compatible registry over HTTP."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ import schemas
 from streams.errors import ConfigurationError, TransientError
 
 UNKNOWN_FOR_S = 60.0
-"""How long an id that the registry does not know is not asked for again; a registry may lag behind its peers."""
+"""Time for which an unknown id is not requested again, seconds. A registry may lag behind its peers."""
 KEPT = 1000
 MAX_ID = 2**31
-"""Registries' ids are positive 32-bit integers; they fail in ways of their own when asked for others."""
+"""Ids are positive 32-bit integers. Registries fail in different ways for other ids."""
 TIMEOUT_S = 2.0
-"""The most that a call waits; what is being asked then goes on being asked, in its thread."""
+"""Maximum time that a call waits, seconds. The open request continues in its thread."""
 ANSWER_S = 5.0
 """How long a registry may say nothing."""
 LONGEST_S = 10.0
 """The most that reading one answer may take."""
 AWAY_S = 1.0
-"""How long nothing is asked after a registry did not answer."""
+"""Time for which no request is sent after a registry did not answer, seconds."""
 
 V = TypeVar("V")
 
@@ -39,21 +39,22 @@ _NOT_FOUND = frozenset({40401, 40402, 40403})  # subject, version, schema
 
 
 class HttpRegistry:
-    """Asks once for an id and keeps the answer.
+    """Asks the registry once per id and keeps the answer.
 
-    A call is synchronous, because decoding is, but it never waits longer than ``TIMEOUT_S``: the question is asked in a thread, and a
-    registry that does not answer in time, or does not answer at all, is a TransientError, never a verdict on a record. Whoever tries
-    again gets the answer that came meanwhile; while a question is still open, and for ``AWAY_S`` after a failure, he gets the error at
-    once. An id that the registry does not know is not asked for again for ``UNKNOWN_FOR_S``.
+    - Calls are synchronous, because decoding is. The request runs in a thread, and the call waits at most ``TIMEOUT_S``.
+    - If the registry does not answer, or not in time, the call raises TransientError. This is never a fault of the record.
+    - A later call gets an answer that arrived meanwhile. While a request is open, and for ``AWAY_S`` after a failure, calls raise
+      at once.
+    - An id that the registry does not know is not requested again for ``UNKNOWN_FOR_S``.
 
-    What remains: where an id is met for the first time inside a decode, the caller's event loop stands still until the answer is there,
-    some milliseconds as a rule, ``TIMEOUT_S`` at most and then for nothing that follows at once. Records with ever new ids, which
-    nobody's producer writes, cost a question each. ``id_for`` asks at most two questions, at start. Call sites that may await do all of
-    this in a thread: see ``open_codec``.
+    Limits: if an id is first needed inside a decode, the caller's event loop is blocked until the answer arrives. That is usually
+    some milliseconds, and ``TIMEOUT_S`` at most; calls right after it do not block. Records with ever new ids, which no producer
+    writes, cost a request each. ``id_for`` makes at most two requests, at start. Callers that may await do all of this in a thread:
+    see ``open_codec``.
     """
 
     def __init__(self, url: str, *, topic_prefix: str = "", monotonic: Callable[[], float] = time.monotonic) -> None:
-        """Raises ConfigurationError where the address can't be one."""
+        """Raises ConfigurationError if the address can't be one."""
         try:
             parts = urllib.parse.urlsplit(url)
             usable = parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port > 0)
@@ -74,8 +75,9 @@ class HttpRegistry:
         self._lock = threading.Lock()
 
     def id_for(self, topic: str) -> int:
-        """Looks the current schema up, and registers it where the registry lacks it. Raises ConfigurationError where the
-        registry refuses it, TransientError where it does not answer."""
+        """Look up the current schema, and register it if the registry lacks it. Raises ConfigurationError if the registry refuses it,
+        TransientError if it does not answer.
+        """
         if topic not in self._ids:
             subject = f"{self._prefix}{topic}-value"
             path = f"/subjects/{urllib.parse.quote(subject, safe='')}"
@@ -88,7 +90,7 @@ class HttpRegistry:
         return self._ids[topic]
 
     def schema(self, schema_id: int) -> str | None:
-        """As SchemaRegistry says. Raises TransientError where the registry does not answer."""
+        """As SchemaRegistry says. Raises TransientError if the registry does not answer."""
         known = self._schemas.get(schema_id)
         if known is not None:
             return known
@@ -106,14 +108,14 @@ class HttpRegistry:
         return None
 
     def _ask(self, path: str, body: bytes | None, what: str) -> dict[str, Any] | None:
-        """The answer, None where the registry says that it has no such thing."""
+        """The answer, None if the registry says that it has no such thing."""
         with self._lock:
             question = self._questions.get(path)
             if question is None:
                 if self._monotonic() < self._away_until:
                     raise self._away("it did not a moment ago")
                 question = self._questions[path] = _Question(lambda: self._fetch(path, body, what))
-        # Once somebody has waited in vain nobody waits again: the event loop may be his.
+        # After one call has waited without success, no call waits again, because it may block an event loop.
         if not question.done.wait(0.0 if question.waited_for else TIMEOUT_S):
             question.waited_for = True
             raise self._away("it is slow")
@@ -132,7 +134,7 @@ class HttpRegistry:
         try:
             with urllib.request.urlopen(request, timeout=ANSWER_S) as reply:  # noqa: S310
                 text = _read(reply, time.monotonic() + LONGEST_S)
-            # A schema of that size is none of ours, and asking again would not make it smaller.
+            # No schema of the product is this large, and a retry would not make it smaller.
             answer = json.loads(text) if len(text) <= _MAX_ANSWER else None
         except urllib.error.HTTPError as error:
             self._check_refusal(error, what, reading=body is None)
@@ -159,7 +161,7 @@ class HttpRegistry:
                 f"the schema registry at {self._url} refused {what} (HTTP {error.code}, error code {code}); "
                 "allow it there, or register schemas/avro/ by hand"
             ) from error
-        # A 404 that is not in the registry's own words comes from something before it, and would condemn every record.
+        # A 404 that does not have the registry's format comes from something in front of it. It must not refuse every record.
         raise TransientError(f"the schema registry at {self._url} answered HTTP {error.code} for {what}") from error
 
 
@@ -168,12 +170,12 @@ class _NoAnswerError(TransientError):
 
 
 class _Question:
-    """Is asked in a thread of its own, which does not keep the process from ending."""
+    """Send the request in a thread that does not keep the process from ending."""
 
     def __init__(self, ask: Callable[[], dict[str, Any] | None]) -> None:
         self.done = threading.Event()
         self.waited_for = False
-        """Somebody waited as long as he may, in vain."""
+        """A call waited for the maximum time without success."""
         self.answer: dict[str, Any] | None = None
         self.error: Exception | None = None
         self._ask = ask
@@ -194,7 +196,7 @@ def _read(reply: Any, deadline: float) -> bytes:
     while sum(map(len, parts)) <= _MAX_ANSWER and (part := reply.read1(65_536)):
         parts.append(part)
         if time.monotonic() > deadline:
-            raise TimeoutError("the answer drips")
+            raise TimeoutError("the answer arrives too slowly")
     return b"".join(parts)
 
 
@@ -214,7 +216,7 @@ class SchemaRegistry(Protocol):
         ...
 
     def schema(self, schema_id: int) -> str | None:
-        """The schema with this id, whosever topic it is of; None where there is none."""
+        """The schema with this id, of any topic. None if there is none."""
         ...
 
 

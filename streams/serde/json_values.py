@@ -1,4 +1,4 @@
-"""Values that did not come out of Avro, held against a schema: producers' JSON, operators' edits."""
+"""Checks values that did not come from Avro against a schema: JSON of producers, edits of operators."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A record of ``feedback`` as the outcomes that it tells: one item's, or those of all items of a recommendation."""
+"""Reads a record of ``feedback`` as its outcomes: that of one item, or those of all items of a recommendation."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ def feedback_id(recommendation_id: str, item_id: str) -> str:
 
 
 def together(told: Sequence[Feedback]) -> Feedback:
-    """One record of all outcomes of one recommendation; the first item's are its own fields, so that a reader who knows of no others
-    still reads something true. Raises IndexError where there are none."""
+    """One record with all outcomes of one recommendation. The first item's outcome is in the record's own fields. So a reader that
+    ignores the others still reads a correct outcome. Raises IndexError if there are no outcomes.
+    """
     others = [cast(Outcome, {name: value for name, value in one.items() if name in _OF_ITEM}) for one in told[1:]]
     return {**told[0], "others": others}
 

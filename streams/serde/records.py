@@ -1,4 +1,4 @@
-"""The values of all topics as the codecs read and write them: plain dicts, times as integer milliseconds (UTC)."""
+"""Types of the values of all topics, as the codecs read and write them: plain dicts, times as integer milliseconds (UTC)."""
 
 from __future__ import annotations
 

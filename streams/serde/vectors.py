@@ -1,4 +1,4 @@
-"""Vectors as ``items.vectors`` carries them: keys, and bytes that are sure to be a unit vector."""
+"""Vectors in ``items.vectors``: record keys, and bytes that are verified to be a unit vector."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def vector_key(model_version: str, item_id: str) -> bytes:
 
 
 def to_bytes(vector: npt.NDArray[np.float32]) -> bytes:
-    """Scaled to unit length, little-endian float32. Raises RecordError where the encoder gave no direction."""
+    """Scaled to unit length, little-endian float32. Raises RecordError if the encoder gave no direction."""
     norm = float(np.linalg.norm(vector.astype(np.float64)))
     if not norm > 0 or not np.isfinite(norm):
         raise RecordError(Reason.POISON, "the encoder gave this item's text no usable vector")
@@ -31,7 +31,7 @@ def to_bytes(vector: npt.NDArray[np.float32]) -> bytes:
 
 
 def from_bytes(data: bytes, dimension: int) -> npt.NDArray[np.float32]:
-    """A unit vector [dimension]. Raises RecordError where the bytes are none."""
+    """A unit vector [dimension]. Raises RecordError if the bytes are none."""
     if len(data) != 4 * dimension:
         raise RecordError(Reason.UNDECODABLE, f"a vector of {len(data)} bytes; {4 * dimension} expected")
     vector = np.frombuffer(data, _LITTLE_ENDIAN)

@@ -1,4 +1,4 @@
-"""Schemas that values were written with. A registry may hold anybody's, so they are looked at before they are obeyed."""
+"""Checks the schema that a value was written with. A registry may hold any schema, so it is checked before it is used."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ MAX_NODES = 1000
 
 
 def parse_writer(text: str, name: str) -> Any:
-    """The schema made ready for decoding. Raises RecordError (WRONG_SCHEMA) where it is not one of record ``name``, or where
-    a few bytes written with it could occupy a reader without end.
+    """The schema, prepared for decoding. Raises RecordError (WRONG_SCHEMA) if it is not a schema of record ``name``, or if a few bytes
+    written with it could keep a reader busy without end.
     """
     try:
         raw = json.loads(text)
@@ -44,8 +44,9 @@ def without_logical_types(node: Any) -> Any:
 
 
 class _Weigher:
-    """Refuses what the decoder would not survive: schemas that contain themselves (it recurses in C), arrays of values that
-    take no bytes (their declared length alone sets the work), and records that unfold into very many."""
+    """Refuses schemas that would harm the decoder: schemas that contain themselves (the decoder recurses in C), arrays of values that
+    take no bytes (their declared length alone sets the work), and records that expand to very many values.
+    """
 
     def __init__(self) -> None:
         self._named: dict[str, Any] = {}
@@ -69,7 +70,7 @@ class _Weigher:
             return self._of_record(kind)
         if what == "array":
             if self.least_bytes(kind["items"]) == 0:
-                raise ValueError("an array of nothing")
+                raise ValueError("an array whose elements take no bytes")
             return 1
         if what == "map":
             self.least_bytes(kind["values"])

@@ -1,1 +1,1 @@
-"""A simulated shop: a catalogue, shoppers with drifting tastes, and how they react to what is recommended."""
+"""A simulated shop: a catalogue, shoppers with drifting tastes, and their reactions to recommendations."""

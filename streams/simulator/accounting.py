@@ -1,4 +1,4 @@
-"""What went in and what came out, compared by ids: computed from what was read, nothing assumed."""
+"""Compares input and output by ids. Everything is computed from records that were read; nothing is assumed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A few thousand items with believable titles in English and Chinese, each with the traits that shoppers have a taste for."""
+"""A few thousand items with plausible titles in English and Chinese. Each has the traits that shoppers' tastes refer to."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ BRANDS = len(_BRANDS)
 
 
 def make_catalogue(count: int, rng: random.Random) -> list[ShopItem]:
-    """``count`` items with different titles, about half of them Chinese. Raises ValueError where there are not so many titles."""
+    """``count`` items with different titles, about half of them Chinese. Raises ValueError if there are not so many titles."""
     combinations = [(k, s, b, z) for k in range(len(kinds())) for s in range(STYLES) for b in range(BRANDS) for z in range(len(_SIZES))]
     if count > len(combinations):
         raise ValueError(f"at most {len(combinations)} items have titles of their own")

@@ -1,4 +1,4 @@
-"""The demo: broker, keys, topics, stages, shop, and a summary of what really happened."""
+"""The demo: broker, keys, topics, stages, shop, and a summary of what was measured."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Demo:
         self._console = Console()
 
     async def run(self, seconds: float, stop: asyncio.Event) -> None:
-        """Raises FatalError where a stage ends or nothing moves any more."""
+        """Raises FatalError if a stage ends or nothing moves any more."""
         quiet_client_loggers()
         for name in ("keys", "state", "logs", "models", "models-cache", "trainer"):
             shutil.rmtree(self._out / name, ignore_errors=True)
@@ -115,7 +115,7 @@ class Demo:
             finally:
                 watch.cancel()
                 await asyncio.gather(watch, return_exceptions=True)
-        console.print("the shop has closed; waiting for the rest to come out")
+        console.print("the shop has closed; waiting for the remaining records")
         for stage in STAGES:
             await self._until(partial(self._drained, settings, kafka, stage, stages), _DRAIN_LIMIT_S, None, f"{stage} did not finish")
         summary = await self._close(driver, account, shop, stages)

@@ -1,4 +1,4 @@
-"""Connects the simulated shop with the topics: it produces like a shop and consumes like the delivering service."""
+"""Connects the simulated shop with the topics. It produces like a shop, and consumes like the service that delivers recommendations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two groups of shoppers, and what they buy: with and without recommendations, or by the first model and by a new one."""
+"""Two groups of shoppers and their purchases: with and without recommendations, or by the first and by the new model."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ def outcome(
 
 
 class Comparison:
-    """Shoppers who are recommended to by a new model, beside those who are by the first one, while both serve.
+    """Compares the shoppers served by a new model with those served by the first one, while both serve.
 
-    Who is in which group was decided by a hash of the pseudonym, so nothing but the model tells them apart.
+    A hash of the pseudonym assigns the groups. So the groups differ only in the model.
     """
 
     def __init__(self, shoppers: Iterable[Shopper], new: Callable[[str], bool]) -> None:

@@ -1,4 +1,4 @@
-"""What the demo sees of learning: pairs, the round, the canary, the promotion; and who bought more meanwhile."""
+"""Learning in the demo: pairs, round, canary and promotion, and the purchases of both groups meanwhile."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class Learning:
         new, share = self.candidate, self._share
         if self.comparison is None:
             self.comparison = Comparison(self._shop.shoppers, lambda user: in_canary(self._pseudonym(user), share, new))
-            self._note("serving", f"{new} serves {share:.0%} of the shoppers; what they buy is compared")
+            self._note("serving", f"{new} serves {share:.0%} of the shoppers; their purchases are compared")
         elif "everybody" not in self._events and not in_canary(recommendation["pseudonym"], share, new):
             self.comparison.close()
             self.promoted = True
@@ -137,14 +137,14 @@ class Learning:
             if stable is not None and stable.model_version == self.candidate:
                 self._note("promoted", f"{self.candidate} is promoted: {stable.reason}")
             elif "withdrawn" not in self._events:
-                self._note("withdrawn", f"{self.candidate} is withdrawn; the first model serves on")
+                self._note("withdrawn", f"{self.candidate} is withdrawn; the first model continues to serve")
                 self._ended_s = time.monotonic()
         self._tell()
 
     def _step(self, told: Mapping[str, Any]) -> None:
         state, reason = told["state"], told["reason"]
         if state == "requested":
-            self._note("requested", f"a round is asked for: {reason}")
+            self._note("requested", f"a round is requested: {reason}")
         elif state == "started":
             self._note("training", "the round begins")
         elif state in _ENDED:
@@ -164,9 +164,9 @@ class Learning:
                 f"({low:+.3f} to {high:+.3f})"
             )
         elif self._ended_s is not None:
-            self.now = "it is over"
+            self.now = "finished"
         elif self.candidate is not None:
-            self.now = f"the catalogue is encoded under {self.candidate}; the first model serves"
+            self.now = f"the catalogue is being encoded under {self.candidate}; the first model serves"
         elif told.get("veilstream_trainer_training"):
             left = told.get("veilstream_trainer_seconds_left", 0.0)
             self.now = f"fine-tuning, step {step:.0f} of {steps:.0f}, {left:.0f} s left" if step else "a round begins"

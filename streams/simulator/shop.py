@@ -1,4 +1,4 @@
-"""The shop itself: time passes, shoppers come, search, look, buy, react to recommendations; some events are broken."""
+"""The shop: time passes; shoppers come, search, look, buy and react to recommendations. Some of their events are broken on purpose."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Emission(NamedTuple):
     user_id: str
     event_id: str | None
     expected: Reason | None
-    """The reason of the dead letter that it must become; None where it must become a clean event (or a known duplicate)."""
+    """The reason of the dead letter that it must become; None if it must become a clean event (or a known duplicate)."""
     duplicate: bool = False
 
 
@@ -65,7 +65,7 @@ class Shop:
         return emissions
 
     def receive(self, recommendation: Mapping[str, Any], user_id: str, now_ms: int) -> bool:
-        """A recommendation reaches its shopper, who may look, click and buy; False where nobody sees it."""
+        """A recommendation reaches its shopper, who may look, click and buy; False if nobody sees it."""
         shopper = self._by_user.get(user_id)
         if shopper is None or shopper.control:
             return False

@@ -1,4 +1,4 @@
-"""Shoppers: who they are to the shop, what they like, and the known model of how they decide."""
+"""Shoppers: their ids, their tastes, and the known model of their decisions."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def drift(taste: Taste, rng: random.Random) -> None:
 
 
 def looks_at(position: int) -> float:
-    """Probability that what stands at a position is looked at: the usual decay down a list."""
+    """Probability that an item at a position is seen. It falls down the list as usual."""
     return 0.85**position
 
 

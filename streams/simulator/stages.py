@@ -20,7 +20,7 @@ _GRACE_S = 20.0
 
 
 class StageProcesses:
-    """Starts stages, tells whether they are ready and alive, and ends them."""
+    """Starts stages, reports whether they are ready and alive, and ends them."""
 
     def __init__(self, environment: Mapping[str, str], logs: Path) -> None:
         self._environment = dict(environment)
@@ -37,7 +37,7 @@ class StageProcesses:
             self._start("trainer", "trainer")
 
     def metrics(self, name: str) -> dict[str, float]:
-        """What a process tells at /metrics, unlabelled samples by name; empty where it does not answer."""
+        """What a process tells at /metrics, unlabelled samples by name; empty if it does not answer."""
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self._ports[name]}/metrics", timeout=1) as answer:
                 text = answer.read().decode()
@@ -61,7 +61,7 @@ class StageProcesses:
         return [stage for stage, port in self._ports.items() if not _is_ready(port)]
 
     def check(self) -> None:
-        """Raises FatalError where a stage has ended."""
+        """Raises FatalError if a stage has ended."""
         for stage, process in self._processes.items():
             if process.poll() is not None:
                 tail = (self._logs / f"{stage}.log").read_text(errors="replace").strip().splitlines()[-5:]

@@ -1,1 +1,1 @@
-"""One folder a stage: the rules of what it does, and the handler that applies them to a batch. No stage imports another."""
+"""One folder per stage: its rules, and the handler that applies them to a batch. No stage imports another."""

@@ -1,4 +1,4 @@
-"""Identifiers, event types and queries, brought to one form."""
+"""Normalises identifiers, event types and queries."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _RECOMMENDATION_ID = re.compile(r"[0-9a-fA-F]{32}")
 
 
 def event_type(value: str) -> str:
-    """The type in lower case. Raises RecordError where there is none such."""
+    """The type in lower case. Raises RecordError if there is none such."""
     known = value if value in EVENT_TYPES else value.strip().lower()
     if known not in EVENT_TYPES:
         raise RecordError(Reason.UNKNOWN_EVENT_TYPE, f"event_type must be one of {', '.join(sorted(EVENT_TYPES))}")
@@ -34,7 +34,7 @@ def event_type(value: str) -> str:
 
 
 def user_id(value: str) -> str:
-    """NFC, trimmed. Raises RecordError where it is empty, too long, or holds characters that no id needs."""
+    """NFC, trimmed. Raises RecordError if it is empty, too long, or holds characters that no id needs."""
     cleaned = value.strip()
     if not cleaned:
         raise RecordError(Reason.MISSING_USER, "user_id is empty")
@@ -60,7 +60,7 @@ def item_id(value: str | None) -> str:
 def query(value: str | None) -> tuple[str, bool]:
     """The query in NFC without personal data, white space folded, at most 256 characters; and whether anything was scrubbed.
 
-    Raises RecordError where nothing is left to search for.
+    Raises RecordError if nothing is left to search for.
     """
     if value is None or not value.strip():
         raise RecordError(Reason.MISSING_QUERY, "query is needed for a search")
@@ -79,7 +79,7 @@ def query(value: str | None) -> tuple[str, bool]:
 
 
 def opaque_id(value: str | None) -> str | None:
-    """An event or session id, which is only ever hashed, so any characters and length will do; None where it is blank."""
+    """An event or session id, which is only ever hashed, so any characters and length will do; None if it is blank."""
     if value is None:
         return None
     return (value if value.isascii() else value.encode("utf-8", "replace").decode()).strip() or None
@@ -105,10 +105,10 @@ def _bounded(text: str, most: int) -> str:
 
 
 def _scrub_long(text: str) -> tuple[str, bool]:
-    """The beginning of a long text, scrubbed; and whether anything was taken out.
+    """The beginning of a long text, scrubbed, and whether anything was removed.
 
-    What stands at a cut may be half of an address or a number, which nobody could know for one. What two cuts, further apart
-    than anything personal is long, have in common comes from before both of them.
+    At a cut there may be half of an address or a number, which cannot be recognized. So the text is cut at two places, further
+    apart than any personal data is long. What both results have in common comes from before both cuts.
     """
     longer, scrubbed = scrub(text[:_SCRUBBED_CHARACTERS])
     shorter, _ = scrub(text[: _SCRUBBED_CHARACTERS - _LONGEST_PERSONAL])
@@ -117,7 +117,7 @@ def _scrub_long(text: str) -> tuple[str, bool]:
 
 
 def _shorten(text: str, most: int) -> str:
-    """At most so many characters, not cut between a letter and its accents."""
+    """At most this many characters. A letter is not separated from its accents."""
     if len(text) <= most:
         return text
     while most and unicodedata.combining(text[most]):

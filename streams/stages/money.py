@@ -1,4 +1,4 @@
-"""Prices and currencies; a price is kept as a band only."""
+"""Prices and currencies. Only the band of a price is kept."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ _ALIASES = {"RMB": "CNY", "CNH": "CNY", "￥": "CNY", "¥": "CNY", "元": "CNY",
 
 @cache
 def currencies() -> frozenset[str]:
-    """ISO 4217 codes of what has been legal tender anywhere since 2015, so also what was given up lately and histories still hold. From
-    the Unicode CLDR, through Babel."""
+    """ISO 4217 codes of currencies that were legal tender anywhere since 2015. This includes currencies that were replaced recently
+    but are still in histories. Source: the Unicode CLDR, through Babel.
+    """
     places = get_global("territory_currencies")
     found = (get_territory_currencies(place, start_date=_SINCE, end_date=date.max) for place in places)
     return frozenset(_BESIDE_TENDER.union(*found))
@@ -45,7 +46,7 @@ def currency(value: str | None, default: str) -> str:
         return code
     if not code:
         return default
-    raise RecordError(Reason.BAD_CURRENCY, "currency is no ISO 4217 code")
+    raise RecordError(Reason.BAD_CURRENCY, "currency is not an ISO 4217 code")
 
 
 def price_band(price: float) -> int:

@@ -1,1 +1,1 @@
-"""Learns from training pairs: a store of them, a round of fine-tuning, the gate, the registry, the canary. No torch at import."""
+"""Trains on collected pairs: a store of pairs, a round of fine-tuning, the gate, the registry, the canary. No torch at import."""

@@ -1,4 +1,4 @@
-"""What the trainer says on ``models``: a new version to a share or to everybody, a canary's promotion or withdrawal."""
+"""Writes the trainer's announcements on ``models``: a new version, and the promotion or withdrawal of a canary."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ from streams.settings import KafkaSettings, Settings
 
 
 class Announcer:
-    """Saying what is said already says nothing, so that what a kill interrupted can be done again."""
+    """Writes announcements on the topic ``models``.
+
+    Announcing the current state again writes nothing. So a step that a kill interrupted can be repeated.
+    """
 
     def __init__(self, settings: Settings, kafka: KafkaSettings, clock: Clock) -> None:
-        """Raises ConfigurationError where a key is missing: better now than when a model is ready."""
+        """Raises ConfigurationError if a key is missing. This is checked here, so that it does not fail later when a model is ready."""
         self._settings, self._kafka, self._clock = settings, kafka, clock
         self._key = load_model_signing_key(settings.keys_dir / "models.key")
         self._verify = load_model_verify_key(settings.keys_dir / "models.pub")

@@ -1,4 +1,4 @@
-"""A candidate beside the model that serves: parameters fitted on validation, the verdict on the test slice."""
+"""Compares a candidate with the serving model: fits parameters on validation, and judges on the test slice."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from streams.training.evaluation.score import rank
 from streams.training.evaluation_data import Encode, EvaluationData
 
 _VOLUME_TOLERANCE = 0.05
-"""Within it the threshold stays."""
+"""Relative difference in volume within which the threshold stays."""
 _VOLUME_CASES = 20
 
 
 @dataclass(frozen=True)
 class JudgeRule:
-    """How a model is judged; ``most`` bounds the cases of each slice, for time's sake."""
+    """How a model is judged. ``most`` is the maximum number of cases per slice, to limit the time."""
 
     fit: FitRule = field(default_factory=FitRule)
     gate: GateRule = field(default_factory=GateRule)
     most: int = 3000
     quick_cases: int = 800
-    """Cases of the validation slice that a training looks at now and then."""
+    """Number of cases of the validation slice for the validations during a training."""
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """All that is said of the candidate."""
+    """The result of judging a candidate."""
 
     verdict: GateVerdict
     candidate: Measurement
@@ -43,7 +43,7 @@ class Judgement:
 
 
 def sample(cases: Sequence[Case], most: int) -> list[Case]:
-    """At most so many, by hash of shopper and time: the same ones every time, and no time of day is left out."""
+    """At most ``most`` cases, chosen by hash of shopper and time. The choice is the same every time, and covers all times of day."""
     if len(cases) <= most:
         return list(cases)
     chosen = sorted(cases, key=lambda case: blake2b(f"{case.user}/{case.at_ms}".encode(), digest_size=8).digest())[:most]
@@ -51,7 +51,7 @@ def sample(cases: Sequence[Case], most: int) -> list[Case]:
 
 
 def judge(world: EvaluationData, split: Split, candidate: Encode, incumbent: Encode, current: ServingParams, rule: JudgeRule) -> Judgement:
-    """Both models are given the same cases; the incumbent is served as ``current`` says, the candidate as fitted to it."""
+    """Judge both models on the same cases. The incumbent uses ``current``, the candidate the parameters fitted to it."""
     validation, test, old = (sample(cases, rule.most) for cases in (split.validation, split.test, split.old))
     new = world.catalogue(candidate, [*validation, *test, *old])
     before = world.catalogue(incumbent, [*validation, *test, *old])
@@ -73,8 +73,9 @@ def _with_the_same_volume(
     current: ServingParams,
     rule: FitRule,
 ) -> ServingParams:
-    """The threshold with which the candidate lets as many items pass as the incumbent does, where its scores are spread otherwise: cosines
-    of another model, the same threshold means another share of them."""
+    """Set the threshold so that the candidate lets as many items pass as the incumbent. The scores of another model have another
+    distribution, so the same threshold would let another share pass.
+    """
     if len(cases) < _VOLUME_CASES:
         return fitted
     wanted = measure(cases, before, current, count=rule.count).volume
@@ -85,7 +86,7 @@ def _with_the_same_volume(
 
 
 def quick_score(world: EvaluationData, cases: Sequence[Case], encode: Encode, fitted: ServingParams, count: int) -> float:
-    """HR@K + NDCG@K of the cases, which a training takes for better or worse; 0 where there are none."""
+    """HR@K + NDCG@K of the cases, by which a training compares its states. 0 if there are no cases."""
     catalogue = world.catalogue(encode, cases)
     ranked = rank(cases, catalogue, half_life_days=fitted.half_life_days, popularity_weight=fitted.popularity_weight, count=count)
     if not cases:

@@ -1,4 +1,4 @@
-"""Training pairs as cases, split by time: what is trained on, what is fitted to, what judges, what shows forgetting."""
+"""Training pairs as cases, split by time: for training, for fitting, for judging, and for detecting forgetting."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ _OLD_SHARE_OF_TIME = 0.2
 
 
 class SplitRule(NamedTuple):
-    """Shares of the pairs, by time; ``profile`` says how a history is kept, and which items bought are no targets."""
+    """Shares of the pairs, by time. ``profile``: the rules by which a history is kept and bought items are excluded as targets."""
 
     profile: ProfileRules
     validation: float = 0.1
     test: float = 0.1
     attribution_ms: int = 0
-    """From a recommendation to the pair that tells of it, at most."""
+    """Maximum time from a recommendation to the pair that reports it, milliseconds."""
 
 
 class Split(NamedTuple):
-    """Cases in order of time, each in one slice."""
+    """The cases ordered by time, each in one slice."""
 
     cuts: Cuts
     train: list[Case]
@@ -38,12 +38,13 @@ class Split(NamedTuple):
     test: list[Case]
     old: list[Case]
     alone: bool = False
-    """Whether what validates and judges was found without a recommendation."""
+    """Whether the targets for validating and judging were found without a recommendation."""
 
 
 def without_unused_histories(pairs: Iterable[TrainingPair]) -> list[TrainingPair]:
-    """One shopper's pairs in order of time, without the histories that no case is made of: a case has the history of its visit's first
-    pair. With them, a hundred thousand pairs would be gigabytes."""
+    """One shopper's pairs ordered by time, without the histories that no case uses. A case uses only the history of its visit's first
+    pair. With all histories, a hundred thousand pairs would take gigabytes.
+    """
     ordered = sorted(pairs, key=lambda pair: pair["occurred_at"])
     begun: int | None = None
     found: list[TrainingPair] = []
@@ -56,8 +57,9 @@ def without_unused_histories(pairs: Iterable[TrainingPair]) -> list[TrainingPair
 
 
 def old_slice(pairs: Sequence[TrainingPair]) -> OldSlice:
-    """The slice that shows forgetting, to be chosen once and kept: a tenth of the shoppers in the oldest fifth of the pairs. Raises
-    ValueError where there are none."""
+    """The slice that shows forgetting: a tenth of the shoppers, in the oldest fifth of the pairs. It is chosen once and kept. Raises
+    ValueError if there are no pairs.
+    """
     times = np.array([pair["occurred_at"] for pair in pairs], np.int64)
     if not len(times):
         raise ValueError("no pairs to choose an old slice from")
@@ -65,7 +67,7 @@ def old_slice(pairs: Sequence[TrainingPair]) -> OldSlice:
 
 
 def split_by_time(pairs: Sequence[TrainingPair], rule: SplitRule, old: OldSlice | None = None) -> Split:
-    """Raises ValueError where there are no pairs."""
+    """Raises ValueError if there are no pairs."""
     where = cuts(np.array([pair["occurred_at"] for pair in pairs], np.int64), validation=rule.validation, test=rule.test)
     found = Split(where, [], [], [], [])
     weights = rule.profile.history_weights
@@ -75,7 +77,7 @@ def split_by_time(pairs: Sequence[TrainingPair], rule: SplitRule, old: OldSlice 
 
 
 def without_exposure(split: Split, pairs: Sequence[TrainingPair], rule: SplitRule, *, min_cases: int, min_users: int) -> Split:
-    """The same, with what was recommended left out of validation, test and old slice (see ``unexposed``), where enough cases are left."""
+    """The same cases without exposure in validation, test and old slice (see ``unexposed``), if enough cases are left."""
     judged = [unexposed(cases, pairs, window_ms=rule.attribution_ms) for cases in split[2:5]]
     test = judged[1]
     if len(test) < min_cases or len({case.user for case in test}) < min_users:

@@ -1,4 +1,4 @@
-"""What the trainer reads and writes at the broker, beside the topics that it follows."""
+"""What the trainer reads and writes at the broker, except for the topics that it follows."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ from streams.training.evaluation_data import ItemFacts
 
 
 async def read_items(settings: Settings, kafka: KafkaSettings) -> dict[str, ItemFacts]:
-    """The catalogue as the catalogue stage reads it: texts by item id; what that stage refuses is left out.
-
-    Raises BrokerUnavailable where the broker falls silent, ConfigurationError where the topic is missing.
+    """The catalogue as the catalogue stage reads it: texts by item id, without the items that this stage refuses. Raises
+    BrokerUnavailable if the broker stops answering, ConfigurationError if the topic is missing.
     """
     codec = await open_codec(CATALOGUE_ITEMS, settings.registry_url, topic_prefix=settings.topic_prefix)
     found: dict[str, ItemFacts] = {}
@@ -35,7 +34,7 @@ async def read_items(settings: Settings, kafka: KafkaSettings) -> dict[str, Item
 
 
 async def send_control(record: TrainingControl, settings: Settings, kafka: KafkaSettings) -> None:
-    """Returns when the broker has acknowledged it. Raises as ``read_items``, and TransientError where it does not."""
+    """Returns when the broker has acknowledged it. Raises as ``read_items``, and TransientError if it does not."""
     topic = settings.topic_prefix + TRAINING_CONTROL
     codec = await open_codec(TRAINING_CONTROL, settings.registry_url, topic_prefix=settings.topic_prefix)
     value = codec.encode(record)

@@ -1,4 +1,7 @@
-"""Follows the trainer's topics: each fetch and its offsets go into the store together, so a kill neither loses nor doubles anything."""
+"""Follows the trainer's topics. Each fetch and its offsets go into the store in one transaction.
+
+So a kill neither loses nor doubles anything.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,7 @@ _PAUSE_S = 5.0
 _ANSWER_S = 10.0
 _LOOKS = 4
 _LOOK_AGAIN_S = 1.0
-"""A new leader may for a moment tell an end before what it told last."""
+"""A new leader may for a moment report an end that is before the last reported one."""
 
 
 class TrainerConsumer:
@@ -64,7 +67,7 @@ class TrainerConsumer:
         )
 
     async def start(self) -> None:
-        """Raises BrokerUnavailable, ConfigurationError where a topic is missing, and what a registry of schemas raises."""
+        """Raises BrokerUnavailable, ConfigurationError if a topic is missing, and what a registry of schemas raises."""
         for topic in _TOPICS:
             self._codecs[topic] = await open_codec(topic, self._registry_url, topic_prefix=self._prefix)
         partitions = [(topic, part) for topic in _TOPICS for part in range(await need_topic(self._kafka, self._prefix + topic))]
@@ -96,7 +99,7 @@ class TrainerConsumer:
                 self._metrics.retries.inc()
                 log.warning("the trainer's topics can't be read (%s); trying again", type(error).__name__)
                 await _pause(stop, _PAUSE_S)
-                # What the client had fetched of other partitions is gone with the error, though its position is behind it.
+                # With the error, the client drops fetched records of other partitions, although its position is already behind them.
                 self._rewind()
             self._metrics.pending.set(len(self.requests))
 
@@ -104,7 +107,7 @@ class TrainerConsumer:
         await self._consumer.stop()
 
     async def _take_in(self, stop: asyncio.Event) -> None:
-        """One fetch. An empty one is no sign of the end: there is one when nobody answers, too."""
+        """One fetch. An empty fetch does not mean the end of the topic: it is also empty if no broker answers."""
         if not self.caught_up and self._ends is None:
             self._ends = await _within(self._consumer.end_offsets(list(self._following)))
         fetched = await self._consumer.getmany(timeout_ms=_FETCH_MS, max_records=_MOST)
@@ -159,7 +162,7 @@ class TrainerConsumer:
     def _begin_anew(self, tp: TopicPartition, begin: int, why: str) -> None:
         known = self._following.get(tp) or self._store.offsets(self._name(tp)).get(tp.partition, 0)
         log.warning(
-            "%s/%d was read up to %d, and now %s: it was made anew, and is read from %d; what is known by its id is not counted again",
+            "%s/%d was read up to %d, but now %s: it was recreated, and is read from %d; records with a known id are not counted again",
             tp.topic,
             tp.partition,
             known,

@@ -1,4 +1,4 @@
-"""Cases and texts as what ``encoders.training`` learns from."""
+"""Converts cases and texts to the training set of ``encoders.finetune``."""
 
 from __future__ import annotations
 
@@ -34,10 +34,11 @@ def training_set(
 ) -> TrainingSet:
     """One example for each target of each case: the case's history, weighted as it is served, and the target.
 
-    ``texts``: the text of every item of the catalogue; queries are their own. Targets and history of items that the catalogue no longer
-    has are left out, and so is an example without history. The outcome decides the weight; the rank at which it was shown the propensity
-    (``propensity`` by rank; 1 where the shopper found it alone). What the shopper was shown within a day and did not take, or dismissed,
-    are the example's negatives.
+    - ``texts``: the text of every item of the catalogue. The text of a query is the query itself.
+    - Targets and history entries that the catalogue no longer has are left out. So is an example without history.
+    - The outcome decides the weight. The rank at which the item was shown decides the propensity (``propensity`` by rank; 1 if the
+      shopper found the item alone).
+    - Negatives are the items that were shown to the shopper within a day and not taken, or were dismissed.
     """
     from encoders.finetune.examples import Example, TrainingSet
 
@@ -59,7 +60,7 @@ def training_set(
         user = users.setdefault(case.user, len(users))
         negatives = _near(refused.get(case.user, []), case, numbers)
         wanted = sorted(case.targets & numbers.keys())
-        # A basket of a hundred lines says more than one of a single line, but not a hundred times as much.
+        # A basket of a hundred lines is stronger evidence than one of a single line, but not a hundred times as strong.
         share = sqrt(max(1, len(wanted)))
         for target in wanted:
             pair = _pair_of(outcomes.get((case.user, target), []), case.at_ms)

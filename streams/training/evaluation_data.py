@@ -1,4 +1,4 @@
-"""What both models are judged in: the catalogue as it is, and what was popular when."""
+"""The data for judging both models: the catalogue as it is now, and the popularity at each time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The trainer's metrics. Labels never hold anything of a record."""
+"""The trainer's metrics. Labels never hold data of a record."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 _PROGRESS = {
-    "step": "Steps of the round under way.",
-    "steps": "Planned steps of the round under way.",
+    "step": "Steps done in the running round.",
+    "steps": "Planned steps of the running round.",
     "loss": "Loss of the last step.",
     "learning_rate": "Learning rate of the last step.",
     "pairs_per_second": "Examples per second of the last step.",
@@ -19,16 +19,16 @@ _PROGRESS = {
 
 
 class TrainerMetrics:
-    """Every one, once."""
+    """The metrics of one trainer process."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         def gauge(name: str, text: str) -> Gauge:
             return Gauge(f"veilstream_trainer_{name}", text, registry=registry)
 
         self.stored = gauge("pairs_stored", "Training pairs in the store.")
-        self.training = gauge("training", "1 while a round is under way.")
-        self.pending = gauge("requests_pending", "Requests that wait.")
-        self.pairs = Counter("veilstream_trainer_pairs_total", "Training pairs taken in, each once.", registry=registry)
+        self.training = gauge("training", "1 while a round is running.")
+        self.pending = gauge("requests_pending", "Waiting requests for a round.")
+        self.pairs = Counter("veilstream_trainer_pairs_total", "Training pairs stored, each counted once.", registry=registry)
         self.rejected = Counter(
             "veilstream_trainer_records_rejected_total", "Records that could not be read.", ["topic"], registry=registry
         )

@@ -1,4 +1,4 @@
-"""From a candidate that the gate let pass to a version in the registry."""
+"""Turns a candidate that passed the gate into a version of the registry."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from streams.training.round import Judged
 
 
 def publish(folder: Path, judged: Judged, store: ModelStore, key: SigningKey, *, base: str, now_ms: int) -> Manifest:
-    """The version as it is in the store now: made of ``folder/model`` with the report beside it, or there already from before a kill.
+    """Make a version of ``folder/model`` and its report, and return it as it is in the store. If it exists from before a kill, it is
+    kept.
 
-    Raises TransientError where the store is full or away, ModelRefused where it holds other files under this version.
+    Raises TransientError if the store is full or away, ModelRefused if it holds other files under this version.
     """
     model = folder / "model"
     for name in ("report.md", "report.png"):

@@ -1,4 +1,4 @@
-"""Requests for a round, as the control topic tells them, and the records that answer."""
+"""Requests for a round on the control topic, and the records that answer them."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _KEPT = 100
 
 
 def pending(before: Iterable[Mapping[str, Any]], records: Iterable[TrainingControl]) -> list[dict[str, Any]]:
-    """The requests that nothing has answered, oldest first, after some more records; the newest hundred at most.
+    """The unanswered requests after some more records, oldest first; the newest hundred at most.
 
-    A round that was started and not ended is still pending: whoever started it has it in its folder, and goes on with it.
+    A round that started and did not end is still pending: the trainer that started it has it in its folder, and continues it.
     """
     found = {request["request_id"]: dict(request) for request in before}
     for record in records:

@@ -1,4 +1,4 @@
-"""Who earns more: the rewards of stable's and the canary's recommendations, added up as feedback comes, and how likely places are seen."""
+"""Sums the rewards of stable's and the canary's recommendations from feedback, and counts how likely each place is seen."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ _RANKS = 200
 
 @dataclass
 class RewardTally:
-    """What the feedback up to now says. One recommendation is one reward: the sum over its items; its records come one after the other, so
-    a recommendation is closed when another one of its partition begins."""
+    """The sums of the feedback so far. The reward of a recommendation is the sum over its items. Its records come one after another,
+    so a recommendation is closed when another one of its partition begins.
+    """
 
     incumbent: str = ""
     candidate: str = ""
@@ -31,7 +32,7 @@ class RewardTally:
     """By rank."""
 
     def watch(self, incumbent: str, candidate: str, since_ms: int) -> None:
-        """Begin to compare two versions; nothing changes where they are being compared already."""
+        """Begin to compare two versions. Does nothing if they are already compared."""
         if (incumbent, candidate, since_ms) != (self.incumbent, self.candidate, self.since_ms):
             self.incumbent, self.candidate, self.since_ms = incumbent, candidate, since_ms
             self.arms, self.clusters, self.open = {}, {}, {}
@@ -56,7 +57,7 @@ class RewardTally:
             self.open[partition] = (record["recommendation_id"], record["model_version"], record["reward"], cluster)
 
     def outcome(self, now_ms: int, rule: CanaryRule) -> Decision | None:
-        """What is to be done; None where no canary is served."""
+        """What is to be done; None if no canary is served."""
         if not self.candidate:
             return None
         return compare(self._arm(self.incumbent), self._arm(self.candidate), now_ms - self.since_ms, rule)

@@ -1,10 +1,10 @@
-"""A share of the shoppers gets the new model first; what they do decides, however often it is looked at.
+"""Gives a new model to a share of the shoppers first. Their reactions decide, however often they are looked at.
 
-The test is always valid: a confidence sequence holds the true difference at all times at once with the stated confidence, so stopping
-at the first look that shows something does not raise the rate of errors. It is the mixture sequential probability ratio test of Johari,
-Koomen, Pekelis and Walsh, "Peeking at A/B tests" (KDD 2017), with variances estimated from the data, as justified for large counts by
+The test is valid at any time. A confidence sequence holds the true difference at all times at once with the stated confidence. So to stop
+at the first look that shows a difference does not raise the rate of errors. It is the mixture sequential probability ratio test of Johari,
+Koomen, Pekelis and Walsh, "Peeking at A/B tests" (KDD 2017). The variances are estimated from the data, as justified for large counts by
 Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas, "Time-uniform central limit theory and asymptotic confidence sequences" (Annals of
-Statistics 2024); compare Howard, Ramdas, McAuliffe and Sekhon, "Time-uniform, nonparametric, nonasymptotic confidence sequences"
+Statistics 2024). Compare Howard, Ramdas, McAuliffe and Sekhon, "Time-uniform, nonparametric, nonasymptotic confidence sequences"
 (Annals of Statistics 2021).
 """
 
@@ -21,35 +21,36 @@ Action = Literal["promote", "roll back", "go on", "give up"]
 
 @dataclass(frozen=True)
 class CanaryRule:
-    """The unit is one recommendation, its reward the sum over its items."""
+    """The rules of a canary. The unit is one recommendation; its reward is the sum over its items."""
 
     alpha: float = 0.05
-    """Chance, over the whole canary, that a difference is claimed where there is none."""
+    """Probability, over the whole canary, that a difference is claimed where there is none."""
     scale: float = 0.1
-    """The size of difference that is looked for, in the reward's unit: finds this one soonest, others too. It changes the time it
-    takes, not the validity."""
+    """The size of the difference that is detected soonest, in the unit of the reward. Other differences are detected, too. It changes
+    the time until a decision, not the validity.
+    """
     design_effect: float = 1.0
-    """Variances of single recommendations are multiplied by it (Kish, Survey Sampling, 1965); between shoppers they are measured."""
+    """Factor for the variances of single recommendations (Kish, Survey Sampling, 1965). Variances between shoppers are measured."""
     min_each: int = 200
-    """Recommendations of each model before anything is decided."""
+    """Minimum number of recommendations of each model before a decision."""
     max_candidate: int = 50_000
-    """Recommendations of the candidate after which it is given up undecided."""
+    """Number of recommendations of the candidate after which the canary is given up undecided."""
     max_ms: int = 7 * 86_400_000
-    """Time after which it is given up undecided, milliseconds."""
+    """Time after which the canary is given up undecided, milliseconds."""
 
 
 class Arm(NamedTuple):
-    """The rewards of one model, added up."""
+    """The sums of the rewards of one model."""
 
     size: int = 0
-    """How many."""
+    """Number of recommendations."""
     total: float = 0.0
     squares: float = 0.0
     between: float | None = None
-    """Variance of the mean as shoppers differ, see ``between``; None: recommendations are independent."""
+    """Variance of the mean between shoppers, see ``between``. None: recommendations count as independent."""
 
     def plus(self, rewards: Iterable[float]) -> Arm:
-        """With more rewards. Raises ValueError for one that is not finite: it would spoil the sums for good."""
+        """The sums with more rewards added. Raises ValueError for one that is not finite, because it would spoil the sums permanently."""
         size, total, squares, _ = self
         for reward in rewards:
             if not isfinite(reward):
@@ -102,8 +103,9 @@ class Decision(NamedTuple):
 
 
 def compare(incumbent: Arm, candidate: Arm, elapsed_ms: int, rule: CanaryRule) -> Decision:
-    """Promote when the interval lies above 0, roll back when it lies below, give up at the end of count or time, else go on. The first
-    answer that is not ``go on`` is final; the caller stops asking."""
+    """Promote if the interval is above 0, roll back if it is below 0, give up at the end of count or time, otherwise go on. The first
+    answer that is not ``go on`` is final; the caller stops asking.
+    """
     difference, radius = candidate.mean - incumbent.mean, _radius(incumbent, candidate, rule)
     low, high = difference - radius, difference + radius
     told = f"difference in mean reward {difference:+.4f}, between {low:+.4f} and {high:+.4f} ({candidate.size} recommendations)"

@@ -1,6 +1,6 @@
-"""One round: fine-tune from the model that serves, fit what is served with it, and judge. Knows files, nothing of Kafka.
+"""One round: fine-tunes from the serving model, fits the serving parameters, and judges. It works on files, without Kafka.
 
-Every step leaves its result in the round's folder and is skipped where it is there, so that a killed round goes on:
+Every step leaves its result in the folder of the round, and is skipped if the result exists. So a killed round continues. The results are
 ``data`` (the frozen training set), ``checkpoints``, ``model``, ``report``, ``judged.json``.
 """
 
@@ -79,10 +79,10 @@ class Judged:
 
 
 def run_round(folder: Path, base: Path, material: Material, rules: RoundRules, on_progress: OnProgress | None = None) -> Judged:
-    """The candidate is in ``folder/model``, the report in ``folder/report``.
+    """Do the round. The candidate is in ``folder/model``, the report in ``folder/report``.
 
-    Raises ConfigurationError where there is too little to learn from or the base can't be trained, TrainingDiverged, and OSError for a
-    full disk; what is there by then is gone on from the next time.
+    Raises ConfigurationError if there is too little data or the base model can't be trained, TrainingDiverged, and OSError for a
+    full disk. Finished steps are used the next time.
     """
     before = read_json(folder / "judged.json")
     if before is not None:
@@ -108,7 +108,7 @@ def run_round(folder: Path, base: Path, material: Material, rules: RoundRules, o
 
 def _split(folder: Path, material: Material, rules: RoundRules) -> Split:
     if len(material.pairs) == 0:
-        raise ConfigurationError("there are no training pairs yet; let the shop run, or see whether the feedback stage does")
+        raise ConfigurationError("there are no training pairs yet; let the shop run, or check that the feedback stage is running")
     whole = split_by_time(material.pairs, rules.split, material.old)
     gate = rules.judge.gate
     return without_exposure(whole, material.pairs, rules.split, min_cases=gate.min_cases, min_users=gate.min_users)
@@ -124,20 +124,20 @@ def _learnable(material: Material, split: Split, rules: RoundRules) -> TrainingS
     )
     if len(made.examples) < 2:
         raise ConfigurationError(
-            f"{len(material.pairs)} pairs give {len(made.examples)} examples to learn from: they need histories, and items of the catalogue"
+            f"{len(material.pairs)} pairs give {len(made.examples)} examples to learn from; pairs need a history and items of the catalogue"
         )
     return made
 
 
 def _frozen(folder: Path, make: Callable[[], TrainingSet]) -> TrainingSet:
-    """The training set of a round that goes on must be what it was: its checkpoints are of that one."""
+    """The frozen training set. A continued round must use the same set, because its checkpoints belong to it."""
     from encoders.finetune.examples import TrainingSet
 
     if (folder / "examples.npz").is_file():
         try:
             return TrainingSet.load(folder)
         except SETUP as error:
-            log.warning("the round begins anew: %s", error)
+            log.warning("the round starts again: %s", error)
             shutil.rmtree(folder)
     made = make()
     made.save(folder)

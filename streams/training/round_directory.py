@@ -1,4 +1,7 @@
-"""The folder of rounds: one at a time in ``round``, gone on with after a kill; what stays of each in ``rounds/<request id>``."""
+"""The folder of rounds. The running round is in ``round`` and continues after a kill.
+
+What is kept of each round is in ``rounds/<request id>``.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,7 @@ class RoundDirectory:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Two trainers in one folder would undo each other's work. Raises ConfigurationError where there is another."""
+        """Two trainers in one folder would undo each other's work. Raises ConfigurationError if there is another."""
         self.root.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.root / ".lock", timeout=0, mode=0o666)
         try:
@@ -45,7 +48,7 @@ class RoundDirectory:
 
     @contextmanager
     def working(self) -> Iterator[None]:
-        """Waits until nobody else works on the round: a trainer that was killed alone leaves its child behind, which goes on."""
+        """Wait until no other process works on the round. If only the trainer was killed, its child process continues."""
         self.root.mkdir(parents=True, exist_ok=True)
         with FileLock(self.root / ".round-lock", mode=0o666):
             yield
@@ -82,7 +85,7 @@ class RoundDirectory:
         write_json(self.round / "outcome.json", dict(outcome))
 
     def archive(self) -> Path:
-        """Keep what is said of the round, and its report; the folder is free for the next one."""
+        """Keep the records of the round and its report. Then the folder is free for the next round."""
         request = self.request or {}
         kept = self.root / "rounds" / str(request.get("request_id", "unknown"))
         kept.mkdir(parents=True, exist_ok=True)
@@ -115,7 +118,7 @@ def write_json(path: Path, value: object) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """What ``write_json`` wrote; None where nothing is, or somebody else wrote what is no JSON."""
+    """The content that ``write_json`` wrote. None if there is none, or if the file is not JSON."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):

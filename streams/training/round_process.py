@@ -1,4 +1,4 @@
-"""The round that is in the workshop, done in a process of its own: everything but the broker's records of it."""
+"""Does the running round in its own process: everything except its records at the broker."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Base(NamedTuple):
     name: str
     """Of the model that everything began with."""
     version: str | None
-    """None where nothing was promoted yet: the settings' model serves."""
+    """None if nothing was promoted yet; then the model of the settings serves."""
     fitted: ServingParams
 
 
@@ -59,7 +59,7 @@ def do_round(
     """Train, judge, publish; the outcome, which is in the workshop then. Whatever fails for good becomes an outcome with its reason: the
     old model serves on. A kill leaves no outcome, and the round is gone on with; so does what is temporary.
 
-    Raises TransientError where broker or store are away or the disk is full.
+    Raises TransientError if broker or store are away or the disk is full.
     """
     with shop.working():
         if shop.request is None or shop.outcome is not None:
@@ -72,7 +72,7 @@ def do_round(
             outcome = {"state": "failed", "reason": str(error)}
         except OSError as error:
             if error.errno in _FULL:
-                raise TransientError(f"the disk of {shop.root} is full; free some space, the round then goes on where it was") from error
+                raise TransientError(f"the disk of {shop.root} is full; free some space, then the round continues") from error
             outcome = {
                 "state": "failed",
                 "reason": f"{error.strerror or type(error).__name__}; free some space or look at {shop.root}'s rights",
@@ -90,7 +90,7 @@ def _done(
     request = shop.request or {}
     base = asyncio.run(serving_base(settings, kafka, shop))
     if request.get("base") not in (None, [base.version, base.name]):
-        log.warning("another model serves since the round began: it begins anew")
+        log.warning("the serving model has changed since the round began: the round starts again")
         shop.restart()
     shop.note(base=[base.version, base.name])
     items = asyncio.run(read_items(settings, kafka))
@@ -144,7 +144,7 @@ async def serving_base(settings: Settings, kafka: KafkaSettings, shop: RoundDire
 
 
 def _reporting(shop: RoundDirectory, on_progress: Callable[[Progress], None] | None) -> Callable[[Progress], None]:
-    """Progress to TensorBoard, to a small file that the service reads, and to who asked."""
+    """Write the progress to TensorBoard, to a small file for the service, and to the caller."""
     from dataclasses import asdict
 
     from encoders.finetune.progress import TensorBoard

@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RoundRules:
-    """What one round obeys."""
+    """Rules of one round of training."""
 
     split: SplitRule
     judge: JudgeRule
     minutes: float
-    """Wall budget of the fine-tuning itself."""
+    """Real time for the fine-tuning of the round, minutes."""
     adapter: str = "lora"
     batch_size: int = 1024
     device: str = "auto"
     precision: str = "auto"
-    """Of the encoders that judge."""
+    """Precision of the encoders that are used for judging."""
     token_budget: int = 2048
     checkpoint_minutes: float = 2.0
     history_items: int = 4
@@ -39,11 +39,11 @@ class RoundRules:
     hard_negatives: int = 0
     patience: int = 6
     tuned: dict[str, float] = field(default_factory=dict)
-    """Further fields of FinetuneConfig, for tests and trials."""
+    """More fields of FinetuneConfig, for tests and experiments."""
 
     @classmethod
     def from_settings(cls, settings: Settings) -> RoundRules:
-        """The rules under the product's settings."""
+        """The rules from the settings."""
         return cls(
             split=SplitRule(
                 ProfileRules.from_settings(settings),
@@ -74,7 +74,7 @@ class RoundRules:
         )
 
     def finetune_config(self, newest_from_ms: int | None) -> FinetuneConfig:
-        """``newest_from_ms``: where what no earlier round has learnt begins; the rest is replayed."""
+        """``newest_from_ms``: time from which on no earlier round has used the pairs. Older pairs are replayed."""
         from encoders.finetune.config import FinetuneConfig
 
         return FinetuneConfig(
@@ -96,5 +96,5 @@ class RoundRules:
 
 
 def fitted_by_settings(settings: Settings) -> ServingParams:
-    """How a model without parameters of its own is served."""
+    """Serving parameters for a model that has none of its own."""
     return ServingParams(settings.half_life_days, settings.popularity_weight, settings.threshold)

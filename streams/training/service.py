@@ -1,4 +1,4 @@
-"""The trainer's process: takes in pairs and feedback, has one round at a time done by a child, decides canaries."""
+"""The trainer's process: stores pairs and feedback, runs one round at a time in a child process, and decides canaries."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ _ATTEMPTS = 3
 
 
 class TrainerService:
-    """Stopped and started again it goes on where it was: everything is in the folder and the topics."""
+    """The trainer's service. After a restart it continues where it stopped, because all its state is in the folder and the topics."""
 
     def __init__(self, settings: Settings, kafka: KafkaSettings, clock: Clock) -> None:
-        """Raises ConfigurationError where a key is missing."""
+        """Raises ConfigurationError if a key is missing."""
         self._settings, self._kafka, self._clock = settings, kafka, clock
         self._rule = CanaryRule(min_each=settings.trainer_canary_recommendations)
         self._shop = RoundDirectory(settings.trainer_dir)
@@ -52,7 +52,7 @@ class TrainerService:
         self._ready = False
         self._begin_anew = False
         self._undecided = True
-        """Whether a canary is served; taken for granted until the topic has told."""
+        """Whether a canary is served. True until the topic has been read."""
         self._http = StatusServer(
             registry,
             host=settings.metrics_host,
@@ -70,7 +70,7 @@ class TrainerService:
                 await self._http.start()
                 await intake.start()
                 self._ready = True
-                log.info("following; %d pairs are there", len(store))
+                log.info("following the topics; %d pairs are in the store", len(store))
                 await _together(stop, [intake.run, lambda s: self._rounds(s, intake, store), lambda s: self._canary(s, intake, store)])
             finally:
                 self._ready = False
@@ -79,7 +79,7 @@ class TrainerService:
                 store.close()
 
     def forget(self, store: PairStore, pseudonym: str) -> int:
-        """Remove a shopper's pairs, how many there were; a round under way begins anew without them."""
+        """Remove a shopper's pairs and return their number. A running round starts again without them."""
         removed = store.forget(pseudonym)
         self._begin_anew = self._begin_anew or (removed > 0 and self._shop.request is not None and self._shop.outcome is None)
         return removed
@@ -91,7 +91,7 @@ class TrainerService:
             elif self._shop.request is not None:
                 await self._retried(stop, lambda: self._child(stop))
             elif intake.requests and intake.caught_up and not self._undecided:
-                # A model that came now would take the place of the canary, which then nothing could ever decide.
+                # A new model now would replace the canary, which could then never be decided.
                 await self._retried(stop, lambda: self._begin(intake.requests[0], store))
             else:
                 await _wait(stop, _LOOK_S)
@@ -135,7 +135,7 @@ class TrainerService:
             self._shop.note(attempts=0)
         elif child.returncode == TRY_AGAIN and self._shop.outcome is None:
             self._shop.note(attempts=attempts - 1)
-            log.warning("the round waits: see the message before; it goes on where it was")
+            log.warning("the round waits (see the message before), then it continues")
             await _wait(stop, _AGAIN_S)
         elif stop.is_set() and self._shop.outcome is None:
             self._shop.note(attempts=attempts - 1)  # we stopped it ourselves
@@ -188,7 +188,7 @@ class TrainerService:
 async def conclude(
     settings: Settings, kafka: KafkaSettings, shop: RoundDirectory, announcer: Announcer, clock: Clock, store: PairStore
 ) -> None:
-    """Announce a round's version, tell its end, keep its report. Interrupted, it is done again, to the same effect."""
+    """Announce the version of a round, publish its end, keep its report. If interrupted, it is repeated with the same effect."""
     request, outcome = shop.request or {}, shop.outcome or {}
     version = outcome.get("version")
     if version is not None and not outcome.get("announced"):
@@ -228,7 +228,7 @@ async def _together(stop: asyncio.Event, parts: list[Callable[[asyncio.Event], A
         if isinstance(result, PRODUCT):
             raise result
         if isinstance(result, BaseException):
-            raise FatalError(f"the trainer failed ({type(result).__name__}); start it again, it goes on where it was") from result
+            raise FatalError(f"the trainer failed ({type(result).__name__}); start it again; it continues where it stopped") from result
 
 
 async def _end(child: asyncio.subprocess.Process) -> None:

@@ -1,6 +1,6 @@
-"""Training pairs on disk, bounded, each once, and how far their topics are read: one SQLite file, so that the two never disagree.
+"""Training pairs on disk: bounded, each once, together with the offsets of their topics, in one SQLite file. So both always agree.
 
-A write-ahead log with checksums is SQLite's own: what a crash left half written is cut when the file is opened again.
+SQLite's write-ahead log has checksums. A half-written end after a crash is cut off when the file is opened again.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Bounds(NamedTuple):
 
 
 class PairStore:
-    """One process writes, others may read beside it. Every method raises TransientError where the disk is full or fails."""
+    """One process writes; others may read at the same time. Every method raises TransientError if the disk is full or fails."""
 
     def __init__(self, folder: Path, bounds: Bounds) -> None:
         """A damaged file is moved aside and a new one begun: the topic still holds what it held."""
@@ -68,7 +68,7 @@ class PairStore:
                 if error.sqlite_errorcode not in _DAMAGED:
                     raise
                 aside = self._path.with_suffix(".damaged")
-                log.warning("%s is damaged (%s): it is kept as %s, and the topic is read again", self._path.name, error, aside.name)
+                log.warning("%s is damaged (%s): it is renamed to %s, and the topic is read again", self._path.name, error, aside.name)
                 for suffix in ("-wal", "-shm"):
                     self._path.with_name(_FILE + suffix).unlink(missing_ok=True)
                 self._path.replace(aside)
@@ -86,7 +86,7 @@ class PairStore:
         return new
 
     def advance(self, offsets: Offsets, state: Mapping[str, object], counted: Sequence[str] = ()) -> None:
-        """Named values, how far their topic is read then, and the ids of the feedback that is in them: all or nothing."""
+        """Write named values, the offsets of their topic, and the ids of the feedback in them, all or nothing."""
         with _reached(self._path), self._db:
             self._db.executemany("INSERT OR IGNORE INTO counted (feedback_id) VALUES (?)", [(known,) for known in counted])
             if counted:
@@ -112,7 +112,7 @@ class PairStore:
             self._advance({(topic, part): following})
 
     def state(self, name: str) -> object:
-        """What ``advance`` last put there; None where nothing was."""
+        """What ``advance`` last put there; None if nothing was."""
         with _reached(self._path):
             row = self._db.execute("SELECT value FROM state WHERE name = ?", (name,)).fetchone()
         return None if row is None else _unpack(row[0])
@@ -190,8 +190,8 @@ def _reached(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as error:
-        raise TransientError(f"the trainer's store {path} failed ({error}); free some space, or look at its rights") from error
+        raise TransientError(f"the trainer's store {path} failed ({error}); free some space, or check its permissions") from error
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        fix = "free some space" if full else "look at its rights"
+        fix = "free some space" if full else "check its permissions"
         raise TransientError(f"the trainer's store {path} failed ({error.strerror}); {fix}") from error

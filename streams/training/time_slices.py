@@ -1,4 +1,4 @@
-"""Which pairs are trained on, which are fitted to, which judge; split by time, never by chance: a model is used on what comes after it."""
+"""Splits pairs by time, for training, fitting and judging. Never at random, because a model is used on what comes after it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ Slice = Literal["train", "validation", "test", "old"]
 
 
 class OldSlice(NamedTuple):
-    """What shows forgetting: all pairs of a fixed part of the shoppers in a fixed window of time. It is chosen once, kept with the first
-    model, and never trained on, so that all models ever after are judged on the same."""
+    """The slice that shows forgetting: all pairs of a fixed part of the shoppers in a fixed window of time. It is chosen once, kept
+    with the first model, and never trained on. So all later models are judged on the same pairs.
+    """
 
     from_ms: int
     until_ms: int
@@ -37,7 +38,7 @@ class Cuts(NamedTuple):
     test_from_ms: int
 
     def slice_of(self, pseudonym: str, at_ms: int, old: OldSlice | None = None) -> Slice:
-        """Where a pair belongs. Validation and test come before the old slice: what is new can't show forgetting."""
+        """The slice of a pair. Validation and test come before the old slice, because new pairs can't show forgetting."""
         if at_ms >= self.test_from_ms:
             return "test"
         if at_ms >= self.validation_from_ms:
@@ -56,7 +57,7 @@ class Slices(NamedTuple):
 
 def cuts(times_ms: npt.NDArray[np.int64], *, validation: float = 0.1, test: float = 0.1) -> Cuts:
     """Cuts that leave the newest ``test`` and, before them, ``validation`` shares of the pairs; pairs of one moment stay together, on
-    the newer side. Raises ValueError where there are no pairs, or shares that leave nothing to train on."""
+    the newer side. Raises ValueError if there are no pairs, or shares that leave nothing to train on."""
     if not len(times_ms):
         raise ValueError("no pairs to split")
     if validation < 0 or test < 0 or validation + test >= 1:
@@ -69,7 +70,7 @@ def cuts(times_ms: npt.NDArray[np.int64], *, validation: float = 0.1, test: floa
 
 
 def split(times_ms: npt.NDArray[np.int64], pseudonyms: Sequence[str], where: Cuts, old: OldSlice | None = None) -> Slices:
-    """Every pair in exactly one slice. Raises ValueError where lengths differ."""
+    """Every pair in exactly one slice. Raises ValueError if lengths differ."""
     names = [where.slice_of(pseudonym, at_ms, old) for pseudonym, at_ms in zip(pseudonyms, times_ms.tolist(), strict=True)]
     order = np.argsort(times_ms, kind="stable")
     own = np.array(names, dtype=np.str_)[order]

@@ -1,5 +1,8 @@
-"""A round's fine-tuning by several processes: ``torchrun`` starts the round's process several times over, the first one does the round,
-the others only their share of the fine-tuning. They meet in the round's folder, which all of them must see."""
+"""Fine-tunes with several processes. ``torchrun`` starts the process of the round several times.
+
+The first process does the round, the others only their share of the fine-tuning. They meet in the folder of the round, which all of them
+must see.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,7 @@ def command(processes: int) -> list[str]:
 
 
 def size() -> int:
-    """How many processes there are, as ``torchrun`` says."""
+    """The number of processes, as set by ``torchrun``."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
@@ -39,8 +42,7 @@ def is_first() -> bool:
 
 
 def broadcast(folder: Path, base: Path, config: FinetuneConfig | None) -> None:
-    """The first process tells the others what all of them will now call ``finetune`` with, or with None that it was done before; alone it
-    tells nobody."""
+    """The first process tells the others the arguments of ``finetune``, or None if it was already done. Does nothing if it is alone."""
     if size() > 1:
         write_json(folder / _FILE, {"run": _run(), "base": str(base), "config": None if config is None else asdict(config)})
 
@@ -55,7 +57,7 @@ def run_rank(shop: RoundDirectory) -> None:
     from encoders.finetune.loop import finetune
 
     folder = shop.round
-    # Of an earlier start something may lie there; the launch's id tells them apart.
+    # A file of an earlier start may exist. The launch's id distinguishes them.
     while (told := read_json(folder / _FILE)) is None or told["run"] != _run():
         if shop.outcome is not None:
             return

@@ -1,1 +1,1 @@
-"""The composition root: settings in, stages ready to run out. Nothing else constructs anything for production."""
+"""The composition root: settings in, stages ready to run out. Production objects are constructed only here."""

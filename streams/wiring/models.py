@@ -1,4 +1,4 @@
-"""Makes what serves models in a worker, for the composition root."""
+"""Constructs the models' objects of a worker, for the composition root."""
 
 from __future__ import annotations
 
@@ -50,8 +50,9 @@ class ModelParts:
     """Of one stage in one process."""
 
     def __init__(self, root: Root) -> None:
-        """Raises ConfigurationError for a key file that is there and can't be used, and where VEILSTREAM_MODEL is no model: though it may
-        not be needed now, it is what is left when another is refused."""
+        """Raises ConfigurationError for a key file that exists and can't be used, and if VEILSTREAM_MODEL is not a model. It may not
+        be needed now, but it serves if another model is refused.
+        """
         from encoders.batching.cache import VectorCache
         from encoders.batching.metrics import EncoderMetrics
         from encoders.folder import check_files, locate
@@ -136,18 +137,18 @@ class ModelParts:
 
 
 def item_scan(vectors: FloatArray) -> CandidateScan | None:
-    """None where search has to be exact whatever the catalogue's size: without the instructions for a scan, or if it misses too much."""
+    """None if search has to be exact whatever the catalogue's size: without the instructions for a scan, or if it misses too much."""
     try:
         from encoders.nearest.item_scan import ItemScan
         from encoders.nearest.recall import FLOOR
     except ImportError as error:
-        log.warning("catalogues of any size are searched exactly: %s", error)
+        log.warning("the exact search is used for catalogues of any size: %s", error)
         return None
     scan = ItemScan(vectors.shape[1])
     scan.put(slice(0, len(vectors)), vectors)
     recall = scan.recall(vectors)
     if recall < FLOOR:
-        log.warning("a scan of %d items has a recall of %.3f, below %.2f; they are compared exactly", len(vectors), recall, FLOOR)
+        log.warning("a scan of %d items has a recall of %.3f, below %.2f; the exact search is used", len(vectors), recall, FLOOR)
         return None
     log.info("%d items are searched by a scan with a recall of %.3f", len(vectors), recall)
     return scan

@@ -1,6 +1,6 @@
-"""The composition root: settings in, a stage ready to run out. Nothing else constructs anything for production.
+"""The composition root: settings in, a stage ready to run out. Production objects are constructed only here.
 
-Imports are inside the functions that need them: a worker that needs no model must not pay for torch.
+Imports are inside the functions that need them. A worker without a model must not load torch.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Bootstrap:
         self.codecs: Codecs = open_codecs(settings.registry_url, max_bytes=settings.max_record_bytes, topic_prefix=settings.topic_prefix)
 
     def process(self, stage: str) -> StageProcess:
-        """The process of one stage. Raises ConfigurationError where a key, a model or a setting is missing or wrong."""
+        """The process of one stage. Raises ConfigurationError if a key, a model or a setting is missing or wrong."""
         return stage_process(self.parts(stage), self.settings, self.kafka)
 
     def parts(self, stage: str) -> StageParts:

@@ -81,7 +81,7 @@ def test_what_the_gate_lets_pass_is_used(shop: Path) -> None:
 def test_what_the_gate_refuses_is_not(shop: Path) -> None:
     _, before = backtest(shop, "before.csv")
     told, after = backtest(shop, "refused.csv", "--finetune", "0.02", **{**GATE, "TRAINER_GATE_CASES": "100000"})
-    assert "the model as it is serves: too few cases" in told
+    assert "the unchanged model is used: too few cases" in told
     assert after == before
 
 
@@ -89,7 +89,7 @@ def test_too_little_to_learn_from_is_said(shop: Path) -> None:
     """Before the cutoff there is one purchase a shopper: no history leads to anything."""
     arguments = ("--cutoff", moment(START_MS + 1000), "--finetune", "0.02")
     told, found = backtest(shop, "little.csv", *arguments, **GATE)
-    assert "not fine-tuned, the model as it is serves" in told
+    assert "not fine-tuned, the result uses the unchanged model" in told
     assert len(found) == 200
 
 

@@ -205,7 +205,7 @@ def test_recover_lists_without_telling_anything(shop: Shop, capsys: pytest.Captu
     assert run(["recover"]) == 0, "listing needs no key"
     captured = capsys.readouterr()
     assert captured.out.count("unknown_event_type: mend it [user_id]") == 3 and captured.out.endswith("3 listed\n")
-    assert "alice" not in captured.out + captured.err and "no dead letter" in captured.err
+    assert "alice" not in captured.out + captured.err and "not a dead letter" in captured.err
     assert run(["recover", "--reason", "bad_price"]) == 0
     assert capsys.readouterr().out == "0 listed\n"
     assert run(["recover", "--max", "2"]) == 0
@@ -238,7 +238,7 @@ def test_recover_goes_on_after_what_can_not_be_mended(shop: Shop, capsys: pytest
     shop.refuse(Reason.BAD_FRAMING)
     assert run(["recover", "--replay"]) == 1
     captured = capsys.readouterr()
-    assert captured.out.endswith("2 listed, 1 replayed, 1 not replayed\n") and "can't be mended" in captured.err
+    assert captured.out.endswith("2 listed, 1 replayed, 1 not replayed\n") and "can't be repaired" in captured.err
 
 
 def test_recover_with_another_key(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:

@@ -56,7 +56,7 @@ def test_a_misspelt_variable_is_named_when_settings_are_loaded(caplog: pytest.Lo
     monkeypatch.setenv("VEILSTREAM_METRICS_PORT_9464_TCP_ADDR", "10.0.0.1")  # Kubernetes sets it for a service
     load_settings()
     assert [record.getMessage() for record in caplog.records] == [
-        "VEILSTREAM_TOPK is no setting and has no effect; did you mean VEILSTREAM_TOP_K?"
+        "VEILSTREAM_TOPK is not a setting and has no effect; did you mean VEILSTREAM_TOP_K?"
     ]
     assert doctest.testmod(settings).failed == 0
 

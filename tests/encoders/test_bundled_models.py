@@ -13,7 +13,7 @@ import pytest
 from encoders import bundled, load_encoder, packaged_e5
 from encoders.errors import UnusableError
 from encoders.folder import locate
-from streams.ranking.item_space import fit
+from encoders.item_space import fit
 
 WIDTH, INNER, LAYERS, POSITIONS = 32, 64, 2, 40
 PIECES = ["<s>", "<pad>", "</s>", "<unk>", "▁", "牛仔", "裤", "▁red", "▁s", "carf"]

@@ -104,7 +104,7 @@ def test_an_incarnation_is_told_only_where_there_is_an_id() -> None:
 def test_an_error_of_the_group_is_never_nothing_committed(error: int) -> None:
     """A coordinator that loads (14), is not there (15), or is another one (16) answers so, and without any partitions."""
     for partitions in ({}, {("t", 0): (-1, "", 0)}):
-        with pytest.raises(TransientError, match="does not tell what is committed"):
+        with pytest.raises(TransientError, match="did not return the committed offset"):
             commit_in(OffsetAnswer(error, partitions), "t", 0)
 
 

@@ -140,7 +140,7 @@ def test_a_missing_data_file_stops_the_stage_and_names_the_folder(tmp_path: Path
     for path in fill(tmp_path):
         path.unlink()
     table, _ = table_of(RocksStore(rocks(tmp_path)))
-    with pytest.raises(StateDamaged, match="made anew from its changelog"):
+    with pytest.raises(StateDamaged, match="rebuilt from its changelog"):
         list(table.items(0))
 
 

@@ -103,10 +103,10 @@ Spoil = Callable[[Path], object]
 SPOILT: dict[str, tuple[Spoil, str]] = {
     "missing": (Path.unlink, "missing"),
     "a folder": (lambda path: (path.unlink(), path.mkdir(0o700)), "can't be read"),
-    "empty": (lambda path: path.write_text(""), "no key file"),
+    "empty": (lambda path: path.write_text(""), "not a key file"),
     "binary": (lambda path: path.write_bytes(b"\xff\xfe\x00"), "can't be read"),
-    "someone else's": (lambda path: path.write_text("-----BEGIN PRIVATE KEY-----\nMAAA\n"), "no key file"),
-    "without a key": (lambda path: path.write_text("veilstream pseudonym k1 secret\n"), "no key file"),
+    "someone else's": (lambda path: path.write_text("-----BEGIN PRIVATE KEY-----\nMAAA\n"), "not a key file"),
+    "without a key": (lambda path: path.write_text("veilstream pseudonym k1 secret\n"), "not a key file"),
     "for another purpose": (lambda path: _replace_line(path, 0, "veilstream recovery x25519 secret"), "is a secret recovery key"),
     "for no purpose": (lambda path: _replace_line(path, 0, "veilstream s3cr3t k1 secret"), "is some other key"),
     "with a strange id": (lambda path: _replace_line(path, 0, "veilstream pseudonym k.1 secret"), "does not know"),

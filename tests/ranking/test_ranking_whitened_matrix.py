@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from encoders.hashing import HashingEncoder
+from encoders.item_space import fit
 from streams.engine.records import MemoryRecord
-from streams.ranking.item_space import fit
 from streams.ranking.whitened_matrix import WhitenedItemMatrix
 from streams.serde.vectors import vector_key
 from streams.topics import ITEMS_VECTORS

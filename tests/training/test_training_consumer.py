@@ -168,7 +168,7 @@ async def test_a_topic_that_was_made_anew_is_read_from_its_beginning_and_nothing
         assert (len(world.store), counted(intake)) == (13, 13)
         assert world.store.offsets(TRAINING_PAIRS) == world.store.offsets(FEEDBACK) == {0: 6}
         assert world.store.offsets(TRAINING_CONTROL) in ({}, {0: 0})
-    told = [record.getMessage() for record in caplog.records if "made anew" in record.getMessage()]
+    told = [record.getMessage() for record in caplog.records if "recreated" in record.getMessage()]
     assert [message.partition("/")[0].removeprefix(world.settings.topic_prefix) for message in sorted(told)] == [FEEDBACK, TRAINING_PAIRS]
     assert all("was read up to 10" in message for message in told)
 

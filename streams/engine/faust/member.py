@@ -27,8 +27,11 @@ Deliver = Callable[[FetchedRun], object]
 
 
 class FaustMember:
-    """Made once a process. ``deliver`` gets what the agent got; ``on_revoking`` is awaited before partitions are given away,
-    ``on_assigned`` called with the source partitions that are this worker's, and the generation, when their tables are there."""
+    """Created once per process.
+
+    ``deliver`` gets what the agent got. ``on_revoking`` is awaited before partitions are given away. ``on_assigned`` is called with
+    the worker's source partitions and the generation, when their tables are ready.
+    """
 
     def __init__(
         self,
@@ -112,7 +115,7 @@ class FaustMember:
         cast(EngineConsumer, self.app.consumer).put(run)
 
     async def commit(self, commits: Mapping[tuple[str, int], GroupCommit]) -> bool:
-        """A Committer's. False where the group has moved on."""
+        """A Committer's. False if the group has moved on."""
         try:
             return await cast(EngineConsumer, self.app.consumer).commit_with_notes(commits)
         except COMMIT_ERRORS as error:

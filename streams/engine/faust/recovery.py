@@ -1,8 +1,8 @@
-"""Faust's recovery of tables, with the changelogs read in bulk.
+"""Recovers Faust's tables by reading their changelogs in bulk.
 
-Faust takes a changelog record by record through its streams, some 9,000 a second; here whole fetches go into the local store at once. When
-this is done Faust finds nothing left to recover, and goes on as it always does. What this does not get to (it is given the time that a
-request may take) Faust reads in its own way.
+Faust reads a changelog record by record through its streams, about 9,000 records a second. Here whole fetches go into the local store at
+once. Afterwards Faust finds nothing left to recover, and continues as usual. This has the time of one request; what it does not
+reach in that time, Faust reads in its own way.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class BulkRecovery(Recovery):
                 try:
                     await self._restore(tp, destination, last)
                 except TransientError as error:
-                    log.warning("restoring %s/%d in bulk failed: %s; it goes on record by record", tp.topic, tp.partition, error)
+                    log.warning("bulk recovery of %s/%d failed: %s; continuing record by record", tp.topic, tp.partition, error)
 
     async def _restore(self, tp: TP, destination: Counter[TP], last: int) -> None:
         store, count = self._store(), 0

@@ -1,4 +1,4 @@
-"""Faust's tables with the product's own local halves."""
+"""Local stores for Faust's tables, replacing Faust's own."""
 
 from __future__ import annotations
 
@@ -17,13 +17,16 @@ from streams.engine.state import MemoryStore
 log = logging.getLogger(__name__)
 
 _DAMAGED = ("Corruption:", "No such file or directory")
-"""How RocksDB's reasons begin, or what they hold, where files of a database are damaged or gone. Anything else (a lock, a full disk, a
-folder that is not ours) is no reason to remove one."""
+"""Parts of RocksDB's messages for damaged or missing files of a database. Other reasons (a lock, a full disk, a folder of another
+owner) must not cause a removal.
+"""
 
 
 class RebuiltRocks(rocksdb.Store):
-    """Faust's RocksDB store. A database whose files can't be opened when its partition is assigned is made anew: what follows is its
-    recovery, and the changelog holds all of it. At any other time nothing would bring its content back, so nothing is removed."""
+    """Faust's RocksDB store. If the files of a database can't be opened when its partition is assigned, the database is rebuilt. This
+    is safe then, because recovery follows, and the changelog holds all its content. At any other time nothing would restore the
+    content, so nothing is removed.
+    """
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -42,14 +45,16 @@ class RebuiltRocks(rocksdb.Store):
         except Exception as error:
             if partition not in self._being_assigned or not any(sign in str(error) for sign in _DAMAGED):
                 raise
-            log.error("the local state of %s, partition %d, is damaged; it is made anew from its changelog", self.table_name, partition)
+            log.error("the local state of %s, partition %d, is damaged; it is rebuilt from its changelog", self.table_name, partition)
             shutil.rmtree(self.partition_path(partition), ignore_errors=True)  # what is left of it is met, and told, by the next line
             return super()._open_for_partition(partition)
 
 
 class PartitionedMemory(memory.Store[bytes, bytes]):
-    """Faust's own memory store keeps all partitions in one dictionary, so nobody can tell whose a key is. This one keeps them apart, and
-    lets go of a partition that another worker has."""
+    """A memory store with one dictionary per partition. It drops a partition that another worker owns.
+
+    Faust's own memory store keeps all partitions in one dictionary, so the partition of a key is unknown.
+    """
 
     def __post_init__(self) -> None:
         super().__post_init__()

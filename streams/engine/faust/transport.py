@@ -1,7 +1,9 @@
-"""The Faust transport ``veilstream://``: Faust keeps the group, its rebalances, and the recovery of tables; the engine fetches and commits.
+"""The Faust transport ``veilstream://``, registered under the entry point ``faust.transports``.
 
-Registered under the entry point ``faust.transports``. The sources' records are brought by the engine's own fetcher, whole runs at a
-time, and handed on to Faust's agent from here; Faust's consumer fetches changelogs only, and commits nothing by itself.
+Division of work: Faust keeps the group, its rebalances and the recovery of tables. The engine fetches and commits.
+
+The engine's own fetcher reads the source records in whole runs. This module passes them on to Faust's agent. Faust's consumer fetches
+changelogs only, and commits nothing by itself.
 """
 
 from __future__ import annotations
@@ -118,7 +120,7 @@ class EngineConsumerThread(base.AIOKafkaConsumerThread):
         return topic in self.app.tables.changelog_topics
 
     async def commit_with_notes(self, commits: Mapping[tuple[str, int], GroupCommit]) -> bool:
-        """False where the group has moved on. Raises KafkaError or TimeoutError where it is not known."""
+        """False if the group has moved on. Raises KafkaError or TimeoutError if it is not known."""
         return bool(await self.call_thread(self._commit_with_notes, commits))
 
     async def _commit_with_notes(self, commits: Mapping[tuple[str, int], GroupCommit]) -> bool:
@@ -144,7 +146,7 @@ class EngineConsumer(base.Consumer):
         return EngineConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
     def put(self, run: FetchedRun) -> None:
-        """Hand a run to the agent; what is put while partitions move is dropped, and fetched again when they have settled."""
+        """Pass a run to the agent. Runs that arrive while partitions move are dropped, and fetched again afterwards."""
         self._runs.put_nowait(run)
 
     async def commit_with_notes(self, commits: Mapping[tuple[str, int], GroupCommit]) -> bool:
@@ -177,10 +179,10 @@ class EngineConsumer(base.Consumer):
         )  # fmt: skip
 
     async def perform_seek(self) -> None:
-        """Where a source partition goes on is the checkpoint's to say."""
+        """Does nothing: the checkpoint decides where a source partition continues."""
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
-        """Gaps are the checkpoint's business."""
+        """Does nothing: the checkpoint handles gaps."""
 
     async def _commit_tps(self, tps: Iterable[TP], start_new_transaction: bool) -> bool:
         """Faust commits nothing by itself."""
@@ -195,4 +197,4 @@ class Transport(base.Transport):
 
 
 COMMIT_ERRORS = (KafkaError, OSError)
-"""What ``commit_with_notes`` raises where it is not known whether the commit happened."""
+"""Raised by ``commit_with_notes`` if it is unknown whether the commit happened."""

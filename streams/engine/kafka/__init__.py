@@ -1,2 +1,5 @@
-"""The engine's ways to a broker, on aiokafka's connections and record formats. What aiokafka's own consumer and producer would do with
-errors, transactions and damaged records is not used here; ``docs/kafka-client-faults.md`` says why."""
+"""The engine's access to brokers, on aiokafka's connections and record formats.
+
+aiokafka's own consumer and producer are not used here, because of how they handle errors, transactions and damaged records. See
+``docs/kafka-client-faults.md``.
+"""

@@ -1,4 +1,4 @@
-"""Kafka's record batches: cut out of a fetch's bytes, read, and read again more patiently where the fast parser gives up.
+"""Kafka's record batches: cuts them out of a fetch's bytes and reads them. If the fast parser fails, a slower one reads the batch again.
 
 The layout is that of https://kafka.apache.org/documentation/#recordbatch (magic 2).
 """
@@ -33,7 +33,7 @@ class CutBatch:
 
     @property
     def base_offset(self) -> int:
-        # A batch of an old format (magic 0 and 1) tells the offset of its last record only: what was asked for bounds it from below.
+        # A batch of an old format (magic 0 and 1) has only the offset of its last record. The requested offset is its lower bound.
         return 0 if self._is_legacy else int(self._batch.base_offset)
 
     @property
@@ -82,7 +82,7 @@ def encode_rows(rows: Sequence[Row], producer: tuple[int, int], sequence: int, t
 
 
 def read_patiently(batch: RecordBatch, topic: str, partition: int) -> Sequence[SourceRecord | UnreadableRecord] | None:
-    """Records of a batch in which something can't be parsed; what is wrong with one does not touch the others. None where the batch as a
+    """Records of a batch in which something can't be parsed; what is wrong with one does not touch the others. None if the batch as a
     whole can't be decompressed."""
     if not isinstance(batch, CutBatch) or batch.raw[16] != 2:
         return None
@@ -152,7 +152,7 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
             return (result >> 1) ^ -(result & 1), at
         shift += 7
         if shift > 63:
-            raise ValueError("a number without an end")
+            raise ValueError("a number of variable length does not end")
 
 
 def _bytes(data: bytes, at: int) -> tuple[bytes | None, int]:

@@ -1,4 +1,4 @@
-"""All of a process's connections to the brokers, and what is made on them."""
+"""Holds all connections of a process to the brokers, and the objects that use them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from streams.kafka.clients import partition_counts
 
 
 class KafkaBroker:
-    """Three connections a broker, so that a fetch that waits holds up neither a write nor a look-up."""
+    """Three connections per broker, so that a waiting fetch delays neither a write nor a look-up."""
 
     def __init__(self, config: Mapping[str, Any], *, group_id: str, topic_prefix: str, idempotent: bool, fetch_wait_ms: int) -> None:
         self._config = dict(config)
@@ -29,7 +29,7 @@ class KafkaBroker:
         self.topics = TopicReader(self._asking, group_id=group_id, topic_prefix=topic_prefix)
 
     async def start(self) -> None:
-        """Connect. Raises KafkaError or OSError where no broker answers."""
+        """Connect. Raises KafkaError or OSError if no broker answers."""
         for client in (self._asking, self._writing, self._fetching):
             await client.start()
 

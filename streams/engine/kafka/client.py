@@ -1,4 +1,4 @@
-"""A connection to the brokers: leaders, requests, and one class of error for all that may go wrong on the way."""
+"""A connection to the brokers: finds leaders, sends requests, and turns all failures into TransientError."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ log = logging.getLogger(__name__)
 
 
 class BrokerClient:
-    """One connection a broker. A request that waits at the broker (a fetch) holds up the ones behind it, so those who may not wait have a
-    client of their own."""
+    """One connection per broker. A request that waits at the broker (a fetch) delays the requests behind it. So callers that must not
+    wait have their own client.
+    """
 
     def __init__(self, config: Mapping[str, Any], *, request_timeout_ms: int = 30_000) -> None:
         self._config = dict(config)
@@ -28,7 +29,7 @@ class BrokerClient:
         self._has_topic_ids = True
 
     async def start(self) -> None:
-        """Connect. Raises aiokafka's KafkaConnectionError where no broker answers."""
+        """Connect. Raises aiokafka's KafkaConnectionError if no broker answers."""
         client = AIOKafkaClient(**self._config, client_id="veilstream", request_timeout_ms=self._timeout_ms, metadata_max_age_ms=60_000)
         try:
             await client.bootstrap()
@@ -56,11 +57,11 @@ class BrokerClient:
             await self._refresh(topic)
             found = kafka.cluster.partitions_for_topic(topic)
         if not found:
-            raise TransientError(f"topic {topic} is missing (or not ours to see); run `veilstream topics create`")
+            raise TransientError(f"topic {topic} is missing, or may not be read with these credentials; run `veilstream topics create`")
         return len(found)
 
     async def leader(self, topic: str, partition: int) -> int:
-        """The broker that leads a partition. Raises TransientError where none does."""
+        """The broker that leads a partition. Raises TransientError if none does."""
         node = self._known_leader(topic, partition)
         if node is None:
             await self._refresh(topic)
@@ -98,7 +99,7 @@ class BrokerClient:
             raise TransientError(f"broker {node} can't be reached ({type(error).__name__})") from error
 
     async def send(self, node: int, request: Any) -> Any:
-        """The answer. Raises TransientError where none came: the broker may have done what was asked all the same."""
+        """The answer. Raises TransientError if none came; the broker may have executed the request nevertheless."""
         try:
             return await self._kafka.send(node, request)
         except (KafkaError, OSError) as error:
@@ -118,7 +119,7 @@ class BrokerClient:
         return int(node)
 
     async def topic_id(self, topic: str) -> bytes:
-        """The 16 bytes that tell a topic from an earlier one of its name; zeros where the broker knows no such ids."""
+        """The 16 bytes that distinguish a topic from an earlier one of the same name. Zeros if the broker has no such ids."""
         if not self._has_topic_ids:
             return bytes(16)
         try:

@@ -1,9 +1,9 @@
-"""Brings the records of the source partitions that this worker owns to their queues.
+"""Fetches the records of the source partitions that this worker owns, and puts them into the partitions' queues.
 
-One request a broker is under way at a time, for every partition whose queue has room; its answer goes to the queues at once, so the
-next request covers all partitions again. A partition that is full or in trouble is left out, and holds up no other.
+One request per broker is in progress at a time. It covers every partition whose queue has room. Its answer goes to the queues at once, so
+the next request covers all partitions again. A partition that is full or has an error is left out, and delays no other.
 
-A process under pressure gathers: after an answer it waits a little before it asks again (``gathering``).
+A process under pressure gathers: after an answer it waits a little before the next request (``gathering``).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 _BACKOFF_S = (0.1, 2.0)
 _PARTITION_BYTES = 4 * 1_048_576
 _UNWATCHED_S = 1.0
-"""A partition that was not asked for so long may be another topic's by now: a fetch tells of no such thing."""
+"""A partition that was not fetched for this time may belong to a recreated topic. A fetch does not show this."""
 _FULL_BYTES = 262_144
 """So much at once, and there is more: no need to gather."""
 
@@ -47,9 +47,13 @@ class _Cursor:
 
 
 class SourceFetcher:
-    """A Fetching. What follows a small run of a partition is gathered for ``linger_ms``. ``deliver`` gets each run, and may refuse it;
-    ``has_room`` is asked before a partition is fetched; ``questionable`` is called where a partition answered in a way that a topic made
-    anew, truncated or cut by retention does: its owner finds out which."""
+    """A Fetching. After a small run of a partition, records are gathered for ``linger_ms``.
+
+    - ``deliver`` gets each run, and may refuse it.
+    - ``has_room`` is asked before a partition is fetched.
+    - ``questionable`` is called if a partition's answer looks as if the topic was recreated, truncated, or cut by retention. Its
+      owner then finds out which.
+    """
 
     def __init__(
         self,
@@ -99,7 +103,7 @@ class SourceFetcher:
         self._wake.set()
 
     def end(self, topic: str, partition: int) -> int | None:
-        """The last stable offset, as the topic counts, as far as it was told."""
+        """The last stable offset that the broker has reported, counted as the topic counts."""
         cursor = self._cursors.get((topic, partition))
         return None if cursor is None or cursor.end < 0 else cursor.end
 
@@ -137,7 +141,7 @@ class SourceFetcher:
                 async with asyncio.timeout(next_try):
                     await self._wake.wait()
             except TimeoutError:
-                pass  # a pause of one that was in trouble is over, or there is just nothing new
+                pass  # the pause of a failed partition is over, or there is nothing new
 
     def _landed(self, node: int) -> None:
         task = self._in_flight.pop(node, None)

@@ -1,8 +1,8 @@
-"""How long a process that is short of time gathers before it fetches again.
+"""How long a process under pressure waits before it fetches again, so that batches grow.
 
-A batch of one record costs nearly as much as one of fifty. With time to spare a stage takes each record as it comes, which answers
-soonest. Where its thread has to wait for a processor, or is at work nearly always, it gathers: then records come in fewer and larger
-batches, and a stage with time left takes none from the one beside it that has too little.
+A batch of one record costs nearly as much as one of fifty. A stage with time to spare takes each record as it comes, which gives the
+shortest latency. A stage whose thread works nearly always, or waits for a processor, gathers. Then records come in fewer and larger
+batches. So a stage with time to spare takes no processor time from a stage that has too little.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 _FROM, _TO = 0.25, 0.9
-"""Shares of the time: up to the first nothing is gathered, from the second on for as long as may be."""
+"""Shares of the time. Up to the first, nothing is gathered. From the second on, records are gathered for the maximum time."""
 _MOST_S = 0.15
 _AVERAGE_S = 0.1
 _SCHEDSTAT = Path("/proc/self/schedstat")

@@ -1,7 +1,7 @@
-"""The outputs' link to the brokers: one request a broker carries the batches of many partitions.
+"""Sends outputs to the brokers: one request per broker carries the batches of many partitions.
 
-While a request is under way to a broker, what else is written there waits, and goes together in the next one. The broker answers one
-request of a connection after another, so this costs no time; and the busier a stage is, the fewer requests a record needs.
+Records for a broker wait while a request to it is in progress. Then they go together in the next request. The broker answers the
+requests of a connection one after another, so this costs no time. The busier a stage is, the fewer requests it needs per record.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Fetch requests and what their answers mean: shared by whoever reads records."""
+"""Fetch requests and their answers: shared by all readers of records."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Fetched(NamedTuple):
 async def fetch(
     client: BrokerClient, node: int, offsets: Mapping[tuple[str, int], int], *, max_wait_ms: int, partition_bytes: int
 ) -> dict[tuple[str, int], Fetched]:
-    """What follows these offsets, as far as transactions are over. Raises TransientError where no answer came."""
+    """What follows these offsets, as far as transactions are over. Raises TransientError if no answer came."""
     by_topic: dict[str, list[tuple[int, int, int]]] = {}
     for (topic, partition), offset in offsets.items():
         by_topic.setdefault(topic, []).append((partition, offset, partition_bytes))

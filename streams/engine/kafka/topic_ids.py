@@ -1,4 +1,4 @@
-"""Metadata version 12, which tells topic ids; aiokafka speaks versions up to 5.
+"""Metadata request version 12, which returns topic ids. aiokafka supports versions up to 5.
 
 Layout: https://kafka.apache.org/protocol.html#The_Messages_Metadata
 """

@@ -1,4 +1,4 @@
-"""What the broker tells about topics and the group's commits."""
+"""Asks the broker about topics, offsets and the group's commits."""
 
 from __future__ import annotations
 
@@ -31,16 +31,18 @@ class OffsetAnswer(NamedTuple):
 
 
 def commit_in(answer: OffsetAnswer, topic: str, partition: int) -> GroupCommit | None:
-    """The group's commit of one partition; None where the coordinator says that there is none. Raises TransientError for any error: a
-    coordinator that is loading its offsets answers with one, and with no partitions."""
+    """The group's commit of one partition. None if the coordinator says that there is none.
+
+    Raises TransientError for any error. A coordinator that is loading its offsets answers with an error, and with no partitions.
+    """
     if answer.error:
-        raise TransientError(f"the group's coordinator does not tell what is committed ({name_of(answer.error)})")
+        raise TransientError(f"the group's coordinator did not return the committed offsets ({name_of(answer.error)})")
     found = answer.partitions.get((topic, partition))
     if found is None:
         raise TransientError(f"the group's coordinator left {topic}/{partition} out of its answer")
     offset, metadata, error = found
     if error:
-        raise TransientError(f"the group's coordinator does not tell what is committed of {topic}/{partition} ({name_of(error)})")
+        raise TransientError(f"the group's coordinator did not return the committed offset of {topic}/{partition} ({name_of(error)})")
     return None if offset < 0 else GroupCommit(offset, metadata or "")
 
 
@@ -54,7 +56,7 @@ class TopicReader:
         self._coordinator: int | None = None
 
     async def committed(self, topic: str, partition: int) -> GroupCommit | None:
-        """The group's commit of a source partition (full topic name), None where there is none yet."""
+        """The group's commit of a source partition (full topic name), None if there is none yet."""
         if self._coordinator is None:
             self._coordinator = await self._client.coordinator(self._group_id)
         try:
@@ -112,7 +114,7 @@ class TopicReader:
                 for partition, error, *rest in partitions:
                     if error:
                         self._client.leaders_changed()
-                        raise TransientError(f"the offsets of {topic}/{partition} are not told ({name_of(error)})")
+                        raise TransientError(f"the broker did not return the offsets of {topic}/{partition} ({name_of(error)})")
                     found[(topic, partition)] = int(rest[-1])
         return found
 

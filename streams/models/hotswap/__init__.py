@@ -1,1 +1,1 @@
-"""The models that a worker serves, and how they are replaced while it runs (docs/swap.md)."""
+"""The models that a worker serves, and how they are replaced while the worker runs (docs/swap.md)."""

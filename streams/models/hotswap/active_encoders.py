@@ -1,4 +1,4 @@
-"""Texts to vectors under one model, and the models under which items are encoded now."""
+"""Encodes texts under one model, and holds the models under which items are encoded now."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ class ActiveEncoders(NamedTuple):
     encoders: Sequence[TextEncoder]
     """The first is the one that everybody is served by; an item that it can't encode is refused."""
     retired: frozenset[str] = frozenset()
-    """Versions whose vectors nobody needs any more."""
+    """Versions whose vectors are no longer needed."""
 
 
 class OneEncoder:
     """Where no model is ever replaced. An ``InUse`` of ``ActiveEncoders``."""
 
     def __init__(self, encoder: TextEncoder) -> None:
-        """Raises ConfigurationError where the version can't be part of a key."""
+        """Raises ConfigurationError if the version can't be part of a key."""
         key_prefix(encoder.version)
         self._live = ActiveEncoders((encoder,))
 
@@ -36,7 +36,7 @@ class OneEncoder:
 async def encode_texts(encoder: TextEncoder, texts: Mapping[str, str]) -> dict[str, bytes | RecordError]:
     """Texts by hash to vectors by hash, all encoded together; an error in place of a vector where the model gave no direction.
 
-    Raises what the encoder raises, and ConfigurationError where its answer has the wrong shape.
+    Raises what the encoder raises, and ConfigurationError if its answer has the wrong shape.
     """
     if not texts:
         return {}
@@ -55,7 +55,9 @@ async def encode_texts(encoder: TextEncoder, texts: Mapping[str, str]) -> dict[s
 
 
 async def encode_beside(encoder: TextEncoder, texts: Mapping[str, str]) -> dict[str, bytes | RecordError]:
-    """``encode_texts`` by a model that not everybody is served by: a text that it fails on costs it this text, and nobody else."""
+    """``encode_texts`` with a model that does not serve all shoppers. If it fails on a text, only this text has no vector under this
+    model.
+    """
     try:
         return await encode_texts(encoder, texts)
     except (*FATAL, TransientError):

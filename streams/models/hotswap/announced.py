@@ -1,4 +1,4 @@
-"""Follows the topic ``models``: what the channels are said to serve."""
+"""Follows the topic ``models``: which version each channel announces."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Apply = Callable[[Sequence[SourceRecord]], object]
 
 
 class Announced(Protocol):
-    """What the channels are said to serve; ``changed`` is set when that changes."""
+    """The announced versions of the channels. ``changed`` is set when they change."""
 
     changed: asyncio.Event
 
@@ -62,7 +62,7 @@ class AnnouncedModels:
             announcement = self._channels.apply(record.key, record.value, record.headers)
             for reason, count in (self._channels.refused - before).items():
                 self._metrics.refused(reason, count)
-                log.warning("models: an announcement is refused (%s); what is served stays", reason)
+                log.warning("models: an announcement is refused (%s); the served models do not change", reason)
             if announcement is not None:
                 what = "withdrawn" if announcement.withdrawn else "announced"
                 log.info("models: %s %s on %s", announcement.model_version, what, announcement.channel)
@@ -70,7 +70,7 @@ class AnnouncedModels:
 
 
 class NothingAnnounced:
-    """Where this worker has no key to tell announcements by."""
+    """Used if this worker has no key to verify announcements."""
 
     def __init__(self) -> None:
         self.changed = asyncio.Event()

@@ -1,4 +1,4 @@
-"""A model with its encoder in memory and its item matrix, which follows the catalogue."""
+"""A model in memory: its encoder, and its item matrix, which follows the catalogue."""
 
 from __future__ import annotations
 

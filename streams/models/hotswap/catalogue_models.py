@@ -1,4 +1,4 @@
-"""The models under which the catalogue worker keeps every item: what is announced, and for a while what was before."""
+"""The models under which a catalogue worker keeps all items: the announced ones, and for some time their predecessors."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class _Kept:
     encoder: ClosingEncoder
     lease: Lease
     left_ms: int | None = None
-    """Since when nobody should need it any more."""
+    """Time since which no worker should need the version any more."""
 
 
 class CatalogueModels(WatchedTogether):
@@ -65,14 +65,15 @@ class CatalogueModels(WatchedTogether):
         self._kept: dict[str, _Kept] = {}
         self._stable = ""
         self._previous = ""
-        """What stable served before. Kept without end: a worker that refuses the new one goes on with it."""
+        """The predecessor of stable. It is kept permanently, because a worker that refuses the new version continues with it."""
         self._retired: set[str] = set()
         self._closing: set[asyncio.Task[None]] = set()
         self._reconciler = Reconciler(self._step, announced.changed)
 
     async def start(self, partitions: int) -> None:
-        """Returns when the announced model is loaded, and beside it what it replaced, which serves where the announced one is
-        refused; VEILSTREAM_MODEL's where nothing is announced. Raises ConfigurationError where no model can be loaded."""
+        """Returns when the announced model is loaded, and its predecessor, which serves if the announced one is refused. If nothing is
+        announced, VEILSTREAM_MODEL is loaded. Raises ConfigurationError if no model can be loaded.
+        """
         await self._announced.start()
         stable = self._announced.current("stable")
         if stable is None:
@@ -127,7 +128,7 @@ class CatalogueModels(WatchedTogether):
         return wait
 
     def _let_go(self, wanted: set[str]) -> float | None:
-        """Marks what is not wanted, closes what was not for long enough; seconds until the next is due."""
+        """Mark unused models, and close those that were unused long enough. Returns the seconds until the next one is due."""
         now_ms = self._clock.now_ms()
         due: list[int] = []
         for version, kept in list(self._kept.items()):

@@ -1,4 +1,4 @@
-"""Whether ``items.vectors`` holds the whole catalogue under one model version."""
+"""Checks whether ``items.vectors`` holds the whole catalogue under one model version."""
 
 from __future__ import annotations
 
@@ -21,12 +21,14 @@ class _Shown(NamedTuple):
 
 
 class Completeness:
-    """Fed with every record of the topic, of all versions.
+    """Gets every record of the topic, of all versions, and decides when a version is complete.
 
-    The catalogue is what all versions together hold, each item as its newest record shows it (a removed item has a tombstone under
-    every version). A version agrees on an item where its own record shows the same text and the same ``recommendable``. It is
-    complete when the share of items on which it agrees is at least ``share``. After ``begin_to_wait``, an item on which it agreed
-    before still counts for ``IN_FLIGHT_S``, since a catalogue that changes all the time has always some change under way.
+    - The catalogue is the union of all versions. An item is as its newest record says. (A removed item has a tombstone under every
+      version.)
+    - A version agrees on an item if its own record has the same text and the same ``recommendable``.
+    - A version is complete if it agrees on at least ``share`` of the items.
+    - After ``begin_to_wait``, an item on which the version agreed before still counts for ``IN_FLIGHT_S``. Reason: a catalogue that
+      changes all the time always has some change in progress.
     """
 
     def __init__(self, codec: RecordCodec, version: str, share: float = 1.0) -> None:
@@ -52,8 +54,9 @@ class Completeness:
                 self._put(version, item_id, shown, now_s)
 
     def begin_to_wait(self) -> None:
-        """What comes from now on is news. Before, it is history: an item on which this version agreed once may have changed long ago,
-        while nobody kept the version."""
+        """Start to wait. Records before this call are history: an item on which the version agreed once may have changed while nothing
+        maintained the version. Only records after this call are new changes.
+        """
         self._waits = True
 
     def held(self, now_s: float) -> float:

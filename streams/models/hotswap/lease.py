@@ -1,4 +1,4 @@
-"""Something that may only be closed when nobody uses it any more."""
+"""A lease on a resource that may be closed only when nobody uses it any more."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Lease:
         self._unused.set()
 
     async def retire(self) -> None:
-        """Returns when the last user has gone and it is closed. Nobody may begin to use it after this was called."""
+        """Close the resource. Returns when the last user has finished and it is closed. No new use may begin after the call."""
         await self._unused.wait()
         await self._close()
 

@@ -1,4 +1,4 @@
-"""From an announcement to an encoder in memory, off the event loop."""
+"""Loads the model of an announcement into memory, off the event loop."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ class ModelLoader:
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="load model", initializer=lower_priority)
 
     async def base(self) -> EncodesTexts:
-        """Raises ConfigurationError where it can't be loaded."""
+        """Raises ConfigurationError if it can't be loaded."""
         return await self._off_loop(lambda: self._load(self._base))
 
     async def announced(self, announcement: Announcement) -> EncodesTexts | None:
-        """None where it is refused, which is said, counted and remembered. Raises TransientError where the store is away."""
+        """None if the model is refused. This is logged, counted and remembered. Raises TransientError if the store is away."""
         identity = (announcement.model_version, announcement.announced_at)
         if identity in self._refused:
             return None
@@ -56,13 +56,13 @@ class ModelLoader:
         except ModelRefused as error:
             self._refused.add(identity)
             self._metrics.refused(error.refusal.value)
-            log.error("models: %s on %s: %s; what is served stays", announcement.model_version, announcement.channel, error)
+            log.error("models: %s on %s: %s; the served models do not change", announcement.model_version, announcement.channel, error)
             return None
         log.info("models: %s loaded", announcement.model_version)
         return encoder
 
     async def at_start(self, announcement: Announcement) -> EncodesTexts | None:
-        """``announced``; None, too, where the store is away: a worker that starts serves by what it can have."""
+        """Like ``announced``, but also None if the store is away. A starting worker then serves with a model that it can get."""
         try:
             return await self.announced(announcement)
         except TransientError as error:
@@ -70,7 +70,7 @@ class ModelLoader:
             return None
 
     async def parent(self, announcement: Announcement) -> Announcement | None:
-        """The announcement that the parent would have, where it lies in the same store and can be trusted."""
+        """The announcement that the parent would have, if it is in the same store and can be verified."""
         parent = announcement.parent
         if parent is None:
             return None
@@ -114,13 +114,13 @@ class ModelLoader:
         encoder.close()
         if encoder.version == version:
             raise ModelRefused(
-                Refusal.DIMENSION, f"its vectors have {encoder.dimension} numbers, not {announcement.dimension}; add it again"
+                Refusal.DIMENSION, f"its vectors have {encoder.dimension} dimensions, not {announcement.dimension}; add it again"
             )
-        raise ModelRefused(Refusal.OTHER_CONTENT, f"the files are of {encoder.version}, not {version}; add the model again")
+        raise ModelRefused(Refusal.OTHER_CONTENT, f"the files belong to version {encoder.version}, not {version}; add the model again")
 
     def _verify_key(self) -> VerifyKey:
         if self._key is None:
-            raise ConfigurationError("there is no models.pub to tell models by; run `veilstream keys generate --only models`")
+            raise ConfigurationError("models.pub is missing, so no model can be verified; run `veilstream keys generate --only models`")
         return self._key
 
     async def _off_loop(self, function: Callable[[], R]) -> R:

@@ -1,4 +1,4 @@
-"""What a worker says of the models that it serves."""
+"""Metrics of the models that a worker serves."""
 
 from __future__ import annotations
 
@@ -14,15 +14,18 @@ class ModelMetrics:
     """Of one process; once a registry."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._info = Gauge("veilstream_model_info", "1 for what a channel serves.", ["model_version", "channel"], registry=registry)
+        self._info = Gauge("veilstream_model_info", "1 for a channel's serving model.", ["model_version", "channel"], registry=registry)
         self._held = Gauge(
             "veilstream_model_items_share",
-            "Share of the catalogue's items that are there under a version that is to serve.",
+            "Share of the catalogue's items that exist under a version that is to serve.",
             ["model_version"],
             registry=registry,
         )
         self._swaps = Histogram(
-            "veilstream_model_swap_seconds", "From an announcement until it serves here.", registry=registry, buckets=_SECONDS
+            "veilstream_model_swap_seconds",
+            "Seconds from an announcement until the model serves here.",
+            registry=registry,
+            buckets=_SECONDS,
         )
         self._refused = Counter("veilstream_models_refused_total", "Models and announcements refused.", ["reason"], registry=registry)
 

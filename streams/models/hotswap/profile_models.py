@@ -1,4 +1,4 @@
-"""The models that a profile worker serves by, and how one takes the place of another."""
+"""The models that a profile worker serves, and how one replaces another."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ _LOOK_AGAIN_S = 0.2
 class ProfileModels(WatchedTogether):
     """An ``InUse`` of ``Routing``, and a follower of ``models`` and ``items.vectors`` for the stage's process.
 
-    What is announced is built beside what serves. It takes over when it is complete, by one assignment: a batch sees the old
-    models or the new ones, and the old are closed when the last batch that uses them has ended.
+    An announced model is built next to the serving one. It takes over when it is complete, by one assignment. So a batch sees
+    either the old models or the new ones. The old ones are closed when the last batch that uses them has ended.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class ProfileModels(WatchedTogether):
 
     async def start(self, partitions: int) -> None:
         """Returns when a model serves: the announced one if it is not refused, and complete; else its parent or VEILSTREAM_MODEL's, if
-        that is; else what there is of the announced one. Raises ConfigurationError where no model can be loaded."""
+        that is; else what there is of the announced one. Raises ConfigurationError if no model can be loaded."""
         self._partitions = partitions
         await self._announced.start()
         stable = self._announced.current("stable")
@@ -93,7 +93,7 @@ class ProfileModels(WatchedTogether):
         await asyncio.gather(*(built.encoder.close() for built in self._built.values()), *self._closing)
 
     def _followed(self) -> Sequence[Follower]:
-        """A model that is only being built keeps nobody from serving."""
+        """Readiness does not wait for a model that is only being built."""
         return (*self._announced.followers, *(built.follower for built in self._serving))
 
     @contextmanager
@@ -191,7 +191,7 @@ class ProfileModels(WatchedTogether):
     async def _candidate(
         self, announcement: Announcement, load: Callable[[Announcement], Awaitable[EncodesTexts | None]]
     ) -> BuiltModel | None:
-        """Loads it and reads its vectors, if that is not done; None where it is refused."""
+        """Load the model and read its vectors, if not done yet. None if the model is refused."""
         built = self._built.get(announcement.model_version)
         if built is None:
             encoder = await load(announcement)
@@ -228,7 +228,7 @@ class ProfileModels(WatchedTogether):
         return True
 
     async def _warm(self, ready: dict[str, BuiltModel]) -> None:
-        """Query texts that are asked for again and again, encoded before the change instead of in the first batches after it."""
+        """Encode frequent query texts before the change, instead of in the first batches after it."""
         for built in ready.values():
             if built not in self._serving:
                 await built.warm(self._serving[0].queries.known())

@@ -1,4 +1,4 @@
-"""Vectors of query texts: all of a batch that are not known yet are encoded together."""
+"""Vectors of query texts. All unknown texts of a batch are encoded together."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class QueryVectors:
     async def lookup(self, texts: Iterable[str]) -> dict[str, FloatArray]:
         """The unit vectors of the texts, float32 [dimension]; without those for which the encoder has no direction.
 
-        Raises what the encoder raises, and ConfigurationError where its answer has the wrong shape.
+        Raises what the encoder raises, and ConfigurationError if its answer has the wrong shape.
         """
         wanted = list(dict.fromkeys(texts))
         missing = [text for text in wanted if text not in self._known]

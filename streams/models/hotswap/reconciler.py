@@ -1,4 +1,4 @@
-"""Repeats a step whenever something changed, or the step itself asks for it, until it is stopped."""
+"""Repeats a step when something changed or when the step asks for it, until it is stopped."""
 
 from __future__ import annotations
 
@@ -36,10 +36,12 @@ class Reconciler:
                 wait = await self._step()
                 backoff = 1.0
             except TransientError as error:
-                log.warning("models: %s; trying again in %.0f s, what is served stays", error, backoff)
+                log.warning("models: %s; trying again in %.0f s; the served models do not change", error, backoff)
                 wait, backoff = backoff, min(2 * backoff, MAX_BACKOFF_S)
             except Exception as error:  # noqa: BLE001 - whatever a model's change raises, the worker serves on with what it has
-                log.error("models: a change failed (%s); trying again in %.0f s, what is served stays", type(error).__name__, backoff)
+                log.error(
+                    "models: a change failed (%s); trying again in %.0f s; served models do not change", type(error).__name__, backoff
+                )
                 wait, backoff = backoff, min(2 * backoff, MAX_BACKOFF_S)
             try:
                 await asyncio.wait_for(self._changed.wait(), wait)

@@ -1,4 +1,4 @@
-"""Which model serves whom: encoder, item matrix and parameters of one version, always together."""
+"""Which model serves which shopper. Encoder, item matrix and parameters always belong to one version."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class ServingModel:
 
 
 def serving_model(encoder: TextEncoder, matrix: ItemMatrix, rules: ProfileRules) -> ServingModel:
-    """Raises ConfigurationError where encoder and matrix are of different models."""
+    """Raises ConfigurationError if encoder and matrix are of different models."""
     if (encoder.version, encoder.dimension) != (matrix.version, matrix.dimension):
         raise ConfigurationError(f"the encoder is {encoder.version}, the item matrix holds {matrix.version}; both must be one model")
     return ServingModel(QueryVectors(encoder), matrix, rules)

@@ -18,8 +18,8 @@ from streams.serde.records import ModelAnnouncement
 Channel = Literal["stable", "canary"]
 CHANNELS: tuple[Channel, ...] = get_args(Channel)
 
-# As the schema has them. Fields at their defaults are left out of what is signed: a signature stays valid when the schema gets
-# another field, and a reader that does not know a field which says something refuses the record rather than half-obey it.
+# The schema's defaults. Fields with their default are left out of the signed bytes: a signature stays valid when the schema gets
+# another field. And a reader refuses a record with a field that it does not know, and does not obey only half of it.
 _DEFAULTS: dict[str, Any] = {
     "metrics": {},
     "epsilon_spent": None,
@@ -48,7 +48,7 @@ class Announcement:
     announced_at: int
     """Milliseconds since the epoch; grows within a channel."""
     serving: ServingParams | None
-    """None where the settings' values apply."""
+    """None if the settings' values apply."""
     canary_share: float
     """Share of pseudonyms, above 0 and at most 1 on canary, 0 on stable and where withdrawn."""
     reason: str
@@ -113,7 +113,7 @@ def signed_bytes(record: Mapping[str, Any]) -> bytes:
 
 
 def verify_announcement(record: Mapping[str, Any], key: VerifyKey) -> Announcement:
-    """What a record says, once its signature holds. Raises ModelRefused that says what is wrong."""
+    """The announcement in a record, after checking its signature. Raises ModelRefused that says what is wrong."""
     if not is_signed("announcement", signed_bytes(record), record["signature"], key):
         raise ModelRefused(
             Refusal.SIGNATURE,
@@ -138,7 +138,7 @@ def verify_announcement(record: Mapping[str, Any], key: VerifyKey) -> Announceme
 
 
 def check_same(manifest: Manifest, announcement: Announcement) -> None:
-    """Raises ModelRefused where a version's manifest is not of what was announced."""
+    """Raises ModelRefused if a version's manifest is not of what was announced."""
     announced = (announcement.model_version, announcement.sha256, announcement.dimension)
     if (manifest.model_version, manifest.files, manifest.dimension) != announced:
         raise ModelRefused(

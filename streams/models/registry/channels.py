@@ -1,4 +1,4 @@
-"""Which version each channel serves, as the topic ``models`` says; reading and writing that topic for operators and the trainer."""
+"""Which version each channel serves, by the topic ``models``. Reads and writes this topic for operators and the trainer."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Channels:
         self._key = key
         self._last: dict[Channel, Announcement] = {}
         self.refused: Counter[str] = Counter()
-        """By reason. A removal (a record without value) counts too: nobody signed it."""
+        """Number of refused records by reason. A removal (a record without value) counts too, because it is not signed."""
 
     def apply(self, key: bytes | None, value: bytes | None, headers: Headers = ()) -> Announcement | None:
         """The announcement in a record, if it is to be obeyed."""
@@ -40,7 +40,7 @@ class Channels:
         return announcement
 
     def current(self, channel: Channel) -> Announcement | None:
-        """What the channel serves; None where nothing was announced, or it was withdrawn."""
+        """What the channel serves; None if nothing was announced, or it was withdrawn."""
         last = self._last.get(channel)
         return None if last is None or last.withdrawn else last
 
@@ -59,14 +59,14 @@ class Channels:
             raise ModelRefused(Refusal.MALFORMED, "the record's key is not its channel; announce it again")
         last = self._last.get(announcement.channel)
         if last is not None and announcement.announced_at < last.announced_at:
-            raise ModelRefused(Refusal.OUTDATED, "an old announcement was written again; announce the version that is meant")
+            raise ModelRefused(Refusal.OUTDATED, "an old announcement was written again; announce the intended version")
         return announcement
 
 
 async def read_channels(consumer: AIOKafkaConsumer, codec: Codec, key: VerifyKey) -> Channels:
     """The channels as the whole topic, up to its end as of now, has them; the consumer is assigned to all its partitions.
 
-    Raises BrokerUnavailable where the broker falls silent.
+    Raises BrokerUnavailable if the broker falls silent.
     """
     channels = Channels(codec, key)
     async for record in records_so_far(consumer, MODELS):
@@ -75,14 +75,14 @@ async def read_channels(consumer: AIOKafkaConsumer, codec: Codec, key: VerifyKey
 
 
 async def current_channels(settings: Settings, kafka: KafkaSettings, key: VerifyKey) -> Channels:
-    """What every channel serves now. Raises BrokerUnavailable, and ConfigurationError where the topic is missing."""
+    """What every channel serves now. Raises BrokerUnavailable, and ConfigurationError if the topic is missing."""
     codec = await open_codec(MODELS, settings.registry_url, topic_prefix=settings.topic_prefix)
     async with reader(kafka, settings.topic_prefix + MODELS) as consumer:
         return await read_channels(consumer, codec, key)
 
 
 async def send_announcement(announcement: Announcement, key: SigningKey, settings: Settings, kafka: KafkaSettings) -> None:
-    """Signs and writes it; returns when the broker has acknowledged it. Raises as above, and TransientError where it does not."""
+    """Signs and writes it; returns when the broker has acknowledged it. Raises as above, and TransientError if it does not."""
     topic = settings.topic_prefix + MODELS
     codec = await open_codec(MODELS, settings.registry_url, topic_prefix=settings.topic_prefix)
     value = codec.encode(sign_announcement(announcement, key))

@@ -1,4 +1,4 @@
-"""From an announcement to a folder that a worker may load."""
+"""Fetches the version of an announcement into a folder that a worker may load."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from streams.models.registry.store import ModelStore
 def fetch_announced(announcement: Announcement, cache_folder: Path, key: VerifyKey) -> tuple[Path, Manifest]:
     """The folder of an announced version in the cache, every byte verified, and its manifest.
 
-    Raises as ``ModelStore.fetch`` does, and ModelRefused where what is there is signed but not what was announced.
+    Raises as ``ModelStore.fetch`` does, and ModelRefused if the files are signed but not the announced ones.
     """
     root, _, name = announcement.location.rstrip("/").rpartition("/")
     version = announcement.model_version

@@ -1,4 +1,4 @@
-"""A model's folder on disk: its files, their hashes, and whether they are what was signed."""
+"""The folder of a model on disk: its files, their hashes, and the check against the signed manifest."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ def hash_file(path: Path) -> str:
 
 
 def verify_folder(folder: Path, key: VerifyKey) -> Manifest:
-    """The manifest of a folder of which every byte is what was signed. Raises ModelRefused that says what is wrong.
+    """The manifest of a folder, after checking that every byte equals the signed one. Raises ModelRefused that says what is wrong.
 
-    Links count as files that are not in the manifest: what is behind one can change when the folder does not.
+    A link counts as a file that is not in the manifest, because its target can change when the folder does not.
     """
     manifest = verify_manifest(_read(folder, MANIFEST), _read(folder, SIGNATURE), key)
     found = {name: "" if (folder / name).is_symlink() else hash_file(folder / name) for name in _names(folder) if name not in RESERVED}
@@ -52,7 +52,7 @@ def verify_folder(folder: Path, key: VerifyKey) -> Manifest:
 
 
 def check_configured_dimension(manifest: Manifest, config: bytes | None) -> None:
-    """Raises ModelRefused where the model's config.json says another length of its vectors than the manifest."""
+    """Raises ModelRefused if config.json and the manifest have different dimensions."""
     if config is None:
         return
     try:

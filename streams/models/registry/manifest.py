@@ -1,4 +1,4 @@
-"""What a model version is: its files by name and hash, where it comes from, how it did, and how to serve it. Signed as one piece."""
+"""The manifest of a model version: files by name and hash, origin, metrics, serving parameters. It is signed as one piece."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """Everything that is signed of a version. Raises ModelRefused where a value can't be right."""
+    """Everything that is signed of a version. Raises ModelRefused if a value can't be right."""
 
     model_version: str
     parent: str | None
@@ -64,12 +64,12 @@ class Manifest:
     metrics: dict[str, float]
     serving: ServingParams
     data_from: int | None = None
-    """Time of the first training pair, milliseconds; None where nothing was trained."""
+    """Time of the first training pair, milliseconds; None if nothing was trained."""
     data_to: int | None = None
     pairs: int = 0
     """Training pairs."""
     epsilon_spent: float | None = None
-    """Differential-privacy budget, None where none was used."""
+    """Differential-privacy budget, None if none was used."""
     verdict: str = ""
     """Why it may be promoted, as the gate says."""
     format: int = FORMAT
@@ -138,7 +138,7 @@ def verify_manifest(data: bytes, signature: bytes, key: VerifyKey) -> Manifest:
     if not is_signed("manifest", data, signature, key):
         raise ModelRefused(
             Refusal.SIGNATURE,
-            f"{SIGNATURE} does not fit {MANIFEST}: it was changed, or signed by another key than models.pub; "
+            f"{SIGNATURE} does not match {MANIFEST}: it was changed, or signed by another key than models.pub; "
             f"{_REPUBLISH}, or give this machine the right models.pub",
         )
     return Manifest.from_bytes(data)
@@ -156,13 +156,13 @@ def check_files(manifest: Manifest, found: Mapping[str, str]) -> None:
 
 
 def check_hash(manifest: Manifest, name: str, digest: str) -> None:
-    """Raises ModelRefused where a file's SHA-256 is another than was signed."""
+    """Raises ModelRefused if a file's SHA-256 is another than was signed."""
     if manifest.files[name] != digest:
-        raise ModelRefused(Refusal.HASH, f"{name} of {manifest.model_version} is not what was signed; {_REPUBLISH}")
+        raise ModelRefused(Refusal.HASH, f"{name} of {manifest.model_version} differs from the signed file; {_REPUBLISH}")
 
 
 def check_dimension(manifest: Manifest, dimension: int) -> None:
-    """Raises ModelRefused where the model's vectors have another length than was signed."""
+    """Raises ModelRefused if the model's vectors have another length than was signed."""
     if manifest.dimension != dimension:
         raise ModelRefused(
             Refusal.DIMENSION,
@@ -194,8 +194,8 @@ def is_allowed(name: str) -> bool:
 
 
 def check_name(name: str) -> None:
-    """Raises ModelRefused for a path that could leave the model's folder, and for a kind of file that a model has no use for."""
-    # Whatever is not its own normal form: absolute, with . or .. or // in it, empty.
+    """Raises ModelRefused for a path that could leave the model's folder, and for a kind of file that a model does not need."""
+    # Refuse paths that are not in normal form: absolute, empty, or with . or .. or //.
     parts = PurePosixPath(name).parts
     if name in RESERVED or not parts or "/".join(parts) != name or ".." in parts or _UNSAFE_CHARACTERS.search(name):
         raise ModelRefused(Refusal.UNSAFE_PATH, f"file name {name!r} may not be in a model; publish the model anew from a clean folder")

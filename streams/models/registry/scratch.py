@@ -1,4 +1,4 @@
-"""Folders that get their final name when they are complete, and of which a crash leaves nothing that matters."""
+"""Folders that get their final name only when they are complete. A crash leaves nothing that disturbs later use."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _TURN = ".turn"
 
 @contextmanager
 def scratch_folder(parent: Path) -> Iterator[Path]:
-    """A new, hidden folder in ``parent``; what is not renamed away is removed at the end.
+    """A new, hidden folder in ``parent``. If it is not renamed, it is removed at the end.
 
-    What a killed process left behind is removed first. Everybody at work holds a shared lock (which ``filelock`` has not), and it ends with
-    its process; so whoever gets the lock for itself knows that all it finds is litter.
+    Folders left by a killed process are removed first. Every process at work holds a shared lock, which ends with the process
+    (``filelock`` has no shared locks). So a process that gets the exclusive lock knows that all other folders are left over.
     """
     parent.mkdir(parents=True, exist_ok=True)
     lock = os.open(parent / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
     try:
-        # Some network file systems have no locks: there, litter stays until somebody removes it, and does no harm.
+        # Some network file systems have no locks. There, left-over folders stay until somebody removes them. They do no harm.
         with contextlib.suppress(OSError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             for litter in parent.glob(f"{_LITTER}*"):
@@ -47,17 +47,17 @@ def scratch_folder(parent: Path) -> Iterator[Path]:
 
 @contextmanager
 def one_at_a_time(parent: Path) -> Iterator[None]:
-    """Waits until no other process is in here: between seeing that a folder is not there and putting one, nobody else may put his,
-    which would then be taken away while it is read."""
+    """Waits until no other process is inside. A process checks that a folder is missing, and then puts its own. Between these two
+    steps no other process may put one, because it would be replaced while it is read.
+    """
     parent.mkdir(parents=True, exist_ok=True)
     with FileLock(parent / _TURN, mode=0o666):
         yield
 
 
 def make_final(scratch: Path, final: Path) -> bool:
-    """Gives a complete folder its name, for good once this returns; False where somebody else has just done so.
-
-    The files' content must be on disk already.
+    """Rename a complete folder to its final name. When this returns, the name is permanent. False if another process has just used the
+    name. The content of the files must be on disk already.
     """
     for folder in [scratch, *(path for path in scratch.rglob("*") if path.is_dir())]:
         sync_folder(folder)
@@ -72,7 +72,7 @@ def make_final(scratch: Path, final: Path) -> bool:
 
 
 def discard(folder: Path) -> None:
-    """Takes a folder away at once and whole, so that nobody finds half of it."""
+    """Remove a folder in one step, so that no process sees half of it."""
     hidden = _hidden(folder.parent)
     with contextlib.suppress(FileNotFoundError):  # somebody else was faster
         folder.rename(hidden)

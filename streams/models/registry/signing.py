@@ -17,9 +17,10 @@ Purpose = Literal["manifest", "announcement"]
 
 
 def canonical(value: Mapping[str, Any]) -> bytes:
-    """JSON in ASCII, keys sorted, no spaces, floats by their shortest text that reads back the same.
+    """JSON in ASCII, keys sorted, no spaces, floats by the shortest text that reads back the same.
 
-    1 and 1.0 differ: who calls has made every number of its field's type. Raises ModelRefused for numbers that are not finite.
+    1 and 1.0 differ, so the caller must give every number the type of its field. Raises ModelRefused for numbers that are not
+    finite.
     """
     return json.dumps(_plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode("ascii")
 

@@ -1,4 +1,4 @@
-"""A versioned store of models: a folder, or whatever fsspec has a protocol for."""
+"""A versioned store of models: a folder, or any URL that fsspec supports."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ log = logging.getLogger(__name__)
 
 
 class ModelStore:
-    """``<root>/<model_version>/...``: the model's files, manifest.json and manifest.sig. A version without manifest is none.
+    """``<root>/<model_version>/...``: the model's files, manifest.json and manifest.sig. A version without a manifest does not exist.
 
-    Every method raises TransientError where the store can't be reached or written just now (a full disk, too).
+    Every method raises TransientError if the store can't be reached or written at the moment (also for a full disk).
     """
 
     def __init__(self, root: str, fs: AbstractFileSystem | None = None) -> None:
@@ -72,9 +72,9 @@ class ModelStore:
             return sorted(name for name in set(names) if is_version(name) and self._fs.exists(self._path(name, MANIFEST)))
 
     def read_manifest(self, version: str, verify_key: VerifyKey | None = None) -> Manifest:
-        """A version's manifest, its signature verified if a key is given; its files are not looked at.
+        """The manifest of a version. Its signature is verified if a key is given. Its files are not read.
 
-        Raises ConfigurationError where there is no such version, ModelRefused for a manifest that can't be trusted.
+        Raises ConfigurationError if there is no such version, ModelRefused if the manifest can't be verified.
         """
         data, signature = self._signed(version)
         manifest = Manifest.from_bytes(data) if verify_key is None else verify_manifest(data, signature, verify_key)
@@ -85,10 +85,10 @@ class ModelStore:
         return manifest
 
     def publish(self, folder: Path, manifest: Manifest, key: SigningKey) -> Manifest:
-        """Makes a version of those files of the folder that the manifest names; it is there whole or not at all.
+        """Make a version of the files of the folder that the manifest names. It appears completely or not at all.
 
-        Where the version is there with the same files, that one stays, and its manifest is returned. Raises ModelRefused where it
-        is there with others or signed by another key, and where a file is not what the manifest says.
+        If the version exists with the same files, it stays, and its manifest is returned. Raises ModelRefused if it exists with
+        other files or is signed by another key, and if a file differs from the manifest.
         """
         version = manifest.model_version
         if self._exists(version):
@@ -99,7 +99,7 @@ class ModelStore:
                 publish_objects(self._fs, self._path(version), folder, manifest, signature)
             elif not publish_local(self._fs, self._local, folder, manifest, signature):
                 if not self._exists(version):
-                    raise ConfigurationError(f"{self.location(version)} is there and is no model; move it away, then publish again")
+                    raise ConfigurationError(f"{self.location(version)} exists and is not a model; move it away, then publish again")
                 return self._same(manifest, key.verify_key)
         return manifest
 
@@ -115,11 +115,13 @@ class ModelStore:
         return manifest
 
     def fetch(self, version: str, cache_folder: Path, verify_key: VerifyKey, *, anew: bool = False) -> Path:
-        """``<cache_folder>/<version>``, every byte of it verified now. It gets that name only when it is complete and verified.
+        """Fetch a version into ``<cache_folder>/<version>`` and verify every byte. The folder gets this name only when it is complete
+        and verified.
 
-        What is cached and right is not fetched again, even where the store is away, unless ``anew``; what is cached and wrong is.
-        Raises ConfigurationError where there is no such version, ModelRefused where it is not what was signed, TransientError
-        where the store is away or the cache's disk full.
+        A correct cached version is not fetched again, even if the store is away, unless ``anew``. A wrong one is fetched again.
+
+        Raises ConfigurationError if there is no such version, ModelRefused if it differs from the signed one, TransientError if the
+        store is away or the cache's disk is full.
         """
         final = cache_folder / version
         if final.is_dir() and not anew:
@@ -159,19 +161,19 @@ class ModelStore:
         return final
 
     def _same(self, manifest: Manifest, verify_key: VerifyKey) -> Manifest:
-        """The manifest of a version that is there. Raises ModelRefused where it is not of the same files, or can't be trusted."""
+        """The manifest of a version that is there. Raises ModelRefused if it is not of the same files, or can't be trusted."""
         place = self.location(manifest.model_version)
         try:
             there = self.read_manifest(manifest.model_version, verify_key)
         except ModelRefused as error:
             raise ModelRefused(
-                error.refusal, f"{place} is there already, and {error.detail}; to publish, remove that version first"
+                error.refusal, f"{place} exists already, and {error.detail}; to publish, remove that version first"
             ) from None
         if there.files != manifest.files:
             differ = sorted(name for name in {*there.files, *manifest.files} if there.files.get(name) != manifest.files.get(name))
             raise ModelRefused(
                 Refusal.OTHER_CONTENT,
-                f"{place} is there with other files ({', '.join(differ[:3])}); to publish others, remove that version first",
+                f"{place} exists with other files ({', '.join(differ[:3])}); to publish others, remove that version first",
             )
         return there
 
@@ -213,7 +215,7 @@ class ModelStore:
             raise
         except OSError as error:
             full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-            fix = "free some space" if full else "look at its rights and whether it can be reached"
+            fix = "free some space" if full else "check its permissions and whether it can be reached"
             why = error.strerror or type(error).__name__
             raise TransientError(f"the model store {self.root} or the cache failed ({why}); {fix}, then try again") from error
 

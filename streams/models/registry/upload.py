@@ -1,4 +1,4 @@
-"""How a version's files get into a store, so that it is there whole or not at all."""
+"""Uploads the files of a version into a store, so that the version appears completely or not at all."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ CHUNK = 1 << 20
 
 
 def publish_local(fs: AbstractFileSystem, root: Path, source: Path, manifest: Manifest, signature: bytes) -> bool:
-    """Everything into a hidden sibling folder, to disk, then one rename; False where something has that name already.
+    """Write everything into a hidden sibling folder, flush it to disk, then rename it. False if the final name exists already.
 
-    Nothing is left where it fails. Raises ModelRefused where a file is not what the manifest says, OSError where the disk fails.
+    If it fails, nothing is left. Raises ModelRefused if a file differs from the manifest, OSError if the disk fails.
     """
     with scratch_folder(root) as scratch:
         for name in manifest.files:
@@ -33,8 +33,11 @@ def publish_local(fs: AbstractFileSystem, root: Path, source: Path, manifest: Ma
 
 
 def publish_objects(fs: AbstractFileSystem, folder: str, source: Path, manifest: Manifest, signature: bytes) -> None:
-    """Files first, the manifest last: a version without one does not exist. What a failure left is removed before the manifest
-    is written, and as far as possible at once. Raises as ``publish_local`` does."""
+    """Upload the files first and the manifest last. A version without a manifest does not exist.
+
+    Files left by a failed upload are removed before the manifest is written, and at once if possible. Raises as ``publish_local``
+    does.
+    """
     try:
         for name in manifest.files:
             _copy(fs, source, manifest, name, f"{folder}/{name}", durable=False)
@@ -45,7 +48,7 @@ def publish_objects(fs: AbstractFileSystem, folder: str, source: Path, manifest:
         _write(fs, f"{folder}/{SIGNATURE}", signature, durable=False)
         _write(fs, f"{folder}/{MANIFEST}", manifest.to_bytes(), durable=False)
     except BaseException:
-        # A version that is there without its manifest is none; this only gives the room back.
+        # A version without a manifest does not exist. This only frees its space.
         with contextlib.suppress(OSError):
             fs.invalidate_cache()
             fs.rm(folder, recursive=True)

@@ -1,1 +1,1 @@
-"""The catalogue stage: items in, one vector an item out. One rule a file."""
+"""The catalogue stage: reads items, writes one vector per item. One rule per file."""

@@ -1,4 +1,4 @@
-"""Encodes what the catalogue knows under the models that came since, a part at a time, and removes what retired models left."""
+"""Encodes known items under newer models, one part at a time, and removes the vectors of retired models."""
 
 from __future__ import annotations
 

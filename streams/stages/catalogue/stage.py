@@ -1,4 +1,4 @@
-"""``catalogue.items`` to ``items.vectors``: every item is encoded once for the whole cluster, under every model that is live."""
+"""``catalogue.items`` to ``items.vectors``: every item is encoded once for the whole cluster, under every live model."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ class _Change(NamedTuple):
 
 
 class CatalogueStage:
-    """The stage's BatchHandler, and a PartitionOwner: between batches it encodes what it knows under models that came since.
+    """The stage's BatchHandler, and a PartitionOwner: between batches it encodes known items under newer models.
 
-    Every source record gives its own output, also where the same item follows later in the batch. Only the last would be
-    needed, but then a redo with other batch boundaries could write an older record after a newer one.
+    Every source record gives its own output, even if the same item follows later in the batch. Only the last output is needed. But
+    a redo with other batch boundaries could then write an older record after a newer one.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class CatalogueStage:
                 return BatchResult()
             result, is_done, self.textless[partition] = await backfill(partition, items, live, self._vectors, self._clock.now_ms())
             if is_done:
-                # Done once this is written; and where that fails, the partition is taken over anew.
+                # Complete when this is written. If the write fails, the partition is taken over again.
                 self._done[partition] = wanted
             return result
 

@@ -1,7 +1,9 @@
-"""What the catalogue stage remembers of an item: its text and its vectors, so that a change of stock or price costs no encoding,
-and a new model's vectors can be made without the item being published again (docs/decisions/0007).
+"""The state of an item in the catalogue stage: its text and its vectors.
 
-Measured: reading 1.6 KB of state is some microseconds, encoding a title some milliseconds. The vectors are kept.
+With the vectors, a change of stock or price needs no encoding. With the text, a new model's vectors need no new publication of the item
+(docs/decisions/0007).
+
+Measured: reading 1.6 KB of state takes some microseconds, encoding a title some milliseconds. So the vectors are kept.
 """
 
 from __future__ import annotations
@@ -27,11 +29,11 @@ class KnownItem(msgspec.Struct, array_like=True, frozen=True):
     """An item and what was written of it."""
 
     partition: int
-    """Of ``catalogue.items``; below 0 where it is not known, and neither are text and content."""
+    """Of ``catalogue.items``; below 0 if it is not known, and neither are text and content."""
     text: str
     content: Content
     vectors: dict[str, bytes]
-    """Model version to the vector with which the item, as it is now, was written; empty where that model has none for it."""
+    """Model version to the vector with which the item, as it is now, was written; empty if that model has none for it."""
     others: tuple[str, ...] = ()
     """Further model versions under which the item may lie in the topic as it was earlier."""
 
@@ -73,7 +75,7 @@ def dump_item(item: KnownItem) -> bytes:
 
 
 def load_item(data: bytes) -> KnownItem:
-    """Raises ConfigurationError where another version of the product wrote it."""
+    """Raises ConfigurationError if another version of the product wrote it."""
     if data[:1] == _WITHOUT_TEXT:
         old = _old_decoder.decode(data[1:])
         return KnownItem(-1, "", Content(old.text_hash), {old.model_version: old.vector}, old.earlier_versions)

@@ -1,4 +1,4 @@
-"""What an item must be, and the text that the encoder reads of it."""
+"""Validates an item, and builds the text that the encoder reads."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _SPACES = re.compile(r"\s+")
 
 
 def valid_item(key: bytes | None, value: Mapping[str, Any]) -> Item:
-    """The item in its normal form: NFC, white space folded, texts cut to their bounds.
+    """The item in normal form: NFC, white space folded, texts cut to their limits.
 
-    Identifiers and prices obey the same rules as an event's, so that events find the item. Raises RecordError where the key
-    is not the item's id, the title is empty, or id, price or currency are impossible.
+    Identifiers and prices follow the same rules as those of events, so that events find the item. Raises RecordError if the key is
+    not the item's id, the title is empty, or id, price or currency are invalid.
     """
     identifier = item_id(value["item_id"])
     if item_of_key(key) != identifier:
@@ -56,7 +56,7 @@ def valid_item(key: bytes | None, value: Mapping[str, Any]) -> Item:
 
 
 def item_of_key(key: bytes | None) -> str:
-    """The item id in a message key. Raises RecordError where the key holds none."""
+    """The item id in a message key. Raises RecordError if the key holds none."""
     if key is None:
         raise RecordError(Reason.KEY_MISMATCH, "the message has no key; it must be the item_id")
     try:
@@ -68,7 +68,7 @@ def item_of_key(key: bytes | None) -> str:
 def _text(value: str | None, bound: int) -> str:
     if not value:
         return ""
-    # Bounded first: normalising a megabyte to keep a title would be a way to slow the stage down.
+    # Cut first: to normalise a megabyte for one title would slow the stage down.
     text = value[: 4 * bound]
     if not text.isprintable():
         text = _INVISIBLE.sub(" ", text)
@@ -80,8 +80,8 @@ def _text(value: str | None, bound: int) -> str:
 def item_text(item: Item, max_characters: int) -> str:
     """Title, category, brand and the beginning of the description, as sentences; at most ``max_characters``.
 
-    The title comes first, since an encoder that cuts cuts the end. A brand or category that the title already says is not
-    said twice: repeated words would weigh twice in the mean over tokens.
+    The title comes first, because an encoder cuts the end of a long text. A brand or category that is part of the title is not
+    repeated: repeated words would have double weight in the mean over tokens.
     """
     parts = [item["title"]]
     said = item["title"].casefold()

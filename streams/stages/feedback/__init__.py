@@ -1,1 +1,1 @@
-"""The feedback stage: what became of every recommended item, and what can be learned from it."""
+"""The feedback stage: the outcome of every recommended item, and training pairs."""

@@ -1,10 +1,13 @@
-"""Which recommendation an interaction belongs to, and what became of each recommended item.
+"""Which recommendation an interaction belongs to, and the outcome of each recommended item.
 
-Both topics are read independently, so an interaction may come before the recommendation that caused it, or long after.
-Therefore nothing is decided when something comes. A recommendation is decided when two things are known: everything that the
-shopper did in its window (the watermark of behaviour.clean is past the window and the allowed lateness), and, of everything
-that it might claim, every other recommendation that might claim it (recommendations have been read up to those that an event
-after it caused). Then the answer depends on what both topics hold, and not on the order in which they were read.
+Both topics are read independently. So an interaction may arrive before the recommendation that caused it, or long after. Therefore nothing
+is decided on arrival. A recommendation is decided when two things are known:
+
+1. All events of the shopper in its window. (The watermark of behaviour.clean is past the window and the allowed lateness.)
+2. For each event that it may claim: every other recommendation that may claim the same event. (The recommendations are read up to
+   those that a later event caused.)
+
+Then the result depends on the content of both topics, and not on the order of reading.
 """
 
 from __future__ import annotations
@@ -38,8 +41,11 @@ def settles_at(interaction: Interaction, rules: FeedbackRules) -> int:
 
 
 def may_claim(recommendation: Outstanding, interaction: Interaction, rules: FeedbackRules) -> bool:
-    """Whether the interaction could be an outcome of the recommendation: it came after it, is about one of its items, lies in
-    its window, names no other one, and was not so late that an orderly settlement would have missed it."""
+    """Whether the interaction could be an outcome of the recommendation.
+
+    It must be later than the recommendation, concern one of its items, lie in its window, and name no other recommendation. And it
+    must not be so late that an orderly settlement would have missed it.
+    """
     if interaction.offset <= recommendation.source_offset or interaction.time_ms > recommendation.created_ms + rules.window_ms:
         return False
     if interaction.item_id not in recommendation.items or interaction.watermark_ms >= closes_at(recommendation, rules):
@@ -56,8 +62,9 @@ def is_decidable(recommendation: Outstanding, unanswered: Iterable[Interaction],
 
 
 def belongs(interaction: Interaction, recommendation: Outstanding, others: Iterable[Outstanding], rules: FeedbackRules) -> bool:
-    """Whether the interaction is an outcome of the recommendation: of all that may claim it, the shopper's latest has it. What
-    is no longer among the others has claimed its own."""
+    """Whether the interaction is an outcome of the recommendation. Of all recommendations that may claim it, the shopper's latest has
+    it. Recommendations that are no longer among the others have already claimed their interactions.
+    """
     if interaction.claimed or not may_claim(recommendation, interaction, rules):
         return False
     return not any(other.source_offset > recommendation.source_offset and may_claim(other, interaction, rules) for other in others)

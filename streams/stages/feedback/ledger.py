@@ -1,4 +1,4 @@
-"""What is remembered of one shopper until it is settled, and its bytes in the stage's table."""
+"""The unsettled data of one shopper, and its bytes in the stage's table."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class Shopper(msgspec.Struct, array_like=True):
     event_ids: bytes = b""
 
     def is_new(self, event_id: str) -> bool:
-        """False where the event came before; remembers it else."""
+        """False if the event came before; remembers it else."""
         short = bytes.fromhex(event_id)[:_ID_BYTES]
         found = self.event_ids.find(short)
         while found != -1:
@@ -93,9 +93,10 @@ class Shopper(msgspec.Struct, array_like=True):
         return True
 
     def trim_history(self, size: int, kept: int, source_offset: int) -> None:
-        """Forget what no training pair can need: each has the ``size`` elements before its target, and targets are unsettled
-        interactions, outstanding recommendations, and recommendations still to come, of events after ``source_offset``. At
-        most ``size + kept`` elements stay."""
+        """Remove history that no training pair can need. A pair has the ``size`` elements before its target. Targets are unsettled
+        interactions, outstanding recommendations, and future recommendations for events after ``source_offset``. At most ``size +
+        kept`` elements stay.
+        """
         history = self.history
         if len(history) <= size:
             return
@@ -119,7 +120,7 @@ def dump(shopper: Shopper) -> bytes:
 
 
 def load(data: bytes) -> Shopper:
-    """Raises ConfigurationError where another version of the product wrote it, or it is damaged."""
+    """Raises ConfigurationError if another version of the product wrote it, or it is damaged."""
     try:
         if data[:1] == _VERSION:
             return _decoder.decode(memoryview(data)[1:])

@@ -1,4 +1,4 @@
-"""The numbers and rewards of feedback."""
+"""Numeric rules and rewards of the feedback stage."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ if TYPE_CHECKING:
     from streams.settings import Settings
 
 OUTCOMES = ("purchase", "cart", "click", "dismiss", "shown", "ignored")
-"""Strongest first: an item that was clicked and then bought was bought."""
+"""Outcomes of a recommended item, strongest first. The strongest counts: an item that was clicked and then bought counts as bought."""
 
 REWARDS = {"purchase": 1.0, "cart": 0.5, "click": 0.2, "dismiss": -0.5, "shown": 0.0, "ignored": 0.0}
 
 OUTCOME_OF_EVENT = {"purchase": "purchase", "cart": "cart", "click": "click", "view": "click", "dismiss": "dismiss", "impression": "shown"}
-"""Opening an item's page is a click on it, whichever of the two a front end sends."""
+"""Event type to outcome. A front end may send a view or a click when a shopper opens an item; both count as a click."""
 
 POSITIVE = frozenset({"purchase", "cart", "click"})
 
@@ -23,19 +23,22 @@ HISTORY_EVENTS = frozenset({"view", "click", "cart", "purchase", "return", "sear
 
 @dataclass(frozen=True, slots=True)
 class FeedbackRules:
-    """Times in milliseconds of event time, but ``idle_ms``, which is real time."""
+    """Times are milliseconds of event time, except ``idle_ms``, which is real time."""
 
     window_ms: int
+    """Time after a recommendation in which a reaction counts for it."""
     lateness_ms: int
-    """How far event times may be out of order: a window closes this much after its end."""
+    """Maximum disorder of event times. A window is closed this much after its end."""
     idle_ms: int
-    """A partition without events closes by the wall clock after this; one without recommendations no longer waits for them."""
+    """Real time without events after which a partition's windows are closed by the wall clock. After the same time without recommendations,
+    a partition no longer waits for them."""
     history_size: int
+    """Maximum number of history entries in a training pair."""
     settle_every_ms: int
     is_together: bool = False
-    """One record of ``feedback`` tells the outcomes of all items of a recommendation."""
+    """True: one record of ``feedback`` holds the outcomes of all items of a recommendation. False: of one item."""
     interactions_kept: int = 1000
-    """Most unsettled interactions of one shopper; the oldest beyond are forgotten."""
+    """Maximum number of unsettled interactions per shopper. With more, the oldest are dropped."""
 
     @classmethod
     def from_settings(cls, settings: Settings) -> FeedbackRules:

@@ -1,4 +1,4 @@
-"""Settles what is due: feedback for every item of a closed recommendation, training pairs for it and for organic interactions."""
+"""Settles due recommendations: feedback for every item, and training pairs for it and for organic interactions."""
 
 from __future__ import annotations
 
@@ -15,8 +15,11 @@ from streams.stages.feedback.rules import OUTCOME_OF_EVENT, POSITIVE, REWARDS, F
 def settle(
     pseudonym: str, shopper: Shopper, watermark_ms: int, source_offset: int, rules: FeedbackRules
 ) -> tuple[list[Feedback], list[TrainingPair]]:
-    """Everything of the shopper that can be decided, at the watermark of behaviour.clean and with the recommendations read up to
-    those of the event at ``source_offset``; what is settled is taken out of the shopper's state."""
+    """Settle all data of the shopper that can be decided, and remove it from the shopper's state.
+
+    It can be decided at the watermark of behaviour.clean, with the recommendations read up to those of the event at
+    ``source_offset``.
+    """
     feedback: list[Feedback] = []
     pairs: list[TrainingPair] = []
     unanswered = [i for i in shopper.interactions if i.offset > source_offset]
@@ -46,9 +49,10 @@ def settle(
 
 
 def due_at(shopper: Shopper, rules: FeedbackRules, after_ms: int = -1) -> int | None:
-    """The next watermark, later than ``after_ms``, at which something of the shopper may be settled, rounded up to
-    ``settle_every_ms``: settling many things at once is cheaper than each at its own time, and no answer depends on when it is
-    given."""
+    """The next watermark, later than ``after_ms``, at which data of the shopper may be settled, rounded up to ``settle_every_ms``.
+
+    Reason for rounding: to settle much data at once is cheaper. No result depends on the time of settling.
+    """
     span = rules.window_ms + rules.lateness_ms
     begin = after_ms - span
     times = [r.created_ms for r in shopper.outstanding if r.created_ms > begin]
@@ -57,8 +61,9 @@ def due_at(shopper: Shopper, rules: FeedbackRules, after_ms: int = -1) -> int | 
 
 
 def waits_for(shopper: Shopper, watermark_ms: int, source_offset: int, rules: FeedbackRules) -> int | None:
-    """The source offset up to which recommendations must have been read before what is over by the watermark can be settled;
-    None where nothing waits for that."""
+    """The source offset up to which recommendations must be read before data that is due by the watermark can be settled. None if
+    nothing waits for that.
+    """
     interactions = shopper.interactions
     if not interactions or interactions[-1].offset <= source_offset:
         return None

@@ -29,9 +29,8 @@ _OF_RECOMMENDATIONS = ("recommendation_id", "pseudonym", "policy", "source_offse
 class FeedbackStage:
     """The stage's BatchHandler, for batches of either source.
 
-    What it says depends on what the two topics hold, not on how their reading interleaves, as long as recommendations do not
-    pause for ``idle_ms`` of real time while they are behind. Without that bound a shop with few recommendations would wait for
-    ever.
+    Its results depend on the content of the two topics, and not on the order of reading. One condition: while recommendations lag,
+    they do not pause for ``idle_ms`` of real time. Without this limit a shop with few recommendations would wait forever.
     """
 
     def __init__(self, *, codecs: TopicCodecs, dead_letters: DeadLetters, rules: FeedbackRules, clock: Clock) -> None:

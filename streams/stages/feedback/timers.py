@@ -1,4 +1,4 @@
-"""A partition's progress, and which of its shoppers have something to settle when. In memory only: the state says it all."""
+"""The progress of a partition, and which of its shoppers are due when. In memory only; it can be rebuilt from the state."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class PartitionTimers:
                 schedule.add(position, key)
 
     def _resume(self, of_events: bool, first: int) -> None:
-        """The first batch since the take-over tells whether the newest one in the state is over or comes again."""
+        """The first batch after the take-over shows whether the newest batch in the state is complete or comes again."""
         after, _ = self._restored
         if of_events and first > after.clean_offset:
             self.watermark_ms = max(self.watermark_ms, after.watermark_ms)

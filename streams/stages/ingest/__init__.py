@@ -1,1 +1,1 @@
-"""The ingest stage: raw events in, clean pseudonymous events out. One rule a file."""
+"""The ingest stage: reads raw events, writes clean pseudonymous events. One rule per file."""

@@ -1,4 +1,4 @@
-"""One raw event to one clean event: the order in which the rules apply."""
+"""Turns one raw event into one clean event. Defines the order of the rules."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class EventCleaner:
         kind = identifiers.event_type(raw["event_type"])
         agent = raw["user_agent"]
         if agent and self._is_automated(agent):
-            raise RecordError(Reason.AUTOMATED, "the user agent is a robot's or a script's")
+            raise RecordError(Reason.AUTOMATED, "the user agent belongs to a robot or a script")
         identity = self._identities.of(raw["user_id"])
         query: str | None = None
         item: str | None = None
@@ -111,7 +111,7 @@ class EventCleaner:
             occurred_ms = record_ms
             flags.append("time_filled")
         else:
-            raise RecordError(Reason.BAD_TIME, "neither the event nor its record carries a time")
+            raise RecordError(Reason.BAD_TIME, "neither the event nor its record has a time")
         # The record's own time stands for the present, so that a record that is processed again is judged the same; the
         # clock only where a producer's clock is ahead of it.
         present = record_ms if 0 < record_ms < now_ms else now_ms
@@ -122,7 +122,7 @@ class EventCleaner:
 def quantity(value: float | None, cap: int = DEFAULT_CAP, *, is_return: bool = False) -> tuple[int, bool]:
     """Whole units, at least 1, and whether the cap cut it. Returns may be negative in some shops: their size counts.
 
-    Raises RecordError where it is not a number above zero.
+    Raises RecordError if it is not a number above zero.
     """
     if value is None:
         return 1, False

@@ -1,8 +1,8 @@
-"""Events that a producer sent twice: known by their id within a bounded window.
+"""Drops events that a producer sent twice, by their id within a bounded window.
 
-The window is a worker's own memory, filled again from the last clean events when it takes over. What it still misses (a
-duplicate through another worker's partition, or an old one) the profile and feedback stages drop, which keep the recent event
-ids of a user in their state.
+The window is in the worker's memory. On a take-over it is filled from the last clean events. It misses a duplicate that came through
+another worker's partition, or an old one. The profile and feedback stages drop these: they keep the recent event ids of a user in
+their state.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from collections import OrderedDict
 
 
 class RecentEvents:
-    """The last ``size`` events that were passed on, and the source position of each.
+    """The last ``size`` events that were passed on, with the source position of each.
 
-    An event is known by its position too, so that the record that brought it may be handed over again, after a failure,
-    and is still no duplicate. Only what was passed on is remembered: a refused event may come back mended.
+    The position is kept so that the same record may be processed again after a failure without counting as a duplicate. Only events
+    that were passed on are remembered: a refused event may be repaired and sent again.
 
     >>> recent = RecentEvents(100)
     >>> recent.remember("a", 0, 7)

@@ -1,4 +1,4 @@
-"""Pseudonym and sealed id of the users seen last: sealing costs more than all else that is done for an event."""
+"""Caches the pseudonym and sealed id of recent users, because sealing costs more than all other work for an event."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Regions, generalised to the country (ISO 3166-1 alpha-2)."""
+"""Generalises regions to the country (ISO 3166-1 alpha-2)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _CODE = re.compile(r"([A-Za-z]{2,3})(?:[-_]([A-Za-z]{4}))?(?:[-_]([A-Za-z0-9]{2,
 
 
 def country(text: str) -> str | None:
-    """The country's code; None where none can be made of the text.
+    """The country's code; None if none can be made of the text.
 
     >>> country("CN-31"), country("zh-Hans-CN"), country("EIRE"), country("上海市浦东新区"), country("Atlantis")
     ('CN', 'CN', 'IE', 'CN', None)

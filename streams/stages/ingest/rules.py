@@ -1,4 +1,4 @@
-"""The numbers that the ingest rules work with."""
+"""Numeric rules of the ingest stage."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class IngestRules:
-    """Times in milliseconds."""
+    """Times are milliseconds. Each field is described by the setting of the same name in ``streams/settings.py``."""
 
     time_bucket_ms: int
     max_future_ms: int
@@ -28,7 +28,7 @@ class IngestRules:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> IngestRules:
-        """Raises ConfigurationError where a default currency or region is no code."""
+        """Raises ConfigurationError if the default currency or region is not a valid code."""
         if settings.default_currency not in currencies():
             raise ConfigurationError("VEILSTREAM_DEFAULT_CURRENCY must be an ISO 4217 code such as EUR")
         if settings.default_region is not None and not is_country(settings.default_region):

@@ -74,7 +74,7 @@ class IngestStage:
                 letter = self._dead_letters.build(record, error, fields=known_fields)
                 result.outputs.append(letter._replace(unless=(BEHAVIOUR_CLEAN, _record_id(record))))
                 if error.reason is not Reason.AUTOMATED:
-                    # One robot must not be able to stop the stage for everybody by the bound on rejects.
+                    # The limit on rejects must not let one robot stop the stage for everybody.
                     result.rejected += 1
                     result.reasons[error.reason.value] = result.reasons.get(error.reason.value, 0) + 1
                 continue
@@ -94,10 +94,10 @@ class IngestStage:
         if self._recent.is_duplicate(event["event_id"], partition, offset):
             return None
         if not self._throttle.allows(event["pseudonym"], cleaned.occurred_ms, partition, offset):
-            raise RecordError(Reason.AUTOMATED, "more events in a minute than people make (VEILSTREAM_THROTTLE_PER_MINUTE)")
+            raise RecordError(Reason.AUTOMATED, "more events per minute than a person makes (VEILSTREAM_THROTTLE_PER_MINUTE)")
         value = self._clean.encode(event)
         self._recent.remember(event["event_id"], partition, offset)
-        # Clock and throttle may decide otherwise when the record comes again: what was said of it first stands.
+        # The clock and the throttle may decide differently when the record is processed again. The first decision counts.
         refused = (DEAD_LETTER, self._dead_letters.record_id(record))
         return OutputRecord(BEHAVIOUR_CLEAN, cleaned.key, value, _record_id(record), unless=refused)
 

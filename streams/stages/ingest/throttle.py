@@ -1,9 +1,10 @@
-"""Automated users: more events in a minute of event time than people make, or an agent string that says so.
+"""Detects automated users: more events per minute of event time than a person makes, or a user agent that says so.
 
-Whether an event passes depends on the events of its user before it in the same partition, never on the wall clock or on
-where a batch begins. Events of one minute may have one timestamp (the lines of a large invoice do), so the bound should be
-some hundreds. The memory is bounded, and is the worker's own: after a restart or a take-over a user's current minute is
-counted from the start again, so that at most one more bound's worth of events passes.
+Whether an event passes depends on the earlier events of its user in the same partition. It never depends on the wall clock, or on where a
+batch begins. Events of one minute may have the same timestamp (the lines of a large invoice do). So the limit should be some hundreds.
+
+The memory is bounded and belongs to the worker. After a restart or a take-over, the current minute of a user is counted from zero
+again. So at most one more limit's worth of events passes.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections import OrderedDict
 
 _MINUTE_MS = 60_000
 _MINUTES_KEPT = 20_000
-"""Minutes of users that are counted at a time. An automated user comes back long before so many others have gone by."""
+"""Maximum number of user minutes that are counted at a time. An automated user returns long before so many others have passed."""
 _AGENT_CHARACTERS = 512
 _BOT = re.compile(
     r"(?<!cu)bot\b|crawl|spider|slurp|headless|phantomjs|selenium|puppeteer|playwright|^curl/|wget/|python-requests|python-urllib|aiohttp/|"
@@ -24,7 +25,7 @@ _BOT = re.compile(
 
 
 def is_automated_agent(user_agent: str) -> bool:
-    """True where the agent string names a robot or a script.
+    """True if the agent string names a robot or a script.
 
     >>> is_automated_agent("Mozilla/5.0 (compatible; Examplebot/2.1)"), is_automated_agent("Mozilla/5.0 (Linux; Android 9; CUBOT X19)")
     (True, False)
@@ -51,7 +52,7 @@ class Throttle:
         self._minutes: OrderedDict[tuple[int, str, int], _Minute] = OrderedDict()
 
     def allows(self, pseudonym: str, occurred_ms: int, partition: int, offset: int) -> bool:
-        """Count the event at a source position; False where it is one too many.
+        """Count the event at a source position; False if it is one too many.
 
         An event that is handed over again, after a failure, is not counted again and gets the same answer.
         """

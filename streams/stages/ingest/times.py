@@ -1,4 +1,4 @@
-"""When an event happened: ISO 8601, epoch seconds or epoch milliseconds, brought to UTC milliseconds."""
+"""Converts the time of an event to UTC milliseconds. Accepts ISO 8601, epoch seconds and epoch milliseconds."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MAX_CHARACTERS = 64
 
 
 def to_milliseconds(value: float | str) -> int:
-    """UTC milliseconds. Text without an offset counts as UTC. Raises RecordError where it is no time.
+    """UTC milliseconds. Text without an offset counts as UTC. Raises RecordError if it is no time.
 
     >>> to_milliseconds("2011-12-09T12:50:00+08:00"), to_milliseconds("1323406200"), to_milliseconds(1323406200000)
     (1323406200000, 1323406200000, 1323406200000)
@@ -33,7 +33,7 @@ def to_milliseconds(value: float | str) -> int:
 
 
 def check_window(occurred_ms: int, now_ms: int, max_future_ms: int, max_age_ms: int) -> None:
-    """Raises RecordError where the time lies too far ahead of or behind the clock."""
+    """Raises RecordError if the time lies too far ahead of or behind the clock."""
     if occurred_ms > now_ms + max_future_ms:
         raise RecordError(Reason.TIME_IN_FUTURE, f"more than {max_future_ms // 1000} s ahead of the clock (VEILSTREAM_MAX_FUTURE_S)")
     if occurred_ms < now_ms - max_age_ms:
@@ -74,7 +74,7 @@ def _from_text(text: str) -> int:
     # ISO 8601 or its users allow what Python does not: a small t or z, a space before the zone.
     moment = _parsed(text) or _parsed(_SPACE_BEFORE_ZONE.sub("", text).upper())
     if moment is None:
-        raise RecordError(Reason.BAD_TIME, "occurred_at is no date of the calendar")
+        raise RecordError(Reason.BAD_TIME, "occurred_at is not a calendar date")
     return _since_epoch(moment) + leap
 
 

@@ -1,1 +1,1 @@
-"""The learning stage: what partitions have seen, counted; and when a model is trained anew."""
+"""The learning stage: counts what the partitions have seen, and decides when to train."""

@@ -1,4 +1,4 @@
-"""What the owner of partition 0 decides by: what was asked before, what is heard of it, what all the partitions have counted."""
+"""The input of the decision by the owner of partition 0: earlier requests, the state of rounds, and the counts of all partitions."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ def judge(
     """Whether to ask for a round now. ``known`` is what the state holds, None before the first time."""
     pairs = _pairs(tallies)
     since = known or TriggerBaseline(now_ms)
-    # A request of one's own may not have come back yet; after long it has passed out of the topic.
+    # The worker's own request may not have come back yet. After a long time it is no longer in the topic.
     awaited = since.request_id != "" and since.request_id not in rounds and now_ms - since.at_ms < rules.stale_ms
     latest = rounds.latest
     if latest is not None and latest.request_id != since.request_id and not awaited:
-        # Who had the partition before may have died between asking and remembering; then the request says from where on it counted.
+        # The earlier owner may have died between asking and remembering. Then the request says from where on it counted.
         is_own = latest.request_id == next_request_id(since.request_id)
         counted = min(since.pairs + latest.new_pairs, pairs) if is_own else pairs
         since = TriggerBaseline(min(latest.asked_ms, now_ms), latest.request_id, counted, _after_ms(tallies, rules))
@@ -66,7 +66,7 @@ def judge(
 
 
 def ask(judged: TriggerJudgement, tallies: Sequence[TrainingTally], rules: LearningRules) -> tuple[TrainingControl, TriggerBaseline]:
-    """The request, and what is new from then on. Whoever asks in knowledge of the same last round asks with the same id."""
+    """The request, and the counts after it. Two requests made with the same last round have the same id."""
     identity = next_request_id(judged.since.request_id)
     now = judged.situation
     request = TrainingControl(

@@ -1,4 +1,4 @@
-"""Whether scores are spread as they were: histograms over fixed bins, and how far apart two are."""
+"""Measures drift of scores: histograms over fixed bins, and the distance between two of them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 
 def coarsen(reference: Sequence[int], recent: Sequence[int], bins: int = 10) -> tuple[list[int], list[int]]:
-    """Two histograms over the same fine bins, with neighbours put together so that each part holds at least 1 / ``bins`` of the
-    reference; fewer parts where many scores are equal. Raises ValueError where the bins differ in number.
+    """Two histograms over the same fine bins, with neighbouring bins merged so that each part holds at least 1 / ``bins`` of the
+    reference. There are fewer parts if many scores are equal. Raises ValueError if the numbers of bins differ.
 
     >>> coarsen([0, 5, 5, 0, 10], [1, 1, 1, 1, 1], bins=2)
     ([10, 10], [3, 2])
@@ -36,7 +36,7 @@ def histogram(scores: npt.NDArray[np.float64], edges: npt.NDArray[np.float64]) -
 
 def population_stability(reference: Sequence[int], recent: Sequence[int]) -> float:
     """The population stability index Σ (p - q) · ln(p / q) of two histograms over the same bins; 0 for equal shares. Half a count is
-    added to every bin, so that an empty one does not make it infinite. Raises ValueError where the bins differ in number.
+    added to every bin, so that an empty one does not make it infinite. Raises ValueError if the bins differ in number.
 
     >>> population_stability([10, 20, 30], [100, 200, 300]) < 0.01
     True

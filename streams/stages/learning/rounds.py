@@ -1,4 +1,4 @@
-"""The rounds of training, fed from ``training.control``: which was asked for last, and whether one is open."""
+"""The rounds of training, read from ``training.control``: the last requested one, and whether one is open."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from streams.topics import BY_NAME, TRAINING_CONTROL
 KEPT = 1000
 """Rounds remembered, the newest: thirty days hold some hundred."""
 _FORGOTTEN_MS = cast(int, BY_NAME[TRAINING_CONTROL].retention_ms)
-"""After that a request is no longer in the topic, so a trainer that begins to read never hears of it."""
+"""After this time a request is no longer in the topic. A trainer that starts later never reads it."""
 _PROGRESS = {"requested": 0, "started": 1, "finished": 2, "failed": 2}
 
 
@@ -24,16 +24,16 @@ _PROGRESS = {"requested": 0, "started": 1, "finished": 2, "failed": 2}
 class Round:
     request_id: str
     asked_ms: int
-    """When it was asked for, by the clock of who asked."""
+    """Time of the request, by the clock of its sender."""
     state: str
     last_ms: int
     """When its latest step was."""
     new_pairs: int = 0
-    """Pairs since the round before, as the request counted them; 0 where it did not, or is not known."""
+    """Pairs since the round before, as counted by the request. 0 if it did not count them."""
 
 
 class Rounds:
-    """In the order in which they were first heard of, which is the same for every reader: the topic has one partition."""
+    """Rounds in the order of their first record. It is the same for every reader, because the topic has one partition."""
 
     def __init__(self, codec: RecordCodec) -> None:
         self.bad_records = 0
@@ -65,20 +65,23 @@ class Rounds:
 
     @property
     def latest(self) -> Round | None:
-        """The one that was asked for last."""
+        """The last requested round."""
         return next(reversed(self._rounds.values()), None)
 
     def __contains__(self, request_id: object) -> bool:
         return request_id in self._rounds
 
     def is_open(self, now_ms: int, stale_ms: int) -> bool:
-        """Whether any is asked for and has not ended. A request waits for its trainer as long as the topic holds it; a round that
-        started and has said nothing for ``stale_ms`` has died."""
+        """Whether a round is requested and has not ended. A request waits for its trainer as long as the topic holds it. A round that
+        started and has been silent for ``stale_ms`` counts as dead.
+        """
         patience = {"requested": _FORGOTTEN_MS, "started": stale_ms}
         return any(known.state in patience and now_ms - known.last_ms < patience[known.state] for known in self._rounds.values())
 
 
 def next_request_id(previous: str) -> str:
-    """The id of the request that the trigger makes after the round with id ``previous`` (empty: none): whoever asks twice, in knowledge
-    of the same last round, asks for the same one. 32 hexadecimal characters."""
+    """The id of the request that the trigger makes after the round with id ``previous`` (empty: no round). 32 hexadecimal characters.
+
+    Two requests made with the same last round have the same id, so they ask for the same round.
+    """
     return blake2b(previous.encode(), digest_size=16, person=b"vs.training").hexdigest()

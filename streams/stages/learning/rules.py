@@ -1,4 +1,4 @@
-"""The numbers of the learning stage."""
+"""Numeric rules of the learning stage."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ BUCKETS_PER_WINDOW = 4
 
 @dataclass(frozen=True, slots=True)
 class LearningRules:
-    """Times in milliseconds."""
+    """Times are milliseconds."""
 
     trigger: TriggerRule
     window_ms: int
-    """Event time in which drift is measured."""
+    """Event time over which drift is measured."""
     stale_ms: int
-    """Real time: a started round that says nothing for so long is over."""
+    """Real time after which a round that started and is silent counts as ended."""
 
     @property
     def bucket_ms(self) -> int:
@@ -31,7 +31,7 @@ class LearningRules:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> LearningRules:
-        """Raises ConfigurationError where the schedule can't be read."""
+        """Raises ConfigurationError if the schedule is not a valid cron expression."""
         trigger = TriggerRule(
             min_pairs=settings.training_min_pairs,
             cron=settings.training_cron or None,

@@ -1,6 +1,6 @@
-"""``training.pairs``, ``feedback`` and ``recommendations`` to ``training.tallies``, and those to requests on ``training.control``.
+"""``training.pairs``, ``feedback`` and ``recommendations`` to ``training.tallies``, and these to requests on ``training.control``.
 
-Every partition counts for itself and tells its tally; the owner of partition 0 decides over all of them (docs/decisions/0008).
+Every partition counts its own records and publishes its tally. The owner of partition 0 decides over all of them (docs/decisions/0008).
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ class LearningStage:
         """Nothing is kept in memory that depends on what is owned."""
 
     async def on_timer(self, partition: int, items: Iterable[tuple[bytes, bytes]]) -> BatchResult:
-        """Tell the partition's tally if it has news; on the partition that decides, ask for a round if there is cause."""
+        """Publish the partition's tally if it has changed. On the deciding partition, request a round if there is a cause."""
         key = _tally_key(partition)
         stored = {name: value for name, value in items if name in (key, _SINCE_KEY)}
         result = BatchResult()
@@ -127,7 +127,7 @@ class LearningStage:
         known = None if stored is None else msgspec.msgpack.decode(stored, type=TriggerBaseline)
         judged = self._judge(known)
         if judged.decision.start:
-            # Somebody may have asked just now; and what has stopped being fed must not be believed: then this raises.
+            # Another request may just have been written. If the reader of the topic has stopped, its data is old: then this raises.
             await self._catch_up()
             judged = self._judge(known)
         self._tell(judged.situation)

@@ -1,4 +1,4 @@
-"""Every partition's tally, fed from ``training.tallies``."""
+"""The tallies of all partitions, read from ``training.tallies``."""
 
 from __future__ import annotations
 

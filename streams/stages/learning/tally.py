@@ -1,4 +1,4 @@
-"""What one partition has seen, counted, each record once; and what all the partitions' counts say together."""
+"""The counts of one partition, each record counted once, and the sum over all partitions."""
 
 from __future__ import annotations
 
@@ -65,13 +65,14 @@ def add_recommendations(tally: TrainingTally, told: Iterable[Recommendation], bu
 
 
 def newest_ms(tallies: Iterable[TrainingTally]) -> int:
-    """Where the newest bucket begins, event time; 0 where there is none."""
+    """Where the newest bucket begins, event time; 0 if there is none."""
     return max((bucket["start"] for tally in tallies for bucket in tally["buckets"]), default=0)
 
 
 def windows(tallies: Sequence[TrainingTally], since_ms: int, window_ms: int, bucket_ms: int) -> Windows:
-    """Of the model that recommends most lately: its first window of event time at or after ``since_ms``, and the newest one as far as
-    it does not overlap; over the parts into which the first one's scores divide."""
+    """For the model with the most recent recommendations: its first window of event time at or after ``since_ms``, and its newest
+    window, as far as it does not overlap. Scores are given by the parts that the first window's scores are divided into.
+    """
     newest = newest_ms(tallies)
     recent_from = newest + bucket_ms - window_ms
     buckets = [bucket for tally in tallies for bucket in tally["buckets"]]

@@ -1,4 +1,4 @@
-"""When a fine-tuning is started: enough new pairs, a schedule, drift, or a request."""
+"""Decides when a fine-tuning starts: enough new pairs, a schedule, drift, or a request."""
 
 from __future__ import annotations
 
@@ -17,21 +17,22 @@ Cause = Literal["request", "pairs", "schedule", "drift"]
 
 @dataclass(frozen=True)
 class TriggerRule:
-    """Times are milliseconds. Raises ConfigurationError where the schedule can't be read."""
+    """Rules of the trigger. Times are milliseconds. Raises ConfigurationError if the schedule is invalid."""
 
     min_pairs: int = 5000
-    """New training pairs since the last start; 0 turns this cause off."""
+    """Minimum number of new training pairs since the last start. 0: this cause is off."""
     cron: str | None = None
-    """Five fields, UTC; None: no schedule."""
+    """Schedule: five cron fields, UTC. None: no schedule."""
     min_pause_ms: int = 6 * 3_600_000
-    """From one start to the next, whatever the cause."""
+    """Minimum time from one start to the next, for every cause."""
     psi: float = 0.25
-    """Population stability index of the scores from which they count as drifted. Below .1 nothing has changed, from .25 on much has
-    (Siddiqi, Credit Risk Scorecards, 2006)."""
+    """Population stability index at which the scores count as drifted. Below .1 nothing has changed, from .25 on much has changed
+    (Siddiqi, Credit Risk Scorecards, 2006).
+    """
     ignored_rise: float = 0.1
-    """By how much the ignored share of what is shown must have risen."""
+    """Rise of the ignored share of shown items that counts as drift."""
     min_window: int = 1000
-    """Fewer scores or shown items in a window say nothing."""
+    """Minimum number of scores or shown items in a window to measure drift."""
 
     def __post_init__(self) -> None:
         if self.cron is not None and not croniter.is_valid(self.cron):
@@ -39,7 +40,7 @@ class TriggerRule:
 
 
 class Shown(NamedTuple):
-    """Recommended items in a window, and how many of them nobody reacted to."""
+    """The recommended items in a window, and how many of them had no reaction."""
 
     items: int
     ignored: int
@@ -50,21 +51,21 @@ _NOTHING_SHOWN = Shown(0, 0)
 
 @dataclass(frozen=True)
 class Situation:
-    """What is known when the question is asked."""
+    """The input of a decision."""
 
     now_ms: int
     since_ms: int
-    """When the last fine-tuning started; where there was none, when the counting began."""
+    """When the last fine-tuning started. If there was none: when the counting began."""
     started_before: bool = False
-    """Whether there was one: the pause is kept from it."""
+    """Whether there was a fine-tuning before. The pause is counted from it."""
     running: bool = False
     new_pairs: int = 0
     request: str | None = None
     """An operator's reason, from the control topic."""
     reference_scores: Sequence[int] = field(default_factory=tuple)
-    """How many scores fell into each bin, in the window after the last change of model."""
+    """Number of scores in each bin, in the window after the last change of model."""
     recent_scores: Sequence[int] = field(default_factory=tuple)
-    """The same bins, lately."""
+    """The same bins in the newest window."""
     reference_shown: Shown = _NOTHING_SHOWN
     recent_shown: Shown = _NOTHING_SHOWN
 
@@ -72,21 +73,21 @@ class Situation:
 class Decision(NamedTuple):
     start: bool
     cause: Cause | None
-    """What asks for a start, even where it must wait; None: nothing does."""
+    """The cause of a start, even if it must wait. None: there is no cause."""
     reason: str
 
 
 def decide(now: Situation, rule: TriggerRule) -> Decision:
-    """Whether to start. A cause that comes while one runs or within the pause is not lost: it is still there the next time."""
+    """Decide whether to start. A cause that must wait is not lost: it still holds at the next call."""
     found = _cause(now, rule)
     if found is None:
-        return Decision(False, None, "nothing asks for it")
+        return Decision(False, None, "no cause for a round")
     cause, why = found
     if now.running:
-        return Decision(False, cause, f"waits until the running one has ended: {why}")
+        return Decision(False, cause, f"waits until the running round has ended: {why}")
     left_ms = now.since_ms + rule.min_pause_ms - now.now_ms
     if now.started_before and left_ms > 0:
-        return Decision(False, cause, f"waits {left_ms / 60_000:.0f} minutes more for the pause between two: {why}")
+        return Decision(False, cause, f"waits {left_ms / 60_000:.0f} minutes more for the pause between two rounds: {why}")
     return Decision(True, cause, why)
 
 
@@ -97,7 +98,7 @@ def due(cron: str, since_ms: int, now_ms: int) -> bool:
 
 
 def _cause(now: Situation, rule: TriggerRule) -> tuple[Cause, str] | None:
-    """The first that applies, the most deliberate first."""
+    """The first cause that applies, the most deliberate first."""
     if now.request is not None:
         return "request", f"requested: {now.request}"
     if rule.cron is not None and due(rule.cron, now.since_ms, now.now_ms):

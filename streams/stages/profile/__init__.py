@@ -1,1 +1,1 @@
-"""The profile stage: clean events in, recommendations and popularity out. One rule a file."""
+"""The profile stage: reads clean events, writes recommendations and popularity. One rule per file."""

@@ -1,4 +1,4 @@
-"""How an event changes a profile, and what it says a shopper should not see. Nothing here knows a model, a vector or the time of day."""
+"""How an event changes a profile, and which items it excludes. Independent of models, vectors and the time of day."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _ID_BYTES = 8
 
 
 def apply_event(profile: Profile, event: CleanEvent, offset: int, rules: ProfileRules) -> bool:
-    """Take one event into the profile, in place; False, and nothing changed, where it is in there already or says nothing.
+    """Apply one event to the profile, in place. Returns False, without a change, if the event was already applied or has no effect.
 
-    It is in there already if its offset is not after the last applied one, or its id is among the recent ones. The event must
-    be complete: an item, or a query for a search. Raises ValueError where the event id is not hexadecimal.
+    It was already applied if its offset is not after the last applied one, or its id is among the recent ones. The event must be
+    complete: it has an item, or a query for a search. Raises ValueError if the event id is not hexadecimal.
     """
     code = CODES[event["event_type"]]
     if offset <= profile.applied_offset or not rules.concerns(code):

@@ -1,4 +1,4 @@
-"""Counts a source partition's own events, starting from what its last owner published."""
+"""Counts the events of one source partition. It starts from the counts that the partition's last owner published."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ class PopularityTally:
 
 
 class PopularityCounter:
-    """Bridges the moment between publishing a count and reading it back.
+    """Bridges the time between publishing a count and reading it back.
 
-    What the previous batch published becomes the base of the next only when the next batch begins after it: then the runtime
-    has had it acknowledged. A batch that comes again was not, or the partition was taken over, for which the board has first
-    caught up with the topic; either way the board knows all that is really there.
+    The counts published by one batch become the base of the next only when that batch begins, because then they are acknowledged. A
+    batch that is repeated was not acknowledged, or the partition was taken over. On a take-over, the board first reads the topic to
+    its end. In both cases the board knows all counts that were really written.
     """
 
     def __init__(self, codec: RecordCodec, board: PopularityTable, half_life_ms: float) -> None:

@@ -1,4 +1,4 @@
-"""A shopper's profile: what a change of model can't invalidate. And its bytes in the stage's table."""
+"""The profile of a shopper, and its bytes in the stage's table. A change of model never invalidates it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ NEVER = -(1 << 62)
 
 
 class IssuedRecommendation(msgspec.Struct, array_like=True, frozen=True):
-    """A recommendation as it was made, without what its triggering event says again; small, because profiles keep the last
-    ones, so that a redo says the same again."""
+    """A recommendation in short form, without the data that its triggering event already has. Profiles keep the last ones, so that a
+    redo gives the same result.
+    """
 
     offset: int
     """Of the triggering event."""
@@ -72,7 +73,7 @@ def dump_profile(profile: Profile) -> bytes:
 
 
 def load_profile(data: bytes) -> Profile:
-    """Raises ConfigurationError where another version of the product wrote it, or it is damaged."""
+    """Raises ConfigurationError if another version of the product wrote it, or it is damaged."""
     if data[:1] != _VERSION:
         raise ConfigurationError("a profile was written by another version of veilstream; use that one, or delete the stage's state")
     try:

@@ -1,4 +1,4 @@
-"""A recommendation's identity, what a profile keeps of it, and the record that goes out."""
+"""The id of a recommendation, the part of it that a profile keeps, and the record that is published."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def make(event: CleanEvent, offset: int, policy: str, ranked: Ranked, *, model_v
 
 
 def remember(profile: Profile, made: IssuedRecommendation, time_ms: int, rules: ProfileRules) -> None:
-    """Note in the profile what was recommended, so that it is not recommended again at once; forget what is past."""
+    """Record the recommended items in the profile, so that they are not recommended again at once. Remove expired entries."""
     since = time_ms - rules.recommended_cooldown_ms
     recent = [shown for shown in profile.recommended if shown[0] > since]
     profile.recommended = [*recent, (time_ms, made.items)][-rules.recommended_size :]

@@ -1,8 +1,8 @@
-"""Writes recommendations in Avro directly: the codec takes longer over one than all of the ranking does.
+"""Writes recommendations in Avro directly, because the codec takes longer for one than the whole ranking.
 
-Nearly all of that goes into finding out, for every reason, which branch of a union a value belongs to. Here that is known, and a
-source of reasons is written once however many items it speaks for. The schema stays the judge: at the start a sample is
-written both ways, and where the two differ (a field was added) the codec does the writing.
+The codec spends nearly all of this time to find, for every reason, the branch of a union that a value belongs to. Here the branch is known.
+A source of reasons is written once, even if several items use it. To be safe against schema changes, a sample is written both ways at the
+start. If the two differ (a field was added), the codec writes everything.
 """
 
 from __future__ import annotations

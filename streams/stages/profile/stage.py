@@ -32,11 +32,11 @@ _EVENT_ID = re.compile(r"[0-9a-f]{32}")
 class ProfileStage:
     """The stage's BatchHandler.
 
-    ``models`` and ``board`` are changed between batches by the runtime; recommendations are a function of the records, the state
-    and what the two hold. A batch uses the models that serve when it begins, each shopper's vectors all of one. After the query
-    texts nothing is awaited, so a batch sees one catalogue.
-
-    ``rules`` decide what profiles hold, whatever model serves; a model's own rules decide how it scores.
+    - The runtime changes ``models`` and ``board`` between batches. Recommendations are a function of the records, the state, and
+      the content of these two.
+    - A batch uses the models that serve when it begins. All vectors of a shopper are of one model.
+    - After the query texts nothing is awaited. So a batch sees one catalogue.
+    - ``rules`` decide what profiles hold, whatever model serves. A model's own rules decide how it scores.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class ProfileStage:
         result = []
         for rounds in walked.groups(most_requests(matrix)):
             requests = [trigger.request for triggers in rounds for trigger in triggers]
-            # What an earlier answer of this batch recommends is left out of the same shopper's later ones.
+            # Items of an earlier answer in this batch are left out of the same shopper's later answers.
             excluded = [
                 len(_excluded(trigger, rules)) + number * rules.top_k for number, triggers in enumerate(rounds) for trigger in triggers
             ]

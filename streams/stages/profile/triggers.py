@@ -1,4 +1,4 @@
-"""Walks a batch's events through their shoppers' profiles, in offset order, and finds what must be recommended."""
+"""Applies a batch's events to their shoppers' profiles, in offset order, and finds the events that trigger a recommendation."""
 
 from __future__ import annotations
 
@@ -40,8 +40,9 @@ class Triggered:
     """Recommendations that were made before this event came again."""
 
     def groups(self, most: int) -> Iterator[list[list[Trigger]]]:
-        """The rounds, for as many shoppers at a time as have at most ``most`` triggers together. Whoever has more by herself gets
-        several groups, one after the other."""
+        """The rounds, for groups of shoppers that have at most ``most`` triggers together. A shopper with more triggers gets several
+        groups, one after another.
+        """
         if sum(map(len, self.rounds)) <= most:
             yield self.rounds
             return
@@ -119,12 +120,13 @@ def _request(profile: Profile, event: CleanEvent, policy: Policy, rules: Profile
 
 
 def policy_of(event_type: int, time_ms: int, triggered_at: int, rules: ProfileRules) -> Policy | None:
-    """The policy of the recommendation that an event causes; None: it causes none.
+    """The policy of the recommendation that an event triggers, or None.
 
-    A search always does. Other behaviour does once per ``debounce_ms`` of event time after the last trigger
-    (``triggered_at``), whatever the order in which events arrive: one that is a little earlier than the last trigger is late and
-    causes nothing; one that is earlier by ``rewind_ms`` or more belongs to another run of time, which a trigger that lies in its
-    future must not silence.
+    - A search always triggers one.
+    - Other behaviour triggers one per ``debounce_ms`` of event time after the last trigger (``triggered_at``), in any order of
+      arrival.
+    - An event a little earlier than the last trigger is late, and triggers nothing.
+    - An event earlier by ``rewind_ms`` or more belongs to a replay. A trigger in its future must not suppress it.
     """
     if not rules.recommend or event_type not in TRIGGERS:
         return None

@@ -1,1 +1,1 @@
-"""Is a model better than the one that serves? Metrics, intervals, the gate, and the fitting of what is served with it."""
+"""Is a model better than the serving one? Metrics, intervals, the gate, and the fit of the serving parameters."""

@@ -1,6 +1,6 @@
 """Confidence intervals by the bootstrap over users (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, percentile method).
 
-Users are drawn, not cases: the cases of one user resemble each other, and to draw them one by one would promise too much.
+Users are drawn, not cases. The cases of one user are similar, so intervals over single cases would be too narrow.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Interval(NamedTuple):
 
 
 def interval(values: Floats, users: Sequence[str], *, confidence: float = 0.95, resamples: int = 2000, seed: int = 0) -> Interval:
-    """The mean of ``values`` [cases]; NaN where there are none. Raises ValueError where lengths differ."""
+    """The mean of ``values`` [cases]; NaN if there are none. Raises ValueError if lengths differ."""
     if len(values) != len(users):
         raise ValueError(f"{len(values)} values of {len(users)} users")
     if not len(values):
@@ -41,15 +41,16 @@ def interval(values: Floats, users: Sequence[str], *, confidence: float = 0.95, 
 def paired(
     candidate: Floats, incumbent: Floats, users: Sequence[str], *, confidence: float = 0.95, resamples: int = 2000, seed: int = 0
 ) -> Interval:
-    """The mean of candidate - incumbent over the same cases. Raises ValueError where lengths differ."""
+    """The mean of candidate - incumbent over the same cases. Raises ValueError if lengths differ."""
     if len(candidate) != len(incumbent):
         raise ValueError(f"{len(candidate)} results beside {len(incumbent)}: not the same cases")
     return interval(candidate - incumbent, users, confidence=confidence, resamples=resamples, seed=seed)
 
 
 def _draws(users: int, resamples: int, seed: int) -> list[Floats]:
-    """How often each user is drawn, [some resamples, users], until all resamples are made. Each part has a generator of its own, so
-    the same seed gives the same draws whatever the values are."""
+    """How often each user is drawn, [some resamples, users], until all resamples are made. Each part has its own generator. So the
+    same seed gives the same draws, whatever the values are.
+    """
     generator = np.random.default_rng(seed)
     step = max(1, _DRAWS_IN_MEMORY // users)
     parts = []

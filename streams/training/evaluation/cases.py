@@ -1,4 +1,4 @@
-"""What models are judged on: shoppers as they stood at a moment, and what they did next."""
+"""Cases for judging a model: a shopper at a moment, and what she did next."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from encoders.item_space import fit
 from streams.engine.ports import FloatArray
-from streams.ranking.item_space import fit
 from streams.training.evaluation.popularity import Popularity
 
 
@@ -38,7 +38,7 @@ class Case(NamedTuple):
     """Items that may not be recommended to her."""
     at_ms: int
     events: int
-    """How many events of hers came before: tells new users from heavy ones."""
+    """Number of earlier events of the shopper. It separates new users from heavy users."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class EvaluationCatalogue:
     """float32 [items, dimension], of unit length, as they are served (see ``served_vectors``)."""
     popularity: Popularity
     interactions: npt.NDArray[np.float64]
-    """[items]: how often each was interacted with before the cases; says what the long tail is."""
+    """[items]: number of interactions with each item before the cases. It defines the long tail."""
     categories: Sequence[str | None] = ()
     """Empty, or one an item."""
     queries: Mapping[str, FloatArray] = field(default_factory=dict)
@@ -59,7 +59,7 @@ class EvaluationCatalogue:
     """[items]; None: all are."""
 
     def __post_init__(self) -> None:
-        """Raises ValueError where the lengths differ."""
+        """Raises ValueError if the lengths differ."""
         count = len(self.ids)
         lengths = {len(self.vectors), len(self.interactions), self.popularity.counts.shape[1], len(self.categories) or count}
         lengths.add(count if self.recommendable is None else len(self.recommendable))

@@ -1,4 +1,4 @@
-"""Fits half-life, prior's weight and threshold to a model, on the slice that the model was not trained on."""
+"""Fits half-life, popularity weight and threshold to a model, on a slice that the model was not trained on."""
 
 from __future__ import annotations
 
@@ -15,30 +15,33 @@ from streams.training.evaluation.metrics import Bools, Floats, head, hits, per_c
 from streams.training.evaluation.score import Ranked, chunks, top
 
 LEAST_ITEMS = 50
-"""A precision over fewer items is luck."""
+"""A precision over fewer items is too uncertain."""
 
 
 @dataclass(frozen=True)
 class FitRule:
-    """Where is looked, and when it is moved. The current values are always looked at too."""
+    """Which points are tried, and when the parameters change. The current values are always tried too."""
 
     half_lives_days: Sequence[float] = (7.5, 15.0, 30.0, 60.0, 120.0, 240.0, 480.0)
     weights: Sequence[float] = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.6)
     count: int = 10
     evidence: float = 2.5
-    """The best point must beat the current one by so many standard errors of their difference, case by case; else nothing moves.
-    The best of many points is the luckiest too."""
+    """The best point must beat the current one by this many standard errors of their difference, case by case. Otherwise nothing
+    changes. Reason: the best of many points is also the luckiest.
+    """
     target_precision: float | None = None
     target_volume: float | None = None
-    """Items a request. With neither target the threshold stays; both at once are refused."""
+    """Items per request. With neither target the threshold stays. Both targets at once are refused."""
     min_cases: int = 100
     spread_tolerance: float | None = 0.1
-    """Points at which coverage or the long tail's share is lower than the current point's by more than this share of it are left
-    out: a heavier prior can always buy hits by showing everybody the same. None: all points are taken. As the gate's tolerances."""
+    """Points are left out if their coverage or long tail's share is lower than the current point's by more than this share of it.
+    Otherwise a larger popularity weight could always buy hits by showing everybody the same. None: all points are used. Same
+    meaning as the gate's tolerances.
+    """
 
 
 class Point(NamedTuple):
-    """One place of the grid."""
+    """One point of the grid."""
 
     half_life_days: float
     weight: float
@@ -49,11 +52,14 @@ class Point(NamedTuple):
 
 
 def fit(cases: Sequence[Case], catalogue: EvaluationCatalogue, current: ServingParams, rule: FitRule) -> ServingParams:
-    """The point nearest to the current one among those within one standard error of the best (the rule of Breiman, Friedman, Olshen
-    and Stone, Classification and Regression Trees, 1984, with nearness in place of simplicity), where the best beats the current one
-    by more than chance; and a threshold for it.
+    """The fitted serving parameters. Maximises the mean of HR@K + NDCG@K.
 
-    Maximises the mean of HR@K + NDCG@K. With too few cases the current values stay. Raises ValueError for two targets at once.
+    Half-life and weight change only if the best point beats the current one by more than chance. Then the chosen point is the one
+    nearest to the current point, among those within one standard error of the best. This is the rule of Breiman, Friedman, Olshen
+    and Stone, Classification and Regression Trees, 1984, with nearness instead of simplicity. The threshold is fitted for the
+    chosen point.
+
+    With too few cases the current values stay. Raises ValueError for two targets at once.
     """
     if rule.target_precision is not None and rule.target_volume is not None:
         raise ValueError("set a target precision or a target volume for the threshold, not both")
@@ -67,7 +73,9 @@ def fit(cases: Sequence[Case], catalogue: EvaluationCatalogue, current: ServingP
 
 
 def grid(cases: Sequence[Case], catalogue: EvaluationCatalogue, current: ServingParams, rule: FitRule) -> list[Point]:
-    """All points. The users' vectors and their product with the catalogue are made once a half-life; a weight only adds its prior."""
+    """All points of the grid. The users' vectors and their product with the catalogue are computed once per half-life. A weight only
+    adds its prior.
+    """
     half_lives = sorted({*rule.half_lives_days, current.half_life_days})
     weights = sorted({*rule.weights, current.popularity_weight})
     tail = ~head(catalogue.interactions)
@@ -107,7 +115,7 @@ def choose(points: Sequence[Point], current: ServingParams, users: Sequence[str]
 
 
 def _gain(differences: Floats, users: Sequence[str]) -> tuple[float, float]:
-    """Mean and its standard error, users being independent and their cases not."""
+    """The mean and its standard error. Users are independent; the cases of one user are not."""
     numbers: dict[str, int] = {}
     owner = [numbers.setdefault(user, len(numbers)) for user in users]
     mean = float(differences.mean())
@@ -131,8 +139,9 @@ def _threshold(cases: Sequence[Case], catalogue: EvaluationCatalogue, fitted: Se
 
 
 def for_volume(ranked: Ranked, volume: float, *, otherwise: float) -> float:
-    """The threshold above which there are on average at most ``volume`` items a request, and as nearly as many as equal scores allow;
-    ``otherwise`` where nothing is ranked. Raises ValueError where the volume is not positive."""
+    """The threshold that lets at most ``volume`` items per request pass on average, and as nearly as many as equal scores allow.
+    ``otherwise`` if nothing is ranked. Raises ValueError if the volume is not positive.
+    """
     if not volume > 0:
         raise ValueError("the target volume must be above 0 items a request")
     scores = np.sort(ranked.scores[ranked.rows >= 0])[::-1]
@@ -144,7 +153,7 @@ def for_volume(ranked: Ranked, volume: float, *, otherwise: float) -> float:
 
 def for_precision(ranked: Ranked, found: Bools, precision: float, *, otherwise: float) -> float:
     """The lowest threshold above which at least ``precision`` of the items are targets; ``otherwise`` where none reaches it with at
-    least 50 items. Raises ValueError where the precision is not from 0 to 1."""
+    least 50 items. Raises ValueError if the precision is not from 0 to 1."""
     if not 0 <= precision <= 1:
         raise ValueError("the target precision must be from 0 to 1")
     shown = ranked.rows >= 0
@@ -159,7 +168,7 @@ def for_precision(ranked: Ranked, found: Bools, precision: float, *, otherwise: 
 
 
 def _between(scores: Floats, place: int) -> float:
-    """A threshold that lets pass everything up to ``place`` of falling scores, and nothing after it."""
+    """The threshold that lets the scores up to ``place`` pass, and none after it. Scores are in descending order."""
     return float(scores[place + 1]) if place + 1 < len(scores) else _just_below(float(scores[place]))
 
 

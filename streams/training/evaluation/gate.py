@@ -1,4 +1,4 @@
-"""Whether a candidate may take the incumbent's place: it must gain beyond chance, and nothing that is guarded may fall."""
+"""Decides whether a candidate may replace the incumbent: it must gain beyond chance, and no guarded value may fall."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ METRICS: tuple[Metric, ...] = ("hit", "ndcg", "recall")
 
 @dataclass(frozen=True)
 class GateRule:
-    """Tolerances are shares of the incumbent's own value: .1 lets a guard fall by a tenth."""
+    """Rules of the gate. Tolerances are shares of the incumbent's value: .1 lets a guarded value fall by a tenth."""
 
     metric: Metric = "ndcg"
-    """The one that must gain."""
+    """The metric that must gain."""
     confidence: float = 0.95
-    """Of its two-sided interval, whose lower end must be above ``least_gain``."""
+    """Confidence of the metric's two-sided interval. Its lower end must be above ``least_gain``."""
     least_gain: float = 0.0
     min_cases: int = 200
     min_users: int = 100
-    """Intervals are drawn over users; over few of them they promise too much, however many cases there are."""
+    """Minimum number of shoppers. Intervals are drawn over shoppers; over few of them they are too narrow, whatever the number of cases."""
     min_old_cases: int = 50
-    """Fewer cases of the old slice say nothing; then forgetting is not judged, and the verdict says so."""
+    """Minimum number of cases in the old slice. With fewer, forgetting is not judged, and the verdict says so."""
     coverage_tolerance: float = 0.1
     long_tail_tolerance: float = 0.1
     segment_tolerance: float = 0.1
     volume_tolerance: float = 0.2
-    """Of the items a request that pass the threshold: a model must not gain by falling silent."""
+    """Tolerance for the number of items per request that pass the threshold. A model must not gain by recommending less."""
     forgetting_tolerance: float = 0.05
     resamples: int = 2000
     seed: int = 0
@@ -45,15 +45,15 @@ class GateRule:
 class GateVerdict:
     promote: bool
     reasons: Sequence[str]
-    """Why not, one a failing; or why."""
+    """The reasons: one per failed condition, or why the candidate passes."""
     differences: Mapping[str, Interval] = field(default_factory=dict)
-    """Candidate less incumbent: the metrics over all, ``old slice``, and each segment by name (in the chosen metric)."""
+    """Candidate minus incumbent: the metrics over all cases, ``old slice``, and each segment by name (in the chosen metric)."""
     numbers: Mapping[str, float] = field(default_factory=dict)
-    """What the rule looked at, by name; as the registry's manifest keeps it."""
+    """The numbers that the rule used, by name, as the registry's manifest keeps them."""
 
 
 def decide(candidate: Measurement, incumbent: Measurement, rule: GateRule) -> GateVerdict:
-    """Both measured on the same cases. Raises ValueError where they were not."""
+    """Judge two measurements of the same cases. Raises ValueError if the cases differ."""
     if list(candidate.users) != list(incumbent.users) or list(candidate.old_users) != list(incumbent.old_users):
         raise ValueError("candidate and incumbent were measured on different cases; measure both on the same slice")
     numbers = {f"{who}_{name}": value for who, of in (("candidate", candidate), ("incumbent", incumbent)) for name, value in _flat(of)}
@@ -94,7 +94,9 @@ def decide(candidate: Measurement, incumbent: Measurement, rule: GateRule) -> Ga
         remarks.append(f"forgetting was not judged: {len(candidate.old_users)} cases in the old slice, {rule.min_old_cases} are needed")
     if against:
         return GateVerdict(False, against + remarks, differences, numbers)
-    return GateVerdict(True, [f"{rule.metric} gains {_told(gain)} over {cases} cases, and no guard falls", *remarks], differences, numbers)
+    return GateVerdict(
+        True, [f"{rule.metric} gains {_told(gain)} over {cases} cases, no guarded value falls", *remarks], differences, numbers
+    )
 
 
 def _difference(candidate: PerCase, incumbent: PerCase, users: Sequence[str], metric: Metric, rule: GateRule) -> Interval:
@@ -103,18 +105,19 @@ def _difference(candidate: PerCase, incumbent: PerCase, users: Sequence[str], me
 
 
 def _falls(name: str, candidate: float, incumbent: float, tolerance: float) -> list[str]:
-    """A number of the whole slice: it may not be lower than the tolerance allows."""
+    """Check one number of the whole slice: it may not be lower than the tolerance allows."""
     if candidate >= incumbent * (1 - tolerance):
         return []
-    return [f"{name} falls from {incumbent:.4f} to {candidate:.4f}, more than the {tolerance:.0%} that is tolerated"]
+    return [f"{name} falls from {incumbent:.4f} to {candidate:.4f}, more than the {tolerance:.0%} that is allowed"]
 
 
 def _worse(name: str, change: Interval, incumbent: float, tolerance: float) -> list[str]:
-    """A segment or the old slice is small and its mean uncertain: it falls where the mean is lower than is tolerated and the interval
-    lies below zero. Among many segments, one that is lower by chance alone must not stop every promotion."""
+    """Check a segment or the old slice. They are small and their means uncertain. So one falls only if its mean is lower than allowed
+    and its interval is below zero. Otherwise, among many segments, one that is lower by chance would stop every promotion.
+    """
     if change.mean >= -tolerance * incumbent or change.high >= 0:
         return []
-    return [f"{name}: falls by {_told(change)} from {incumbent:.4f}, more than the {tolerance:.0%} that is tolerated"]
+    return [f"{name}: falls by {_told(change)} from {incumbent:.4f}, more than the {tolerance:.0%} that is allowed"]
 
 
 def _told(change: Interval) -> str:

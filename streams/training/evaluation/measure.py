@@ -1,4 +1,4 @@
-"""All that is measured of one model on one slice."""
+"""All measurements of one model on one slice."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from streams.training.evaluation.metrics import (
 from streams.training.evaluation.score import rank
 
 NEW_EVENTS = 10
-"""New users: at most so many events before."""
+"""Maximum number of earlier events of a new user."""
 HEAVY_EVENTS = 100
-"""Heavy users: at least so many."""
+"""Minimum number of earlier events of a heavy user."""
 
 
 @dataclass(frozen=True)

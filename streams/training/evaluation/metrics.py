@@ -1,4 +1,4 @@
-"""How good rankings are, case by case and over all. Definitions: docs/evaluation.md."""
+"""Metrics of rankings, per case and in total. Definitions: docs/evaluation.md."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def discounts(count: int) -> Floats:
 
 
 def coverage(ranked: Ranked, open_rows: Bools) -> float:
-    """Share of the items that may be recommended which are recommended to somebody."""
+    """Share of the recommendable items that are recommended to at least one shopper."""
     shown = np.unique(ranked.rows[ranked.rows >= 0])
     return len(shown) / max(1, int(open_rows.sum()))
 
@@ -86,20 +86,20 @@ def head(interactions: Floats, share: float = HEAD_SHARE) -> Bools:
 
 
 def long_tail_share(ranked: Ranked, interactions: Floats) -> float:
-    """Share of all recommended places that items outside of the head get; 0 where nothing is recommended."""
+    """Share of all recommended places that items outside of the head get; 0 if nothing is recommended."""
     shown = ranked.rows[ranked.rows >= 0]
     return float(np.mean(~head(interactions)[shown])) if len(shown) else 0.0
 
 
 def precision_above(ranked: Ranked, found: Bools, threshold: float) -> tuple[float, float]:
-    """(precision, items a request) of what passes the threshold; precision is 0 where nothing does."""
+    """(precision, items a request) of what passes the threshold; precision is 0 if nothing does."""
     above = ranked.scores > threshold
     passed = int(above.sum())
     return (float(found[above].mean()) if passed else 0.0), passed / max(1, len(found))
 
 
 def calibration(ranked: Ranked, found: Bools, bins: int = 10) -> list[CalibrationBin]:
-    """The recommended items in ``bins`` parts of equal size by score, lowest first; fewer where there are fewer items."""
+    """The recommended items in ``bins`` parts of equal size by score, lowest first; fewer if there are fewer items."""
     shown = ranked.rows >= 0
     order = np.argsort(ranked.scores[shown], kind="stable")
     scores, good = ranked.scores[shown][order], found[shown][order]

@@ -1,4 +1,4 @@
-"""Cases from training pairs: what a shopper turned to within one visit is one case, judged by what was known before the visit."""
+"""Makes cases from training pairs. The targets of one visit are one case, judged with what was known before the visit."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ def cases_of(
     bought_cooldown_ms: float = 90.0 * DAY_MS,
     weights: Sequence[float] = HISTORY_WEIGHTS,
 ) -> list[Case]:
-    """One case for each of a shopper's visits that begins at or after ``since_ms``: the pairs with a reward above 0 within ``window_ms``
-    of the first one.
+    """One case for each visit of a shopper that begins at or after ``since_ms``. Ordered by time, then user.
 
-    Targets are the items of the visit that could have been recommended: not those bought within the cooldown or dismissed before,
-    as far as pairs and histories tell. A visit without target is no case. Pairs from before ``since_ms`` only tell what was bought,
-    dismissed and how much the shopper did. The history is that of the visit's first pair, without what belongs to the visit itself: an
-    order's second line would be foretold from its first. Ordered by time, then user.
+    - A visit is the pairs with a reward above 0 within ``window_ms`` of the first one.
+    - Targets are the items of the visit that could have been recommended. Items bought within the cooldown, or dismissed before,
+      are no targets, as far as pairs and histories show. A visit without a target gives no case.
+    - Pairs from before ``since_ms`` only show what was bought or dismissed, and how active the shopper was.
+    - The history is that of the visit's first pair, without events of the visit itself. Otherwise the second line of an order would
+      be predicted from the first.
     """
     of_user: dict[str, list[TrainingPair]] = {}
     for pair in pairs:
@@ -57,11 +58,12 @@ def cases_of(
 
 
 def unexposed(cases: Iterable[Case], pairs: Iterable[TrainingPair], *, window_ms: int) -> list[Case]:
-    """The cases among what the shopper had not been recommended: such items are excluded for both models that are compared, and what she
-    found alone among the others are the targets. A case without one is left out.
+    """The cases without exposure. Recommended items are excluded for both models; the targets are the other items that the shopper
+    turned to.
 
-    What is recommended is looked at, whatever it is; counted, it would speak for the model that recommended it. ``window_ms``: from a
-    recommendation to the pair that tells of it, at most. Where nothing was recommended the cases stay as they are.
+    A case without a target is left out. Reason: shoppers look at recommended items, whatever they are. To count them would favour
+    the model that recommended them. ``window_ms`` is the maximum time from a recommendation to the pair that reports it. If nothing
+    was recommended, the cases stay as they are.
     """
     shown: dict[str, list[tuple[int, str]]] = {}
     alone: dict[tuple[str, str], list[int]] = {}

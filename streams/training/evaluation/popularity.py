@@ -1,4 +1,4 @@
-"""Decayed popularity counts at several moments, so that a case is judged with what was known at its time."""
+"""Decayed popularity counts at several moments, so that a case is judged with the counts known at its time."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Popularity:
     half_life_ms: float
 
     def __post_init__(self) -> None:
-        """Raises ValueError where the snapshots are not in order or not as many as the times."""
+        """Raises ValueError if the snapshots are not in order or not as many as the times."""
         if len(self.times_ms) != len(self.counts) or len(self.times_ms) == 0:
             raise ValueError("popularity needs at least one snapshot, and as many as there are times")
         if (np.diff(self.times_ms) <= 0).any():

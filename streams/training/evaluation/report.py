@@ -1,4 +1,4 @@
-"""The report that is kept with a model: Markdown and a plot, for whoever runs the shop. The only module here that writes files."""
+"""The report that is kept with a model, for the operator: Markdown and a plot. The only module here that writes files."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ def markdown(
         "## Metrics",
         *_table(["", "candidate", "serving now", "difference", "interval"], _metric_rows(verdict, candidate, incumbent)),
         "",
-        "An interval that does not hold 0 is more than chance. Definitions: docs/evaluation.md.",
+        "A difference is beyond chance if its interval does not contain 0. Definitions: docs/evaluation.md.",
         "",
-        "## What is served with it",
+        "## Serving parameters",
         *_table(
             ["", "candidate", "serving now"],
             [[name.replace("_", " "), *(f"{getattr(of, name):.4g}" for of in fitted)] for name in fitted[0].to_dict()],
@@ -63,8 +63,8 @@ def markdown(
         rows = [[name, _size(name, candidate), *_interval(verdict, name)] for name in parts]
         lines += ["## Parts of the shoppers", *_table(["", "cases", "difference", "interval"], rows), ""]
     bins = [[f"{b.low:.3f} to {b.high:.3f}", f"{b.items:,}", f"{b.precision:.1%}"] for b in candidate.calibration]
-    lines += ["## What a score is worth", *_table(["score", "items recommended", "of these were right"], bins), ""]
-    lines += [f"Threshold {candidate.threshold:.3f}: {candidate.volume:.1f} items a request, {candidate.precision:.1%} of them right.", ""]
+    lines += ["## Precision by score", *_table(["score", "items recommended", "share that were targets"], bins), ""]
+    lines += [f"Threshold {candidate.threshold:.3f}: {candidate.volume:.1f} items per request, {candidate.precision:.1%} targets.", ""]
     return "\n".join([*lines, "![differences and calibration](report.png)", ""])
 
 

@@ -1,4 +1,4 @@
-"""Cases ranked exactly as the profile stage ranks: the same embedding, prior, exclusion and choice, for many cases at once."""
+"""Ranks cases exactly as the profile stage does, many at once: the same embedding, prior, exclusion and selection."""
 
 from __future__ import annotations
 

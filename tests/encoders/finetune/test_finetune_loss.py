@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from encoders.finetune.batches import assemble, heaviest
 from encoders.finetune.examples import Example
-from encoders.finetune.loss import centred, contrastive, drift, example_weights
+from encoders.finetune.loss import contrastive, drift, example_weights, placed
 from encoders.finetune.memory import mine
+from encoders.item_space import fit
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -60,14 +61,19 @@ def test_no_weight_no_loss() -> None:
     assert not v.grad.any()
 
 
-def test_weights_drift_and_centring() -> None:
+def test_weights_drift_and_the_items_space() -> None:
     found = example_weights(torch.tensor([2.0, 1.0, 1.0]), torch.tensor([0.5, 0.001, 1.0]), 10.0)
     assert found.tolist() == [4.0, 10.0, 1.0]
     a = torch.eye(2)
     assert float(drift(a, a)) == 0
     assert float(drift(a, a.flip(0))) == 1
-    moved = centred(torch.tensor([[1.0, 0.0], [0.6, 0.8]]), torch.tensor([0.5, 0.0]))
+    moved = placed(torch.tensor([[1.0, 0.0], [0.6, 0.8]]), torch.tensor([0.5, 0.0]), None)
     assert torch.allclose(moved, torch.nn.functional.normalize(torch.tensor([[0.5, 0.0], [0.1, 0.8]]), dim=1))
+    vectors = np.random.default_rng(5).standard_normal((400, 8)).astype(np.float32)
+    space = fit(vectors)
+    assert space.scale is not None
+    same = placed(torch.from_numpy(vectors), torch.from_numpy(space.mean), torch.from_numpy(space.scale))
+    assert np.abs(same.numpy() - space.transform(vectors)).max() < 1e-5
 
 
 @given(seeds, st.integers(1, 12))

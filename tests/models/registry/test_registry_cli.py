@@ -108,7 +108,7 @@ def test_list_without_a_broker_says_so(registry: Registry, capsys: Capture, monk
     assert run(["models", "list"]) == 0
     captured = capsys.readouterr()
     assert captured.out.splitlines()[2].endswith("?")
-    assert "which channel serves what is not known: no usable broker at 127.0.0.1:1" in captured.err
+    assert "cannot tell which versions the channels serve: no usable broker at 127.0.0.1:1" in captured.err
     monkeypatch.setenv("VEILSTREAM_MODELS", str(registry.folder / "empty"))
     assert run(["models", "list"]) == 0
     assert "no model versions in" in capsys.readouterr().err
@@ -123,7 +123,7 @@ def test_list_names_what_can_not_be_trusted(registry: Registry, capsys: Capture)
     assert run(["models", "list"]) == 1
     captured = capsys.readouterr()
     assert "v1: model refused (signature)" in captured.err and "v1" not in captured.out.split()
-    assert "stable serves v2 from" in captured.err and "which is no version in this store" in captured.err
+    assert "stable serves v2 from" in captured.err and "which is not a version in this store" in captured.err
     assert "announcements that every worker refuses: 1 empty" in captured.err
 
 
@@ -134,7 +134,7 @@ def test_show_verifies_every_byte(registry: Registry, capsys: Capture) -> None:
     (registry.folder / "store" / "v2" / "vocab.txt").write_text("spoilt")
     for arguments in (["show", "v2"], ["promote", "v2"]):
         assert run(["models", *arguments]) == 1
-        assert "error: model refused (hash): vocab.txt of v2 is not what was signed" in capsys.readouterr().err
+        assert "error: model refused (hash): vocab.txt of v2 differs from the signed file" in capsys.readouterr().err
     assert registry.current("stable") is None
     assert run(["models", "show", "v9"]) == 1
     assert "there is no model version v9" in capsys.readouterr().err
@@ -207,7 +207,7 @@ def test_keys_that_do_not_fit_are_named(registry: Registry, capsys: Capture) -> 
     assert run(["keys", "generate", "--only", "models", "--dir", str(registry.folder / "others")]) == 0
     shutil.copy(registry.folder / "others" / "models.key", registry.keys / "models.key")
     assert run(["models", "promote", "v1"]) == 1
-    assert "are no pair" in capsys.readouterr().err
+    assert "do not belong together" in capsys.readouterr().err
 
 
 def test_add_makes_a_version_of_a_folder(registry: Registry, capsys: Capture) -> None:
@@ -225,7 +225,7 @@ def test_add_makes_a_version_of_a_folder(registry: Registry, capsys: Capture) ->
     stored = load_encoder(str(registry.folder / "store" / encoder.version), precision="fp32")
     assert stored.version == encoder.version, "the version is of what a worker loads"
     assert run(["models", "add", str(source)]) == 0
-    assert capsys.readouterr().out.startswith("there already: ")
+    assert capsys.readouterr().out.startswith("already there: ")
     assert run(["models", "add", str(source), "--parent", "v9"]) == 1
     assert run(["models", "add", str(registry.folder / "nothing")]) == 1
     assert "there is no model folder" in capsys.readouterr().err

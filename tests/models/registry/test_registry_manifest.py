@@ -215,7 +215,7 @@ def test_files_are_compared_by_name_and_hash() -> None:
     cases = [
         ({"a.json": "0" * 64}, Refusal.MISSING_FILE, "b.json of v1 is missing"),
         ({**manifest.files, "c.json": "0" * 64}, Refusal.EXTRA_FILE, "'c.json' is not in the manifest"),
-        ({**manifest.files, "a.json": "1" * 64}, Refusal.HASH, "a.json of v1 is not what was signed"),
+        ({**manifest.files, "a.json": "1" * 64}, Refusal.HASH, "a.json of v1 differs from the signed file"),
     ]
     for found, expected, words in cases:
         with pytest.raises(ModelRefused, match=words) as raised:

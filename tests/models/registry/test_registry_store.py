@@ -98,7 +98,7 @@ def test_other_contents_under_a_version_are_refused(store: ModelStore, folder: P
     manifest = manifest_of(folder)
     store.publish(folder, manifest, key)
     other = write_folder(tmp_path / "other", weights=b"others")
-    with pytest.raises(ModelRefused, match=r"is there with other files \(model.safetensors\)") as raised:
+    with pytest.raises(ModelRefused, match=r"exists with other files \(model.safetensors\)") as raised:
         store.publish(other, manifest_of(other), key)
     assert raised.value.refusal == Refusal.OTHER_CONTENT
     with pytest.raises(ModelRefused, match="remove that version first") as raised:
@@ -266,7 +266,7 @@ def test_what_is_no_model_has_the_versions_name(folder: Path, key: SigningKey, t
     (root / VERSION / "notes.txt").write_text("mine")
     store = ModelStore(str(root))
     assert store.list_versions() == []
-    with pytest.raises(ConfigurationError, match="is there and is no model; move it away"):
+    with pytest.raises(ConfigurationError, match="exists and is not a model; move it away"):
         store.publish(folder, manifest_of(folder), key)
     assert [path.name for path in root.iterdir() if path.name != ".lock"] == [VERSION]
 

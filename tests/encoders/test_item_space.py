@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.ranking.item_space import LEAST_ITEMS, SHRINK_COVARIANCE, SHRINK_MEAN, fit, identity
+from encoders.item_space import LEAST_ITEMS, SHRINK_COVARIANCE, SHRINK_MEAN, fit, identity
 
 
 def catalogue(seed: int, items: int, dimension: int = 16) -> np.ndarray:

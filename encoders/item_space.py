@@ -17,8 +17,6 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from streams.engine.ports import FloatArray
-
 SHRINK_MEAN = 50
 """A mean of few items is mostly the items themselves: it counts as if so many items without direction stood beside them."""
 SHRINK_COVARIANCE = 1500
@@ -27,6 +25,7 @@ LEAST_ITEMS = 100
 _ROWS = 8192
 """Rows that are worked on at a time: bounds the memory."""
 
+FloatArray = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
 
 

@@ -1,0 +1,152 @@
+"""The documents name only what exists: files, settings, metrics, ``make`` targets, commands and links."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from streams.settings import KafkaSettings, Settings
+from tests.support import ROOT
+
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+TOP_FOLDERS = (".ci", "benchmarks", "docs", "encoders", "schemas", "streams", "tests")
+OF_LIBRARIES = ("aiokafka/",)
+"""Paths that begin so are files of a library."""
+WRITTEN_BY_THE_PRODUCT = {"report.md"}
+"""Files that a command writes at run time."""
+
+NOT_COMMANDS = {"model"}
+"""``veilstream model manifest`` is the line that a signature covers."""
+
+_FENCE = re.compile(r"^```.*?^```", re.M | re.S)
+_CODE = re.compile(r"`([^`\n]+)`")
+_LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+_HEADING = re.compile(r"^#+ +(.+?) *$", re.M)
+_TARGET = re.compile(r"^([a-z][a-z%-]*):", re.M)
+
+
+@pytest.fixture(params=DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def document(request: pytest.FixtureRequest) -> Path:
+    path: Path = request.param
+    return path
+
+
+def test_every_path_exists(document: Path) -> None:
+    assert [path for path in paths(document) if not exists(path)] == []
+
+
+def test_every_setting_is_known(document: Path) -> None:
+    known = {f"VEILSTREAM_{name.upper()}" for name in Settings.model_fields}
+    known |= {f"KAFKA_{name.upper()}" for name in KafkaSettings.model_fields}
+    named = re.findall(r"\b(?:VEILSTREAM|KAFKA)_[A-Z0-9_]*", document.read_text(encoding="utf-8"))
+    assert [name for name in named if not is_one_of(name, known)] == []
+
+
+def test_every_metric_is_defined(document: Path) -> None:
+    named = re.findall(r"\bveilstream_[a-z0-9_]*", document.read_text(encoding="utf-8"))
+    assert [name for name in named if not is_one_of(name, metrics())] == []
+
+
+def test_every_make_target_exists(document: Path) -> None:
+    targets = set(_TARGET.findall((ROOT / "Makefile").read_text(encoding="utf-8")))
+    named = re.findall(r"\bmake ([a-z][a-z-]*)", "\n".join(code(document)))
+    assert [name for name in named if name not in targets and not is_benchmark(name)] == []
+
+
+def test_every_command_exists(document: Path) -> None:
+    named = re.findall(r"(?:^|/| |\()veilstream ([a-z]+)", "\n".join(code(document)), re.M)
+    commands = {path.stem for path in (ROOT / "streams" / "cli").glob("*.py")}
+    assert [name for name in named if name not in commands | NOT_COMMANDS] == []
+
+
+def test_every_link_has_its_file_and_heading(document: Path) -> None:
+    broken = []
+    for link in _LINK.findall(_FENCE.sub("", document.read_text(encoding="utf-8"))):
+        if re.match(r"[a-z]+:", link):
+            continue
+        name, _, anchor = link.partition("#")
+        target = document.parent / name if name else document
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            broken.append(link)
+    assert broken == []
+
+
+@pytest.mark.parametrize("path", ["streams/no_such_file.py", "no_such_file.py", "engine/app.py", "no_such_folder/"])
+def test_a_path_that_does_not_exist_is_seen(path: str) -> None:
+    assert not exists(path)
+
+
+def test_metrics_are_found_in_the_code() -> None:
+    assert {"veilstream_lag_records", "veilstream_encoder_info", "veilstream_trainer_loss", "veilstream_training_running"} <= metrics()
+    assert "veilstream_no_such_metric" not in metrics()
+
+
+def test_a_heading_becomes_an_anchor(tmp_path: Path) -> None:
+    (tmp_path / "page.md").write_text("# The `models` topic: who reads?\n```\n# a comment\n```\n", encoding="utf-8")
+    assert anchors(tmp_path / "page.md") == {"the-models-topic-who-reads"}
+
+
+def code(document: Path) -> list[str]:
+    """What stands between backticks, and the blocks of code."""
+    text = document.read_text(encoding="utf-8")
+    return [*_FENCE.findall(text), *_CODE.findall(_FENCE.sub("", text))]
+
+
+def paths(document: Path) -> Iterator[str]:
+    """What stands between backticks and looks like a file or folder of the repository. Names with a placeholder are left out."""
+    for part in _CODE.findall(_FENCE.sub("", document.read_text(encoding="utf-8"))):
+        word = part.split("::")[0].rstrip(".:,")
+        if not re.fullmatch(r"[\w./-]+", word) or word.startswith(("/", "var/", *OF_LIBRARIES)) or word in WRITTEN_BY_THE_PRODUCT:
+            continue
+        if ("/" in word and word.split("/")[0] in TOP_FOLDERS) or re.search(r"\w\.(py|md|avsc|toml|lock|xml)$", word):
+            yield word
+
+
+def exists(path: str) -> bool:
+    """From the root, or the end of exactly such a path: ``engine/health.py`` is ``streams/engine/health.py``."""
+    return (ROOT / path).exists() or any(f"/{file}".endswith(f"/{path}") for file in files())
+
+
+@cache
+def files() -> list[str]:
+    """The repository's files, relative to the root."""
+    return [str(path.relative_to(ROOT)) for folder in TOP_FOLDERS for path in (ROOT / folder).rglob("*") if path.is_file()]
+
+
+@cache
+def metrics() -> set[str]:
+    """Names of the metrics, read from the calls that make them. ``f"veilstream_x_{name}"`` stands for each string of its module."""
+    found: set[str] = set()
+    for path in (file for folder in ("streams", "encoders") for file in (ROOT / folder).rglob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        words = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+        names = {word for word in words if re.fullmatch(r"[a-z][a-z0-9_]*", word)}
+        for node in ast.walk(tree):
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in {"Counter", "Gauge", "Histogram"}):
+                continue
+            match node.args[:1]:
+                case [ast.Constant(value=str(name))]:
+                    found.add(name)
+                case [ast.JoinedStr(values=[ast.Constant(value=str(prefix)), *_])]:
+                    found |= {f"{prefix}{name}" for name in names}
+    return found
+
+
+def is_one_of(name: str, known: set[str]) -> bool:
+    """``VEILSTREAM_TRAINER_`` stands for all names that begin so."""
+    return name in known or (name.endswith("_") and any(whole.startswith(name) for whole in known))
+
+
+def is_benchmark(target: str) -> bool:
+    return target.startswith("bench-") and (ROOT / "benchmarks" / f"{target.removeprefix('bench-')}.py").is_file()
+
+
+def anchors(document: Path) -> set[str]:
+    """The anchors that GitHub makes of a document's headings."""
+    headings = _HEADING.findall(_FENCE.sub("", document.read_text(encoding="utf-8")))
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
