@@ -5,7 +5,7 @@
     behaviour.raw ──ingest──▶ behaviour.clean ──profile──▶ recommendations ─┐
                      │                │            │                        ▼
                      ▼                │            ▼                     feedback ──▶ feedback
-             behaviour.dead-letter    │      items.popularity               ▲  └────▶ training.pairs
+             behaviour.dead-letter    │      items.popularity, .together    ▲  └────▶ training.pairs
                                       └─────────────────────────────────────┘
     catalogue.items ──catalogue──▶ items.vectors (read whole by profile)
 
@@ -33,10 +33,10 @@ CATALOGUE = StageSpec(
 PROFILE = StageSpec(
     "profile",
     (topics.BEHAVIOUR_CLEAN,),
-    (topics.RECOMMENDATIONS, topics.ITEMS_POPULARITY, topics.DEAD_LETTER),
+    (topics.RECOMMENDATIONS, topics.ITEMS_POPULARITY, topics.ITEMS_TOGETHER, topics.DEAD_LETTER),
     table="profiles",
     aligned=True,
-    follows=(topics.ITEMS_VECTORS, topics.ITEMS_POPULARITY, topics.MODELS),
+    follows=(topics.ITEMS_VECTORS, topics.ITEMS_POPULARITY, topics.ITEMS_TOGETHER, topics.MODELS),
     uses_encoder=True,
 )
 FEEDBACK = StageSpec(

@@ -156,6 +156,13 @@ class Settings(BaseSettings):
         5.0, gt=0, description="Age at which an event counts half for the popularity of an item, days."
     )
     popularity_weight: float = Field(0.2, ge=0, description="Weight of the popularity prior in the score.")
+    together_half_life_days: float = Field(
+        60.0, gt=0, description="Age at which two items bought together count half, days. A shopper counts once for a pair within it."
+    )
+    together_weight: float = Field(0.5, ge=0, description="Weight in the score of what is bought together with items of the history.")
+    together_shoppers: int = Field(
+        3, ge=2, description="Number of shoppers in one partition from which on a pair of items is published and counts."
+    )
     threshold: float = Field(0.25, description="Minimum score of a recommended item. Only items above it are recommended.")
     top_k: int = Field(10, ge=1, le=1000, description="Maximum number of items in one recommendation.")
     debounce_s: float = Field(60.0, ge=0, description="Minimum event time between two behaviour recommendations for a shopper, seconds.")

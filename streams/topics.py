@@ -15,6 +15,7 @@ BEHAVIOUR_CLEAN = "behaviour.clean"
 DEAD_LETTER = "behaviour.dead-letter"
 ITEMS_VECTORS = "items.vectors"
 ITEMS_POPULARITY = "items.popularity"
+ITEMS_TOGETHER = "items.together"
 RECOMMENDATIONS = "recommendations"
 FEEDBACK = "feedback"
 TRAINING_PAIRS = "training.pairs"
@@ -54,6 +55,7 @@ TOPICS: tuple[TopicSpec, ...] = (
     ),
     TopicSpec(ITEMS_VECTORS, "model version/item_id", "compact", None, ("catalogue",), ("catalogue", "profile")),
     TopicSpec(ITEMS_POPULARITY, "item_id", "compact", None, ("profile",), ("profile",), co_partitioned=True),
+    TopicSpec(ITEMS_TOGETHER, "item_id", "compact", None, ("profile",), ("profile",), co_partitioned=True),
     TopicSpec(
         RECOMMENDATIONS, "pseudonym", "delete", 7 * DAY_MS, ("profile",), ("feedback", "learning", "subscribers"), co_partitioned=True
     ),

@@ -26,6 +26,7 @@ from streams.ranking.popularity_table import PopularityTable
 from streams.ranking.ranking import rank
 from streams.ranking.request import Request
 from streams.ranking.rules import ProfileRules
+from streams.ranking.together_table import TogetherTable
 from streams.ranking.whitened_matrix import WhitenedItemMatrix
 from streams.serde.codec import Codecs
 from streams.serde.records import CleanEvent
@@ -84,6 +85,7 @@ class Backtest:
         self._rules = replace(ProfileRules.from_settings(settings), recommend=False)
         self._matrix = WhitenedItemMatrix(codecs.for_topic(topics.ITEMS_VECTORS), encoder.version, encoder.dimension)
         self._board = PopularityTable(codecs.for_topic(topics.ITEMS_POPULARITY), self._rules.popularity_half_life_ms)
+        self._together = TogetherTable(codecs.for_topic(topics.ITEMS_TOGETHER), self._rules.together.half_life_ms)
         self._queries = QueryVectors(encoder)
         self._catalogue = CatalogueStage(
             codecs=codecs,
@@ -104,6 +106,7 @@ class Backtest:
             codecs=codecs,
             models=OneModel(encoder, self._matrix, self._rules),
             board=self._board,
+            together=self._together,
             dead_letters=letters["profile"],
             rules=self._rules,
         )
@@ -151,6 +154,7 @@ class Backtest:
             if clean:
                 result = self._count(asyncio.run(_call(self._profile, clean, self._profiles)))
                 self._board.apply(_records(result, topics.ITEMS_POPULARITY))
+                self._together.apply(_records(result, topics.ITEMS_TOGETHER))
             if on_clean is not None:
                 on_clean([cast(CleanEvent, decode(record.value)) for record in clean])
             on_progress(len(batch))
@@ -162,13 +166,14 @@ class Backtest:
         applied, because a ranking is wanted.
         """
         rules = replace(self._rules, top_k=top_k, threshold=float("-inf"), reasons_max=0)
+        self._together.refresh()
         for start in range(0, len(users), BATCH):
             some = users[start : start + BATCH]
             requests = [self._request(user, seen.get(user, set())) for user in some]
             texts = [text for request in requests for text, _ in request.queries]
             found = asyncio.run(self._queries.lookup(texts))
             queries = self._queries.transformed(found, self._matrix)
-            for user, ranked in zip(some, rank(requests, self._matrix, self._board, queries, rules), strict=True):
+            for user, ranked in zip(some, rank(requests, self._matrix, self._board, queries, rules, self._together), strict=True):
                 for place, (item, scores) in enumerate(zip(ranked.items, ranked.scores, strict=True)):
                     yield Recommended(user, place + 1, item, float(scores.sum()))
             on_progress(len(some))

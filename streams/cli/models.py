@@ -86,7 +86,7 @@ def add(folder: str, parent: str | None) -> None:
     from streams.clock import SystemClock
     from streams.models.registry.folder import hash_files, model_files
     from streams.models.registry.manifest import Manifest
-    from streams.ranking.serving_params import ServingParams
+    from streams.training.rules import fitted_by_settings
 
     settings, store, _ = _opened()
     key = _signing_key(settings)
@@ -104,7 +104,7 @@ def add(folder: str, parent: str | None) -> None:
         dimension=encoder.dimension,
         files=hash_files(source, kept),
         metrics={},
-        serving=ServingParams(settings.half_life_days, settings.popularity_weight, settings.threshold),
+        serving=fitted_by_settings(settings),
         verdict="added by hand",
     )
     there = store.publish(source, manifest, key)

@@ -53,9 +53,13 @@ class Embedding(NamedTuple):
         return _gather(self.rows, self.queries, catalogue, scratch)
 
     def source(self, place: int) -> Source:
-        """What a part stands for; the place after the last one is popularity's."""
-        if place == len(self.coefficients):
+        """What a part stands for. The place after the last one is popularity's, and those behind it are the items' again: what is bought
+        together with them."""
+        parts = len(self.coefficients)
+        if place == parts:
             return Source("popularity")
+        if place > parts:
+            return Source("together", self.items[place - parts - 1], self.event_types[place - parts - 1])
         if place < len(self.items):
             return Source("item", self.items[place], self.event_types[place])
         return Source("query", None, self.event_types[place])

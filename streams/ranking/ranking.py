@@ -13,17 +13,23 @@ from streams.ranking.embedding import embed, scratch_for
 from streams.ranking.item_matrix import ItemMatrix
 from streams.ranking.popularity import prior
 from streams.ranking.popularity_table import PopularityTable
-from streams.ranking.reasons import explain
+from streams.ranking.reasons import BoughtTogether, explain
 from streams.ranking.request import Ranked, Request
 from streams.ranking.rules import ProfileRules
 from streams.ranking.select import ScorePairs, best, cosines, exclude, margin, masked_rows, propose
+from streams.ranking.together_table import NOTHING, Together, TogetherTable, dense, total_at
 
 _CHUNK = 4_000_000
 """Most scores in memory at a time (16 MB)."""
 
 
 def rank(
-    requests: Sequence[Request], matrix: ItemMatrix, board: PopularityTable, queries: Mapping[str, FloatArray], rules: ProfileRules
+    requests: Sequence[Request],
+    matrix: ItemMatrix,
+    board: PopularityTable,
+    queries: Mapping[str, FloatArray],
+    rules: ProfileRules,
+    together: TogetherTable | None = None,
 ) -> list[Ranked]:
     """For each request the best ``top_k`` items above the threshold, best first, equal scores by item id. There may be none.
 
@@ -33,7 +39,7 @@ def rank(
     ranked: list[Ranked] = []
     for start in range(0, len(requests), step):
         some = requests[start : start + step]
-        ranked += Ranking(some, matrix, board, queries, rules).answer(0, [request.excluded for request in some])
+        ranked += Ranking(some, matrix, board, queries, rules, together).answer(0, [request.excluded for request in some])
     return ranked
 
 
@@ -62,6 +68,7 @@ class Ranking:
         board: PopularityTable,
         queries: Mapping[str, FloatArray],
         rules: ProfileRules,
+        together: TogetherTable | None = None,
         *,
         most_excluded: Sequence[int] | None = None,
     ) -> None:
@@ -78,6 +85,10 @@ class Ranking:
             return
         self._users = np.stack([embedding.vector for embedding in self._embeddings])
         self._priors, self._which = _priors(requests, matrix, board, rules.popularity_weight)
+        if together is None or not rules.together_weight:
+            self._together = [NOTHING] * len(requests)
+        else:
+            self._together = [together.of(embedding, matrix) for embedding in self._embeddings]
         scan = matrix.scan
         if scan is not None:
             spare = [len(request.excluded) for request in requests] if most_excluded is None else most_excluded
@@ -87,6 +98,9 @@ class Ranking:
         self._scores = self._users @ catalogue.vectors.T
         masked = self._priors + masked_rows(matrix.recommendable)
         self._scores += masked if len(masked) == 1 else masked[self._which]
+        for request, part in enumerate(self._together):
+            if len(part.rows):
+                self._scores[request] += dense(part, rules.together_weight, self._scores.shape[1])
 
     def _candidates(self, scan: CandidateScan, spare: npt.NDArray[np.int64]) -> list[npt.NDArray[np.int64]]:
         """Each request's rows that may be among its best when ``spare`` of them are left out."""
@@ -102,7 +116,19 @@ class Ranking:
             cuts = np.searchsorted(pairs.users, np.arange(len(own) + 1))
             for place, request in enumerate(own.tolist()):
                 rows[request] = pairs.rows[cuts[place] : cuts[place + 1]]
+        for request, part in enumerate(self._together):
+            if len(part.rows):
+                rows[request] = np.union1d(rows[request], self._strongest(part, int(wanted[request])))
         return rows
+
+    def _strongest(self, part: Together, wanted: int) -> npt.NDArray[np.int64]:
+        """The recommendable rows that most is added to; the scan knows nothing of what is added."""
+        added = dense(part, 1.0, len(self._matrix.ids))
+        rows = np.flatnonzero((added > 0) & self._matrix.recommendable)
+        if len(rows) <= wanted:
+            return rows
+        found: npt.NDArray[np.int64] = rows[np.argpartition(-added[rows], wanted - 1)[:wanted]]
+        return found
 
     def answer(self, first: int, excluded: Sequence[Sequence[str]]) -> list[Ranked]:
         """The answers to the requests from place ``first`` on, one for each element of ``excluded``: the items that it must not have.
@@ -117,7 +143,9 @@ class Ranking:
             pairs = propose(scores, rules.top_k, rules.threshold, margin(matrix.dimension))
         else:
             pairs = without(self._pairs[own], excluded, matrix.rows)
-        numbers = np.stack((cosines(users, self._catalogue.vectors, pairs), self._priors[which[pairs.users], pairs.rows]), axis=1)
+        together = self._together[own]
+        added = total_at(together, pairs.users, pairs.rows, rules.together_weight)
+        numbers = np.stack((cosines(users, self._catalogue.vectors, pairs), self._priors[which[pairs.users], pairs.rows], added), axis=1)
         chosen = best(pairs, numbers, matrix.ids, users=len(users), count=rules.top_k, threshold=rules.threshold)
 
         rows, numbers = pairs.rows[chosen.places], numbers[chosen.places]
@@ -128,6 +156,7 @@ class Ranking:
             vectors=self._catalogue.vectors[rows],
             priors=numbers[:, 1],
             most=rules.reasons_max,
+            bought=BoughtTogether(rows, together, rules.together_weight),
         )
         items = [matrix.ids[row] for row in rows.tolist()]
         ranked = []

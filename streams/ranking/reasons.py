@@ -12,6 +12,7 @@ import numpy.typing as npt
 from streams.engine.ports import FloatArray
 from streams.ranking.embedding import Embedding
 from streams.ranking.request import Source
+from streams.ranking.together_table import NOTHING, Together
 
 
 class Reasons(NamedTuple):
@@ -24,6 +25,16 @@ class Reasons(NamedTuple):
     """float32 [items, reasons], largest first."""
 
 
+class BoughtTogether(NamedTuple):
+    """What is bought together with the histories' items."""
+
+    rows: npt.NDArray[np.intp]
+    """[all items]: their rows in the item matrix; different ones in each request."""
+    parts: Sequence[Together]
+    """One a request."""
+    weight: float
+
+
 def explain(
     embeddings: Sequence[Embedding],
     parts_of: Callable[[Embedding], FloatArray],
@@ -32,6 +43,7 @@ def explain(
     vectors: FloatArray,
     priors: FloatArray,
     most: int,
+    bought: BoughtTogether | None = None,
 ) -> list[Reasons]:
     """For each request, the ``most`` largest shares of the score of each of its items.
 
@@ -42,20 +54,37 @@ def explain(
     The cosine of an item is the sum over the embedding's parts of coefficient · (part · item). With popularity's part all shares
     add up to the score. With fewer parts there are fewer reasons.
     """
-    widths = [len(embedding.coefficients) + 1 for embedding in embeddings]
+    together = [NOTHING] * len(embeddings) if bought is None else bought.parts
+    widths = [
+        len(embedding.coefficients) + 1 + (len(embedding.items) if len(part.rows) else 0)
+        for embedding, part in zip(embeddings, together, strict=True)
+    ]
     ends = list(accumulate(counts))
     shares = np.full((len(vectors), max(widths)), -np.inf, np.float32)
-    for embedding, count, end in zip(embeddings, counts, ends, strict=True):
+    for embedding, added, count, end in zip(embeddings, together, counts, ends, strict=True):
         if count:
             own, parts = slice(end - count, end), len(embedding.coefficients)
             np.multiply(vectors[own] @ parts_of(embedding).T, embedding.coefficients, out=shares[own, :parts])
             shares[own, parts] = priors[own]
+            if bought is not None and len(added.rows):
+                items = len(embedding.items)
+                shares[own, parts + 1 : parts + 1 + items] = _together(added, bought.rows[own], items, bought.weight)
     places, values = _largest(shares, min(most, max(widths)))
     reasons = []
     for embedding, width, count, end in zip(embeddings, widths, counts, ends, strict=True):
         own, columns = slice(end - count, end), slice(min(most, width))
         reasons.append(_compact(embedding, places[own, columns], values[own, columns]))
     return reasons
+
+
+def _together(added: Together, rows: npt.NDArray[np.intp], items: int, weight: float) -> FloatArray:
+    """float32 [rows, items]: what each item of the history adds to each row for being bought together."""
+    order = np.argsort(rows)
+    places = np.minimum(np.searchsorted(rows[order], added.rows), len(rows) - 1)
+    own = np.flatnonzero(rows[order[places]] == added.rows)
+    cells = order[places[own]] * items + added.owners[own]
+    found = np.bincount(cells, added.values[own] * np.float32(weight), minlength=len(rows) * items)
+    return found.reshape(len(rows), items).astype(np.float32)
 
 
 def _largest(shares: FloatArray, most: int) -> tuple[npt.NDArray[np.intp], FloatArray]:

@@ -34,7 +34,7 @@ class Ranked:
 
     items: list[str]
     scores: FloatArray
-    """float32 [items, 2]: cosine and prior; the score is their sum."""
+    """float32 [items, 3]: cosine, prior, and what is added for being bought together; the score is their sum."""
     sources: list[Source]
     reasons: npt.NDArray[np.uint16]
     """[items, reasons]: places in ``sources``, largest share first."""

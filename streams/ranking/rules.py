@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from streams.ranking.together import TogetherRules
+
 if TYPE_CHECKING:
     from streams.settings import Settings
 
@@ -50,6 +52,10 @@ class ProfileRules:
     popularity_weights: tuple[float, ...] = POPULARITY_WEIGHTS
     popularity_weight: float
 
+    # bought together
+    together: TogetherRules
+    together_weight: float
+
     # recommending
     recommend: bool = True
     """False: profiles and popularity are updated, but nothing is recommended. A backtest uses this while it learns."""
@@ -75,6 +81,8 @@ class ProfileRules:
             history_size=settings.history_size,
             popularity_half_life_ms=settings.popularity_half_life_days * DAY_MS,
             popularity_weight=settings.popularity_weight,
+            together=TogetherRules.from_settings(settings),
+            together_weight=settings.together_weight,
             threshold=settings.threshold,
             top_k=settings.top_k,
             reasons_max=settings.reasons_max,

@@ -60,7 +60,7 @@ def propose(scores: FloatArray, count: int, threshold: float, slack: float) -> S
 
 
 def best(pairs: ScorePairs, scores: FloatArray, ids: Sequence[str], *, users: int, count: int, threshold: float) -> Chosen:
-    """Each user's ``count`` best pairs above the threshold, equal ones by item id; ``scores`` [pairs, 2] are to be added up."""
+    """Each user's ``count`` best pairs above the threshold, equal ones by item id; ``scores`` [pairs, parts] are to be added up."""
     totals = scores.sum(axis=1, dtype=np.float64)
     above = np.flatnonzero(totals > threshold).tolist()
     user_of, row_of, negated = pairs.users.tolist(), pairs.rows.tolist(), (-totals).tolist()

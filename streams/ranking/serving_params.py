@@ -1,4 +1,4 @@
-"""The serving parameters: three numbers that turn a model's vectors into recommendations. They are fitted together with the model."""
+"""The serving parameters: the numbers that turn a model's vectors into recommendations. They are fitted together with the model."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ class ServingParams:
     """Weight of ln(1 + decayed popularity) in the score; the cosine has weight 1. 0 or more."""
     threshold: float
     """Only items with a score above this are recommended."""
+    together_weight: float = 0.0
+    """Weight in the score of what is bought together. 0 or more. Versions without it have 0, and 0 is written by leaving it out."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -27,12 +29,16 @@ class ServingParams:
             object.__setattr__(self, field.name, float(value) + 0.0)
         if self.half_life_days <= 0:
             raise ValueError("half_life_days must be above 0")
-        if self.popularity_weight < 0:
-            raise ValueError("popularity_weight must be 0 or more")
+        for name in ("popularity_weight", "together_weight"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must be 0 or more")
 
     def to_dict(self) -> dict[str, float]:
-        """The three numbers by name."""
-        return asdict(self)
+        """The numbers by name, without a ``together_weight`` of 0: the text of older versions is signed."""
+        found = asdict(self)
+        if not self.together_weight:
+            del found["together_weight"]
+        return found
 
     @classmethod
     def from_dict(cls, values: Mapping[str, float]) -> ServingParams:
@@ -42,7 +48,7 @@ class ServingParams:
         version does not compute.
         """
         names = {field.name for field in fields(cls)}
-        if set(values) != names:
+        if set(values) != names and set(values) != names - {"together_weight"}:
             wrong = ", ".join(sorted(set(values) ^ names))
             raise ValueError(f"the serving parameters must be {', '.join(sorted(names))}; missing or unknown: {wrong}")
         return cls(**values)

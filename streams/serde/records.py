@@ -88,6 +88,15 @@ class Popularity(TypedDict):
     source_offset: int
 
 
+class ItemsTogether(TypedDict):
+    item_id: str
+    total: float
+    others: list[str]
+    counts: list[float]
+    as_of: int
+    source_offset: int
+
+
 class ReasonPart(TypedDict):
     kind: str
     item_id: str | None
@@ -102,6 +111,7 @@ class RecommendedItem(TypedDict):
     cosine: float
     prior: float
     reasons: list[ReasonPart]
+    together: float
 
 
 class Recommendation(TypedDict):

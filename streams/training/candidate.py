@@ -13,7 +13,7 @@ from streams.training.evaluation.fit import FitRule, fit
 from streams.training.evaluation.gate import GateRule, GateVerdict, decide
 from streams.training.evaluation.measure import Measurement, measure
 from streams.training.evaluation.metrics import hits, per_case
-from streams.training.evaluation.score import rank
+from streams.training.evaluation.score import rank_by
 from streams.training.evaluation_data import Encode, EvaluationData
 
 _VOLUME_TOLERANCE = 0.05
@@ -81,14 +81,21 @@ def _with_the_same_volume(
     wanted = measure(cases, before, current, count=rule.count).volume
     if wanted <= 0 or abs(measure(cases, new, fitted, count=rule.count).volume - wanted) <= _VOLUME_TOLERANCE * wanted:
         return fitted
-    same = replace(rule, half_lives_days=(fitted.half_life_days,), weights=(fitted.popularity_weight,), target_volume=wanted, min_cases=1)
+    same = replace(
+        rule,
+        half_lives_days=(fitted.half_life_days,),
+        weights=(fitted.popularity_weight,),
+        together_weights=(fitted.together_weight,),
+        target_volume=wanted,
+        min_cases=1,
+    )
     return fit(cases, new, fitted, same)
 
 
 def quick_score(world: EvaluationData, cases: Sequence[Case], encode: Encode, fitted: ServingParams, count: int) -> float:
     """HR@K + NDCG@K of the cases, by which a training compares its states. 0 if there are no cases."""
     catalogue = world.catalogue(encode, cases)
-    ranked = rank(cases, catalogue, half_life_days=fitted.half_life_days, popularity_weight=fitted.popularity_weight, count=count)
+    ranked = rank_by(cases, catalogue, fitted, count)
     if not cases:
         return 0.0
     found = per_case(hits(ranked, cases, catalogue), cases)

@@ -10,7 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from streams.engine.ports import FloatArray
-from streams.ranking.rules import CODES, POPULARITY_WEIGHTS
+from streams.ranking.rules import CODES, POPULARITY_WEIGHTS, ProfileRules
+from streams.ranking.together import ItemPairs, TogetherRules, count_purchase, publishable
+from streams.ranking.together_table import TogetherTable
 from streams.serde.records import TrainingPair
 from streams.training.evaluation.cases import Case, EvaluationCatalogue, served_vectors
 from streams.training.evaluation.popularity import Popularity, snapshots
@@ -39,6 +41,8 @@ class EvaluationData:
     popularity: Popularity
     interactions: npt.NDArray[np.float64]
     """[items]: until the cases to be judged begin."""
+    together: TogetherTable | None = None
+    """Until then, too."""
 
     @cached_property
     def texts(self) -> dict[str, str]:
@@ -58,12 +62,13 @@ class EvaluationData:
             interactions=self.interactions,
             categories=[facts.category for facts in self.items.values()],
             queries=dict(zip(queries, served.queries, strict=True)),
+            together=self.together,
             recommendable=np.array([facts.recommendable for facts in self.items.values()], np.bool_),
         )
 
 
 def build_evaluation_data(
-    items: Mapping[str, ItemFacts], pairs: Sequence[TrainingPair], *, judged_from_ms: int, cases: Sequence[Case], half_life_ms: float
+    items: Mapping[str, ItemFacts], pairs: Sequence[TrainingPair], *, judged_from_ms: int, cases: Sequence[Case], rules: ProfileRules
 ) -> EvaluationData:
     """``cases``: those that will be judged, for whose times popularity is counted (at no more than 500 moments)."""
     rows = {item: row for row, item in enumerate(items)}
@@ -86,7 +91,28 @@ def build_evaluation_data(
             times,
             at_ms=moments.tolist(),
             items=len(items),
-            half_life_ms=half_life_ms,
+            half_life_ms=rules.popularity_half_life_ms,
         ),
+        together=bought_together(pairs, rules.together, until_ms=judged_from_ms),
         interactions=np.bincount(places[times < judged_from_ms], minlength=len(items)).astype(np.float64),
     )
+
+
+def bought_together(pairs: Sequence[TrainingPair], rules: TogetherRules, *, until_ms: int) -> TogetherTable:
+    """What the profile stage would have counted of these pairs' purchases before that time, in one partition."""
+    purchases = sorted((p["occurred_at"], p["pseudonym"], p["item_id"]) for p in pairs if p["outcome"] == "purchase" and p["reward"] > 0)
+    counted: dict[str, ItemPairs] = {}
+    shoppers: dict[str, dict[str, int]] = {}
+    table = TogetherTable(None, rules.half_life_ms)
+    for time_ms, shopper, item in purchases:
+        if time_ms >= until_ms:
+            break
+        bought = shoppers.setdefault(shopper, {})
+        before_ms = bought.pop(item, None)
+        bought[item] = time_ms
+        count_purchase(counted.setdefault(item, ItemPairs(partners={})), item, bought, before_ms, time_ms, rules)
+    for number, (item, found) in enumerate(counted.items()):
+        total, counts = publishable(found, until_ms, rules)
+        table.put(0, item, total, counts, as_of_ms=until_ms, source_offset=number)
+    table.refresh()
+    return table

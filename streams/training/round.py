@@ -100,7 +100,7 @@ def run_round(folder: Path, base: Path, material: Material, rules: RoundRules, o
         material.pairs,
         judged_from_ms=split.cuts.validation_from_ms,
         cases=judged_cases,
-        half_life_ms=rules.split.profile.popularity_half_life_ms,
+        rules=rules.split.profile,
     )
     told = _finetuned(folder, base, frozen, material, world, validation, rules, on_progress)
     return _judged(folder, base, material, world, split, rules, frozen, told)

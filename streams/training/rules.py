@@ -97,4 +97,4 @@ class RoundRules:
 
 def fitted_by_settings(settings: Settings) -> ServingParams:
     """Serving parameters for a model that has none of its own."""
-    return ServingParams(settings.half_life_days, settings.popularity_weight, settings.threshold)
+    return ServingParams(settings.half_life_days, settings.popularity_weight, settings.threshold, settings.together_weight)

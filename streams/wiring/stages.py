@@ -107,6 +107,7 @@ class Bootstrap:
 
     def _profile(self, metrics: StageMetrics) -> StageParts:
         from streams.ranking.popularity_table import PopularityTable
+        from streams.ranking.together_table import TogetherTable
         from streams.stages.profile.stage import ProfileRules, ProfileStage
         from streams.wiring.models import ModelParts
 
@@ -114,8 +115,9 @@ class Bootstrap:
         rules = ProfileRules.from_settings(self.settings)
         models = ModelParts(self).profile_models(rules)
         board = PopularityTable(self.codecs.for_topic(topics.ITEMS_POPULARITY), rules.popularity_half_life_ms)
-        handler = ProfileStage(codecs=self.codecs, models=models, board=board, dead_letters=dead_letters, rules=rules)
-        followers = (models, self.follow(topics.ITEMS_POPULARITY, board.apply))
+        together = TogetherTable(self.codecs.for_topic(topics.ITEMS_TOGETHER), rules.together.half_life_ms)
+        handler = ProfileStage(codecs=self.codecs, models=models, board=board, together=together, dead_letters=dead_letters, rules=rules)
+        followers = (models, self.follow(topics.ITEMS_POPULARITY, board.apply), self.follow(topics.ITEMS_TOGETHER, together.apply))
         return StageParts(PROFILE, handler, dead_letters, metrics, self.registry, followers, closers=(models.close,))
 
     def _feedback(self, metrics: StageMetrics) -> StageParts:

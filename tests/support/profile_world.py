@@ -21,10 +21,11 @@ from streams.privacy.seal import Sealer
 from streams.ranking.item_matrix import ItemMatrix
 from streams.ranking.popularity_table import PopularityTable
 from streams.ranking.rules import ProfileRules
+from streams.ranking.together_table import TogetherTable
 from streams.serde.codec import local_codecs
 from streams.serde.vectors import to_bytes, vector_key
 from streams.stages.profile.stage import ProfileStage
-from streams.topics import BEHAVIOUR_CLEAN, DEAD_LETTER, ITEMS_POPULARITY, ITEMS_VECTORS, RECOMMENDATIONS
+from streams.topics import BEHAVIOUR_CLEAN, DEAD_LETTER, ITEMS_POPULARITY, ITEMS_TOGETHER, ITEMS_VECTORS, RECOMMENDATIONS
 from tests.support.rules import profile_rules
 
 CODECS = local_codecs()
@@ -149,6 +150,7 @@ class World:
         self.matrix = ItemMatrix(CODECS.for_topic(ITEMS_VECTORS), VERSION, DIMENSION)
         self.matrix.apply(catalogue_records())
         self.board = PopularityTable(CODECS.for_topic(ITEMS_POPULARITY), self.rules.popularity_half_life_ms)
+        self.together = TogetherTable(CODECS.for_topic(ITEMS_TOGETHER), self.rules.together.half_life_ms)
         self.recovery = PrivateKey.generate()
         self.encoder = Noting(hashing)
         self.restart()
@@ -162,6 +164,7 @@ class World:
             codecs=CODECS,
             models=OneModel(self.encoder, self.matrix, self.rules),
             board=self.board,
+            together=self.together,
             dead_letters=dead_letters,
             rules=self.rules,
         )

@@ -34,8 +34,9 @@ from streams.privacy.seal import Sealer
 from streams.ranking.item_matrix import ItemMatrix
 from streams.ranking.popularity_table import PopularityTable
 from streams.ranking.rules import ProfileRules
+from streams.ranking.together_table import TogetherTable
 from streams.stages.profile.stage import ProfileStage
-from streams.topics import DEAD_LETTER, ITEMS_POPULARITY, ITEMS_VECTORS, MODELS
+from streams.topics import DEAD_LETTER, ITEMS_POPULARITY, ITEMS_TOGETHER, ITEMS_VECTORS, MODELS
 from tests.support.model_folders import manifest_of, write_folder
 from tests.support.profile_world import CODECS, DIMENSION, START_MS, TITLES, MemoryState, recommendations, vector_record
 from tests.support.rules import profile_rules
@@ -164,7 +165,8 @@ class SwapWorld:
         await self.models.start(1)
         letters = DeadLetterBuilder(CODECS.for_topic(DEAD_LETTER), Sealer(PrivateKey.generate().public_key), "p", FixedClock(0), 0)
         board = PopularityTable(CODECS.for_topic(ITEMS_POPULARITY), self.rules.popularity_half_life_ms)
-        self.stage = ProfileStage(codecs=CODECS, models=self.models, board=board, dead_letters=letters, rules=self.rules)
+        together = TogetherTable(CODECS.for_topic(ITEMS_TOGETHER), self.rules.together.half_life_ms)
+        self.stage = ProfileStage(codecs=CODECS, models=self.models, board=board, together=together, dead_letters=letters, rules=self.rules)
 
     async def stop(self) -> None:
         await self.models.stop()

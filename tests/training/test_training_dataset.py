@@ -86,7 +86,13 @@ def test_places_that_are_seen_less_have_less_propensity_and_few_items_say_little
 def test_the_world_knows_only_what_was_before() -> None:
     pairs = shop_pairs()
     split = split_by_time(pairs, RULE)
-    world = build_evaluation_data(shop_items(), pairs, judged_from_ms=split.cuts.validation_from_ms, cases=split.test, half_life_ms=1e15)
+    world = build_evaluation_data(
+        shop_items(),
+        pairs,
+        judged_from_ms=split.cuts.validation_from_ms,
+        cases=split.test,
+        rules=profile_rules(popularity_half_life_ms=1e15),
+    )
     rows = {item: row for row, item in enumerate(world.items)}
     at_ms = split.test[-1].at_ms
     expected = np.bincount([rows[p["item_id"]] for p in pairs if p["occurred_at"] < at_ms], minlength=len(rows))

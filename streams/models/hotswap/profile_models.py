@@ -251,5 +251,6 @@ class ProfileModels(WatchedTogether):
             self._rules,
             half_life_ms=serving.half_life_days * DAY_MS,
             popularity_weight=serving.popularity_weight,
+            together_weight=serving.together_weight,
             threshold=serving.threshold,
         )

@@ -101,7 +101,7 @@ class Manifest:
 
     def to_bytes(self) -> bytes:
         """The content of manifest.json, in its one canonical form."""
-        return canonical(asdict(self))
+        return canonical({**asdict(self), "serving": self.serving.to_dict()})
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Manifest:

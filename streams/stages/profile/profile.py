@@ -26,7 +26,7 @@ class IssuedRecommendation(msgspec.Struct, array_like=True, frozen=True):
     items: list[str]
     """Best first."""
     scores: bytes
-    """float32 [items, 2]: cosine and prior."""
+    """float32 [items, 3]: cosine, prior, together."""
     sources: list[Source]
     reasons: bytes
     """uint16 [items, reasons]: places in ``sources``, largest share first."""

@@ -51,7 +51,7 @@ def remember(profile: Profile, made: IssuedRecommendation, time_ms: int, rules: 
 def to_record(made: IssuedRecommendation, event: CleanEvent) -> Recommendation:
     """The value for the topic."""
     count = len(made.items)
-    scores = np.frombuffer(made.scores, "<f4").reshape(count, 2).tolist()
+    scores = scores_of(made)
     width = len(made.reasons) // (2 * count) if count else 0
     places = np.frombuffer(made.reasons, "<u2").reshape(count, width).tolist()
     shares = np.frombuffer(made.shares, "<f4").reshape(count, width).tolist()
@@ -70,14 +70,25 @@ def to_record(made: IssuedRecommendation, event: CleanEvent) -> Recommendation:
             RecommendedItem(
                 item_id=item_id,
                 rank=rank,
-                score=cosine + prior,
+                score=cosine + prior + together,
                 cosine=cosine,
                 prior=prior,
                 reasons=[_reason(made.sources[p], s) for p, s in zip(places[rank], shares[rank], strict=True) if s],
+                together=together,
             )
-            for rank, (item_id, (cosine, prior)) in enumerate(zip(made.items, scores, strict=True))
+            for rank, (item_id, (cosine, prior, together)) in enumerate(zip(made.items, scores, strict=True))
         ],
     )
+
+
+def scores_of(made: IssuedRecommendation) -> list[list[float]]:
+    """Cosine, prior and together of each item. Profiles of earlier versions hold the first two."""
+    count = len(made.items)
+    numbers = np.frombuffer(made.scores, "<f4")
+    if len(numbers) == 2 * count:
+        numbers = np.pad(numbers.reshape(count, 2), ((0, 0), (0, 1)))
+    found: list[list[float]] = numbers.reshape(count, 3).tolist()
+    return found
 
 
 def _reason(source: Source, share: float) -> ReasonPart:

@@ -16,7 +16,7 @@ from streams.ranking.request import Source
 from streams.ranking.rules import EVENT_TYPES
 from streams.serde.records import CleanEvent
 from streams.stages.profile.profile import IssuedRecommendation
-from streams.stages.profile.recommendation import to_record
+from streams.stages.profile.recommendation import scores_of, to_record
 
 _HEADER = 5
 """Bytes of the wire framing before the Avro body."""
@@ -43,7 +43,7 @@ class RecommendationWriter:
 
 
 def _body(made: IssuedRecommendation, event: CleanEvent) -> bytes:
-    scores = np.frombuffer(made.scores, "<f4").tolist()
+    scores = scores_of(made)
     places = np.frombuffer(made.reasons, "<u2").tolist()
     shares = np.frombuffer(made.shares, "<f4").tolist()
     sources = [_source(source) for source in made.sources]
@@ -62,14 +62,14 @@ def _body(made: IssuedRecommendation, event: CleanEvent) -> bytes:
         _long(len(made.items)) if made.items else b"",
     ]
     for rank, item_id in enumerate(made.items):
-        cosine, prior = scores[2 * rank], scores[2 * rank + 1]
-        out += (_string(item_id), _long(rank), _doubles(cosine + prior, cosine, prior))
+        cosine, prior, together = scores[rank]
+        out += (_string(item_id), _long(rank), _doubles(cosine + prior + together, cosine, prior))
         own = range(rank * width, rank * width + width)
         reasons = [sources[places[n]] + _double(shares[n]) for n in own if shares[n]]
         if reasons:
             out.append(_long(len(reasons)))
             out += reasons
-        out.append(b"\0")
+        out += (b"\0", _double(together))
     out.append(b"\0")
     return b"".join(out)
 
@@ -133,7 +133,7 @@ def _sample() -> tuple[IssuedRecommendation, CleanEvent]:
         policy="behaviour",
         threshold=0.25,
         items=["one", "two"],
-        scores=np.array([0.5, 0.25, 0.5, 0.0], "<f4").tobytes(),
+        scores=np.array([0.5, 0.25, 0.125, 0.5, 0.0, 0.0], "<f4").tobytes(),
         sources=[Source("item", "three", 0), Source("query", None, 2), Source("popularity")],
         reasons=np.array([0, 1, 2, 0, 1, 2], "<u2").tobytes(),
         shares=np.array([0.5, 0.25, 0.125, 0.0, 0.0, 0.0], "<f4").tobytes(),

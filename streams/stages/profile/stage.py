@@ -14,14 +14,16 @@ from streams.ranking.popularity_table import PopularityTable
 from streams.ranking.ranking import Ranking, most_requests, rank
 from streams.ranking.request import Entry, Request
 from streams.ranking.rules import CODES, SEARCH, ProfileRules
+from streams.ranking.together_table import TogetherTable
 from streams.serde.records import CleanEvent
 from streams.stages.profile.history import recently_recommended
 from streams.stages.profile.popularity_counter import PopularityCounter
 from streams.stages.profile.profile import IssuedRecommendation, Profile, dump_profile, load_profile
 from streams.stages.profile.recommendation import answer_id, make, remember
 from streams.stages.profile.recommendation_writer import RecommendationWriter
+from streams.stages.profile.together_counter import TogetherCounter, is_profile, state_key
 from streams.stages.profile.triggers import Trigger, Triggered, by_model, find_triggers
-from streams.topics import BEHAVIOUR_CLEAN, ITEMS_POPULARITY, RECOMMENDATIONS
+from streams.topics import BEHAVIOUR_CLEAN, ITEMS_POPULARITY, ITEMS_TOGETHER, RECOMMENDATIONS
 
 __all__ = ["ProfileRules", "ProfileStage"]
 
@@ -45,6 +47,7 @@ class ProfileStage:
         codecs: TopicCodecs,
         models: ModelProvider[Routing],
         board: PopularityTable,
+        together: TogetherTable,
         dead_letters: DeadLetters,
         rules: ProfileRules,
     ) -> None:
@@ -52,6 +55,8 @@ class ProfileStage:
         self._writer = RecommendationWriter(codecs.for_topic(RECOMMENDATIONS))
         self._models = models
         self._board = board
+        self._together = together
+        self._pairs = TogetherCounter(codecs.for_topic(ITEMS_TOGETHER), rules.together)
         self._popularity = PopularityCounter(codecs.for_topic(ITEMS_POPULARITY), board, rules.popularity_half_life_ms)
         self._dead_letters = dead_letters
         self._rules = rules
@@ -63,11 +68,14 @@ class ProfileStage:
         events = self._accept(batch, result)
         keys = list(dict.fromkeys(event["pseudonym"] for _, event in events))
         profiles = {key: Profile() for key in keys}
-        stored = state.get_many([key.encode() for key in keys])
-        profiles.update((key.decode(), load_profile(data)) for key, data in stored.items())
+        purchased = list(dict.fromkeys(event["item_id"] for _, event in events if event["event_type"] == "purchase" and event["item_id"]))
+        stored = state.get_many([*(key.encode() for key in keys), *map(state_key, purchased)])
+        profiles.update((key.decode(), load_profile(data)) for key, data in stored.items() if is_profile(key))
         tally = self._popularity.begin(partition, batch[0].offset)
+        pairs = self._pairs.begin(purchased, stored)
+        self._together.refresh()
 
-        walked = find_triggers(events, profiles, tally, self._rules)
+        walked = find_triggers(events, profiles, tally, pairs, self._rules)
         with self._models.use() as routing:
             parts = [(model, part, await model.queries.lookup(part.queries())) for model, part in by_model(routing, walked)]
             made = walked.repeats
@@ -77,8 +85,12 @@ class ProfileStage:
 
         made.sort(key=lambda pair: pair[0].offset)
         result.outputs += [self._output(recommendation, event, partition) for recommendation, event in made]
-        result.state = {key.encode(): dump_profile(profile) for key, profile in walked.changed.items()}
+        changed, published = self._pairs.end(pairs, partition)
+        # The pairs first: of a state that is only partly written, a beginning is there. A purchase that is in a profile is then in the
+        # pairs too, and one that is only in the pairs is known by its offset.
+        result.state = {**changed, **{key.encode(): dump_profile(profile) for key, profile in walked.changed.items()}}
         result.outputs += self._popularity.end(tally, batch[-1].offset)
+        result.outputs += published
         return result
 
     async def warm_up(self) -> None:
@@ -87,7 +99,7 @@ class ProfileStage:
             for model in (routing.stable, routing.canary):
                 if model is not None and model.matrix.ids:
                     one = Request([model.matrix.ids[0]], [Entry(1.0, 0, CODES["view"])], [], None, [], 0)
-                    rank([one], model.matrix, self._board, {}, model.rules)
+                    rank([one], model.matrix, self._board, {}, model.rules, self._together)
 
     def _accept(self, batch: Sequence[SourceRecord], result: BatchResult) -> list[tuple[int, CleanEvent]]:
         accepted = []
@@ -115,7 +127,7 @@ class ProfileStage:
             excluded = [
                 len(_excluded(trigger, rules)) + number * rules.top_k for number, triggers in enumerate(rounds) for trigger in triggers
             ]
-            ranking = Ranking(requests, matrix, self._board, vectors, rules, most_excluded=excluded)
+            ranking = Ranking(requests, matrix, self._board, vectors, rules, self._together, most_excluded=excluded)
             first = 0
             for triggers in rounds:
                 answers = ranking.answer(first, [_excluded(trigger, rules) for trigger in triggers])

@@ -8,11 +8,12 @@ from typing import Literal
 
 from streams.models.hotswap.serving_model import Routing, ServingModel
 from streams.ranking.request import Request
-from streams.ranking.rules import CODES, SEARCH, TRIGGERS, ProfileRules
+from streams.ranking.rules import CODES, PURCHASE, SEARCH, TRIGGERS, ProfileRules
 from streams.serde.records import CleanEvent
 from streams.stages.profile.history import apply_event, unwanted
 from streams.stages.profile.popularity_counter import PopularityTally
 from streams.stages.profile.profile import IssuedRecommendation, Profile, unpack_issued
+from streams.stages.profile.together_counter import TogetherTally
 
 Policy = Literal["behaviour", "search"]
 
@@ -76,9 +77,13 @@ def _rounds(chains: list[list[Trigger]]) -> list[list[Trigger]]:
 
 
 def find_triggers(
-    events: Iterable[tuple[int, CleanEvent]], profiles: Mapping[str, Profile], tally: PopularityTally, rules: ProfileRules
+    events: Iterable[tuple[int, CleanEvent]],
+    profiles: Mapping[str, Profile],
+    tally: PopularityTally,
+    together: TogetherTally,
+    rules: ProfileRules,
 ) -> Triggered:
-    """Apply (offset, event) to the profiles, in place, and to the popularity tally."""
+    """Apply (offset, event) to the profiles, in place, and to both tallies."""
     result = Triggered()
     counts: dict[str, int] = {}
     for offset, event in events:
@@ -87,10 +92,13 @@ def find_triggers(
         if offset <= profile.applied_offset:
             result.repeats += [(unpack_issued(made), event) for made_for, made in profile.made if made_for == offset]
             continue
+        code, time_ms, item_id = CODES[event["event_type"]], event["occurred_at"], event["item_id"]
+        before_ms = profile.bought.get(item_id) if item_id is not None else None
         if not apply_event(profile, event, offset, rules):
             continue
         result.changed[pseudonym] = profile
-        code, time_ms, item_id = CODES[event["event_type"]], event["occurred_at"], event["item_id"]
+        if code == PURCHASE and item_id is not None:
+            together.add(item_id, profile.bought, before_ms, time_ms, offset)
         if item_id is not None and rules.popularity_weights[code]:
             tally.add(item_id, rules.popularity_weights[code], time_ms, offset)
         policy = policy_of(code, time_ms, profile.triggered_at, rules)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from encoders.item_space import fit
 from streams.engine.ports import FloatArray
+from streams.ranking.together_table import TogetherTable
 from streams.training.evaluation.popularity import Popularity
 
 
@@ -41,7 +42,7 @@ class Case(NamedTuple):
     """Number of earlier events of the shopper. It separates new users from heavy users."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class EvaluationCatalogue:
     """The items under one model. Arrays have one row an item."""
 
@@ -57,6 +58,10 @@ class EvaluationCatalogue:
     """Such vectors of the histories' query texts; a query without vector is left out."""
     recommendable: npt.NDArray[np.bool_] | None = None
     """[items]; None: all are."""
+    together: TogetherTable | None = None
+    """What was bought together before the cases."""
+    layout: ClassVar[int] = 0
+    """Rows never change hands."""
 
     def __post_init__(self) -> None:
         """Raises ValueError if the lengths differ."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from math import log2, sqrt
 from typing import NamedTuple
 
@@ -12,7 +13,7 @@ import numpy as np
 from streams.ranking.serving_params import ServingParams
 from streams.training.evaluation.cases import Case, EvaluationCatalogue
 from streams.training.evaluation.metrics import Bools, Floats, head, hits, per_case
-from streams.training.evaluation.score import Ranked, chunks, top
+from streams.training.evaluation.score import Ranked, chunks, rank_by, top
 
 LEAST_ITEMS = 50
 """A precision over fewer items is too uncertain."""
@@ -24,6 +25,7 @@ class FitRule:
 
     half_lives_days: Sequence[float] = (7.5, 15.0, 30.0, 60.0, 120.0, 240.0, 480.0)
     weights: Sequence[float] = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.6)
+    together_weights: Sequence[float] = (0.0, 0.5, 1.0, 2.0)
     count: int = 10
     evidence: float = 2.5
     """The best point must beat the current one by this many standard errors of their difference, case by case. Otherwise nothing
@@ -45,6 +47,7 @@ class Point(NamedTuple):
 
     half_life_days: float
     weight: float
+    together: float
     values: Floats
     """[cases]: HR@K + NDCG@K."""
     coverage: float
@@ -66,10 +69,9 @@ def fit(cases: Sequence[Case], catalogue: EvaluationCatalogue, current: ServingP
     if len(cases) < rule.min_cases:
         return current
     points = grid(cases, catalogue, current, rule)
-    half_life, weight = choose(points, current, [case.user for case in cases], rule)
-    return ServingParams(
-        half_life, weight, _threshold(cases, catalogue, replace(current, half_life_days=half_life, popularity_weight=weight), rule)
-    )
+    chosen = choose(points, current, [case.user for case in cases], rule)
+    fitted = replace(current, half_life_days=chosen.half_life_days, popularity_weight=chosen.weight, together_weight=chosen.together)
+    return replace(fitted, threshold=_threshold(cases, catalogue, fitted, rule))
 
 
 def grid(cases: Sequence[Case], catalogue: EvaluationCatalogue, current: ServingParams, rule: FitRule) -> list[Point]:
@@ -77,41 +79,48 @@ def grid(cases: Sequence[Case], catalogue: EvaluationCatalogue, current: Serving
     adds its prior.
     """
     half_lives = sorted({*rule.half_lives_days, current.half_life_days})
-    weights = sorted({*rule.weights, current.popularity_weight})
+    weights = list(product(sorted({*rule.weights, current.popularity_weight}), _together_weights(catalogue, current, rule)))
     tail = ~head(catalogue.interactions)
     points = []
     for half_life in half_lives:
         values, shown = np.empty((len(weights), len(cases))), np.zeros((len(weights), len(catalogue.ids)), np.int64)
         for chunk in chunks(cases, catalogue, half_life):
             some = cases[chunk.places]
-            for place, weight in enumerate(weights):
-                ranked = top(chunk, catalogue, weight, rule.count)
+            for place, (weight, together) in enumerate(weights):
+                ranked = top(chunk, catalogue, weight, rule.count, together)
                 result = per_case(hits(ranked, some, catalogue), some)
                 values[place, chunk.places] = result.hit + result.ndcg
                 shown[place] += np.bincount(ranked.rows[ranked.rows >= 0], minlength=len(catalogue.ids))
         coverage = (shown > 0).sum(axis=1) / max(1, int(catalogue.open_rows.sum()))
         long_tail = shown[:, tail].sum(axis=1) / np.maximum(1, shown.sum(axis=1))
-        points += [Point(half_life, *rest) for rest in zip(weights, values, coverage.tolist(), long_tail.tolist(), strict=True)]
+        points += [
+            Point(half_life, *pair, *rest) for pair, *rest in zip(weights, values, coverage.tolist(), long_tail.tolist(), strict=True)
+        ]
     return points
 
 
-def choose(points: Sequence[Point], current: ServingParams, users: Sequence[str], rule: FitRule) -> tuple[float, float]:
-    """(half-life, weight) by the rule of ``fit``; ``current`` must be among the points."""
-    now = next(p for p in points if (p.half_life_days, p.weight) == (current.half_life_days, current.popularity_weight))
+def _together_weights(catalogue: EvaluationCatalogue, current: ServingParams, rule: FitRule) -> list[float]:
+    """Without a table every weight ranks alike, and the current one stays."""
+    return [current.together_weight] if catalogue.together is None else sorted({*rule.together_weights, current.together_weight})
+
+
+def choose(points: Sequence[Point], current: ServingParams, users: Sequence[str], rule: FitRule) -> Point:
+    """A point by the rule of ``fit``; ``current`` must be among the points."""
+    own = (current.half_life_days, current.popularity_weight, current.together_weight)
+    now = next(p for p in points if (p.half_life_days, p.weight, p.together) == own)
     if rule.spread_tolerance is not None:
         least = 1 - rule.spread_tolerance
         points = [p for p in points if p.coverage >= least * now.coverage and p.long_tail >= least * now.long_tail]
     best = max(points, key=lambda point: (float(point.values.mean()), -_distance(point, current)))
     gain, error = _gain(best.values - now.values, users)
     if gain <= rule.evidence * error:
-        return now.half_life_days, now.weight
+        return now
     near = []
     for point in points:
         behind, error = _gain(best.values - point.values, users)
         if behind <= error:
             near.append(point)
-    chosen = min(near, key=lambda point: (_distance(point, current), -float(point.values.mean())))
-    return chosen.half_life_days, chosen.weight
+    return min(near, key=lambda point: (_distance(point, current), -float(point.values.mean())))
 
 
 def _gain(differences: Floats, users: Sequence[str]) -> tuple[float, float]:
@@ -124,15 +133,15 @@ def _gain(differences: Floats, users: Sequence[str]) -> tuple[float, float]:
 
 
 def _distance(point: Point, current: ServingParams) -> float:
-    """In doublings of the half-life; a step of .1 of the weight counts as one doubling."""
-    return abs(log2(point.half_life_days / current.half_life_days)) + 10 * abs(point.weight - current.popularity_weight)
+    """In doublings of the half-life; a step of .1 of popularity's weight, or of .5 of the other, counts as one doubling."""
+    weights = 10 * abs(point.weight - current.popularity_weight) + 2 * abs(point.together - current.together_weight)
+    return abs(log2(point.half_life_days / current.half_life_days)) + weights
 
 
 def _threshold(cases: Sequence[Case], catalogue: EvaluationCatalogue, fitted: ServingParams, rule: FitRule) -> float:
     if rule.target_precision is None and rule.target_volume is None:
         return fitted.threshold
-    parts = [top(chunk, catalogue, fitted.popularity_weight, rule.count) for chunk in chunks(cases, catalogue, fitted.half_life_days)]
-    ranked = Ranked(np.concatenate([part.rows for part in parts]), np.concatenate([part.scores for part in parts]))
+    ranked = rank_by(cases, catalogue, fitted, rule.count)
     if rule.target_volume is not None:
         return for_volume(ranked, rule.target_volume, otherwise=fitted.threshold)
     return for_precision(ranked, hits(ranked, cases, catalogue), rule.target_precision or 0.0, otherwise=fitted.threshold)

@@ -20,7 +20,7 @@ from streams.training.evaluation.metrics import (
     per_case,
     precision_above,
 )
-from streams.training.evaluation.score import rank
+from streams.training.evaluation.score import rank_by
 
 NEW_EVENTS = 10
 """Maximum number of earlier events of a new user."""
@@ -60,13 +60,12 @@ def measure(
 ) -> Measurement:
     """Rank and judge the cases, and those of the old slice. Arrays follow the cases' order, so two models measured on the same cases can
     be compared case by case."""
-    half_life, weight = fitted.half_life_days, fitted.popularity_weight
-    ranked = rank(cases, catalogue, half_life_days=half_life, popularity_weight=weight, count=count)
+    ranked = rank_by(cases, catalogue, fitted, count)
     found = hits(ranked, cases, catalogue)
     precision, volume = precision_above(ranked, found, fitted.threshold)
     old_values = None
     if old:
-        again = rank(old, catalogue, half_life_days=half_life, popularity_weight=weight, count=count)
+        again = rank_by(old, catalogue, fitted, count)
         old_values = per_case(hits(again, old, catalogue), old)
     return Measurement(
         users=[case.user for case in cases],

@@ -16,6 +16,8 @@ from streams.ranking.ranking import MatrixView
 from streams.ranking.request import Entry, Request
 from streams.ranking.rules import DAY_MS, VIEW
 from streams.ranking.select import best, cosines, exclude, margin, masked_rows, propose
+from streams.ranking.serving_params import ServingParams
+from streams.ranking.together_table import NOTHING, Together, dense, total_at
 from streams.training.evaluation.cases import Case, EvaluationCatalogue
 
 _CHUNK = 4_000_000
@@ -45,14 +47,38 @@ class Chunk(NamedTuple):
     """[moments, items]: decayed popularity."""
     which: npt.NDArray[np.intp]
     """[cases]: which of the moments is theirs."""
+    together: list[Together]
+    """[cases]: what is bought together with the histories."""
+    bought: FloatArray | None
+    """[cases, items]: what that adds at a weight of 1; None where it is nothing."""
 
 
-def rank(cases: Sequence[Case], catalogue: EvaluationCatalogue, *, half_life_days: float, popularity_weight: float, count: int) -> Ranked:
+def rank(
+    cases: Sequence[Case],
+    catalogue: EvaluationCatalogue,
+    *,
+    half_life_days: float,
+    popularity_weight: float,
+    count: int,
+    together_weight: float = 0.0,
+) -> Ranked:
     """The ``count`` best items of each case, whatever their scores: a ranking, not a decision to speak."""
-    parts = [top(chunk, catalogue, popularity_weight, count) for chunk in chunks(cases, catalogue, half_life_days)]
+    parts = [top(chunk, catalogue, popularity_weight, count, together_weight) for chunk in chunks(cases, catalogue, half_life_days)]
     if not parts:
         return Ranked(np.zeros((0, count), np.intp), np.zeros((0, count)))
     return Ranked(np.concatenate([part.rows for part in parts]), np.concatenate([part.scores for part in parts]))
+
+
+def rank_by(cases: Sequence[Case], catalogue: EvaluationCatalogue, params: ServingParams, count: int) -> Ranked:
+    """``rank`` under a model's serving parameters."""
+    return rank(
+        cases,
+        catalogue,
+        half_life_days=params.half_life_days,
+        popularity_weight=params.popularity_weight,
+        count=count,
+        together_weight=params.together_weight,
+    )
 
 
 def chunks(cases: Sequence[Case], catalogue: EvaluationCatalogue, half_life_days: float) -> Iterator[Chunk]:
@@ -65,22 +91,29 @@ def chunks(cases: Sequence[Case], catalogue: EvaluationCatalogue, half_life_days
         some = cases[start : start + step]
         requests = [_request(case) for case in some]
         scratch = scratch_for(requests, catalogue.dimension)
-        users = np.stack(
-            [embed(r, view, catalogue.queries, scratch, half_life_ms=half_life_days * DAY_MS, blend=0.0).vector for r in requests]
-        )
+        embeddings = [embed(r, view, catalogue.queries, scratch, half_life_ms=half_life_days * DAY_MS, blend=0.0) for r in requests]
+        users = np.stack([embedding.vector for embedding in embeddings])
+        table = catalogue.together
+        together = [NOTHING if table is None else table.of(embedding, catalogue) for embedding in embeddings]
+        bought = None
+        if any(len(part.rows) for part in together):
+            bought = np.stack([dense(part, 1.0, len(catalogue.ids)) for part in together])
         scores = users @ catalogue.vectors.T + masked
         exclude(scores, [request.excluded for request in requests], rows)
         moments, which = np.unique([case.at_ms for case in some], return_inverse=True)
         counts = np.stack([catalogue.popularity.at(int(moment)) for moment in moments])
-        yield Chunk(slice(start, start + len(some)), users, scores, counts, which)
+        yield Chunk(slice(start, start + len(some)), users, scores, counts, which, together, bought)
 
 
-def top(chunk: Chunk, catalogue: EvaluationCatalogue, popularity_weight: float, count: int) -> Ranked:
-    """The chunk's best items under a weight of the prior; ties and rounding as in streams/ranking/select.py."""
+def top(chunk: Chunk, catalogue: EvaluationCatalogue, popularity_weight: float, count: int, together_weight: float = 0.0) -> Ranked:
+    """The chunk's best items under these weights; ties and rounding as in streams/ranking/select.py."""
     priors = prior(chunk.counts, popularity_weight)
     scores = chunk.cosines + priors[chunk.which]
+    if together_weight and chunk.bought is not None:
+        scores += np.float32(together_weight) * chunk.bought
     pairs = propose(scores, count, float("-inf"), margin(catalogue.dimension))
-    numbers = np.stack((cosines(chunk.users, catalogue.vectors, pairs), priors[chunk.which[pairs.users], pairs.rows]), axis=1)
+    added = total_at(chunk.together, pairs.users, pairs.rows, together_weight)
+    numbers = np.stack((cosines(chunk.users, catalogue.vectors, pairs), priors[chunk.which[pairs.users], pairs.rows], added), axis=1)
     chosen = best(pairs, numbers, catalogue.ids, users=len(scores), count=count, threshold=float("-inf"))
     cases = np.repeat(np.arange(len(scores)), chosen.counts)
     columns = np.arange(len(cases)) - np.repeat(chosen.starts, chosen.counts)

@@ -90,7 +90,8 @@ def test_redo_after_torn_state_says_the_same_and_counts_nothing_twice(events: li
     expected = asyncio.run(run_all(undisturbed, [records]))
 
     first = asyncio.run(world.stage(records, world.state))
-    written = data.draw(st.sets(st.sampled_from(sorted(first.state)))) if first.state else set()
+    # The changelog is written in order, so what a crash leaves is a beginning.
+    written = set(list(first.state)[: data.draw(st.integers(0, len(first.state)))])
     world.state.write({key: first.state[key] for key in written})
     world.publish(first.outputs)  # outputs come before state, and a take-over reads them back
     world.restart()

@@ -10,8 +10,9 @@ from streams.ranking.request import Request
 from streams.ranking.rules import ProfileRules
 from streams.stages.profile.popularity_counter import PopularityCounter
 from streams.stages.profile.profile import Profile
+from streams.stages.profile.together_counter import TogetherCounter
 from streams.stages.profile.triggers import Triggered, find_triggers
-from streams.topics import ITEMS_POPULARITY
+from streams.topics import ITEMS_POPULARITY, ITEMS_TOGETHER
 from tests.support.profile_world import CODECS, event
 from tests.support.rules import profile_rules
 
@@ -23,7 +24,8 @@ def walked(events: list[dict[str, Any]], rules: ProfileRules = RULES) -> Trigger
     codec = CODECS.for_topic(ITEMS_POPULARITY)
     counter = PopularityCounter(codec, PopularityTable(codec, rules.popularity_half_life_ms), rules.popularity_half_life_ms)
     profiles = {e["pseudonym"]: Profile() for e in events}
-    return find_triggers(list(enumerate(events)), profiles, counter.begin(0, 0), rules)  # type: ignore[arg-type]
+    pairs = TogetherCounter(CODECS.for_topic(ITEMS_TOGETHER), rules.together).begin({e["item_id"] for e in events if e["item_id"]}, {})
+    return find_triggers(list(enumerate(events)), profiles, counter.begin(0, 0), pairs, rules)  # type: ignore[arg-type]
 
 
 def requests(found: Triggered) -> list[Request]:
