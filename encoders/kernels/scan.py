@@ -1,4 +1,4 @@
-"""The compiled loops of both ways to the nearest items: score a block of items for all users, keep what may be among each user's best.
+"""The compiled loops of the scan: score a block of items for all users, keep what may be among each user's best.
 
 What is kept stands in a bounded buffer a user. When one is full, everything clearly below the user's k-th best so far goes, and the bound
 below which nothing is looked at any more rises; so after the first few thousand items almost every block is only compared.
@@ -73,24 +73,9 @@ def keep(row: int, value: Any, at: int, wanted: Any, slack: Any, bounds: Any, ke
             rows[at, place], values[at, place] = rows[at, chosen[place]], values[at, chosen[place]]
         # What is as good as the bound is let in, but for a full half.
         if count < capacity // 2:
-            bound -= abs(bound) * 1e-6 + 1e-30 if slack < 1 else 1
+            bound -= 1
         bounds[at] = max(np.float64(bounds[at]), bound)
     counts[at] = count
-
-
-@_compiled
-def collect(scores: Any, first: int, wanted: Any, slack: float, bounds: Any, kept: Any) -> None:
-    """``keep`` what is above its user's bound in ``scores`` float32 [items, users] of the items from row ``first`` on."""
-    items, users = scores.shape
-    for i in range(items):
-        line = scores[i]
-        hit = False
-        for u in range(users):
-            hit |= line[u] > bounds[u]
-        if hit:
-            for u in range(users):
-                if line[u] > bounds[u]:
-                    keep(first + i, line[u], u, wanted, slack, bounds, kept)
 
 
 @_compiled
