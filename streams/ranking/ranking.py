@@ -20,6 +20,8 @@ from streams.ranking.select import ScorePairs, best, cosines, exclude, margin, m
 
 _CHUNK = 4_000_000
 """Most scores in memory at a time (16 MB)."""
+_SCANNED = 256
+"""Most requests in one pass of a scan, which keeps only candidates' scores. A pass for many costs little more than one for few."""
 
 
 def rank(
@@ -39,6 +41,8 @@ def rank(
 
 def most_requests(matrix: ItemMatrix) -> int:
     """How many requests are scored together at most."""
+    if matrix.scan is not None:
+        return _SCANNED
     return max(1, _CHUNK // max(1, len(matrix.ids)))
 
 
