@@ -113,7 +113,7 @@ def faiss_flat(catalogue: Catalogue) -> Made:
 def faiss_ivf(catalogue: Catalogue) -> Made:
     """Inverted lists: 4·√n of them, the fewest that faiss's guidelines name, trained on 39 vectors a list, the fewest without a warning."""
     items, width = len(catalogue.vectors), catalogue.vectors.shape[1] + 1
-    lists = 2 ** round(np.log2(4 * items**0.5))
+    lists = min(2 ** round(np.log2(4 * items**0.5)), items // 39)
     index = faiss.IndexIVFFlat(faiss.IndexFlatIP(width), width, lists, faiss.METRIC_INNER_PRODUCT)
     chosen = np.sort(np.random.default_rng(7).choice(items, min(items, 39 * lists), replace=False))
     index.train(catalogue.rows(chosen))

@@ -87,7 +87,7 @@ def test_a_scan_takes_many_requests_at_once() -> None:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(ranking, "_CHUNK", 4 * ITEMS)
         assert most_requests(exact) < 20
-        assert most_requests(scanned) == 256
+        assert most_requests(scanned) == 64
 
 
 def test_what_is_left_out_later_was_allowed_for() -> None:
