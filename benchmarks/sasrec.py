@@ -126,6 +126,7 @@ def trainer(folder: str) -> Trainer:
     """Stops where the validation slice has not been foretold better for some epochs, and keeps the best."""
     return Trainer(
         accelerator="cpu",
+        min_epochs=1,
         max_epochs=MOST_EPOCHS,
         max_time={"seconds": round(60 * MOST_MINUTES)},
         callbacks=[
