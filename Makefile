@@ -29,7 +29,8 @@ $(DEV): $(RUN) requirements-dev.lock
 	@touch $@
 
 $(PEERS): $(DEV) requirements-bench.lock
-	$(BIN)/python -m pip install --disable-pip-version-check --require-hashes -r requirements-bench.lock
+	# The lock is complete; pip itself would refuse what pyproject.toml overrides (RecTools' bounds).
+	$(BIN)/python -m pip install --disable-pip-version-check --require-hashes --no-deps -r requirements-bench.lock
 	@touch $@
 
 demo: $(RUN) ## Everything against a simulated shop, for three minutes at most (LEARN=1: until a model is promoted; KEEP=1: until stopped)

@@ -93,18 +93,34 @@ def _encoder(result: dict[str, Any]) -> list[str]:
 
 
 def _search(result: dict[str, Any]) -> list[str]:
-    rows, notes = [], []
-    for kind in ("isotropic", "clustered"):
-        part = result[kind]
-        medians = [statistics.median(part["runs_ms"][name]) for name in ("faiss_flat_100k", "exact_100k", "scan_1m")]
-        rows.append([kind, *(f"{median:.0f}" for median in medians), f"{part['scan_recall_at_10']:.3f}"])
-        faster, million = part["faster_than_faiss"], part["million_to_100k"]
-        notes.append(
-            f"{kind}: exact search takes 1/{faster['ratio_median']:.1f} of faiss's time; a million items take "
-            f"{million['ratio_median']:.2f} × the time of 100,000 (rounds: {million['ratio_min']:.2f} to {million['ratio_max']:.2f})"
-        )
-    head = ["items", "faiss IndexFlatIP, 100,000, ms", "exact, 100,000, ms", "scan, 1,000,000, ms", "recall@10 of the scan"]
-    return [*_rows(head, rows), "", f"{result['users']} users at once, medians. {'; '.join(notes)}.", "", "![search](results/search.png)"]
+    lines = []
+    for size, part in result["sizes"].items():
+        rows = []
+        for name, own in part["candidates"].items():
+            if "ms" not in own:
+                rows.append([name, *[""] * 5, f"not made: about {own['not_built_would_take_s']:,.0f} s"])
+                continue
+            told = (
+                f"{own['ms'] / result['users']:.2f}",
+                f"{own['cpu_ms'] / result['users']:.2f}",
+                f"{min(own['runs_ms']):,.0f} to {max(own['runs_ms']):,.0f}",
+            )
+            rest = [
+                f"{own[key]:{form}}" if key in own else "" for key, form in (("recall", ".3f"), ("memory_mb", ",.0f"), ("build_s", ",.1f"))
+            ]
+            rows.append([name, *told, *rest])
+        head = [
+            f"{int(size):,} items",
+            "ms a shopper",
+            "processor ms",
+            f"ms for {result['users']}, rounds",
+            "recall@10",
+            "memory more, MB",
+            "made in, s",
+        ]
+        lines += [*_rows(head, rows), ""]
+    rounds = len(next(iter(result["sizes"].values()))["candidates"]["veilstream, fp32 product"]["runs_ms"])
+    return [*lines, f"Medians of {rounds} rounds that take turns.", "", "![search](results/search.png)"]
 
 
 def _engines(result: dict[str, Any]) -> list[str]:

@@ -1,4 +1,5 @@
-"""The compiled loops of both searches for the nearest items: score a block of items for all users, and keep candidates for each user.
+"""The compiled loops of the scan: score a block of items for all users, and keep candidates for each user.
+
 
 Candidates are kept in a bounded buffer per user. When a buffer is full, everything clearly below the user's k-th best so far is removed,
 and the user's lower bound rises. So after the first few thousand items, almost every block is only compared with the bounds.
@@ -73,24 +74,9 @@ def keep(row: int, value: Any, at: int, wanted: Any, slack: Any, bounds: Any, ke
             rows[at, place], values[at, place] = rows[at, chosen[place]], values[at, chosen[place]]
         # What is as good as the bound is let in, but for a full half.
         if count < capacity // 2:
-            bound -= abs(bound) * 1e-6 + 1e-30 if slack < 1 else 1
+            bound -= 1
         bounds[at] = max(np.float64(bounds[at]), bound)
     counts[at] = count
-
-
-@_compiled
-def collect(scores: Any, first: int, wanted: Any, slack: float, bounds: Any, kept: Any) -> None:
-    """``keep`` what is above its user's bound in ``scores`` float32 [items, users] of the items from row ``first`` on."""
-    items, users = scores.shape
-    for i in range(items):
-        line = scores[i]
-        hit = False
-        for u in range(users):
-            hit |= line[u] > bounds[u]
-        if hit:
-            for u in range(users):
-                if line[u] > bounds[u]:
-                    keep(first + i, line[u], u, wanted, slack, bounds, kept)
 
 
 @_compiled

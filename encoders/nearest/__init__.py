@@ -1,1 +1,1 @@
-"""The items nearest to many users at once: exactly by one matrix product, or, in a large catalogue, by a scan of small integers."""
+"""The candidates for many users at once in a large catalogue, by a scan of small integers."""

@@ -24,7 +24,7 @@ import numpy.typing as npt
 from encoders.engines.engine import Vectors
 from encoders.kernels import scan as kernels
 from encoders.kernels.scan_tile import UNROLLED
-from encoders.nearest.decide import CandidatePairs, Rows, pairs_of
+from encoders.nearest.candidates import CandidatePairs, Rows, pairs_of
 from encoders.nearest.recall import recall_of
 
 _ITEM_QUANTA = 63

@@ -7,13 +7,16 @@ from typing import Protocol
 import numpy as np
 
 from encoders.engines.engine import Vectors
-from encoders.nearest import exact
-from encoders.nearest.decide import CandidatePairs, Rows, decide
+from encoders.nearest.candidates import CandidatePairs, Rows
 
 FLOOR = 0.98
 """Least recall at 10 of a scan that is used."""
 _PROBES = 64
 _K = 10
+_BLOCK = 16_384
+"""Items multiplied at a time."""
+_ROUNDING = 1e-6
+"""Products with copies of one vector may differ by this much, depending on where in the block they stand."""
 
 
 class Scans(Protocol):
@@ -30,12 +33,16 @@ def recall_of(scan: Scans, vectors: Vectors, *, seed: int = 0) -> float:
     probes = vectors[chosen].sum(axis=1) + generator.standard_normal((_PROBES, vectors.shape[1]), np.float32) / np.sqrt(vectors.shape[1])
     probes = (probes / np.maximum(np.linalg.norm(probes, axis=1, keepdims=True), 1e-6)).astype(np.float32)
     count = min(_K, len(vectors))
-    wanted, none, ids = np.full(_PROBES, count, np.int64), np.zeros(0, np.int64), [""] * len(vectors)
-    found = []
-    for pairs in (
-        exact.candidates(probes, vectors, wanted, prior=None, masked=none, floor=-2.0),
-        scan.candidates(probes, wanted, prior=None, masked=none, floor=-2.0),
-    ):
-        found.append(decide(pairs, probes, vectors, ids, count=count, prior=None, threshold=-np.inf).scores)
+    pairs = scan.candidates(probes, np.full(_PROBES, count, np.int64), prior=None, masked=np.zeros(0, np.int64), floor=-2.0)
+    best = np.full((_PROBES, count), -np.inf, np.float32)
+    proposed = np.zeros(len(pairs.rows), np.float32)
+    for first in range(0, len(vectors), _BLOCK):
+        scores = probes @ vectors[first : first + _BLOCK].T
+        here = np.flatnonzero((pairs.rows >= first) & (pairs.rows < first + scores.shape[1]))
+        proposed[here] = scores[pairs.users[here], pairs.rows[here] - first]
+        both = np.concatenate((best, scores), axis=1)
+        best = np.partition(both, both.shape[1] - count, axis=1)[:, -count:]
     # By score, so that items with one and the same vector may stand for each other.
-    return float(np.mean(found[1] >= found[0][:, -1:]))
+    good = proposed >= best.min(axis=1)[pairs.users] - _ROUNDING
+    found = np.minimum(np.bincount(pairs.users[good], minlength=_PROBES), count)
+    return float(found.mean() / count)

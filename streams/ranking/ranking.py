@@ -21,6 +21,9 @@ from streams.ranking.together_table import NOTHING, Together, TogetherTable, den
 
 _CHUNK = 4_000_000
 """Most scores in memory at a time (16 MB)."""
+_SCANNED = 64
+"""Most requests in one pass of a scan. It keeps no scores but candidates', and compares at least 32 users with each item: four cost half as
+much as 64, and 256 four times as much."""
 
 
 def rank(
@@ -45,6 +48,8 @@ def rank(
 
 def most_requests(matrix: ItemMatrix) -> int:
     """How many requests are scored together at most."""
+    if matrix.scan is not None:
+        return _SCANNED
     return max(1, _CHUNK // max(1, len(matrix.ids)))
 
 

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from encoders.nearest.item_scan import ItemScan
 from streams.engine.ports import CandidateScan, FloatArray
 from streams.engine.records import MemoryRecord
+from streams.ranking import ranking
 from streams.ranking.popularity_table import PopularityTable
-from streams.ranking.ranking import Ranking, rank
+from streams.ranking.ranking import Ranking, most_requests, rank
 from streams.ranking.request import Entry, Request
 from streams.ranking.whitened_matrix import WhitenedItemMatrix
 from streams.serde.vectors import vector_key
@@ -75,6 +76,18 @@ def test_the_same_answers(seed: int, top_k: int, threshold: float, users: int) -
         for one, other in zip(rank(requests, exact, popular, {}, rules), rank(requests, scanned, popular, {}, rules), strict=True):
             assert one.items == other.items
             assert one.scores.tobytes() == other.scores.tobytes()
+
+
+def test_a_scan_takes_many_requests_at_once() -> None:
+    """A product's scores must fit into memory; a scan has none, and a pass over millions of items for a handful of shoppers is a waste."""
+    records = changes(np.random.default_rng(4), ITEMS)
+    exact, scanned = matrix(10**6), matrix(0)
+    for one in (exact, scanned):
+        one.apply(records)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(ranking, "_CHUNK", 4 * ITEMS)
+        assert most_requests(exact) < 20
+        assert most_requests(scanned) == 64
 
 
 def test_what_is_left_out_later_was_allowed_for() -> None:
