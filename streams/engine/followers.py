@@ -14,6 +14,7 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import CorruptRecordException, KafkaError, KafkaTimeoutError
 from aiokafka.structs import TopicPartition
 
+from streams.backoff import Backoff
 from streams.engine.records import SourceRecord
 from streams.errors import TransientError
 
@@ -30,6 +31,7 @@ _FRESH_S = 3.0
 _ANSWER_S = 10.0
 _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 10.0
+_JITTER = 0.2
 _SAME_CLIENT = 3
 """So many tries in a row are made with the client that is there; then it is replaced by a new one."""
 
@@ -197,15 +199,15 @@ class TopicFollower:
             raise self._failure
 
     async def _follow(self) -> None:
-        pause, tries, lost = _FIRST_PAUSE_S, 0, False
+        backoff, lost = Backoff(_FIRST_PAUSE_S, _LONGEST_PAUSE_S, jitter=_JITTER), False
         try:
             while True:
                 try:
                     if lost:
-                        await self._resume(anew=tries >= _SAME_CLIENT or self._consumer is None)
+                        await self._resume(anew=backoff.failures >= _SAME_CLIENT or self._consumer is None)
                         lost = False
                     if await self._read():
-                        pause, tries = _FIRST_PAUSE_S, 0
+                        backoff.reset()
                         self._over()
                 except _ApplyFailed as failed:
                     if not isinstance(failed.error, TransientError):
@@ -216,9 +218,8 @@ class TopicFollower:
                 else:
                     continue
                 self._say(error)
-                tries, lost = tries + 1, True
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, _LONGEST_PAUSE_S)
+                lost = True
+                await asyncio.sleep(backoff.next_s())
         except asyncio.CancelledError:
             raise
         except Exception as error:  # noqa: BLE001 - whoever waits for the follower gets it

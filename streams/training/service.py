@@ -13,6 +13,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
+from streams.backoff import is_set_within
 from streams.clock import Clock
 from streams.engine.status_server import StatusServer
 from streams.errors import PRODUCT, FatalError, VeilstreamError
@@ -94,7 +95,7 @@ class TrainerService:
                 # A model that came now would take the place of the canary, which then nothing could ever decide.
                 await self._retried(stop, lambda: self._begin(intake.requests[0], store))
             else:
-                await _wait(stop, _LOOK_S)
+                await is_set_within(stop, _LOOK_S)
 
     async def _begin(self, request: dict[str, Any], store: PairStore) -> None:
         self._shop.begin(request, up_to=store.last())
@@ -136,7 +137,7 @@ class TrainerService:
         elif child.returncode == TRY_AGAIN and self._shop.outcome is None:
             self._shop.note(attempts=attempts - 1)
             log.warning("the round waits: see the message before; it goes on where it was")
-            await _wait(stop, _AGAIN_S)
+            await is_set_within(stop, _AGAIN_S)
         elif stop.is_set() and self._shop.outcome is None:
             self._shop.note(attempts=attempts - 1)  # we stopped it ourselves
         elif self._shop.outcome is None and attempts >= _ATTEMPTS:
@@ -147,7 +148,7 @@ class TrainerService:
     async def _canary(self, stop: asyncio.Event, intake: TrainerConsumer, store: PairStore) -> None:
         while not stop.is_set():
             await self._retried(stop, lambda: self._look_at_canary(intake, store))
-            await _wait(stop, _CANARY_S)
+            await is_set_within(stop, _CANARY_S)
 
     async def _look_at_canary(self, intake: TrainerConsumer, store: PairStore) -> None:
         channels = await self._announcer.channels()
@@ -182,7 +183,7 @@ class TrainerService:
         except (VeilstreamError, OSError) as error:
             self._metrics.retries.inc()
             log.warning("%s; trying again", error)
-            await _wait(stop, _CANARY_S)
+            await is_set_within(stop, _CANARY_S)
 
 
 async def conclude(
@@ -241,8 +242,3 @@ async def _end(child: asyncio.subprocess.Process) -> None:
         except TimeoutError:
             child.kill()
             await child.wait()
-
-
-async def _wait(stop: asyncio.Event, seconds: float) -> None:
-    with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(stop.wait(), seconds)
