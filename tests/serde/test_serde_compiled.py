@@ -18,7 +18,8 @@ import schemas
 from streams import topics
 from streams.errors import Reason, RecordError
 from streams.serde.codec import local_codecs
-from streams.serde.compiled import MalformedError, NotFiniteError, compile_reader, compile_writer
+from streams.serde.compiled import compile_reader, compile_writer
+from streams.serde.compiled_reader import MalformedError, NotFiniteError
 from streams.serde.writer_schema import without_logical_types
 
 WRONG = (ValueError, TypeError, KeyError, AttributeError, IndexError, struct.error)
