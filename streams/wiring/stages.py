@@ -15,8 +15,8 @@ from streams import topics
 from streams.app import CATALOGUE, FEEDBACK, INGEST, LEARNING, PROFILE
 from streams.clock import Clock, SystemClock
 from streams.dead_letters.letters import DeadLetterBuilder
-from streams.engine.followers import TopicFollower
 from streams.engine.handler import StageSpec
+from streams.engine.kafka.topic_follower import TopicFollower
 from streams.engine.metrics import LearningMetrics, StageMetrics
 from streams.engine.parts import StageParts
 from streams.engine.process import StageProcess
