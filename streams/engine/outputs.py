@@ -13,7 +13,6 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
-from zlib import crc32
 
 from aiokafka.partitioner import murmur2
 
@@ -286,11 +285,6 @@ class Outputs:
             fence()
 
         return await retry(start, transient=TransientError, backoff=Backoff(*_BACKOFF_S), pause=pause)
-
-
-def source_tag(stage: str, partition: int) -> bytes:
-    """Four bytes that tell one source partition's outputs from another's in the tail of an output partition."""
-    return crc32(f"{stage}/{partition}".encode()).to_bytes(4, "big")
 
 
 def _chunks(rows: Sequence[Row]) -> list[tuple[int, Sequence[Row]]]:

@@ -161,3 +161,19 @@ class NoState:
 class StatelessView:
     def get_many(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
         return {}
+
+
+class OverlayView:
+    """The state as it will be when the batch before is settled. A StateView."""
+
+    def __init__(self, over: Mapping[bytes, bytes | None], table: StateTable | NoState, partition: int) -> None:
+        self._over = over
+        self._view = table.view(partition)
+
+    def get_many(self, keys: Sequence[bytes]) -> Mapping[bytes, bytes]:
+        over = self._over
+        if not over:
+            return self._view.get_many(keys)
+        found = dict(self._view.get_many([key for key in keys if key not in over]))
+        found.update((key, value) for key in keys if (value := over.get(key)) is not None)
+        return found
