@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import json
-import statistics
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ import pytest
 from streams.broker.embedded import EmbeddedBroker
 from tests.support import ROOT
 from tests.support.deployment import Deployment, deployed
+from tests.support.waiting import wait_until
 
 PURE = (
     *("stages", "stages/ingest", "stages/catalogue", "stages/profile", "stages/feedback", "stages/learning"),
@@ -284,18 +284,22 @@ def test_importing_everything_does_nothing() -> None:
 
 
 def test_help_is_quick_and_imports_little() -> None:
-    """The median of five; `veilstream --help` must answer in under half a second."""
+    """The best of five; `veilstream --help` takes no longer than three times what Python with click takes to begin."""
     command = [sys.executable, "-X", "importtime", "-m", "streams.cli.main", "--help"]
-    seconds = []
+    bare = [sys.executable, "-X", "importtime", "-c", "import click"]
+    help_s, bare_s = [], []
     for _ in range(5):
-        began = time.perf_counter()
+        begin = time.perf_counter()
+        subprocess.run(bare, capture_output=True, text=True, check=True, cwd=ROOT)
+        bare_s.append(time.perf_counter() - begin)
+        begin = time.perf_counter()
         done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
-        seconds.append(time.perf_counter() - began)
+        help_s.append(time.perf_counter() - begin)
         imported = {line.rsplit("|", 1)[-1].strip().split(".")[0] for line in done.stderr.splitlines() if line.startswith("import time:")}
         assert "click" in imported
         assert not imported & {"torch", "transformers", "faust", "aiokafka", "pydantic", "numpy", "fastavro", "encoders"}
         assert "worker" in done.stdout
-    assert statistics.median(seconds) < 0.5
+    assert min(help_s) < 3 * min(bare_s)
 
 
 @pytest.mark.slow
@@ -321,7 +325,5 @@ def test_workers_without_a_model_are_small(tmp_path: Path) -> None:
 
 def wait_for_records(deployment: Deployment, stage: str, count: int) -> None:
     """By the worker's own count: the embedded broker is slow to tell the ends of its partitions."""
-    deadline = time.monotonic() + 60
-    while f'veilstream_records_total{{stage="{stage}"}} {count}.0' not in deployment.metrics(stage):
-        assert time.monotonic() < deadline, deployment.log(stage).read_text()[-2000:]
-        time.sleep(0.1)
+    line = f'veilstream_records_total{{stage="{stage}"}} {count}.0'
+    wait_until(lambda: line in deployment.metrics(stage), lambda: deployment.log(stage).read_text()[-2000:])

@@ -39,6 +39,7 @@ from streams.topics import DEAD_LETTER, ITEMS_POPULARITY, ITEMS_VECTORS, MODELS
 from tests.support.model_folders import manifest_of, write_folder
 from tests.support.profile_world import CODECS, DIMENSION, START_MS, TITLES, MemoryState, recommendations, vector_record
 from tests.support.rules import profile_rules
+from tests.support.waiting import until
 
 A, B, C = "aaaaaaaaaaaa", "bbbbbbbbbbbb", "cccccccccccc"
 KEY = SigningKey(bytes(range(32)))
@@ -183,11 +184,7 @@ class SwapWorld:
             return routing.stable.version, None if routing.canary is None else routing.canary.version
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        for _ in range(500):
-            if condition():
-                return
-            await asyncio.sleep(0.01)
-        raise AssertionError(f"still {self.serving}")
+        await until(condition, lambda: f"still {self.serving}")
 
     async def settle(self) -> None:
         """Longer than the worker takes to look again."""

@@ -22,6 +22,7 @@ from streams.topics import FEEDBACK, TRAINING_CONTROL, TRAINING_PAIRS
 from streams.training.consumer import TrainerConsumer
 from streams.training.metrics import TrainerMetrics
 from streams.training.store import Bounds, PairStore
+from tests.support import waiting
 from tests.support.apache_kafka import ApacheKafka
 from tests.support.trainer_world import feedback, pair
 
@@ -88,9 +89,7 @@ async def world(kafka: ApacheKafka, tmp_path: Path) -> AsyncIterator[World]:
 
 
 async def until(met: Callable[[], bool]) -> None:
-    async with asyncio.timeout(60):
-        while not met():  # noqa: ASYNC110 - the intake tells nobody
-            await asyncio.sleep(0.05)
+    await waiting.until(met, "the intake did not get there", every_s=0.05)
 
 
 def counted(intake: TrainerConsumer) -> int:

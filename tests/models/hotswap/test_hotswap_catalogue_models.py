@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from streams.models.registry.channels import Channels
 from streams.topics import MODELS
 from tests.support.profile_world import CODECS
 from tests.support.swap_world import KEY, A, B, C, SwapWorld
+from tests.support.waiting import until
 
 
 class Worker:
@@ -44,11 +44,7 @@ class Worker:
             return [encoder.version for encoder in live.encoders], set(live.retired)
 
     async def until(self, versions: list[str], retired: set[str]) -> None:
-        for _ in range(300):
-            if self.live() == (versions, retired):
-                return
-            await asyncio.sleep(0.01)
-        raise AssertionError(f"still {self.live()}")
+        await until(lambda: self.live() == (versions, retired), lambda: f"still {self.live()}")
 
 
 @pytest.fixture
@@ -94,8 +90,7 @@ async def test_what_is_neither_served_nor_gone_back_to_goes_after_the_grace(work
         world.promote(world.store.read_manifest(C))  # looks again
         await worker.until([C, B], {A})
         assert not world.loaded[0].closed
-    await asyncio.sleep(0.2)
-    assert world.loaded[0].closed
+    await until(lambda: world.loaded[0].closed, "it was not closed when nobody used it any more")
     world.promote(world.publish(A))
     await worker.until([A, B, C], set())
 
