@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import json
 import subprocess
 import sys
@@ -164,6 +165,7 @@ def room_of(module: str) -> str:
     return module if folder in ("streams", "encoders") else folder
 
 
+@functools.cache
 def uses() -> dict[str, dict[str, str]]:
     """Of each room: the rooms that it imports from, and one import that shows it."""
     found: dict[str, dict[str, str]] = {}
