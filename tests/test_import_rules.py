@@ -280,9 +280,9 @@ def test_importing_everything_does_nothing() -> None:
     """No file written or data file read, no connection, no thread, no Faust app, no torch."""
     script = IMPORT_EVERYTHING.replace("ROOT", repr(str(ROOT)))
     done = subprocess.run([sys.executable, "-B", "-c", script], capture_output=True, text=True, check=True)
-    told = json.loads(done.stdout)
-    assert {"streams.app", "streams.cli.worker", "streams.stages.profile.stage"} <= set(told.pop("names"))
-    assert told == {"done": [], "apps": [], "threads": 1, "heavy": []}
+    printed = json.loads(done.stdout)
+    assert {"streams.app", "streams.cli.worker", "streams.stages.profile.stage"} <= set(printed.pop("names"))
+    assert printed == {"done": [], "apps": [], "threads": 1, "heavy": []}
 
 
 def test_help_is_quick_and_imports_little() -> None:

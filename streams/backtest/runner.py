@@ -83,7 +83,7 @@ class Backtest:
         }
         self._rules = replace(ProfileRules.from_settings(settings), recommend=False)
         self._matrix = CentredItemMatrix(codecs.for_topic(topics.ITEMS_VECTORS), encoder.version, encoder.dimension)
-        self._board = PopularityTable(codecs.for_topic(topics.ITEMS_POPULARITY), self._rules.popularity_half_life_ms)
+        self._popularity = PopularityTable(codecs.for_topic(topics.ITEMS_POPULARITY), self._rules.popularity_half_life_ms)
         self._queries = QueryVectors(encoder)
         self._catalogue = CatalogueStage(
             codecs=codecs,
@@ -103,7 +103,7 @@ class Backtest:
         self._profile = ProfileStage(
             codecs=codecs,
             models=OneModel(encoder, self._matrix, self._rules),
-            board=self._board,
+            popularity=self._popularity,
             dead_letters=letters["profile"],
             rules=self._rules,
         )
@@ -150,7 +150,7 @@ class Backtest:
             self._clean_offset += len(clean)
             if clean:
                 result = self._count(asyncio.run(_call(self._profile, clean, self._profiles)))
-                self._board.apply(_records(result, topics.ITEMS_POPULARITY))
+                self._popularity.apply(_records(result, topics.ITEMS_POPULARITY))
             if on_clean is not None:
                 on_clean([cast(CleanEvent, decode(record.value)) for record in clean])
             on_progress(len(batch))
@@ -167,7 +167,7 @@ class Backtest:
             texts = [text for request in requests for text, _ in request.queries]
             found = asyncio.run(self._queries.lookup(texts))
             queries = {text: self._matrix.centre(vector) for text, vector in found.items()}
-            for user, ranked in zip(some, rank(requests, self._matrix, self._board, queries, rules), strict=True):
+            for user, ranked in zip(some, rank(requests, self._matrix, self._popularity, queries, rules), strict=True):
                 for place, (item, scores) in enumerate(zip(ranked.items, ranked.scores, strict=True)):
                     yield Recommended(user, place + 1, item, float(scores.sum()))
             on_progress(len(some))

@@ -16,11 +16,11 @@ def feedback_id(recommendation_id: str, item_id: str) -> str:
     return blake2b(f"{recommendation_id}\x00{item_id}".encode(), digest_size=16).hexdigest()
 
 
-def together(told: Sequence[Feedback]) -> Feedback:
+def together(records: Sequence[Feedback]) -> Feedback:
     """One record of all outcomes of one recommendation; the first item's are its own fields, so that a reader who knows of no others
     still reads something true. Raises IndexError where there are none."""
-    others = [cast(Outcome, {name: value for name, value in one.items() if name in _OF_ITEM}) for one in told[1:]]
-    return {**told[0], "others": others}
+    others = [cast(Outcome, {name: value for name, value in one.items() if name in _OF_ITEM}) for one in records[1:]]
+    return {**records[0], "others": others}
 
 
 def each(record: Feedback) -> Iterator[Feedback]:

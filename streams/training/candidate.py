@@ -50,11 +50,11 @@ def sample(cases: Sequence[Case], most: int) -> list[Case]:
     return sorted(chosen, key=lambda case: (case.at_ms, case.user))
 
 
-def judge(world: EvaluationData, split: Split, candidate: Encode, incumbent: Encode, current: ServingParams, rule: JudgeRule) -> Judgement:
+def judge(data: EvaluationData, split: Split, candidate: Encode, incumbent: Encode, current: ServingParams, rule: JudgeRule) -> Judgement:
     """Both models are given the same cases; the incumbent is served as ``current`` says, the candidate as fitted to it."""
     validation, test, old = (sample(cases, rule.most) for cases in (split.validation, split.test, split.old))
-    new = world.catalogue(candidate, [*validation, *test, *old])
-    before = world.catalogue(incumbent, [*validation, *test, *old])
+    new = data.catalogue(candidate, [*validation, *test, *old])
+    before = data.catalogue(incumbent, [*validation, *test, *old])
     fitted, gate = fit(validation, new, current, rule.fit), rule.gate
     if rule.fit.target_precision is None and rule.fit.target_volume is None:
         fitted = _with_the_same_volume(validation, new, before, fitted, current, rule.fit)
@@ -84,9 +84,9 @@ def _with_the_same_volume(
     return fit(cases, new, fitted, same)
 
 
-def quick_score(world: EvaluationData, cases: Sequence[Case], encode: Encode, fitted: ServingParams, count: int) -> float:
+def quick_score(data: EvaluationData, cases: Sequence[Case], encode: Encode, fitted: ServingParams, count: int) -> float:
     """HR@K + NDCG@K of the cases, which a training takes for better or worse; 0 where there are none."""
-    catalogue = world.catalogue(encode, cases)
+    catalogue = data.catalogue(encode, cases)
     ranked = rank(cases, catalogue, half_life_days=fitted.half_life_days, popularity_weight=fitted.popularity_weight, count=count)
     if not cases:
         return 0.0

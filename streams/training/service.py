@@ -203,7 +203,7 @@ async def conclude(
             store.advance({}, {"learnt_until": outcome["data_to"]})
             outcome = {**outcome, "announced": True}
         shop.end(outcome)  # what comes after it may be done again, this must not: the canary may be decided by then
-    told = answer(
+    record = answer(
         request,
         "finished" if outcome["state"] == "finished" else "failed",
         outcome["reason"],
@@ -212,11 +212,11 @@ async def conclude(
         verdict=outcome.get("verdict", ""),
         pairs=outcome.get("pairs", 0),
     )
-    await send_control(told, settings, kafka)
+    await send_control(record, settings, kafka)
     requests = [waiting for waiting in (store.state("requests") or []) if waiting["request_id"] != request["request_id"]]  # type: ignore[attr-defined]
     store.advance({}, {"requests": requests})
     kept = shop.archive()
-    log.info("round %s %s: %s %s (%s)", request["request_id"], told["state"], told["reason"], told["verdict"], kept)
+    log.info("round %s %s: %s %s (%s)", request["request_id"], record["state"], record["reason"], record["verdict"], kept)
 
 
 async def _together(stop: asyncio.Event, parts: list[Callable[[asyncio.Event], Awaitable[None]]]) -> None:

@@ -113,9 +113,9 @@ class Bootstrap:
         dead_letters = self._dead_letters(PROFILE.name, metrics)
         rules = ProfileRules.from_settings(self.settings)
         models = ModelParts(self).profile_models(rules)
-        board = PopularityTable(self.codecs.for_topic(topics.ITEMS_POPULARITY), rules.popularity_half_life_ms)
-        handler = ProfileStage(codecs=self.codecs, models=models, board=board, dead_letters=dead_letters, rules=rules)
-        followers = (models, self.follow(topics.ITEMS_POPULARITY, board.apply))
+        popularity = PopularityTable(self.codecs.for_topic(topics.ITEMS_POPULARITY), rules.popularity_half_life_ms)
+        handler = ProfileStage(codecs=self.codecs, models=models, popularity=popularity, dead_letters=dead_letters, rules=rules)
+        followers = (models, self.follow(topics.ITEMS_POPULARITY, popularity.apply))
         return StageParts(PROFILE, handler, dead_letters, metrics, self.registry, followers, closers=(models.close,))
 
     def _feedback(self, metrics: StageMetrics) -> StageParts:
@@ -134,20 +134,20 @@ class Bootstrap:
         from streams.stages.learning.tallies import Tallies
 
         dead_letters = self._dead_letters(LEARNING.name, metrics)
-        board = Tallies(self.codecs.for_topic(topics.TRAINING_TALLIES))
+        tallies = Tallies(self.codecs.for_topic(topics.TRAINING_TALLIES))
         rounds = Rounds(self.codecs.for_topic(topics.TRAINING_CONTROL))
         control = self.follow(topics.TRAINING_CONTROL, rounds.apply)
         handler = LearningStage(
             codecs=self.codecs,
-            board=board,
+            tallies=tallies,
             rounds=rounds,
             catch_up=control.caught_up,
             dead_letters=dead_letters,
             rules=LearningRules.from_settings(self.settings),
             clock=self.clock,
-            metrics=LearningMetrics(self.registry, lambda: board.bad_records + rounds.bad_records),
+            metrics=LearningMetrics(self.registry, lambda: tallies.bad_records + rounds.bad_records),
         )
-        followers = (self.follow(topics.TRAINING_TALLIES, board.apply), control)
+        followers = (self.follow(topics.TRAINING_TALLIES, tallies.apply), control)
         return StageParts(LEARNING, handler, dead_letters, metrics, self.registry, followers)
 
 

@@ -18,8 +18,8 @@ def _virtual_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_quantiles_are_of_the_nearest_rank() -> None:
-    told = quantiles([float(n) for n in range(1000, 0, -1)])
-    assert told == {"events": 1000, "p50": 501.0, "p90": 901.0, "p99": 991.0, "p99.9": 1000.0, "max": 1000.0}
+    found = quantiles([float(n) for n in range(1000, 0, -1)])
+    assert found == {"events": 1000, "p50": 501.0, "p90": 901.0, "p99": 991.0, "p99.9": 1000.0, "max": 1000.0}
     assert quantiles([3.0])["p99.9"] == 3.0
 
 

@@ -294,14 +294,14 @@ def test_recovery_with_100_000_keys(toy: Toy, is_static: bool) -> None:
     limit = SESSION_S + 2 * (time.monotonic() - begin)
     toy.produce([(i % 2, b"key%d" % i, b"v") for i in range(100_000)], linger_ms=50, max_batch_size=500_000)
     toy.wait_for(100_002)
-    for told, keeps_disk in enumerate((True, False)):
+    for round_, keeps_disk in enumerate((True, False)):
         toy.d.kill("a")
         begin = time.monotonic()
-        toy.produce([(p, b"new", b"new%d" % told) for p in range(2)])
+        toy.produce([(p, b"new", b"new%d" % round_) for p in range(2)])
         if not keeps_disk:
             shutil.rmtree(toy.d.folder / "state-a")
         toy.start("a", ready=False, **settings)
-        toy.wait_for(100_002 + 2 * (told + 1))
+        toy.wait_for(100_002 + 2 * (round_ + 1))
         assert time.monotonic() - begin < limit
     assert toy.doubled() == []
 

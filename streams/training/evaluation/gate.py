@@ -74,7 +74,7 @@ def decide(candidate: Measurement, incumbent: Measurement, rule: GateRule) -> Ga
     against: list[str] = []
     if gain.low <= rule.least_gain:
         against.append(
-            f"{rule.metric} does not gain beyond chance: {_told(gain)}, the lower end must be above {rule.least_gain:+.4f} "
+            f"{rule.metric} does not gain beyond chance: {_describe(gain)}, the lower end must be above {rule.least_gain:+.4f} "
             f"({rule.confidence:.0%} interval, {cases} cases)"
         )
     against += _falls("coverage", candidate.coverage, incumbent.coverage, rule.coverage_tolerance)
@@ -94,7 +94,9 @@ def decide(candidate: Measurement, incumbent: Measurement, rule: GateRule) -> Ga
         remarks.append(f"forgetting was not judged: {len(candidate.old_users)} cases in the old slice, {rule.min_old_cases} are needed")
     if against:
         return GateVerdict(False, against + remarks, differences, numbers)
-    return GateVerdict(True, [f"{rule.metric} gains {_told(gain)} over {cases} cases, and no guard falls", *remarks], differences, numbers)
+    return GateVerdict(
+        True, [f"{rule.metric} gains {_describe(gain)} over {cases} cases, and no guard falls", *remarks], differences, numbers
+    )
 
 
 def _difference(candidate: PerCase, incumbent: PerCase, users: Sequence[str], metric: Metric, rule: GateRule) -> Interval:
@@ -114,10 +116,10 @@ def _worse(name: str, change: Interval, incumbent: float, tolerance: float) -> l
     lies below zero. Among many segments, one that is lower by chance alone must not stop every promotion."""
     if change.mean >= -tolerance * incumbent or change.high >= 0:
         return []
-    return [f"{name}: falls by {_told(change)} from {incumbent:.4f}, more than the {tolerance:.0%} that is tolerated"]
+    return [f"{name}: falls by {_describe(change)} from {incumbent:.4f}, more than the {tolerance:.0%} that is tolerated"]
 
 
-def _told(change: Interval) -> str:
+def _describe(change: Interval) -> str:
     return f"{change.mean:+.4f} [{change.low:+.4f}, {change.high:+.4f}]"
 
 

@@ -117,8 +117,8 @@ def test_promotion_and_rollback_while_events_flow(shop: Deployment, tmp_path: Pa
     assert replaying.wait(120) == 0
     wait_for_records(shop, RATE * SECONDS, "profile", "profile-2")
     wait_for_records(shop, ITEMS + len(changed), "catalogue")
-    told = [shop.metrics(stage) for stage in ("profile", "profile-2", "catalogue")]
-    assert all(f'veilstream_model_info{{channel="stable",model_version="{a}"}} 1.0' in text for text in told)
+    metrics = [shop.metrics(stage) for stage in ("profile", "profile-2", "catalogue")]
+    assert all(f'veilstream_model_info{{channel="stable",model_version="{a}"}} 1.0' in text for text in metrics)
     assert shop.stop() == dict.fromkeys(WORKERS, 0)
 
     decode = local_codecs().for_topic(RECOMMENDATIONS).decode

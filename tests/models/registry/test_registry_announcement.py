@@ -174,7 +174,7 @@ def test_from_an_announcement_to_a_folder(folder: Path, key: SigningKey, tmp_pat
 def test_a_cache_of_another_store_gives_way(folder: Path, key: SigningKey, tmp_path: Path) -> None:
     other = write_folder(tmp_path / "other", weights=b"other weights")
     stores = [ModelStore(str(tmp_path / name)) for name in ("a", "b")]
-    manifests = [store.publish(made, manifest_of(made), key) for store, made in zip(stores, (folder, other), strict=True)]
+    manifests = [store.publish(folder, manifest_of(folder), key) for store, folder in zip(stores, (folder, other), strict=True)]
     for store, manifest in zip(stores, manifests, strict=True):
         announcement = announce(manifest, store.location(manifest.model_version), "stable", announced_at=1)
         assert fetch_announced(announcement, tmp_path / "cache", key.verify_key)[1] == manifest

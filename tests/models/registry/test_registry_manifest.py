@@ -97,9 +97,9 @@ def test_no_other_signature_holds(manifest: Manifest, signature: bytes) -> None:
 
 
 def a_manifest(**changes: Any) -> Manifest:
-    made: dict[str, Any] = {"model_version": "v1", "parent": None, "base": "b", "created_at": 1, "dimension": 4}
-    made |= {"files": {"config.json": "0" * 64}, "metrics": {"hr@10": 0.5}, "serving": ServingParams(1, 0, 0)}
-    return Manifest(**{**made, **changes})
+    fields: dict[str, Any] = {"model_version": "v1", "parent": None, "base": "b", "created_at": 1, "dimension": 4}
+    fields |= {"files": {"config.json": "0" * 64}, "metrics": {"hr@10": 0.5}, "serving": ServingParams(1, 0, 0)}
+    return Manifest(**{**fields, **changes})
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,8 @@ from streams.topics import DEAD_LETTER, TRAINING_CONTROL, TRAINING_PAIRS
 from streams.training.requests import answer
 from tests.support.apache_kafka import ApacheKafka
 from tests.support.deployment import Deployment, deployed
+from tests.support.learning_harness import CODECS, pairs
 from tests.support.learning_process import WAIT_S, publish, values, wait_for_tally
-from tests.support.learning_world import CODECS, pairs
 from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
@@ -45,10 +45,10 @@ def finish(shop: Deployment, request: dict[str, object]) -> None:
     """What the trainer says when a round has ended."""
 
     async def send() -> None:
-        told = answer(request, "finished", "promoted", time.time_ns() // 1_000_000)
+        value = answer(request, "finished", "promoted", time.time_ns() // 1_000_000)
         async with AIOKafkaProducer(bootstrap_servers=shop.bootstrap_servers, acks="all", enable_idempotence=False) as producer:
-            value = CODECS.for_topic(TRAINING_CONTROL).encode(told)
-            await producer.send_and_wait(shop.topic(TRAINING_CONTROL), value, told["request_id"].encode())
+            value = CODECS.for_topic(TRAINING_CONTROL).encode(value)
+            await producer.send_and_wait(shop.topic(TRAINING_CONTROL), value, value["request_id"].encode())
 
     asyncio.run(send())
 

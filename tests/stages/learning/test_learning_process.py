@@ -11,8 +11,8 @@ import pytest
 from streams.broker.embedded import EmbeddedBroker
 from streams.topics import TRAINING_CONTROL
 from tests.support.deployment import Deployment, deployed
+from tests.support.learning_harness import pairs
 from tests.support.learning_process import WAIT_S, publish, values, wait_for_tally
-from tests.support.learning_world import pairs
 from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
