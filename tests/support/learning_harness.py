@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -21,6 +20,7 @@ from streams.stages.learning.stage import LearningStage
 from streams.stages.learning.tallies import Tallies
 from streams.stages.learning.trigger import TriggerRule
 from streams.topics import TRAINING_CONTROL
+from tests.support.at_once import at_once
 from tests.support.feedback_harness import State, identity
 
 CODECS = local_codecs()
@@ -96,7 +96,7 @@ class Worker:
     def feed(self, batch: Sequence[MemoryRecord], *, keep: bool = True) -> BatchResult:
         """``keep`` False: the worker dies before the state is written."""
         state = self.states[batch[0].partition]
-        result = asyncio.run(self.stage(batch, state))
+        result = at_once(self.stage(batch, state))
         if keep:
             self._apply(result, state)
         return result
@@ -106,7 +106,7 @@ class Worker:
         self._listens = listen
         self.follow()
         for partition, state in self.states.items():
-            result = asyncio.run(self.stage.on_timer(partition, list(state.values.items())))
+            result = at_once(self.stage.on_timer(partition, list(state.values.items())))
             self.broker.take(result)
             if keep:
                 self._apply(result, state)

@@ -3,7 +3,6 @@ everything at once, says."""
 
 from __future__ import annotations
 
-import asyncio
 import random
 from typing import Any, NamedTuple
 
@@ -14,6 +13,7 @@ from streams import topics
 from streams.engine.records import MemoryRecord
 from streams.stages.feedback import settlement as settle
 from streams.stages.feedback.rules import HISTORY_EVENTS, OUTCOME_OF_EVENT, OUTCOMES, POSITIVE
+from tests.support.at_once import at_once
 from tests.support.feedback_harness import ANNA, BEN, CODECS, MINUTE, RULES, State, event, identity, make_stage, recommendation, the_end
 
 WINDOW, LATENESS = RULES.window_ms // MINUTE, RULES.lateness_ms // MINUTE
@@ -135,7 +135,7 @@ class Run:
                 self.take_over()  # before the commit: the batch comes again, cut differently
             else:
                 if fate in ("twice", "halved"):
-                    asyncio.run(self.stage(batch, self.state))
+                    at_once(self.stage(batch, self.state))
                 middle = len(batch) // 2 if fate == "halved" else 0
                 for part in (batch[:middle], batch[middle:]):
                     if part:
@@ -146,7 +146,7 @@ class Run:
 
     def apply(self, batch: list[MemoryRecord], share: float = 1.0) -> None:
         """All outputs are written, of the state only a share."""
-        result = asyncio.run(self.stage(batch, self.state))
+        result = at_once(self.stage(batch, self.state))
         ids = [(o.topic, o.record_id) for o in result.outputs]
         assert len(set(ids)) == len(ids)
         for output in result.outputs:
@@ -160,7 +160,7 @@ class Run:
 
     def take_over(self) -> None:
         self.stage = make_stage()
-        asyncio.run(self.stage.on_assigned(0, list(self.state.values.items())))
+        at_once(self.stage.on_assigned(0, list(self.state.values.items())))
 
     def said(self, topic: str) -> list[dict[str, Any]]:
         values = [CODECS.for_topic(topic).decode(value) for (of, _), value in self.written.items() if of == topic]
