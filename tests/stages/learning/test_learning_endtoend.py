@@ -45,10 +45,10 @@ def finish(shop: Deployment, request: dict[str, object]) -> None:
     """What the trainer says when a round has ended."""
 
     async def send() -> None:
-        value = answer(request, "finished", "promoted", time.time_ns() // 1_000_000)
+        record = answer(request, "finished", "promoted", time.time_ns() // 1_000_000)
         async with AIOKafkaProducer(bootstrap_servers=shop.bootstrap_servers, acks="all", enable_idempotence=False) as producer:
-            value = CODECS.for_topic(TRAINING_CONTROL).encode(value)
-            await producer.send_and_wait(shop.topic(TRAINING_CONTROL), value, value["request_id"].encode())
+            value = CODECS.for_topic(TRAINING_CONTROL).encode(record)
+            await producer.send_and_wait(shop.topic(TRAINING_CONTROL), value, record["request_id"].encode())
 
     asyncio.run(send())
 

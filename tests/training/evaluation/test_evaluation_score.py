@@ -32,9 +32,9 @@ def test_ranking_equals_the_stages(seed: int) -> None:
     open_rows = generator.random(ITEMS) > 0.1
     matrix = CentredItemMatrix(CODECS.for_topic(ITEMS_VECTORS), "hashing", DIMENSION)
     matrix.apply([vector_record(i, v, recommendable=bool(o)) for i, v, o in zip(ids, raw, open_rows, strict=True)])
-    popularity = PopularityTable(CODECS.for_topic(ITEMS_POPULARITY), HALF_LIFE_MS)
+    table = PopularityTable(CODECS.for_topic(ITEMS_POPULARITY), HALF_LIFE_MS)
     counts = generator.uniform(0, 40, ITEMS)
-    popularity.apply([popularity_record(i, c, AT_MS, n) for n, (i, c) in enumerate(zip(ids, counts, strict=True))])
+    table.apply([popularity_record(i, c, AT_MS, n) for n, (i, c) in enumerate(zip(ids, counts, strict=True))])
 
     asked = unit(generator.standard_normal((5, DIMENSION)) + 0.7)
     found = centred(raw, asked)
@@ -67,7 +67,7 @@ def test_ranking_equals_the_stages(seed: int) -> None:
             )
         )
     rules = profile_rules(half_life_ms=60.0 * DAY_MS, popularity_weight=0.17, threshold=float("-inf"), top_k=COUNT)
-    expected = rank(requests, matrix, popularity, queries, rules)
+    expected = rank(requests, matrix, table, queries, rules)
     answer = rank_cases(cases, shop, half_life_days=60.0, popularity_weight=0.17, count=COUNT)
     for place, ranked in enumerate(expected):
         assert [ids[row] for row in answer.rows[place] if row >= 0] == ranked.items
