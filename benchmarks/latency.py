@@ -107,8 +107,8 @@ class Probe:
 def quantiles(latencies: Sequence[float]) -> dict[str, float]:
     """Of the nearest rank, in milliseconds."""
     ordered = sorted(latencies)
-    told = {f"p{q:g}": ordered[min(len(ordered) - 1, int(len(ordered) * q / 100))] for q in (50, 90, 99, 99.9)}
-    return {"events": len(ordered), **{name: round(value, 2) for name, value in told.items()}, "max": round(ordered[-1], 2)}
+    values = {f"p{q:g}": ordered[min(len(ordered) - 1, int(len(ordered) * q / 100))] for q in (50, 90, 99, 99.9)}
+    return {"events": len(ordered), **{name: round(value, 2) for name, value in values.items()}, "max": round(ordered[-1], 2)}
 
 
 Work = Callable[[Probe, Send], Awaitable[Any]]
@@ -234,13 +234,13 @@ def main() -> None:
             for number in range(RUNS):
                 for which in SYSTEMS:
                     for rate, latencies in run(which, _by_rate(rates)).items():
-                        told = quantiles(latencies)
-                        runs[which][rate].append(told)
-                        print(f"run {number + 1}/{RUNS} {which}, {rate}: p50 {told['p50']:.1f} p99 {told['p99']:.1f} ms", flush=True)
+                        found = quantiles(latencies)
+                        runs[which][rate].append(found)
+                        print(f"run {number + 1}/{RUNS} {which}, {rate}: p50 {found['p50']:.1f} p99 {found['p99']:.1f} ms", flush=True)
         finally:
             broker.stop()
     medians = {
-        which: {rate: {q: round(statistics.median(r[q] for r in told), 2) for q in told[0]} for rate, told in by_rate.items()}
+        which: {rate: {q: round(statistics.median(r[q] for r in of_rate), 2) for q in of_rate[0]} for rate, of_rate in by_rate.items()}
         for which, by_rate in runs.items()
     }
     ratios = [a["p99"] / b["p99"] for a, b in zip(runs["veilstream"][HALF], runs["bare"][HALF], strict=True)]

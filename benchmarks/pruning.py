@@ -45,12 +45,12 @@ def main() -> None:
         for encoder in encoders.values():
             encoder.close()
         for name, folder in folders.items():
-            told = []
+            scores = []
             for quantile in CUTS:
                 hits, ndcg = judge(*product(data, purchases, cut_at(purchases, quantile), str(folder)))
-                told.append({"cut": quantile, "hr": float(np.mean(hits)), "ndcg": float(np.mean(ndcg))})
-                print(f"{name}: {told[-1]}", flush=True)
-            result[name] = told
+                scores.append({"cut": quantile, "hr": float(np.mean(hits)), "ndcg": float(np.mean(ndcg))})
+                print(f"{name}: {scores[-1]}", flush=True)
+            result[name] = scores
     print(f"wrote {save('pruning', result)}")
 
 

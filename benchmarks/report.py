@@ -132,9 +132,9 @@ def _engines(result: dict[str, Any]) -> list[str]:
 def _pruning(result: dict[str, Any]) -> list[str]:
     rows = []
     for name, speeds in result["texts_per_second"].items():
-        told = [f"{_score(own['hr'])} / {_score(own['ndcg'])}" for own in result[name]]
+        scores = [f"{_score(own['hr'])} / {_score(own['ndcg'])}" for own in result[name]]
         kept = min(own["hr"] / whole["hr"] for own, whole in zip(result[name], result["all six"], strict=True))
-        rows.append([name, f"{statistics.median(speeds):,.0f}", *told, f"{kept:.1%}"])
+        rows.append([name, f"{statistics.median(speeds):,.0f}", *scores, f"{kept:.1%}"])
     cuts = [f"{own['cut']:.0%} cut, HR@10 / NDCG@10" for own in result["all six"]]
     return _rows(["layers", "texts/s, median", *cuts, "least share of HR@10 kept"], rows)
 
@@ -143,9 +143,9 @@ def _quality(result: dict[str, Any]) -> list[str]:
     rows = []
     for name, own in result["rankers"].items():
         before = own.get("validation")
-        told = "" if before is None else f"{_score(before['hr'])} / {_score(before['ndcg'])}"
+        score = "" if before is None else f"{_score(before['hr'])} / {_score(before['ndcg'])}"
         less = "" if name.startswith("veilstream, encoder") else _range(own["hr_veilstream_less_this"], "+")
-        rows.append([name, _range(own["hr"]), _range(own["ndcg"]), told, less])
+        rows.append([name, _range(own["hr"]), _range(own["ndcg"]), score, less])
     head = ["ranker", "HR@10", "NDCG@10", "at the 70% cut", "HR@10 of veilstream as it ships, less this"]
     note = f"{result['users']:,} shoppers at the 80% cut; in brackets 95% bootstrap intervals over shoppers."
     return [*_rows(head, rows), "", note, "", "![quality](results/quality.png)"]

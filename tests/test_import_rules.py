@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ast
+import functools
 import json
-import statistics
 import subprocess
 import sys
 import time
@@ -17,6 +17,7 @@ import pytest
 from streams.broker.embedded import EmbeddedBroker
 from tests.support import ROOT
 from tests.support.deployment import Deployment, deployed
+from tests.support.waiting import wait_until
 
 PURE = (
     *("stages", "stages/ingest", "stages/catalogue", "stages/profile", "stages/feedback", "stages/learning"),
@@ -33,7 +34,7 @@ PURE_MAY_IMPORT = (
     *("streams.engine.records", "streams.engine.ports", "streams.engine.handler", "streams.stages", "streams.ranking"),
     *("streams.models.hotswap.serving_model", "streams.models.hotswap.active_encoders", "streams.training.evaluation"),
 )
-GROUND = {"streams.errors", "streams.topics", "streams.clock", "streams.settings"}
+GROUND = {"streams.errors", "streams.topics", "streams.clock", "streams.backoff", "streams.settings"}
 """What every room may use."""
 ROOMS: dict[str, set[str]] = {
     "schemas": set(),
@@ -168,6 +169,7 @@ def room_of(module: str) -> str:
     return module if folder in ("streams", "encoders") else folder
 
 
+@functools.cache
 def uses() -> dict[str, dict[str, str]]:
     """Of each room: the rooms that it imports from, and one import that shows it."""
     found: dict[str, dict[str, str]] = {}
@@ -282,24 +284,28 @@ def test_importing_everything_does_nothing() -> None:
     """No file written or data file read, no connection, no thread, no Faust app, no torch."""
     script = IMPORT_EVERYTHING.replace("ROOT", repr(str(ROOT)))
     done = subprocess.run([sys.executable, "-B", "-c", script], capture_output=True, text=True, check=True)
-    told = json.loads(done.stdout)
-    assert {"streams.app", "streams.cli.worker", "streams.stages.profile.stage"} <= set(told.pop("names"))
-    assert told == {"done": [], "apps": [], "threads": 1, "heavy": []}
+    printed = json.loads(done.stdout)
+    assert {"streams.app", "streams.cli.worker", "streams.stages.profile.stage"} <= set(printed.pop("names"))
+    assert printed == {"done": [], "apps": [], "threads": 1, "heavy": []}
 
 
 def test_help_is_quick_and_imports_little() -> None:
-    """The median of five; `veilstream --help` must answer in under half a second."""
+    """The best of five; `veilstream --help` takes no longer than three times what Python with click takes to begin."""
     command = [sys.executable, "-X", "importtime", "-m", "streams.cli.main", "--help"]
-    seconds = []
+    bare = [sys.executable, "-X", "importtime", "-c", "import click"]
+    help_s, bare_s = [], []
     for _ in range(5):
-        began = time.perf_counter()
+        begin = time.perf_counter()
+        subprocess.run(bare, capture_output=True, text=True, check=True, cwd=ROOT)
+        bare_s.append(time.perf_counter() - begin)
+        begin = time.perf_counter()
         done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
-        seconds.append(time.perf_counter() - began)
+        help_s.append(time.perf_counter() - begin)
         imported = {line.rsplit("|", 1)[-1].strip().split(".")[0] for line in done.stderr.splitlines() if line.startswith("import time:")}
         assert "click" in imported
         assert not imported & {"torch", "transformers", "faust", "aiokafka", "pydantic", "numpy", "fastavro", "encoders"}
         assert "worker" in done.stdout
-    assert statistics.median(seconds) < 0.5
+    assert min(help_s) < 3 * min(bare_s)
 
 
 @pytest.mark.slow
@@ -325,7 +331,5 @@ def test_workers_without_a_model_are_small(tmp_path: Path) -> None:
 
 def wait_for_records(deployment: Deployment, stage: str, count: int) -> None:
     """By the worker's own count: the embedded broker is slow to tell the ends of its partitions."""
-    deadline = time.monotonic() + 60
-    while f'veilstream_records_total{{stage="{stage}"}} {count}.0' not in deployment.metrics(stage):
-        assert time.monotonic() < deadline, deployment.log(stage).read_text()[-2000:]
-        time.sleep(0.1)
+    line = f'veilstream_records_total{{stage="{stage}"}} {count}.0'
+    wait_until(lambda: line in deployment.metrics(stage), lambda: deployment.log(stage).read_text()[-2000:])

@@ -82,7 +82,7 @@ def run(wheel: Path, program: str, cwd: Path) -> Any:
 
 
 def test_the_wheel_holds_all_that_is_needed(wheel: Path, tmp_path: Path) -> None:
-    told = run(
+    printed = run(
         wheel,
         """
 import json, importlib.metadata as metadata
@@ -96,13 +96,13 @@ print(json.dumps({"places": [module.__file__ for module in (schemas, streams, en
 """,
         tmp_path,
     )
-    assert all(place.startswith(str(wheel)) for place in told["places"])
-    assert len(told["topics"]) >= 15
-    assert told["points"] == {"console_scripts": "main", "faust.transports": "Transport"}
+    assert all(place.startswith(str(wheel)) for place in printed["places"])
+    assert len(printed["topics"]) >= 15
+    assert printed["points"] == {"console_scripts": "main", "faust.transports": "Transport"}
 
 
 def test_stages_without_a_model_need_no_extra(wheel: Path, tmp_path: Path) -> None:
-    told = run(
+    printed = run(
         wheel,
         WITHOUT
         + """
@@ -119,7 +119,7 @@ print(json.dumps({"stages": stages, "heavy": sorted(set(sys.modules) & {"torch",
 """,
         tmp_path,
     )
-    assert told == {"stages": dict.fromkeys(("ingest", "feedback", "learning"), "StageProcess"), "heavy": []}
+    assert printed == {"stages": dict.fromkeys(("ingest", "feedback", "learning"), "StageProcess"), "heavy": []}
 
 
 @pytest.mark.parametrize(
@@ -141,9 +141,9 @@ with contextlib.redirect_stderr(io.StringIO()) as told:
     code = run({arguments!r})
 print(json.dumps([code, told.getvalue()]))
 """
-    code, told = run(wheel, WITHOUT + program, tmp_path)
+    code, printed = run(wheel, WITHOUT + program, tmp_path)
     assert code == 1
-    assert f"pip install 'veilstream[{extra}]'" in told
+    assert f"pip install 'veilstream[{extra}]'" in printed
 
 
 def test_all_is_all() -> None:

@@ -85,18 +85,18 @@ class Group:
         """The first process's numbers, for what clocks and files decide."""
         if self.size == 1:
             return list(values)
-        told = torch.tensor(values, dtype=torch.float64, device=self.device)
-        dist.broadcast(told, 0)
-        return [float(value) for value in told.tolist()]
+        numbers = torch.tensor(values, dtype=torch.float64, device=self.device)
+        dist.broadcast(numbers, 0)
+        return [float(value) for value in numbers.tolist()]
 
     def check_same(self, *numbers: int) -> None:
         """Raises UnusableError if the processes were not given the same."""
         if self.size == 1:
             return
         mine = torch.tensor(numbers, dtype=torch.int64, device=self.device)
-        told = [torch.empty_like(mine) for _ in range(self.size)]
-        dist.all_gather(told, mine)
-        if any(not torch.equal(other, told[0]) for other in told):
+        theirs = [torch.empty_like(mine) for _ in range(self.size)]
+        dist.all_gather(theirs, mine)
+        if any(not torch.equal(other, theirs[0]) for other in theirs):
             raise UnusableError("the processes were given different examples, settings or checkpoints; start all with the same")
 
     def close(self) -> None:

@@ -157,8 +157,8 @@ class _Run:
 
     def _fraction(self) -> float:
         """By the first process's clock. The last validation's time is set aside for the one at the end."""
-        told = (time.monotonic() - self._since, self._validation_seconds, self._memory.seconds)
-        self._state.seconds, aside, self._refresh_seconds = self._group.from_first(*told)
+        seconds = (time.monotonic() - self._since, self._validation_seconds, self._memory.seconds)
+        self._state.seconds, aside, self._refresh_seconds = self._group.from_first(*seconds)
         if self._budget.seconds is not None:
             aside = min(aside, _SET_ASIDE * self._budget.seconds)
         return self._budget.fraction(self._state.step, self._state.seconds + aside)

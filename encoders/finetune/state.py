@@ -66,17 +66,17 @@ def pack(state: State, learner: Learner, memory: Memory) -> tuple[dict[str, torc
         tensors |= {f"{moment}/{name}": learner.optimizer.state[p][moment] for moment in _MOMENTS if p in learner.optimizer.state}
     if memory.wanted:
         tensors["memory"] = torch.from_numpy(memory.vectors)
-    told = {
+    figures = {
         "seconds": state.seconds,
         "losses": state.losses,
         "validations": state.validations,
         "best_step": state.best_step,
         "without_better": state.without_better,
     }
-    return tensors, told
+    return tensors, figures
 
 
-def unpack(step: int, tensors: dict[str, torch.Tensor], told: dict[str, Any], learner: Learner, memory: Memory) -> State:
+def unpack(step: int, tensors: dict[str, torch.Tensor], figures: dict[str, Any], learner: Learner, memory: Memory) -> State:
     """The inverse of ``pack``, into the learner and the memory."""
     with torch.no_grad():
         for name, p in learner.parameters.items():
@@ -88,11 +88,11 @@ def unpack(step: int, tensors: dict[str, torch.Tensor], told: dict[str, Any], le
         memory.put(tensors["memory"].numpy())
     return State(
         step=step,
-        seconds=told["seconds"],
-        losses=told["losses"],
-        validations=[(int(at), float(value)) for at, value in told["validations"]],
-        best_step=told["best_step"],
-        without_better=told["without_better"],
+        seconds=figures["seconds"],
+        losses=figures["losses"],
+        validations=[(int(at), float(value)) for at, value in figures["validations"]],
+        best_step=figures["best_step"],
+        without_better=figures["without_better"],
         best={name.removeprefix("best/"): tensor for name, tensor in tensors.items() if name.startswith("best/")},
     )
 

@@ -44,10 +44,10 @@ def compiler(generators: Sequence[ModuleType], shape: object, **options: Any) ->
 
 def fingerprint(generators: Sequence[ModuleType], shape: object) -> str:
     """Sixteen hexadecimal characters of the generators' source and what they are asked for."""
-    told = hashlib.blake2b(repr(shape).encode(), digest_size=8)
+    digest = hashlib.blake2b(repr(shape).encode(), digest_size=8)
     for module in generators:
-        told.update(inspect.getsource(module).encode())
-    return told.hexdigest()
+        digest.update(inspect.getsource(module).encode())
+    return digest.hexdigest()
 
 
 def cache_folder(name: str) -> Path | None:

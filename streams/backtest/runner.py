@@ -84,7 +84,7 @@ class Backtest:
         }
         self._rules = replace(ProfileRules.from_settings(settings), recommend=False)
         self._matrix = WhitenedItemMatrix(codecs.for_topic(topics.ITEMS_VECTORS), encoder.version, encoder.dimension)
-        self._board = PopularityTable(codecs.for_topic(topics.ITEMS_POPULARITY), self._rules.popularity_half_life_ms)
+        self._popularity = PopularityTable(codecs.for_topic(topics.ITEMS_POPULARITY), self._rules.popularity_half_life_ms)
         self._together = TogetherTable(codecs.for_topic(topics.ITEMS_TOGETHER), self._rules.together.half_life_ms)
         self._queries = QueryVectors(encoder)
         self._catalogue = CatalogueStage(
@@ -105,7 +105,7 @@ class Backtest:
         self._profile = ProfileStage(
             codecs=codecs,
             models=OneModel(encoder, self._matrix, self._rules),
-            board=self._board,
+            popularity=self._popularity,
             together=self._together,
             dead_letters=letters["profile"],
             rules=self._rules,
@@ -153,7 +153,7 @@ class Backtest:
             self._clean_offset += len(clean)
             if clean:
                 result = self._count(asyncio.run(_call(self._profile, clean, self._profiles)))
-                self._board.apply(_records(result, topics.ITEMS_POPULARITY))
+                self._popularity.apply(_records(result, topics.ITEMS_POPULARITY))
                 self._together.apply(_records(result, topics.ITEMS_TOGETHER))
             if on_clean is not None:
                 on_clean([cast(CleanEvent, decode(record.value)) for record in clean])
@@ -173,7 +173,7 @@ class Backtest:
             texts = [text for request in requests for text, _ in request.queries]
             found = asyncio.run(self._queries.lookup(texts))
             queries = self._queries.transformed(found, self._matrix)
-            for user, ranked in zip(some, rank(requests, self._matrix, self._board, queries, rules, self._together), strict=True):
+            for user, ranked in zip(some, rank(requests, self._matrix, self._popularity, queries, rules, self._together), strict=True):
                 for place, (item, scores) in enumerate(zip(ranked.items, ranked.scores, strict=True)):
                     yield Recommended(user, place + 1, item, float(scores.sum()))
             on_progress(len(some))

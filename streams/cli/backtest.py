@@ -87,7 +87,7 @@ def command(items: Path, events: Path, cutoff: str, top: int, out: Path, include
                 settings,
                 Path(scratch),
                 include_seen,
-                lambda p: progress.update(task, completed=p.step, total=p.steps, description=_told(p)),
+                lambda p: progress.update(task, completed=p.step, total=p.steps, description=_describe(p)),
             )
             if judged is not None and judged.promote:
                 fitted = judged.fitted
@@ -128,11 +128,11 @@ def _finetuned(
     used = "the fine-tuned model is used" if judged.promote else "the unchanged model is used"
     fitted = f"half-life {judged.fitted.half_life_days:.4g} days, popularity weight {judged.fitted.popularity_weight:.4g}"
     click.echo(f"fine-tuned in {judged.seconds:.0f} s, {judged.steps} steps, on {judged.pairs} examples before the cutoff")
-    click.echo(f"{used}: {judged.told} ({OFFLINE_GATE})" + (f"; {fitted}" if judged.promote else ""))
+    click.echo(f"{used}: {judged.summary} ({OFFLINE_GATE})" + (f"; {fitted}" if judged.promote else ""))
     return judged
 
 
-def _told(progress: Progress) -> str:
+def _describe(progress: Progress) -> str:
     return (
         f"fine-tuning steps, loss {progress.loss:.3f}, rate {progress.learning_rate:.1e}, {progress.pairs_per_second:,.0f} pairs/s, "
         f"{progress.seconds_left:.0f} s left"

@@ -226,5 +226,5 @@ def _tell_missing(channels: Channels | None, listed: set[str]) -> None:
             what = f"{current.channel} serves {current.model_version} from {current.location}"
             click.echo(visible(f"{what}, which is not a version in this store"), err=True)
     if channels.refused:
-        told = ", ".join(f"{count} {reason}" for reason, count in sorted(channels.refused.items()))
-        click.echo(f"announcements that every worker refuses: {told}", err=True)
+        reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(channels.refused.items()))
+        click.echo(f"announcements that every worker refuses: {reasons}", err=True)

@@ -19,11 +19,11 @@ _WIDTH = 160
 
 def table(manifests: Sequence[Manifest], channels: Channels | None) -> str:
     """One line a version: where it comes from, how it did, who serves it ("?" where that is not known)."""
-    made = Table(box=SIMPLE_HEAD)
+    table = Table(box=SIMPLE_HEAD)
     for title in ("version", "parent", "created (UTC)", "HR@10", "NDCG@10", "pairs", "serves"):
-        made.add_column(title, no_wrap=True, justify="right" if title in ("HR@10", "NDCG@10", "pairs") else "left")
+        table.add_column(title, no_wrap=True, justify="right" if title in ("HR@10", "NDCG@10", "pairs") else "left")
     for manifest in manifests:
-        made.add_row(
+        table.add_row(
             manifest.model_version,
             manifest.parent or "-",
             moment(manifest.created_at),
@@ -33,7 +33,7 @@ def table(manifests: Sequence[Manifest], channels: Channels | None) -> str:
             _served(manifest, channels),
         )
     out = io.StringIO()
-    Console(file=out, width=_WIDTH, color_system=None).print(made)
+    Console(file=out, width=_WIDTH, color_system=None).print(table)
     return "".join(f"{line.rstrip()}\n" for line in out.getvalue().splitlines() if line.strip())
 
 

@@ -23,8 +23,8 @@ def create() -> None:
     from streams.settings import load_kafka_settings, load_settings
 
     quiet_client_loggers()
-    made, kept = asyncio.run(create_topics(load_settings(), load_kafka_settings()))
-    for name in made:
+    created, kept = asyncio.run(create_topics(load_settings(), load_kafka_settings()))
+    for name in created:
         click.echo(f"created  {name}")
     for name in kept:
         click.echo(f"exists   {name}")

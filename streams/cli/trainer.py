@@ -129,20 +129,20 @@ class Shown:
         from rich.progress import BarColumn, TextColumn
         from rich.progress import Progress as Bars
 
-        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[told]}"))
+        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[status]}"))
         self._bars = Bars(*columns, console=Console(stderr=True))
-        self._task = self._bars.add_task("fine-tuning", total=None, told="")
+        self._task = self._bars.add_task("fine-tuning", total=None, status="")
         self._validation = ""
 
     def tell(self, progress: Progress) -> None:
         """Show one more step."""
         if progress.validation is not None:
             self._validation = f" · validation {progress.validation:.4f}"
-        told = (
+        status = (
             f"loss {progress.loss:.3f} · rate {progress.learning_rate:.1e} · {progress.pairs_per_second:,.0f} pairs/s"
             f"{self._validation} · {progress.seconds_left:.0f} s left"
         )
-        self._bars.update(self._task, completed=progress.step, total=progress.steps, told=told)
+        self._bars.update(self._task, completed=progress.step, total=progress.steps, status=status)
 
     def __enter__(self) -> Shown:
         self._bars.start()

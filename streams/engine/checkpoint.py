@@ -1,6 +1,7 @@
 """The one place that knows, for one partition number, what is delivered, written, applied and committed, by whom and until when.
 
-The protocol, step by step. Everything else in the engine only carries these steps out.
+The protocol, step by step. Everything else in the engine only carries these steps out: 3 and 4 are in ``beginning``, what is *written* in
+``written_outputs``, the handler's guard of 8 in ``guarded_handler``, what may be committed in ``source_progress``.
 
 Taking a partition over (``take_over``), before anything of it is handled:
 
@@ -29,88 +30,35 @@ After a write of which it is not known whether it happened, 1 to 6 are done agai
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
-from streams.engine.faults import is_infrastructure
+from streams.engine.beginning import Beginnings
+from streams.engine.checkpoint_ports import Committer, Log
+from streams.engine.guarded_handler import GuardedHandler
 from streams.engine.handler import BatchHandler, FollowsPartitions, RecallsOutputs, TimerFromStart, WarmsUp
 from streams.engine.metrics import StageMetrics
-from streams.engine.outputs import Outputs, source_tag
+from streams.engine.outputs import Outputs
 from streams.engine.ownership import Ownership
 from streams.engine.ports import DeadLetters
-from streams.engine.positions import CommitNote, Positions, encode_note
+from streams.engine.positions import Positions
 from streams.engine.queues import Batch
 from streams.engine.records import BatchResult, OutputRecord, SourceRecord, UnreadableRecord
 from streams.engine.rejects import RejectGuard
-from streams.engine.resume import Bounds, GroupCommit, Seen, needs_all_outputs, start_of
-from streams.engine.state import NoState, StateTable
-from streams.errors import FATAL, FatalError, GroupPositionLost, Reason, RecordError, TransientError
+from streams.engine.resume import GroupCommit
+from streams.engine.source_progress import SourceProgress
+from streams.engine.stamps import source_tag, stamp_of
+from streams.engine.state import NoState, OverlayView, StateTable
+from streams.engine.written_outputs import WrittenOutputs
+from streams.errors import FatalError, Reason, RecordError, TransientError
 
 log = logging.getLogger(__name__)
 
 RENEW_AFTER_RECORDS = 10_000
 """An idle partition's committed output positions are renewed when the outputs have moved on by this much, so that a
 later take-over reads a short tail."""
-REMEMBERED_MOST = 100_000
-"""Outputs a partition, found at a take-over and not caused again, that are remembered."""
 _TRIES_ALONE = 3
 """A record that raises something unknown is dead-lettered when it does so as often, alone."""
-
-
-class Log(Protocol):
-    """What the broker tells about topics. Source topics are full names; output topics are not. All of it raises TransientError."""
-
-    async def committed(self, topic: str, partition: int) -> GroupCommit | None: ...
-    async def bounds(self, topic: str, partition: int) -> Bounds: ...
-    async def incarnation(self, topic: str) -> int: ...
-    async def output_bounds(self, where: Iterable[tuple[str, int]]) -> tuple[Positions, Positions]:
-        """The first and the end offsets of output partitions."""
-        ...
-
-    async def stamps(self, begins: Positions, ends: Positions, tag: bytes) -> Mapping[bytes, set[tuple[str, bytes]]]:
-        """Between these offsets of the outputs: (topic, record id) of what has this tag, by what follows the tag in the stamp."""
-        ...
-
-    async def last_records(self, topic: str, partitions: int, count: int) -> list[SourceRecord]: ...
-
-
-class Committer(Protocol):
-    async def commit(self, commits: Mapping[tuple[str, int], GroupCommit]) -> bool:
-        """False where the group has moved on. Raises TransientError where the coordinator did not answer."""
-        ...
-
-
-@dataclass(slots=True)
-class Offer:
-    """What may be committed; made into a commit when that is asked for, which is much less often than it changes."""
-
-    offset: int
-    positions: Positions
-    base: int
-    incarnation: int
-    _commit: GroupCommit | None = None
-
-    def commit(self) -> GroupCommit:
-        if self._commit is None:
-            self._commit = GroupCommit(self.offset, encode_note(CommitNote(self.positions, self.base, self.incarnation)))
-        return self._commit
-
-
-@dataclass(slots=True)
-class _Source:
-    """One source topic of the partition number."""
-
-    next_offset: int = -1
-    """To be applied next, base included."""
-    base: int = 0
-    incarnation: int = 0
-    settled_at: int = 0
-    """Source offset from which on nothing can have been written before the take-over."""
-    committed: int = -1
-    positions: Positions = field(default_factory=dict)
-    """As committed last, or offered."""
-    offer: Offer | None = None
 
 
 class Prepared(NamedTuple):
@@ -150,7 +98,7 @@ class Checkpoint:
     ) -> None:
         self._stage = stage
         self._partition = partition
-        self._handler = handler
+        self._handle = GuardedHandler(handler, stage=stage, dead_letters=dead_letters, metrics=metrics)
         self._recalls = handler if isinstance(handler, RecallsOutputs) else None
         self._warms_up = handler if isinstance(handler, WarmsUp) else None
         self._follows = handler if isinstance(handler, FollowsPartitions) else None
@@ -164,18 +112,17 @@ class Checkpoint:
         self._dead_letters = dead_letters
         self._rejects = rejects
         self._metrics = metrics
-        self._now_s = now_s
-        self._lookup_most = lookup_most
         self._pause = pause
         self._catch_up = catch_up
         self._tag = source_tag(stage, partition)
-        self._sources: dict[str, _Source] = {}
+        self._beginnings = Beginnings(
+            topics, stage=stage, partition=partition, tag=self._tag, metrics=metrics, now_s=now_s, lookup_most=lookup_most
+        )
+        self._sources: dict[str, SourceProgress] = {}
         self._reachable: tuple[tuple[str, int], ...] = ()
         self._generation = -1
         self._is_sure = False
-        self._written: set[tuple[str, bytes]] = set()
-        self._remembered: set[tuple[str, bytes]] = set()
-        """Written ones that no source record has caused again: a timer may."""
+        self._written = WrittenOutputs()
         self._settling: Mapping[bytes, bytes | None] = {}
         """State of the batch that is being settled: the next one is computed on top of it."""
         self._computed_to: dict[str, int] = {}
@@ -218,7 +165,7 @@ class Checkpoint:
     def applied(self, topic: str) -> int | None:
         """The next offset to apply, as the topic counts; None before the partition is taken over."""
         source = self._sources.get(topic)
-        return None if source is None or source.next_offset < 0 else source.next_offset - source.base
+        return None if source is None or source.next_offset < 0 else source.offset
 
     def distrust(self) -> None:
         """It is not known whether a write happened: take over again before the next one."""
@@ -236,7 +183,7 @@ class Checkpoint:
             if not source.incarnation or await self._log.incarnation(topic) != source.incarnation:
                 return False  # a broker that tells no identity may have another topic by now
             begin, end = await self._log.bounds(topic, self._partition)
-            if not begin <= source.next_offset - source.base <= end:
+            if not begin <= source.offset <= end:
                 return False
         return True
 
@@ -257,13 +204,15 @@ class Checkpoint:
         self._reachable = await self._find_reachable()
         if self._catch_up is not None:
             await self._catch_up(self._partition)
-        self._sources = {topic: self._sources.get(topic, _Source()) for topic in topics}
-        self._written.clear()
+        self._sources = {topic: self._sources.get(topic, SourceProgress()) for topic in topics}
+        self._written.look_again()
         first: dict[tuple[str, int], GroupCommit] = {}
         for topic in topics:
-            commit = await self._begin(topic)
-            if commit is not None:
-                first[(topic, self._partition)] = commit
+            beginning = await self._beginnings.find(topic, self._reachable)
+            self._sources[topic] = beginning.progress
+            self._written.add(beginning.written)
+            if beginning.first_commit is not None:
+                first[(topic, self._partition)] = beginning.first_commit
         if first:
             self._fence(topics)
             await self._commit(first)
@@ -282,66 +231,6 @@ class Checkpoint:
             raise TransientError(f"the group would not take a commit of partition {self._partition}")
         for (topic, _), commit in commits.items():
             self.committed(topic, commit)
-
-    async def _begin(self, topic: str) -> GroupCommit | None:
-        """Find where to begin with one source; the commit to make first, if any."""
-        source = self._sources[topic]
-        commit = await self._log.committed(topic, self._partition)
-        bounds = await self._log.bounds(topic, self._partition)
-        incarnation = await self._log.incarnation(topic)
-        first, ends = await self._log.output_bounds(self._reachable)
-        own = _stamp(incarnation, 0)
-        seen: Seen | None = None
-        if needs_all_outputs(commit):
-            total = sum(ends[where] - first[where] for where in ends)
-            if total > self._lookup_most:
-                raise GroupPositionLost(
-                    f"the group has no offset of {topic}/{self._partition} that this product made, and its outputs hold {total}, too "
-                    "many to find out what is written already; raise VEILSTREAM_LOOKUP_MAX_RECORDS (some 150 bytes of memory each), or let "
-                    "the stage begin anew under another VEILSTREAM_APP_PREFIX and VEILSTREAM_TOPIC_PREFIX"
-                )
-            found = await self._log.stamps(first, ends, self._tag)
-            mine = {stamp: ids for stamp, ids in found.items() if stamp[:4] == own[:4] or len(stamp) < 4 or not incarnation}
-            ids = set().union(*mine.values())
-            others = max((_base_of(stamp) for stamp in found.keys() - mine.keys()), default=-1)
-            seen = Seen(ids, max((_base_of(stamp) for stamp in mine), default=0), others)
-        start = start_of(commit, bounds, incarnation, seen, self._now_s())
-        if seen is not None:
-            self._written |= seen.ids
-            if seen.ids:
-                log.warning(
-                    "%s: the group has no position of %s/%d, though %d outputs of it are written; they will not be written again",
-                    self._stage, topic, self._partition, len(seen.ids),
-                )  # fmt: skip
-            positions = {where: first[where] for where in self._reachable} if seen.ids else ends
-        else:
-            positions = dict(start.positions or {})
-            begins = {where: max(positions.get(where, first[where]), first[where]) for where in self._reachable}
-            for ids in (await self._log.stamps(begins, ends, self._tag)).values():
-                self._written |= ids
-            if self._written:
-                log.info("%s: took over %s/%d; %d outputs are already written", self._stage, topic, self._partition, len(self._written))
-        self._tell(topic, start.lost, start.truncated, start.is_anew)
-        source.base, source.incarnation = start.base, incarnation
-        source.next_offset = start.offset + start.base
-        source.settled_at = bounds.end + start.base
-        source.positions = positions
-        source.offer = None
-        source.committed = -1
-        if commit is not None and not start.is_anew and start.offset == commit.offset and seen is None:
-            source.committed = commit.offset
-            return None
-        return GroupCommit(start.offset, encode_note(CommitNote(positions, start.base, incarnation)))
-
-    def _tell(self, topic: str, lost: int, truncated: int, is_anew: bool) -> None:
-        where = f"{topic}/{self._partition}"
-        if lost:
-            self._metrics.lost_to_retention(topic, self._partition, lost)
-            log.error("%s: %d records of %s were deleted by retention before they were read", self._stage, lost, where)
-        if truncated:
-            log.error("%s: %s ends %d records before what was committed: the broker has lost them", self._stage, where, truncated)
-        if is_anew:
-            log.warning("%s: %s was made anew; its offsets go on after the old ones", self._stage, where)
 
     async def _find_reachable(self) -> tuple[tuple[str, int], ...]:
         """The output partitions that this partition's records can cause anything in."""
@@ -367,38 +256,9 @@ class Checkpoint:
         if not records:
             return Prepared(batch, records, BatchResult())
         try:
-            return Prepared(batch, records, await self._handle(records))
+            return Prepared(batch, records, await self._handle(records, self._view()))
         except RecordError:
             return Prepared(batch, records, None)
-
-    async def _handle(self, part: Sequence[SourceRecord | UnreadableRecord]) -> BatchResult:
-        """The handler's answer; whatever it raises about these records becomes a RecordError."""
-        readable = [record for record in part if not isinstance(record, UnreadableRecord)]
-        try:
-            with self._metrics.handler_seconds.time():
-                result = await self._handler(readable, self._view()) if readable else BatchResult()
-        except (*FATAL, TransientError, RecordError):
-            raise
-        except Exception as error:
-            if is_infrastructure(error):
-                raise TransientError(f"the stage can't work ({type(error).__name__})") from error
-            raise RecordError(Reason.POISON, f"{type(error).__name__} in stage {self._stage}") from error
-        if len(readable) < len(part):
-            for record in part:
-                if isinstance(record, UnreadableRecord):
-                    self._add_unreadable(result, record)
-        return result
-
-    def _add_unreadable(self, result: BatchResult, record: UnreadableRecord) -> None:
-        count = record.last_offset - record.offset + 1
-        log.warning(
-            "%s: %s/%d/%d%s can't be read: %s", self._stage, record.topic, record.partition, record.offset,
-            f" to {record.last_offset}" if count > 1 else "", record.problem,
-        )  # fmt: skip
-        many = f"{count} records up to offset {record.last_offset}: " if count > 1 else ""
-        result.outputs.append(self._dead_letters.build(record, RecordError(Reason.UNREADABLE, many + record.problem)))
-        result.rejected += count
-        result.reasons[Reason.UNREADABLE.value] = result.reasons.get(Reason.UNREADABLE.value, 0) + count
 
     def _view(self) -> OverlayView:
         return OverlayView(self._settling, self._table, self._partition)
@@ -420,8 +280,9 @@ class Checkpoint:
                 self._refused_until[batch.topic] = batch.ends
                 raise TransientError(f"a batch is handled again in halves: {error.detail}") from error
         source.next_offset = max(source.next_offset, batch.ends)
-        self._forget_caused()
-        self._offer(source)
+        if self._written.awaits_any and all(source.next_offset >= source.settled_at for source in self._sources.values()):
+            self._written.await_no_more()
+        source.offer_with(self._positions(source))
 
     def begin_settling(self, prepared: Prepared) -> None:
         """From now on batches are computed on top of this one's state."""
@@ -435,7 +296,7 @@ class Checkpoint:
         while stack:
             part = stack.pop()
             try:
-                result = await self._handle(part)
+                result = await self._handle(part, self._view())
                 await self._write(topic, result)
             except RecordError as error:
                 self._metrics.handler_errors.inc()
@@ -477,28 +338,22 @@ class Checkpoint:
     async def _write(self, topic: str, result: BatchResult) -> None:
         fence = self._fence_of(topic)
         source = self._sources[topic]
-        known = self._written | self._remembered if self._remembered else self._written
-        outputs = result.outputs
-        if known:
-            outputs = [o for o in outputs if (o.topic, o.record_id) not in known and (o.unless is None or o.unless not in known)]
-            self._metrics.suppressed.inc(len(result.outputs) - len(outputs))
+        outputs = self._written.missing(result.outputs)
+        self._metrics.suppressed.inc(len(result.outputs) - len(outputs))
         if outputs:
             done: list[OutputRecord] = []
             try:
                 with self._metrics.write_seconds.time():
-                    await self._outputs.write(outputs, self._tag + _stamp(source.incarnation, source.base), fence, done.append)
+                    await self._outputs.write(outputs, self._tag + stamp_of(source.incarnation, source.base), fence, done.append)
             except RecordError:
                 # Its neighbours are written, and will be caused again by a smaller part of the batch.
-                self._written |= {(o.topic, o.record_id) for o in done}
+                self._written.add((o.topic, o.record_id) for o in done)
                 raise
             finally:
                 self._metrics.on_written(done)
         if result.state:
             await self._table.apply(self._partition, result.state, fence)
-        if known:
-            again = {(o.topic, o.record_id) for o in result.outputs} | {o.unless for o in result.outputs if o.unless is not None}
-            self._written -= again
-            self._remembered -= again
+        self._written.on_caused(result.outputs)
 
     def _count(self, result: BatchResult, records: Sequence[object]) -> None:
         self._metrics.records.inc(len(records))
@@ -507,21 +362,8 @@ class Checkpoint:
             self._metrics.on_dropped(reason, count)
         self._rejects.observe(result.rejected, len(records), result.reasons)
 
-    def _forget_caused(self) -> None:
-        if self._written and all(source.next_offset >= source.settled_at for source in self._sources.values()):
-            if len(self._remembered) < REMEMBERED_MOST:
-                self._remembered |= self._written
-            self._written.clear()
-
-    def _offer(self, source: _Source) -> None:
-        offset = source.next_offset - source.base
-        if offset < source.committed:
-            return
-        source.positions = self._positions(source)
-        source.offer = Offer(offset, source.positions, source.base, source.incarnation)
-
-    def _positions(self, source: _Source) -> Positions:
-        if self._written:
+    def _positions(self, source: SourceProgress) -> Positions:
+        if self._written.awaits_any:
             # Outputs of source records still to come may lie before what this worker wrote last.
             return source.positions
         known = self._outputs.positions
@@ -539,19 +381,17 @@ class Checkpoint:
         """The group has taken this offer."""
         source = self._sources.get(topic)
         if source is not None:
-            source.committed = max(source.committed, commit.offset)
-            if source.offer is not None and source.offer.commit() == commit:
-                source.offer = None
+            source.on_committed(commit)
 
     def renew_idle(self) -> None:
         """Refresh the committed output positions of a partition at rest (its offset stays as it is)."""
-        if not self._is_sure or self._written:
+        if not self._is_sure or self._written.awaits_any:
             return
         for source in self._sources.values():
             now = self._positions(source)
             moved = max((now[where] - source.positions.get(where, 0) for where in now), default=0)
             if moved >= RENEW_AFTER_RECORDS and source.offer is None:
-                self._offer(source)
+                source.offer_with(now)
 
     # --- the timer
 
@@ -579,28 +419,3 @@ class Checkpoint:
     def _fence(self, topics: Sequence[str]) -> None:
         for topic in topics:
             self._ownership.check((topic, self._partition), self._generation)
-
-
-class OverlayView:
-    """The state as it will be when the batch before is settled. A StateView."""
-
-    def __init__(self, over: Mapping[bytes, bytes | None], table: StateTable | NoState, partition: int) -> None:
-        self._over = over
-        self._view = table.view(partition)
-
-    def get_many(self, keys: Sequence[bytes]) -> Mapping[bytes, bytes]:
-        over = self._over
-        if not over:
-            return self._view.get_many(keys)
-        found = dict(self._view.get_many([key for key in keys if key not in over]))
-        found.update((key, value) for key in keys if (value := over.get(key)) is not None)
-        return found
-
-
-def _stamp(incarnation: int, base: int) -> bytes:
-    """What follows the tag in an output's header: which topic of the name, and the base of its offsets where it has one."""
-    return incarnation.to_bytes(4, "big") + (base.to_bytes(8, "big") if base else b"")
-
-
-def _base_of(stamp: bytes) -> int:
-    return int.from_bytes(stamp[4:12], "big")

@@ -49,7 +49,7 @@ class Health:
         self._outputs = outputs
         self._followers = followers
         self._seconds = seconds
-        self._told: set[tuple[str, int]] = set()
+        self._reported: set[tuple[str, int]] = set()
         self._suspected: set[tuple[str, int]] = set()
 
     @property
@@ -92,13 +92,13 @@ class Health:
     def observe(self) -> None:
         """Set the gauges; find what got lost between fetching and the queues."""
         metrics, now = self._metrics, self._seconds()
-        told: set[tuple[str, int]] = set()
+        reported: set[tuple[str, int]] = set()
         suspected: set[tuple[str, int]] = set()
         for partition, worker in self._runner.workers.items():
             if worker.topics:
                 metrics.retrying(partition, 0.0 if worker.failing_since is None else now - worker.failing_since)
             for topic in worker.topics:
-                told.add((topic, partition))
+                reported.add((topic, partition))
                 applied, end = worker.checkpoint.applied(topic), self._fetcher.end(topic, partition)
                 if applied is not None and end is not None:
                     metrics.lag(topic, partition, max(0, end - applied))
@@ -114,9 +114,9 @@ class Health:
             log.warning("%s/%d: fetched records did not reach the queue; fetching them again", topic, partition)
             self._runner.workers[partition].fetch_again(topic)
         self._suspected = suspected - self._suspected
-        for topic, partition in self._told - told:
+        for topic, partition in self._reported - reported:
             metrics.forget_partition(topic, partition)
-        self._told = told
+        self._reported = reported
         metrics.foreign_busy.set(len(self._runner.busy_not_owned()))
         for follower in self._followers:
             age = getattr(follower, "age_s", None)

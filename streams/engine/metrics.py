@@ -128,8 +128,8 @@ class LearningMetrics:
 
     def __init__(self, registry: CollectorRegistry, unreadable: Callable[[], int], seconds: Callable[[], float] = monotonic) -> None:
         self._seconds = seconds
-        self._told: tuple[float, ...] = (nan,) * len(_SITUATION)
-        self._told_at = seconds()
+        self._latest: tuple[float, ...] = (nan,) * len(_SITUATION)
+        self._latest_at = seconds()
         for place, (name, text) in enumerate(_SITUATION):
             Gauge(f"veilstream_training_{name}", text, registry=registry).set_function(functools.partial(self._value, place))
         Gauge(
@@ -140,11 +140,11 @@ class LearningMetrics:
         self._requests = Counter("veilstream_training_requests_total", "Rounds that this worker requested.", ["cause"], registry=registry)
 
     def situation(self, new_pairs: float, stability: float, ignored_share: float, running: float) -> None:
-        self._told = (new_pairs, stability, ignored_share, running)
-        self._told_at = self._seconds()
+        self._latest = (new_pairs, stability, ignored_share, running)
+        self._latest_at = self._seconds()
 
     def requested(self, cause: str) -> None:
         self._requests.labels(cause).inc()
 
     def _value(self, place: int) -> float:
-        return self._told[place] if self._seconds() - self._told_at < self.FRESH_S else nan
+        return self._latest[place] if self._seconds() - self._latest_at < self.FRESH_S else nan

@@ -12,10 +12,10 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
-from zlib import crc32
 
 from aiokafka.partitioner import murmur2
 
+from streams.backoff import Backoff, retry
 from streams.engine.positions import Positions
 from streams.engine.records import OutputRecord
 from streams.errors import Reason, RecordError, TransientError
@@ -24,7 +24,7 @@ ID_HEADER = "veilstream-id"
 """Header of every output: 16 bytes record id, then the stamp of the source partition that caused it."""
 
 MAX_BATCH_BYTES = 900_000
-MAX_BACKOFF_S = 5.0
+_BACKOFF_S = (0.1, 5.0)
 _KEY_CACHE = 200_000
 _RECORD_OVERHEAD = 40
 """Maximum number of framing bytes of a record, its id header included. The builder's own estimate is slower."""
@@ -228,8 +228,9 @@ class Outputs:
         on_written: Callable[[Where, int, int, int], None],
     ) -> list[str]:
         """``prepared`` holds the batches of whose fate nothing final is known."""
+        # Not ``retry``: some batches get through while others do not, and each is sent again as the very bytes that it was.
         refused: list[str] = []
-        attempt = 0
+        backoff = Backoff(*_BACKOFF_S)
         while any(waiting.values()):
             fence()
             for where, chunks in waiting.items():
@@ -263,9 +264,10 @@ class Outputs:
                     continue
                 del prepared[where]
                 self.retrying.pop(where, None)
-            attempt = attempt + 1 if len(in_vain) == len(batches) else 0
-            if attempt:
-                await self._link.pause(min(0.05 * 2 ** min(attempt, 10), MAX_BACKOFF_S))
+            if len(in_vain) == len(batches):
+                await self._link.pause(backoff.next_s())
+            else:
+                backoff.reset()
         return refused
 
     async def _prepare(self, where: Where, rows: Sequence[Row], fence: Callable[[], None]) -> _Batch:
@@ -273,25 +275,23 @@ class Outputs:
         return _Batch(rows, producer, self._link.encode(rows, producer.identity, producer.sequences[where]))
 
     async def _current_producer(self, fence: Callable[[], None]) -> _Producer:
-        attempt = 0
-        while self._producer is None:
+        if self._producer is not None:
+            return self._producer
+
+        async def start() -> _Producer:
             await self._starting.acquire()
             try:
                 if self._producer is None:
                     self._producer = _Producer(await self._link.new_producer())
-            except TransientError:
-                attempt += 1
+                return self._producer
             finally:
                 self._starting.release()
-            if self._producer is None:
-                await self._link.pause(min(0.05 * 2 ** min(attempt, 10), MAX_BACKOFF_S))
-                fence()
-        return self._producer
 
+        async def pause(seconds: float) -> None:
+            await self._link.pause(seconds)
+            fence()
 
-def source_tag(stage: str, partition: int) -> bytes:
-    """Four bytes that identify the source partition of an output in the tail of an output partition."""
-    return crc32(f"{stage}/{partition}".encode()).to_bytes(4, "big")
+        return await retry(start, transient=TransientError, backoff=Backoff(*_BACKOFF_S), pause=pause)
 
 
 def _chunks(rows: Sequence[Row]) -> list[tuple[int, Sequence[Row]]]:

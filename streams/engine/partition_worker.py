@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from streams.backoff import Backoff
 from streams.engine.checkpoint import Checkpoint, Prepared
 from streams.engine.queues import Batch, PartitionQueue
 from streams.engine.records import FetchedRun
@@ -14,7 +15,7 @@ from streams.errors import NotOwner, TransientError
 
 log = logging.getLogger(__name__)
 
-MAX_BACKOFF_S = 10.0
+_BACKOFF_S = (0.1, 10.0)
 
 
 class Fetching(Protocol):
@@ -68,7 +69,7 @@ class PartitionWorker:
         self._settling: Task | None = None
         self._wake = runtime.event()
         self._idle = runtime.event()
-        self._delay = 0.0
+        self._backoff = Backoff(*_BACKOFF_S)
         self.failing_since: float | None = None
         self.trouble = ""
         self.busy_since: float | None = None
@@ -152,7 +153,8 @@ class PartitionWorker:
             try:
                 did_something = await self._turn()
                 if did_something and self.checkpoint.is_sure:
-                    self.failing_since, self._delay = None, 0.0
+                    self.failing_since = None
+                    self._backoff.reset()
                     self._most = min(2 * self._most, self._max_records)
             except TransientError as error:
                 await self._recover(error)
@@ -277,9 +279,9 @@ class PartitionWorker:
         if self.failing_since is None:
             self.failing_since = self._runtime.seconds()
         self.trouble = str(error)
-        self._delay = min(max(0.1, 2 * self._delay), MAX_BACKOFF_S)
+        wait_s = self._backoff.next_s()
         # A smaller batch needs less memory (or whatever else is short).
         self._most = max(1, self._most // 2)
         if not isinstance(error, NotOwner):
-            log.warning("partition %d: %s; trying again in %.1f s", self.partition, error, self._delay)
-        await self._runtime.sleep(self._delay)
+            log.warning("partition %d: %s; trying again in %.1f s", self.partition, error, wait_s)
+        await self._runtime.sleep(wait_s)

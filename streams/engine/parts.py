@@ -8,7 +8,7 @@ from typing import Protocol
 
 from prometheus_client import CollectorRegistry
 
-from streams.engine.checkpoint import Log
+from streams.engine.checkpoint_ports import Log
 from streams.engine.followers import Follower
 from streams.engine.handler import BatchHandler, StageSpec
 from streams.engine.metrics import StageMetrics

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import sys
@@ -13,6 +14,7 @@ from typing import NoReturn
 from aiokafka.errors import KafkaError
 
 from streams import topics
+from streams.backoff import Backoff, retry
 from streams.engine.assembly import assemble
 from streams.engine.handler import StageSpec
 from streams.engine.health import Health
@@ -32,7 +34,8 @@ _STOP_STUCK_S = 2.0
 _CLOSE_S = 6.0
 """How long each connection may take to close."""
 _OBSERVE_S = 2.0
-_WARM_UP_TRIES = 25
+_WARM_UP_S = 5.0
+_WARM_UP_PAUSE_S = 0.2
 _LOOK_AT_TOPICS_S = 10.0
 
 
@@ -110,12 +113,9 @@ class StageProcess:
 
     async def _warm_up(self, outputs: Outputs) -> None:
         """A broker that was just started, or topics that were just made, need a moment; the first record can wait as well."""
-        for _ in range(_WARM_UP_TRIES):
-            try:
-                await outputs.warm_up(self._parts.spec.outputs)
-                return
-            except TransientError:
-                await asyncio.sleep(0.2)
+        backoff = Backoff(_WARM_UP_PAUSE_S, _WARM_UP_PAUSE_S)
+        with contextlib.suppress(TransientError):
+            await retry(lambda: outputs.warm_up(self._parts.spec.outputs), transient=TransientError, backoff=backoff, deadline_s=_WARM_UP_S)
 
     def _start_loops(self, broker: Broker, runner: Runner, counts: Mapping[str, int]) -> None:
         spec = self._parts.spec

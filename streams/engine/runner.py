@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence, Set
 
-from streams.engine.checkpoint import Committer
+from streams.engine.checkpoint_ports import Committer
 from streams.engine.ownership import Ownership
 from streams.engine.partition_worker import PartitionWorker
 from streams.engine.records import FetchedRun

@@ -97,7 +97,7 @@ class PartitionView:
         self._name = name
 
     def get_many(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
-        with _told(self._name, self._partition):
+        with _as_state_fault(self._name, self._partition):
             return self._store.get_many(self._partition, keys) if keys else {}
 
 
@@ -115,7 +115,7 @@ class StateTable:
 
     def items(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
         """All keys and values of the partition."""
-        with _told(self._name, partition):
+        with _as_state_fault(self._name, partition):
             yield from self._store.items(partition)
 
     async def apply(self, partition: int, changes: Mapping[bytes, bytes | None], fence: Callable[[], None]) -> None:
@@ -124,12 +124,12 @@ class StateTable:
             return
         offset = await self._writer.write_changelog(self._changelog_topic, partition, changes.items(), fence)
         fence()
-        with _told(self._name, partition):
+        with _as_state_fault(self._name, partition):
             self._store.put_many(partition, changes, offset)
 
 
 @contextmanager
-def _told(name: str, partition: int) -> Iterator[None]:
+def _as_state_fault(name: str, partition: int) -> Iterator[None]:
     """A broken store is the machine's fault, never that of the record that met it."""
     try:
         yield
@@ -161,3 +161,19 @@ class NoState:
 class StatelessView:
     def get_many(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
         return {}
+
+
+class OverlayView:
+    """The state as it will be when the batch before is settled. A StateView."""
+
+    def __init__(self, over: Mapping[bytes, bytes | None], table: StateTable | NoState, partition: int) -> None:
+        self._over = over
+        self._view = table.view(partition)
+
+    def get_many(self, keys: Sequence[bytes]) -> Mapping[bytes, bytes]:
+        over = self._over
+        if not over:
+            return self._view.get_many(keys)
+        found = dict(self._view.get_many([key for key in keys if key not in over]))
+        found.update((key, value) for key in keys if (value := over.get(key)) is not None)
+        return found

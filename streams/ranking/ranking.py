@@ -29,7 +29,7 @@ much as 64, and 256 four times as much."""
 def rank(
     requests: Sequence[Request],
     matrix: ItemMatrix,
-    board: PopularityTable,
+    popularity: PopularityTable,
     queries: Mapping[str, FloatArray],
     rules: ProfileRules,
     together: TogetherTable | None = None,
@@ -42,7 +42,7 @@ def rank(
     ranked: list[Ranked] = []
     for start in range(0, len(requests), step):
         some = requests[start : start + step]
-        ranked += Ranking(some, matrix, board, queries, rules, together).answer(0, [request.excluded for request in some])
+        ranked += Ranking(some, matrix, popularity, queries, rules, together).answer(0, [request.excluded for request in some])
     return ranked
 
 
@@ -70,7 +70,7 @@ class Ranking:
         self,
         requests: Sequence[Request],
         matrix: ItemMatrix,
-        board: PopularityTable,
+        popularity: PopularityTable,
         queries: Mapping[str, FloatArray],
         rules: ProfileRules,
         together: TogetherTable | None = None,
@@ -89,7 +89,7 @@ class Ranking:
         if not requests:
             return
         self._users = np.stack([embedding.vector for embedding in self._embeddings])
-        self._priors, self._which = _priors(requests, matrix, board, rules.popularity_weight)
+        self._priors, self._which = _priors(requests, matrix, popularity, rules.popularity_weight)
         if together is None or not rules.together_weight:
             self._together = [NOTHING] * len(requests)
         else:
@@ -194,10 +194,10 @@ def without(candidates: Sequence[npt.NDArray[np.int64]], excluded: Sequence[Sequ
 
 
 def _priors(
-    requests: Sequence[Request], matrix: ItemMatrix, board: PopularityTable, weight: float
+    requests: Sequence[Request], matrix: ItemMatrix, popularity: PopularityTable, weight: float
 ) -> tuple[FloatArray, npt.NDArray[np.intp]]:
     """The priors [times, rows] at all times that are needed, and which of them is for which request."""
-    cells = [board.cell(request.at_ms) for request in requests]
+    cells = [popularity.cell(request.at_ms) for request in requests]
     places = {cell: place for place, cell in enumerate(dict.fromkeys(cells))}
-    priors = np.stack([prior(board.counts(matrix, cell), weight) for cell in places])
+    priors = np.stack([prior(popularity.counts(matrix, cell), weight) for cell in places])
     return priors, np.array([places[cell] for cell in cells], np.intp)

@@ -16,7 +16,8 @@ from fastavro.schema import parse_schema
 
 import schemas
 from streams.errors import Reason, RecordError
-from streams.serde.compiled import NotFiniteError, compile_reader, compile_writer
+from streams.serde.compiled import compile_reader, compile_writer
+from streams.serde.compiled_reader import NotFiniteError
 from streams.serde.http_registry import HttpRegistry, LocalRegistry, SchemaRegistry
 from streams.serde.json_values import JsonFields
 from streams.serde.writer_schema import parse_writer, without_logical_types

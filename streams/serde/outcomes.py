@@ -16,12 +16,12 @@ def feedback_id(recommendation_id: str, item_id: str) -> str:
     return blake2b(f"{recommendation_id}\x00{item_id}".encode(), digest_size=16).hexdigest()
 
 
-def together(told: Sequence[Feedback]) -> Feedback:
+def together(records: Sequence[Feedback]) -> Feedback:
     """One record with all outcomes of one recommendation. The first item's outcome is in the record's own fields. So a reader that
     ignores the others still reads a correct outcome. Raises IndexError if there are no outcomes.
     """
-    others = [cast(Outcome, {name: value for name, value in one.items() if name in _OF_ITEM}) for one in told[1:]]
-    return {**told[0], "others": others}
+    others = [cast(Outcome, {name: value for name, value in one.items() if name in _OF_ITEM}) for one in records[1:]]
+    return {**records[0], "others": others}
 
 
 def each(record: Feedback) -> Iterator[Feedback]:

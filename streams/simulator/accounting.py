@@ -64,10 +64,10 @@ class Account:
         reasons = {
             (letter["source_partition"], letter["source_offset"]): letter["reason"] for letter in letters if letter["stage"] == "ingest"
         }
-        told = list(recommendations)
+        issued = list(recommendations)
         outcomes = [one for record in feedback for one in each(cast(Feedback, record))]
         feedback_ids = Counter((f["recommendation_id"], f["item_id"]) for f in outcomes)
-        wanted_feedback = {(r["recommendation_id"], item["item_id"]) for r in told for item in r["items"]}
+        wanted_feedback = {(r["recommendation_id"], item["item_id"]) for r in issued for item in r["items"]}
         lost = {
             "clean": len(self.expected_clean - clean_ids.keys()),
             "dead_letters": sum(reasons.get(position) != reason.value for position, reason in self.expected_dead.items()),
@@ -76,14 +76,14 @@ class Account:
         duplicated = {
             "clean": sum(clean_ids.values()) - len(clean_ids),
             "dead_letters": sum(dead_at.values()) - len(dead_at),
-            "recommendations": len(told) - len({r["recommendation_id"] for r in told}),
+            "recommendations": len(issued) - len({r["recommendation_id"] for r in issued}),
             "feedback": sum(feedback_ids.values()) - len(feedback_ids),
         }
         return {
             "events_in": self.events_in,
             "events_clean": sum(clean_ids.values()),
             "dead_letters": dict(sorted(Counter(letter["reason"] for letter in letters).items())),
-            "recommendations": len(told),
+            "recommendations": len(issued),
             "feedback": dict(sorted(Counter(f["outcome"] for f in outcomes).items())),
             "lost": sum(lost.values()),
             "lost_by_topic": lost,

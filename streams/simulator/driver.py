@@ -49,7 +49,7 @@ class ShopDriver:
     ) -> None:
         """``partitions`` by topic name."""
         self.shop = shop
-        self.live = LiveFigures()
+        self.figures = LiveFigures()
         self._codecs = codecs
         self._account = account
         self._key = subscriber_key
@@ -121,7 +121,9 @@ class ShopDriver:
         for emission in emissions:
             value = emission.value if isinstance(emission.value, bytes) else codec.encode(emission.value)
             if isinstance(emission.value, dict) and emission.value["event_type"] == "search" and emission.expected is None:
-                self.live.searches.append("…" if any(c.isdigit() or c == "@" for c in emission.value["query"]) else emission.value["query"])
+                self.figures.searches.append(
+                    "…" if any(c.isdigit() or c == "@" for c in emission.value["query"]) else emission.value["query"]
+                )
             at_s = time.monotonic()
             sent.append(
                 (emission, at_s, await producer.send(topics.BEHAVIOUR_RAW, value=value, key=emission.key, headers=list(emission.headers)))
@@ -129,7 +131,7 @@ class ShopDriver:
         for emission, at_s, future in sent:
             answer = await future
             self._account.sent(emission, answer.partition, answer.offset, at_s)
-        self.live.produced += len(sent)
+        self.figures.produced += len(sent)
 
     async def _deliver(self, consumer: AIOKafkaConsumer) -> None:
         """Recommendations to their shoppers; the only place that opens a sealed id."""
@@ -141,12 +143,12 @@ class ShopDriver:
                 for record in records:
                     value = codec.decode(record.value)
                     self._account.recommended(value["trigger_event_id"], now_s)
-                    self.live.consumed += 1
+                    self.figures.consumed += 1
                     if self.on_recommendation is not None:
                         self.on_recommendation(value)
-                    self.live.recommendations.append(value)
+                    self.figures.recommendations.append(value)
                     if self.shop.receive(value, open_sealed_id(self._key, value["sealed_id"]), self._now_ms):
-                        self.live.shown += 1
+                        self.figures.shown += 1
 
     def _producer(self) -> AIOKafkaProducer:
         return AIOKafkaProducer(**self._config, acks="all", linger_ms=5, enable_idempotence=self._idempotent)

@@ -102,9 +102,9 @@ class Learning:
 
     def summary(self) -> dict[str, Any]:
         """For summary.json."""
-        told: dict[str, Any] = {"promoted": self.promoted, "version": self.candidate, "verdict": self.verdict, "seconds": self._events}
+        summary: dict[str, Any] = {"promoted": self.promoted, "version": self.candidate, "verdict": self.verdict, "seconds": self._events}
         parts = {"before_round": ("open", "requested"), "round": ("training", "finished"), "swap": ("announced", "serving")}
-        told["latency_ms"] = {
+        summary["latency_ms"] = {
             name: {"p50": percentile(own, 0.5), "p99": percentile(own, 0.99), "recommendations": len(own)}
             for name, (first, last) in parts.items()
             if first in self._answered and last in self._answered
@@ -113,21 +113,21 @@ class Learning:
         if self.comparison is not None:
             result = self.comparison.outcome()
             low, high = result.uplift_interval
-            told |= {
+            summary |= {
                 "new_model_rate": round(result.treated_rate, 5),
                 "first_model_rate": round(result.control_rate, 5),
                 "uplift_interval_95": [round(low, 5), round(high, 5)],
                 "new_model_sessions": result.treated_sessions,
                 "first_model_sessions": result.control_sessions,
             }
-        return told
+        return summary
 
     async def _look(self) -> None:
-        for told in await self._read_all(TRAINING_CONTROL):
-            step = (told["request_id"], told["state"])
+        for record in await self._read_all(TRAINING_CONTROL):
+            step = (record["request_id"], record["state"])
             if step not in self._states:
                 self._states.append(step)
-                self._step(told)
+                self._step(record)
         channels = await current_channels(self._settings, self._kafka, self._key)
         canary, stable = channels.current("canary"), channels.current("stable")
         if canary is not None and self.candidate is None:
@@ -141,21 +141,21 @@ class Learning:
                 self._ended_s = time.monotonic()
         self._tell()
 
-    def _step(self, told: Mapping[str, Any]) -> None:
-        state, reason = told["state"], told["reason"]
+    def _step(self, record: Mapping[str, Any]) -> None:
+        state, reason = record["state"], record["reason"]
         if state == "requested":
             self._note("requested", f"a round is requested: {reason}")
         elif state == "started":
             self._note("training", "the round begins")
         elif state in _ENDED:
-            self.verdict = told["verdict"] or reason
-            self._note(state, f"the round has {state}: {reason}; {told['verdict']}")
-            if told["model_version"] is None:
+            self.verdict = record["verdict"] or reason
+            self._note(state, f"the round has {state}: {reason}; {record['verdict']}")
+            if record["model_version"] is None:
                 self._ended_s = time.monotonic()
 
     def _tell(self) -> None:
-        told = self._stages.metrics("trainer")
-        step, steps = told.get("veilstream_trainer_step", 0.0), told.get("veilstream_trainer_steps", 0.0)
+        metrics = self._stages.metrics("trainer")
+        step, steps = metrics.get("veilstream_trainer_step", 0.0), metrics.get("veilstream_trainer_steps", 0.0)
         if self.comparison is not None and not self.promoted:
             result = self.comparison.outcome()
             low, high = result.uplift_interval
@@ -167,13 +167,13 @@ class Learning:
             self.now = "finished"
         elif self.candidate is not None:
             self.now = f"the catalogue is being encoded under {self.candidate}; the first model serves"
-        elif told.get("veilstream_trainer_training"):
-            left = told.get("veilstream_trainer_seconds_left", 0.0)
+        elif metrics.get("veilstream_trainer_training"):
+            left = metrics.get("veilstream_trainer_seconds_left", 0.0)
             self.now = f"fine-tuning, step {step:.0f} of {steps:.0f}, {left:.0f} s left" if step else "a round begins"
             if step and step >= steps:
                 self.now = "fitting and judging the new model"
         else:
-            self.now = f"{told.get('veilstream_trainer_pairs_stored', 0):.0f} training pairs so far"
+            self.now = f"{metrics.get('veilstream_trainer_pairs_stored', 0):.0f} training pairs so far"
 
     def _note(self, name: str, sentence: str) -> None:
         self._events[name] = round(time.monotonic() - self._begin, 1)

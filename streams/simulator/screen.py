@@ -54,7 +54,7 @@ class Screen:
             self._console.print(self._figures(), soft_wrap=True)
             if self.learning is not None:
                 self._console.print(Text(f"    learning: {self.learning.now}"), soft_wrap=True)
-            for recommendation in list(self._driver.live.recommendations)[-1:]:
+            for recommendation in list(self._driver.figures.recommendations)[-1:]:
                 self._console.print(Text("    " + self._sentence(recommendation)), soft_wrap=True)
 
     def say(self, sentence: str) -> None:
@@ -62,12 +62,12 @@ class Screen:
         self._console.print(Text(f"{time.monotonic() - self._begin:4.0f} s  ") + Text(sentence, style="bold"), soft_wrap=True)
 
     def _figures(self) -> str:
-        live, outcome = self._driver.live, self._shop.outcome()
+        figures, outcome = self._driver.figures, self._shop.outcome()
         elapsed = time.monotonic() - self._begin
         latency = percentile(self._account.latencies_ms[-500:], 0.5)
         return (
-            f"{elapsed:4.0f} s  {live.produced} events ({live.produced / max(elapsed, 0.1):.0f}/s)  {live.consumed} recommendations, "
-            f"{live.shown} shown  latency {'-' if latency is None else f'{latency:.0f} ms'}  "
+            f"{elapsed:4.0f} s  {figures.produced} events ({figures.produced / max(elapsed, 0.1):.0f}/s)  "
+            f"{figures.consumed} recommendations, {figures.shown} shown  latency {'-' if latency is None else f'{latency:.0f} ms'}  "
             f"purchases per session: {outcome.treated_rate:.3f} with, {outcome.control_rate:.3f} without recommendations"
         )
 
@@ -85,9 +85,9 @@ class Screen:
 
     def _panel(self, share: float) -> Panel:
         table = Table.grid(padding=(0, 1))
-        for query in self._driver.live.searches:
+        for query in self._driver.figures.searches:
             table.add_row("[cyan]search[/cyan]", Text(query))
-        for recommendation in self._driver.live.recommendations:
+        for recommendation in self._driver.figures.recommendations:
             table.add_row("[green]recommend[/green]", Text(self._sentence(recommendation)))
         parts: list[Any] = [Text(self._figures()), table]
         if self.learning is not None:
@@ -126,7 +126,7 @@ class Screen:
                     f"(difference {low:+.4f} to {high:+.4f}, 95 %)",
                 )
             parts = learnt["latency_ms"]
-            told = ", ".join(f"{own['p50']} / {own['p99']} {name.replace('_', ' ')}" for name, own in parts.items())
-            table.add_row("latency then", f"p50 / p99 in ms: {told}")
+            latencies = ", ".join(f"{own['p50']} / {own['p99']} {name.replace('_', ' ')}" for name, own in parts.items())
+            table.add_row("latency then", f"p50 / p99 in ms: {latencies}")
         console.print(table)
         console.print(f"wrote {path}")

@@ -36,8 +36,8 @@ class Announcer:
             store = ModelStore(self._settings.models)
             manifest = store.read_manifest(version, self._verify)
             at = channels.next_time(channel, self._clock.now_ms())
-            told = announce(manifest, store.location(version), channel, announced_at=at, canary_share=share, reason=reason)
-            await send_announcement(told, self._key, self._settings, self._kafka)
+            announcement = announce(manifest, store.location(version), channel, announced_at=at, canary_share=share, reason=reason)
+            await send_announcement(announcement, self._key, self._settings, self._kafka)
         if not share:
             await self.end_canary(version, reason)
 
@@ -46,8 +46,8 @@ class Announcer:
         channels = await self.channels()
         canary = channels.current("canary")
         if canary is not None and canary.model_version == version:
-            told = withdraw(canary, announced_at=channels.next_time("canary", self._clock.now_ms()), reason=reason)
-            await send_announcement(told, self._key, self._settings, self._kafka)
+            announcement = withdraw(canary, announced_at=channels.next_time("canary", self._clock.now_ms()), reason=reason)
+            await send_announcement(announcement, self._key, self._settings, self._kafka)
 
 
 def incumbent_of(channels: Channels) -> tuple[str, str, int] | None:

@@ -50,11 +50,11 @@ def sample(cases: Sequence[Case], most: int) -> list[Case]:
     return sorted(chosen, key=lambda case: (case.at_ms, case.user))
 
 
-def judge(world: EvaluationData, split: Split, candidate: Encode, incumbent: Encode, current: ServingParams, rule: JudgeRule) -> Judgement:
+def judge(data: EvaluationData, split: Split, candidate: Encode, incumbent: Encode, current: ServingParams, rule: JudgeRule) -> Judgement:
     """Judge both models on the same cases. The incumbent uses ``current``, the candidate the parameters fitted to it."""
     validation, test, old = (sample(cases, rule.most) for cases in (split.validation, split.test, split.old))
-    new = world.catalogue(candidate, [*validation, *test, *old])
-    before = world.catalogue(incumbent, [*validation, *test, *old])
+    new = data.catalogue(candidate, [*validation, *test, *old])
+    before = data.catalogue(incumbent, [*validation, *test, *old])
     fitted, gate = fit(validation, new, current, rule.fit), rule.gate
     if rule.fit.target_precision is None and rule.fit.target_volume is None:
         fitted = _with_the_same_volume(validation, new, before, fitted, current, rule.fit)
@@ -92,9 +92,9 @@ def _with_the_same_volume(
     return fit(cases, new, fitted, same)
 
 
-def quick_score(world: EvaluationData, cases: Sequence[Case], encode: Encode, fitted: ServingParams, count: int) -> float:
+def quick_score(data: EvaluationData, cases: Sequence[Case], encode: Encode, fitted: ServingParams, count: int) -> float:
     """HR@K + NDCG@K of the cases, by which a training compares its states. 0 if there are no cases."""
-    catalogue = world.catalogue(encode, cases)
+    catalogue = data.catalogue(encode, cases)
     ranked = rank_by(cases, catalogue, fitted, count)
     if not cases:
         return 0.0

@@ -13,6 +13,7 @@ from typing import Any, cast
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError, KafkaTimeoutError
 
+from streams.backoff import Backoff, is_set_within, retry
 from streams.errors import RecordError, TransientError
 from streams.kafka.clients import client_config, need_topic, no_broker
 from streams.serde.codec import Codec, open_codec
@@ -98,7 +99,7 @@ class TrainerConsumer:
             except (KafkaError, OSError, TimeoutError) as error:
                 self._metrics.retries.inc()
                 log.warning("the trainer's topics can't be read (%s); trying again", type(error).__name__)
-                await _pause(stop, _PAUSE_S)
+                await is_set_within(stop, _PAUSE_S)
                 # With the error, the client drops fetched records of other partitions, although its position is already behind them.
                 self._rewind()
             self._metrics.pending.set(len(self.requests))
@@ -127,19 +128,24 @@ class TrainerConsumer:
 
     async def _take_records(self, stop: asyncio.Event, tp: TopicPartition, records: Sequence[Any]) -> None:
         topic, following = self._name(tp), records[-1].offset + 1
-        while not stop.is_set():
-            try:
-                # In a thread: where an id of a schema is met first, the registry is asked.
-                values, rejected = await asyncio.to_thread(_decoded, self._codecs[topic], records)
-                self._take[topic](tp.partition, values, following)
-            except TransientError as error:
-                self._metrics.retries.inc()
-                log.warning("%s; trying again", error)
-                await _pause(stop, _PAUSE_S)
-            else:
-                self._metrics.rejected.labels(topic).inc(rejected)
-                self._following[tp] = following
-                return
+
+        async def take() -> int:
+            # In a thread: where an id of a schema is met first, the registry is asked.
+            values, rejected = await asyncio.to_thread(_decoded, self._codecs[topic], records)
+            self._take[topic](tp.partition, values, following)
+            return rejected
+
+        def on_retry(error: Exception, _wait_s: float) -> None:
+            self._metrics.retries.inc()
+            log.warning("%s; trying again", error)
+
+        try:
+            backoff = Backoff(_PAUSE_S, _PAUSE_S)
+            rejected = await retry(take, transient=TransientError, backoff=backoff, on_retry=on_retry, stop=stop)
+        except TransientError:
+            return  # stopped meanwhile; the store holds where to go on
+        self._metrics.rejected.labels(topic).inc(rejected)
+        self._following[tp] = following
 
     async def _made_anew(self, stored: dict[TopicPartition, int]) -> dict[TopicPartition, int]:
         """The partitions that end before what was read of them, and where; what an open transaction holds back is a part of them."""
@@ -219,10 +225,3 @@ async def _within(asked: Any) -> Any:
             return await asked
     except TimeoutError:
         raise KafkaTimeoutError from None
-
-
-async def _pause(stop: asyncio.Event, seconds: float) -> None:
-    try:
-        await asyncio.wait_for(stop.wait(), seconds)
-    except TimeoutError:
-        return

@@ -39,8 +39,8 @@ class TrainerMetrics:
         )
         self._progress = {name: gauge(name, text) for name, text in _PROGRESS.items()}
 
-    def progress(self, told: Mapping[str, Any]) -> None:
+    def progress(self, values: Mapping[str, Any]) -> None:
         """Of the round under way."""
         for name, gauge in self._progress.items():
-            if told.get(name) is not None:
-                gauge.set(told[name])
+            if values.get(name) is not None:
+                gauge.set(values[name])

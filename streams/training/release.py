@@ -37,7 +37,7 @@ def publish(folder: Path, judged: Judged, store: ModelStore, key: SigningKey, *,
         data_from=judged.data_from,
         data_to=judged.data_to,
         pairs=judged.pairs,
-        verdict=judged.told,
+        verdict=judged.summary,
     )
     return store.publish(model, manifest, key)
 
@@ -55,7 +55,7 @@ def card(judged: Judged, base: str) -> str:
             f"- {judged.steps} steps in {judged.seconds:.0f} s.",
             f"- On what came after: {metrics}.",
             f"- Served with: {fitted}.",
-            f"- The gate: {judged.told}.",
+            f"- The gate: {judged.summary}.",
             "- No differential privacy was used.",
             "",
             "How it was judged: [report.md](report.md).",

@@ -83,17 +83,17 @@ class RewardTally:
         }
 
     @classmethod
-    def load(cls, told: Any) -> RewardTally:
+    def load(cls, dumped: Any) -> RewardTally:
         """The inverse of ``dump``; a new one of None."""
-        if told is None:
+        if dumped is None:
             return cls()
-        incumbent, candidate, since_ms = told["versions"]
+        incumbent, candidate, since_ms = dumped["versions"]
         return cls(
             incumbent,
             candidate,
             since_ms,
-            {version: Arm(*arm) for version, arm in told["arms"].items()},
-            {version: {cluster: (size, total) for cluster, size, total in own} for version, own in told["clusters"].items()},
-            {partition: (known, version, reward, cluster) for partition, known, version, reward, cluster in told["open"]},
-            {rank: Seen(*of) for rank, *of in told["seen"]},
+            {version: Arm(*arm) for version, arm in dumped["arms"].items()},
+            {version: {cluster: (size, total) for cluster, size, total in own} for version, own in dumped["clusters"].items()},
+            {partition: (known, version, reward, cluster) for partition, known, version, reward, cluster in dumped["open"]},
+            {rank: Seen(*of) for rank, *of in dumped["seen"]},
         )

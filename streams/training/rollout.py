@@ -108,20 +108,20 @@ def compare(incumbent: Arm, candidate: Arm, elapsed_ms: int, rule: CanaryRule) -
     """
     difference, radius = candidate.mean - incumbent.mean, _radius(incumbent, candidate, rule)
     low, high = difference - radius, difference + radius
-    told = f"difference in mean reward {difference:+.4f}, between {low:+.4f} and {high:+.4f} ({candidate.size} recommendations)"
+    finding = f"difference in mean reward {difference:+.4f}, between {low:+.4f} and {high:+.4f} ({candidate.size} recommendations)"
     if min(incumbent.size, candidate.size) >= rule.min_each:
         if low > 0:
-            return Decision("promote", f"the new model earns more: {told}", difference, low, high)
+            return Decision("promote", f"the new model earns more: {finding}", difference, low, high)
         if high < 0:
-            return Decision("roll back", f"the new model earns less: {told}", difference, low, high)
+            return Decision("roll back", f"the new model earns less: {finding}", difference, low, high)
     if candidate.size >= rule.max_candidate:
         return Decision(
-            "give up", f"no difference found in {rule.max_candidate} recommendations; the old model stays: {told}", difference, low, high
+            "give up", f"no difference found in {rule.max_candidate} recommendations; the old model stays: {finding}", difference, low, high
         )
     if elapsed_ms >= rule.max_ms:
         days = rule.max_ms / 86_400_000
-        return Decision("give up", f"no difference found in {days:.1f} days; the old model stays: {told}", difference, low, high)
-    return Decision("go on", f"not decided: {told}", difference, low, high)
+        return Decision("give up", f"no difference found in {days:.1f} days; the old model stays: {finding}", difference, low, high)
+    return Decision("go on", f"not decided: {finding}", difference, low, high)
 
 
 def _radius(incumbent: Arm, candidate: Arm, rule: CanaryRule) -> float:

@@ -73,7 +73,7 @@ class Judged:
     resumed_from: int | None = None
 
     @property
-    def told(self) -> str:
+    def summary(self) -> str:
         """In one line."""
         return "; ".join(self.reasons)
 
@@ -95,15 +95,15 @@ def run_round(folder: Path, base: Path, material: Material, rules: RoundRules, o
     frozen = _frozen(folder / "data", lambda: _learnable(material, split, rules))
     validation = sample(split.validation, rules.judge.quick_cases)
     judged_cases = [*validation, *(case for part in (split.validation, split.test, split.old) for case in sample(part, rules.judge.most))]
-    world = build_evaluation_data(
+    data = build_evaluation_data(
         material.items,
         material.pairs,
         judged_from_ms=split.cuts.validation_from_ms,
         cases=judged_cases,
         rules=rules.split.profile,
     )
-    told = _finetuned(folder, base, frozen, material, world, validation, rules, on_progress)
-    return _judged(folder, base, material, world, split, rules, frozen, told)
+    finetuned = _finetuned(folder, base, frozen, material, data, validation, rules, on_progress)
+    return _judged(folder, base, material, data, split, rules, frozen, finetuned)
 
 
 def _split(folder: Path, material: Material, rules: RoundRules) -> Split:
@@ -115,18 +115,18 @@ def _split(folder: Path, material: Material, rules: RoundRules) -> Split:
 
 
 def _learnable(material: Material, split: Split, rules: RoundRules) -> TrainingSet:
-    made = training_set(
+    training = training_set(
         split.train,
         [pair for pair in material.pairs if pair["occurred_at"] < split.cuts.validation_from_ms],
         {item: facts.text for item, facts in material.items.items()},
         half_life_ms=material.serving.half_life_days * DAY_MS,
         propensity=material.propensity,
     )
-    if len(made.examples) < 2:
+    if len(training.examples) < 2:
         raise ConfigurationError(
-            f"{len(material.pairs)} pairs give {len(made.examples)} examples to learn from; pairs need a history and items of the catalogue"
+            f"{len(material.pairs)} pairs give {len(training.examples)} examples to learn from; pairs need a history and known items"
         )
-    return made
+    return training
 
 
 def _frozen(folder: Path, make: Callable[[], TrainingSet]) -> TrainingSet:
@@ -139,9 +139,9 @@ def _frozen(folder: Path, make: Callable[[], TrainingSet]) -> TrainingSet:
         except SETUP as error:
             log.warning("the round starts again: %s", error)
             shutil.rmtree(folder)
-    made = make()
-    made.save(folder)
-    return made
+    training = make()
+    training.save(folder)
+    return training
 
 
 def _finetuned(
@@ -149,17 +149,17 @@ def _finetuned(
     base: Path,
     frozen: TrainingSet,
     material: Material,
-    world: EvaluationData,
+    data: EvaluationData,
     validation: Sequence[Case],
     rules: RoundRules,
     on_progress: OnProgress | None,
 ) -> dict[str, Any]:
     from encoders.finetune.loop import finetune
 
-    told = read_json(folder / "finetuned.json")
-    if told is not None and (folder / "model").is_dir():
+    finetuned = read_json(folder / "finetuned.json")
+    if finetuned is not None and (folder / "model").is_dir():
         broadcast(folder, base, None)
-        found: dict[str, Any] = told
+        found: dict[str, Any] = finetuned
         return found
     shutil.rmtree(folder / "model", ignore_errors=True)
     config = rules.finetune_config(material.newest_from_ms)
@@ -170,12 +170,12 @@ def _finetuned(
         config,
         folder / "model",
         checkpoints=folder / "checkpoints",
-        validate=lambda encode: quick_score(world, validation, encode, material.serving, rules.judge.fit.count),
+        validate=lambda encode: quick_score(data, validation, encode, material.serving, rules.judge.fit.count),
         on_progress=on_progress,
     )
     for refused in result.refused_checkpoints:
         log.warning("a checkpoint was not used: %s", refused)
-    told = {
+    finetuned = {
         "processes": size(),
         "steps": result.steps,
         "seconds": result.seconds,
@@ -184,19 +184,19 @@ def _finetuned(
         "resumed_from": result.resumed_from,
         "pairs_per_second": result.pairs_per_second,
     }
-    write_json(folder / "finetuned.json", told)
-    return told
+    write_json(folder / "finetuned.json", finetuned)
+    return finetuned
 
 
 def _judged(
     folder: Path,
     base: Path,
     material: Material,
-    world: EvaluationData,
+    data: EvaluationData,
     split: Split,
     rules: RoundRules,
     frozen: TrainingSet,
-    told: dict[str, Any],
+    finetuned: dict[str, Any],
 ) -> Judged:
     from encoders import load_encoder
 
@@ -206,9 +206,9 @@ def _judged(
     with closing(opened(base)) as old, closing(opened(folder / "model")) as new:
         versions = (new.version, old.version)
         dimension = new.dimension
-        found = judge(world, split, _by(new), _by(old), material.serving, rules.judge)
+        found = judge(data, split, _by(new), _by(old), material.serving, rules.judge)
     verdict = found.verdict
-    if told["best_step"] == 0:
+    if finetuned["best_step"] == 0:
         verdict = replace(verdict, promote=False, reasons=[_NO_GAIN, *verdict.reasons])
     if not split.alone and any(pair["rank"] is not None for pair in material.pairs):
         verdict = replace(verdict, reasons=[*verdict.reasons, _EXPOSED])
@@ -226,9 +226,9 @@ def _judged(
         pairs=len(frozen.examples),
         data_from=min(times),
         data_to=max(times),
-        steps=told["steps"],
-        seconds=told["seconds"],
-        resumed_from=told["resumed_from"],
+        steps=finetuned["steps"],
+        seconds=finetuned["seconds"],
+        resumed_from=finetuned["resumed_from"],
     )
     write_json(folder / "judged.json", asdict(judged))
     return judged

@@ -116,9 +116,9 @@ def _done(
 
 
 def _published(settings: Settings, shop: RoundDirectory, base: Base, judged: Judged, clock: Clock) -> dict[str, Any]:
-    told = {"state": "finished", "verdict": judged.told, "pairs": judged.pairs, "data_to": judged.data_to, "parent": judged.parent}
+    outcome = {"state": "finished", "verdict": judged.summary, "pairs": judged.pairs, "data_to": judged.data_to, "parent": judged.parent}
     if not judged.promote:
-        return {**told, "version": None, "reason": "the model that serves stays"}
+        return {**outcome, "version": None, "reason": "the model that serves stays"}
     key = load_model_signing_key(settings.keys_dir / "models.key")
     store = ModelStore(settings.models)
     now_ms = clock.now_ms()
@@ -126,7 +126,7 @@ def _published(settings: Settings, shop: RoundDirectory, base: Base, judged: Jud
         # Else there would be no version to roll back to.
         publish_base(base.folder, judged, base.fitted, store, key, base=base.name, now_ms=now_ms)
     manifest = publish(shop.round, judged, store, key, base=base.name, now_ms=now_ms)
-    return {**told, "version": manifest.model_version, "reason": "a better model"}
+    return {**outcome, "version": manifest.model_version, "reason": "a better model"}
 
 
 async def serving_base(settings: Settings, kafka: KafkaSettings, shop: RoundDirectory) -> Base:
@@ -149,12 +149,12 @@ def _reporting(shop: RoundDirectory, on_progress: Callable[[Progress], None] | N
 
     from encoders.finetune.progress import TensorBoard
 
-    board = TensorBoard(shop.root / "tensorboard" / str((shop.request or {}).get("request_id", "once")))
+    tensorboard = TensorBoard(shop.root / "tensorboard" / str((shop.request or {}).get("request_id", "once")))
     told_at = 0.0
 
     def tell(progress: Progress) -> None:
         nonlocal told_at
-        board.write(progress)
+        tensorboard.write(progress)
         if time.monotonic() - told_at >= _TELL_S or progress.validation is not None:
             told_at = time.monotonic()
             last = (read_json(shop.round / "progress.json") or {}).get("validation")

@@ -13,6 +13,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
+from streams.backoff import is_set_within
 from streams.clock import Clock
 from streams.engine.status_server import StatusServer
 from streams.errors import PRODUCT, FatalError, VeilstreamError
@@ -94,7 +95,7 @@ class TrainerService:
                 # A new model now would replace the canary, which could then never be decided.
                 await self._retried(stop, lambda: self._begin(intake.requests[0], store))
             else:
-                await _wait(stop, _LOOK_S)
+                await is_set_within(stop, _LOOK_S)
 
     async def _begin(self, request: dict[str, Any], store: PairStore) -> None:
         self._shop.begin(request, up_to=store.last())
@@ -136,7 +137,7 @@ class TrainerService:
         elif child.returncode == TRY_AGAIN and self._shop.outcome is None:
             self._shop.note(attempts=attempts - 1)
             log.warning("the round waits (see the message before), then it continues")
-            await _wait(stop, _AGAIN_S)
+            await is_set_within(stop, _AGAIN_S)
         elif stop.is_set() and self._shop.outcome is None:
             self._shop.note(attempts=attempts - 1)  # we stopped it ourselves
         elif self._shop.outcome is None and attempts >= _ATTEMPTS:
@@ -147,7 +148,7 @@ class TrainerService:
     async def _canary(self, stop: asyncio.Event, intake: TrainerConsumer, store: PairStore) -> None:
         while not stop.is_set():
             await self._retried(stop, lambda: self._look_at_canary(intake, store))
-            await _wait(stop, _CANARY_S)
+            await is_set_within(stop, _CANARY_S)
 
     async def _look_at_canary(self, intake: TrainerConsumer, store: PairStore) -> None:
         channels = await self._announcer.channels()
@@ -182,7 +183,7 @@ class TrainerService:
         except (VeilstreamError, OSError) as error:
             self._metrics.retries.inc()
             log.warning("%s; trying again", error)
-            await _wait(stop, _CANARY_S)
+            await is_set_within(stop, _CANARY_S)
 
 
 async def conclude(
@@ -202,7 +203,7 @@ async def conclude(
             store.advance({}, {"learnt_until": outcome["data_to"]})
             outcome = {**outcome, "announced": True}
         shop.end(outcome)  # what comes after it may be done again, this must not: the canary may be decided by then
-    told = answer(
+    record = answer(
         request,
         "finished" if outcome["state"] == "finished" else "failed",
         outcome["reason"],
@@ -211,11 +212,11 @@ async def conclude(
         verdict=outcome.get("verdict", ""),
         pairs=outcome.get("pairs", 0),
     )
-    await send_control(told, settings, kafka)
+    await send_control(record, settings, kafka)
     requests = [waiting for waiting in (store.state("requests") or []) if waiting["request_id"] != request["request_id"]]  # type: ignore[attr-defined]
     store.advance({}, {"requests": requests})
     kept = shop.archive()
-    log.info("round %s %s: %s %s (%s)", request["request_id"], told["state"], told["reason"], told["verdict"], kept)
+    log.info("round %s %s: %s %s (%s)", request["request_id"], record["state"], record["reason"], record["verdict"], kept)
 
 
 async def _together(stop: asyncio.Event, parts: list[Callable[[asyncio.Event], Awaitable[None]]]) -> None:
@@ -241,8 +242,3 @@ async def _end(child: asyncio.subprocess.Process) -> None:
         except TimeoutError:
             child.kill()
             await child.wait()
-
-
-async def _wait(stop: asyncio.Event, seconds: float) -> None:
-    with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(stop.wait(), seconds)

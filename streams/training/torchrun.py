@@ -58,16 +58,16 @@ def run_rank(shop: RoundDirectory) -> None:
 
     folder = shop.round
     # A file of an earlier start may exist. The launch's id distinguishes them.
-    while (told := read_json(folder / _FILE)) is None or told["run"] != _run():
+    while (orders := read_json(folder / _FILE)) is None or orders["run"] != _run():
         if shop.outcome is not None:
             return
         time.sleep(_LOOK_S)
-    if told["config"] is None:
+    if orders["config"] is None:
         return
     finetune(
-        Path(told["base"]),
+        Path(orders["base"]),
         TrainingSet.load(folder / "data"),
-        FinetuneConfig(**told["config"]),
+        FinetuneConfig(**orders["config"]),
         folder / "model",
         checkpoints=folder / "checkpoints",
         validate=lambda _: 0.0,  # the first process's value counts

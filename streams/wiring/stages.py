@@ -15,8 +15,8 @@ from streams import topics
 from streams.app import CATALOGUE, FEEDBACK, INGEST, LEARNING, PROFILE
 from streams.clock import Clock, SystemClock
 from streams.dead_letters.letters import DeadLetterBuilder
-from streams.engine.followers import TopicFollower
 from streams.engine.handler import StageSpec
+from streams.engine.kafka.topic_follower import TopicFollower
 from streams.engine.metrics import LearningMetrics, StageMetrics
 from streams.engine.parts import StageParts
 from streams.engine.process import StageProcess
@@ -114,10 +114,12 @@ class Bootstrap:
         dead_letters = self._dead_letters(PROFILE.name, metrics)
         rules = ProfileRules.from_settings(self.settings)
         models = ModelParts(self).profile_models(rules)
-        board = PopularityTable(self.codecs.for_topic(topics.ITEMS_POPULARITY), rules.popularity_half_life_ms)
+        popularity = PopularityTable(self.codecs.for_topic(topics.ITEMS_POPULARITY), rules.popularity_half_life_ms)
         together = TogetherTable(self.codecs.for_topic(topics.ITEMS_TOGETHER), rules.together.half_life_ms)
-        handler = ProfileStage(codecs=self.codecs, models=models, board=board, together=together, dead_letters=dead_letters, rules=rules)
-        followers = (models, self.follow(topics.ITEMS_POPULARITY, board.apply), self.follow(topics.ITEMS_TOGETHER, together.apply))
+        handler = ProfileStage(
+            codecs=self.codecs, models=models, popularity=popularity, together=together, dead_letters=dead_letters, rules=rules
+        )
+        followers = (models, self.follow(topics.ITEMS_POPULARITY, popularity.apply), self.follow(topics.ITEMS_TOGETHER, together.apply))
         return StageParts(PROFILE, handler, dead_letters, metrics, self.registry, followers, closers=(models.close,))
 
     def _feedback(self, metrics: StageMetrics) -> StageParts:
@@ -136,20 +138,20 @@ class Bootstrap:
         from streams.stages.learning.tallies import Tallies
 
         dead_letters = self._dead_letters(LEARNING.name, metrics)
-        board = Tallies(self.codecs.for_topic(topics.TRAINING_TALLIES))
+        tallies = Tallies(self.codecs.for_topic(topics.TRAINING_TALLIES))
         rounds = Rounds(self.codecs.for_topic(topics.TRAINING_CONTROL))
         control = self.follow(topics.TRAINING_CONTROL, rounds.apply)
         handler = LearningStage(
             codecs=self.codecs,
-            board=board,
+            tallies=tallies,
             rounds=rounds,
             catch_up=control.caught_up,
             dead_letters=dead_letters,
             rules=LearningRules.from_settings(self.settings),
             clock=self.clock,
-            metrics=LearningMetrics(self.registry, lambda: board.bad_records + rounds.bad_records),
+            metrics=LearningMetrics(self.registry, lambda: tallies.bad_records + rounds.bad_records),
         )
-        followers = (self.follow(topics.TRAINING_TALLIES, board.apply), control)
+        followers = (self.follow(topics.TRAINING_TALLIES, tallies.apply), control)
         return StageParts(LEARNING, handler, dead_letters, metrics, self.registry, followers)
 
 

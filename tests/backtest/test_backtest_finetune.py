@@ -15,9 +15,9 @@ from streams.backtest.finetune import pair_rules
 from streams.backtest.pairs import PairMaker
 from streams.settings import Settings
 from tests.support.deployment import Deployment
-from tests.support.profile_world import event
+from tests.support.profile_harness import event
 from tests.support.tiny_bert import KINDS
-from tests.support.trainer_world import START_MS, model, shop_items, shop_pairs
+from tests.support.trainer_data import START_MS, model, shop_items, shop_pairs
 
 CUTOFF_MS = START_MS + 42 * 86_400_000
 GATE = {"TRAINER_GATE_CASES": "20", "TRAINER_GATE_USERS": "10", "TRAINER_GATE_TOLERANCE": "1", "TRAINER_BATCH_SIZE": "64"}
@@ -70,8 +70,8 @@ def own_kind(found: dict[str, list[str]]) -> float:
 @pytest.mark.slow
 def test_what_the_gate_lets_pass_is_used(shop: Path) -> None:
     _, before = backtest(shop, "before.csv")
-    told, after = backtest(shop, "after.csv", "--finetune", "0.1", **GATE)
-    assert "the fine-tuned model is used" in told and "gains" in told
+    printed, after = backtest(shop, "after.csv", "--finetune", "0.1", **GATE)
+    assert "the fine-tuned model is used" in printed and "gains" in printed
     assert set(after) == set(before)
     # Each shopper has one or two items of the kind left that she does not have.
     assert own_kind(after) > 2 * own_kind(before)
@@ -80,37 +80,37 @@ def test_what_the_gate_lets_pass_is_used(shop: Path) -> None:
 @pytest.mark.slow
 def test_what_the_gate_refuses_is_not(shop: Path) -> None:
     _, before = backtest(shop, "before.csv")
-    told, after = backtest(shop, "refused.csv", "--finetune", "0.02", **{**GATE, "TRAINER_GATE_CASES": "100000"})
-    assert "the unchanged model is used: too few cases" in told
+    printed, after = backtest(shop, "refused.csv", "--finetune", "0.02", **{**GATE, "TRAINER_GATE_CASES": "100000"})
+    assert "the unchanged model is used: too few cases" in printed
     assert after == before
 
 
 def test_too_little_to_learn_from_is_said(shop: Path) -> None:
     """Before the cutoff there is one purchase a shopper: no history leads to anything."""
     arguments = ("--cutoff", moment(START_MS + 1000), "--finetune", "0.02")
-    told, found = backtest(shop, "little.csv", *arguments, **GATE)
-    assert "not fine-tuned, the result uses the unchanged model" in told
+    printed, found = backtest(shop, "little.csv", *arguments, **GATE)
+    assert "not fine-tuned, the result uses the unchanged model" in printed
     assert len(found) == 200
 
 
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from(["view", "click", "purchase", "search", "dismiss"])), max_size=25))
 @settings(deadline=None)
-def test_pairs_are_what_was_turned_to_after_what(told: list[tuple[str, str]]) -> None:
+def test_pairs_are_what_was_turned_to_after_what(steps: list[tuple[str, str]]) -> None:
     """Every positive interaction is one pair; a visit's first one has all that came before it as its history."""
     events = [
         event(n, user, kind, None if kind == "search" else f"i{n}", at_s=n * 7200, query="tea" if kind == "search" else None)
-        for n, (user, kind) in enumerate(told)
+        for n, (user, kind) in enumerate(steps)
     ]
     maker = PairMaker(pair_rules(Settings()))
     maker.add(events[:7])  # type: ignore[arg-type]
     maker.add([*events[5:7], *events[7:]])  # type: ignore[arg-type]
     pairs = {pair["item_id"]: pair for pair in maker.pairs()}
-    assert set(pairs) == {f"i{n}" for n, (_, kind) in enumerate(told) if kind in ("click", "purchase")}
-    for n, (user, kind) in enumerate(told):
+    assert set(pairs) == {f"i{n}" for n, (_, kind) in enumerate(steps) if kind in ("click", "purchase")}
+    for n, (user, kind) in enumerate(steps):
         if kind in ("click", "purchase"):
             past = [
                 "tea" if before == "search" else f"i{m}"
-                for m, (other, before) in enumerate(told[:n])
+                for m, (other, before) in enumerate(steps[:n])
                 if other == user and before in ("view", "click", "purchase", "search")
             ]
             assert [part["ref"] for part in pairs[f"i{n}"]["history"]] == past

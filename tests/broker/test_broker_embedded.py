@@ -22,8 +22,8 @@ async def test_what_is_produced_is_consumed(tmp_path: Path) -> None:
     log = tmp_path / "made" / "broker.log"
     sent = [b"%d" % i for i in range(50)]
     with EmbeddedBroker(log=log) as broker:
-        made, _ = await create_topics(Settings(partitions=2), KafkaSettings(bootstrap_servers=broker.bootstrap_servers))
-        assert set(made) == {spec.name for spec in TOPICS}
+        created, _ = await create_topics(Settings(partitions=2), KafkaSettings(bootstrap_servers=broker.bootstrap_servers))
+        assert set(created) == {spec.name for spec in TOPICS}
         producer = AIOKafkaProducer(bootstrap_servers=broker.bootstrap_servers, enable_idempotence=False)
         async with producer:
             for value in sent:
@@ -66,10 +66,10 @@ def test_the_command_says_where_it_listens_and_ends_on_sigterm() -> None:
     command = [sys.executable, "-u", "-m", "streams.cli.main", "broker", "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        told = dict(process.stdout.readline().strip().split("=", 1) for _ in range(2))
-        host, port = told["KAFKA_BOOTSTRAP_SERVERS"].split(":")
+        printed = dict(process.stdout.readline().strip().split("=", 1) for _ in range(2))
+        host, port = printed["KAFKA_BOOTSTRAP_SERVERS"].split(":")
         socket.create_connection((host, int(port)), timeout=1).close()
-        assert told["VEILSTREAM_IDEMPOTENT_PRODUCER"] == "false"
+        assert printed["VEILSTREAM_IDEMPOTENT_PRODUCER"] == "false"
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 130  # as after Ctrl-C
     with pytest.raises(OSError):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from streams.app import STAGES
 from streams.broker.embedded import EmbeddedBroker
 from streams.cli.worker import STAGE_NAMES
 from tests.support.deployment import deployed, free_port
+from tests.support.waiting import wait_until
 
 
 def test_every_stage_can_be_run() -> None:
@@ -29,11 +29,10 @@ def test_several_stages_have_ports_of_their_own(tmp_path: Path) -> None:
         with (tmp_path / "both.log").open("wb") as log:
             command = [sys.executable, "-m", "streams.cli.main", "worker", "--stage", "feedback", "--stage", "learning"]
             both = subprocess.Popen(command, env=shop.environment, cwd=tmp_path, stdout=log, stderr=log)
-        deadline = time.monotonic() + 60
-        while not (shop.is_ready("feedback") and shop.is_ready("learning")):
-            assert both.poll() is None, (tmp_path / "both.log").read_text()
-            assert time.monotonic() < deadline, (tmp_path / "both.log").read_text()
-            time.sleep(0.2)
+        wait_until(
+            lambda: both.poll() is not None or (shop.is_ready("feedback") and shop.is_ready("learning")), (tmp_path / "both.log").read_text
+        )
+        assert both.poll() is None, (tmp_path / "both.log").read_text()
         assert "veilstream_training_running" in shop.metrics("learning")
         assert "veilstream_training_running" not in shop.metrics("feedback")
         both.send_signal(signal.SIGTERM)

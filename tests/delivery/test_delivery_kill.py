@@ -113,8 +113,8 @@ def run(deployment: Deployment, actions: Sequence[tuple[float, Callable[[], None
     deployment.drain()
     deadline = time.monotonic() + 60
     while True:
-        told = {t: decoded(deployment, t) for t in (topics.BEHAVIOUR_CLEAN, topics.DEAD_LETTER, topics.RECOMMENDATIONS, topics.FEEDBACK)}
-        summary = account.close(*told.values())
+        written = {t: decoded(deployment, t) for t in (topics.BEHAVIOUR_CLEAN, topics.DEAD_LETTER, topics.RECOMMENDATIONS, topics.FEEDBACK)}
+        summary = account.close(*written.values())
         if not summary["lost"] or time.monotonic() > deadline:
             break
         time.sleep(1)
@@ -130,8 +130,8 @@ def run(deployment: Deployment, actions: Sequence[tuple[float, Callable[[], None
     return {
         "summary": summary,
         "doubled": {topic: [i for i, n in counter.items() if n > 1] for topic, counter in ids.items()},
-        "clean": {event["event_id"] for event in told[topics.BEHAVIOUR_CLEAN]},
-        "recommended": {r["recommendation_id"] for r in told[topics.RECOMMENDATIONS]},
+        "clean": {event["event_id"] for event in written[topics.BEHAVIOUR_CLEAN]},
+        "recommended": {r["recommendation_id"] for r in written[topics.RECOMMENDATIONS]},
         "pairs": len(ids[topics.TRAINING_PAIRS]),
         "profiles": profiles(deployment),
         "popularity": popularity,

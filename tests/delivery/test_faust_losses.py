@@ -21,6 +21,7 @@ from streams import topics
 from tests.support import ROOT
 from tests.support.apache_kafka import ApacheKafka
 from tests.support.deployment import Deployment, free_port
+from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
@@ -55,10 +56,7 @@ async def committed(servers: str, group: str, topic: str) -> int:
 
 
 def wait(condition: Callable[[], bool], what: str, limit_s: float = 150) -> None:
-    deadline = time.monotonic() + limit_s
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.3)
+    wait_until(condition, what, seconds=limit_s, every_s=0.3)
 
 
 class Peer:

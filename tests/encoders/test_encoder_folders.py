@@ -32,13 +32,13 @@ Change = Callable[[Path], None]
 def folder(tmp_path: Path) -> Path:
     """A BERT of two small layers with random weights, and the files that sentence-transformers puts beside one."""
     torch.manual_seed(1)
-    made = tmp_path / "model"
-    BertModel(BertConfig(**SMALL)).save_pretrained(made)
-    save_tokenizer(made)
-    write(made, "modules.json", [{"type": "sentence_transformers.models.Transformer", "path": ""}, pooling_module()])
-    write(made, "1_Pooling/config.json", {"word_embedding_dimension": 16, "pooling_mode_mean_tokens": True})
-    write(made, "sentence_bert_config.json", {"max_seq_length": 12, "do_lower_case": False})
-    return made
+    folder = tmp_path / "model"
+    BertModel(BertConfig(**SMALL)).save_pretrained(folder)
+    save_tokenizer(folder)
+    write(folder, "modules.json", [{"type": "sentence_transformers.models.Transformer", "path": ""}, pooling_module()])
+    write(folder, "1_Pooling/config.json", {"word_embedding_dimension": 16, "pooling_mode_mean_tokens": True})
+    write(folder, "sentence_bert_config.json", {"max_seq_length": 12, "do_lower_case": False})
+    return folder
 
 
 def save_tokenizer(folder: Path) -> None:

@@ -72,25 +72,25 @@ def check_recommendations(deployment: Deployment, clean: list[tuple[int, int, di
     for _, offset, event in sorted(clean, key=lambda row: (row[0], row[1])):
         history[event["pseudonym"]].append((offset, event))
     last: dict[str, dict[str, int]] = defaultdict(dict)
-    for _, _, told in recommendations:
-        at_ms = told["created_at"]
-        before = [event for offset, event in history[told["pseudonym"]] if offset <= told["source_offset"]]
+    for _, _, recommendation in recommendations:
+        at_ms = recommendation["created_at"]
+        before = [event for offset, event in history[recommendation["pseudonym"]] if offset <= recommendation["source_offset"]]
         trigger = before[-1]
-        assert trigger["event_id"] == told["trigger_event_id"]
+        assert trigger["event_id"] == recommendation["trigger_event_id"]
         bought = {
             e["item_id"]
             for e in before[-400:]
             if e["event_type"] == "purchase" and at_ms - e["occurred_at"] < settings.bought_cooldown_days * DAY_MS
         }
-        shown = last[told["pseudonym"]]
-        scores = [item["score"] for item in told["items"]]
-        assert 1 <= len(told["items"]) <= settings.top_k
+        shown = last[recommendation["pseudonym"]]
+        scores = [item["score"] for item in recommendation["items"]]
+        assert 1 <= len(recommendation["items"]) <= settings.top_k
         assert scores == sorted(scores, reverse=True)
-        for item in told["items"]:
+        for item in recommendation["items"]:
             assert item["item_id"] in catalogue
-            assert item["score"] > told["threshold"] == settings.threshold
+            assert item["score"] > recommendation["threshold"] == settings.threshold
             assert item["score"] == pytest.approx(item["cosine"] + item["prior"], abs=1e-5)
             assert item["item_id"] not in bought
             assert item["item_id"] != trigger["item_id"]
             assert at_ms - shown.get(item["item_id"], -(10**15)) >= settings.recommended_cooldown_s * 1000
-        shown.update({item["item_id"]: at_ms for item in told["items"]})
+        shown.update({item["item_id"]: at_ms for item in recommendation["items"]})

@@ -16,7 +16,8 @@ from aiokafka.protocol.admin import CreateAclsRequest, DeleteAclsRequest
 from aiokafka.record.util import calc_crc32c
 from aiokafka.structs import TopicPartition
 
-from streams.engine.followers import Follower, TopicFollower, Watched, WatchedTogether
+from streams.engine.followers import Follower, Watched, WatchedTogether
+from streams.engine.kafka.topic_follower import TopicFollower
 from streams.engine.records import SourceRecord
 from streams.errors import TransientError
 from tests.support.apache_kafka import ApacheKafka

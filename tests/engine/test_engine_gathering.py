@@ -20,11 +20,11 @@ def test_doctest() -> None:
 def test_it_is_never_longer_than_it_may_be_and_the_share_is_one(steps: list[tuple[float, float]]) -> None:
     """Whatever the clock does between two looks: also nothing, or a long sleep."""
     at = wanted = 0.0
-    told = [(at, wanted)]
+    samples = [(at, wanted)]
     for passed, share in steps:
         at, wanted = at + passed, wanted + passed * share
-        told.append((at, wanted))
-    reads = iter(told)
+        samples.append((at, wanted))
+    reads = iter(samples)
     pressure = Pressure(lambda: next(reads))
     for _ in steps:
         share = pressure.share()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
 
+from streams.engine import health
 from streams.engine.health import PATIENCE_S, Health
 from streams.engine.metrics import StageMetrics
 
@@ -119,12 +119,13 @@ def test_an_old_read_model_shows(stage: Stage) -> None:
     assert stage.health.why_not_ready() == "the read model of catalog is 61 s old"
 
 
-def test_lag_and_the_age_of_what_waits_are_told(stage: Stage) -> None:
+def test_lag_and_the_age_of_what_waits_are_told(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "time", SimpleNamespace(time=lambda: 1_000.0))
     stage.end = 75
-    stage.workers[0].oldest_waiting_ms = lambda topic: int(time.time() * 1000) - 4_000
+    stage.workers[0].oldest_waiting_ms = lambda topic: 996_000
     stage.health.observe()
     assert stage.value("lag_records", topic="clean", partition="0") == 25
-    assert stage.value("behind_seconds", topic="clean", partition="0") == pytest.approx(4, abs=1)
+    assert stage.value("behind_seconds", topic="clean", partition="0") == pytest.approx(4)
     assert stage.value("behind_seconds", topic="clean", partition="1") == 0
 
 

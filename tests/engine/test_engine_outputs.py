@@ -214,16 +214,21 @@ def test_a_cancelled_write_ends_its_producer() -> None:
         class NeverAnswers(Broker):
             hangs = True
 
+            def __init__(self, rng: Random) -> None:
+                super().__init__(rng)
+                self.is_hanging = asyncio.Event()
+
             async def produce(self, batches: Mapping[Where, Any], fences: Sequence[Callable[[], None]]) -> Mapping[Where, Answer]:
                 answers = await super().produce(batches, fences)
                 if self.hangs:
+                    self.is_hanging.set()
                     await asyncio.Event().wait()
                 return answers
 
         broker = NeverAnswers(Random(0))
         outputs = Outputs(broker)
         task = asyncio.create_task(write(outputs, [output(1)]))
-        await asyncio.sleep(0.01)
+        await broker.is_hanging.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

@@ -46,10 +46,10 @@ def test_another_incarnation_begins_at_its_start_with_a_base_of_its_own(offset: 
     assert start == Start(0, fresh_base(NOW_S, 50), WHERE, is_anew=True)
 
 
-@pytest.mark.parametrize(("told", "noted"), [(0, 0), (0, 7), (7, 0)])
-def test_where_a_broker_tells_no_ids_a_shorter_log_was_made_anew(told: int, noted: int) -> None:
-    assert start_of(commit(12, incarnation=noted), Bounds(0, 9), told, None, NOW_S).is_anew
-    assert start_of(commit(5, incarnation=noted), Bounds(0, 9), told, None, NOW_S) == Start(5, 0, WHERE)
+@pytest.mark.parametrize(("incarnation", "noted"), [(0, 0), (0, 7), (7, 0)])
+def test_where_a_broker_tells_no_ids_a_shorter_log_was_made_anew(incarnation: int, noted: int) -> None:
+    assert start_of(commit(12, incarnation=noted), Bounds(0, 9), incarnation, None, NOW_S).is_anew
+    assert start_of(commit(5, incarnation=noted), Bounds(0, 9), incarnation, None, NOW_S) == Start(5, 0, WHERE)
 
 
 @pytest.mark.parametrize("metadata", ["", "someone else's", "p2:damaged", "\x00\x01"])

@@ -52,9 +52,9 @@ def problems(kafka: KafkaSettings, settings: Settings) -> dict[str, str]:
 def test_create_makes_all_once(kafka: KafkaSettings, prefix: str) -> None:
     settings = Settings.model_validate({"topic_prefix": prefix, "partitions": 3})
     assert set(problems(kafka, settings)) == set(topics.BY_NAME)
-    made, kept = asyncio.run(create_topics(settings, kafka))
-    assert sorted(made) == sorted(prefix + name for name in topics.BY_NAME) and kept == []
-    assert asyncio.run(create_topics(settings, kafka)) == ([], made)
+    created, kept = asyncio.run(create_topics(settings, kafka))
+    assert sorted(created) == sorted(prefix + name for name in topics.BY_NAME) and kept == []
+    assert asyncio.run(create_topics(settings, kafka)) == ([], created)
     assert problems(kafka, settings) == {}
     found = asyncio.run(counts(kafka, prefix))
     single = (topics.MODELS, topics.TRAINING_TALLIES, topics.TRAINING_CONTROL)

@@ -13,8 +13,8 @@ from streams.ranking.ranking import rank
 from streams.ranking.request import Entry, Ranked, Request
 from streams.ranking.select import ScorePairs, best, cosines, margin, propose
 from streams.topics import ITEMS_POPULARITY, ITEMS_VECTORS
-from tests.support.profile_world import CODECS, START_MS, VERSION, vector_record
-from tests.support.profile_world import popularity_record as counted
+from tests.support.profile_harness import CODECS, START_MS, VERSION, vector_record
+from tests.support.profile_harness import popularity_record as counted
 from tests.support.rules import profile_rules
 
 WIDE = 384
@@ -28,9 +28,9 @@ def wide_shop() -> tuple[ItemMatrix, PopularityTable]:
     vectors = np.concatenate([base, base, base + 1e-6 * rng.standard_normal(base.shape).astype(np.float32)])
     matrix = ItemMatrix(CODECS.for_topic(ITEMS_VECTORS), VERSION, WIDE)
     matrix.apply([vector_record(f"w{n:03d}", vector, recommendable=n % 11 != 0) for n, vector in enumerate(vectors)])
-    board = PopularityTable(CODECS.for_topic(ITEMS_POPULARITY), 5 * 86_400_000)
-    board.apply([counted(f"w{n:03d}", float(n % 7), START_MS, n) for n in range(0, 360, 3)])
-    return matrix, board
+    popularity = PopularityTable(CODECS.for_topic(ITEMS_POPULARITY), 5 * 86_400_000)
+    popularity.apply([counted(f"w{n:03d}", float(n % 7), START_MS, n) for n in range(0, 360, 3)])
+    return matrix, popularity
 
 
 def wide_request(seed: int) -> Request:
@@ -48,26 +48,26 @@ def same(a: Ranked, b: Ranked) -> bool:
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.integers(0, 10_000), min_size=1, max_size=24), st.integers(1, 30))
 def test_an_answer_does_not_depend_on_who_else_asks(seeds: list[int], top_k: int) -> None:
-    matrix, board = wide_shop()
+    matrix, popularity = wide_shop()
     rules = profile_rules(threshold=-1.0, top_k=top_k)
     requests = [wide_request(seed) for seed in seeds]
-    together = rank(requests, matrix, board, {}, rules)
+    together = rank(requests, matrix, popularity, {}, rules)
     for request, answer in zip(requests, together, strict=True):
-        assert same(answer, rank([request], matrix, board, {}, rules)[0])
+        assert same(answer, rank([request], matrix, popularity, {}, rules)[0])
 
 
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 10_000), st.integers(1, 400), st.sampled_from((-1.0, 0.1, 0.3, 2.0)))
 def test_it_is_the_exhaustive_ranking(seed: int, top_k: int, threshold: float) -> None:
-    matrix, board = wide_shop()
+    matrix, popularity = wide_shop()
     rules = profile_rules(threshold=threshold, top_k=top_k)
     request = wide_request(seed)
-    answer = rank([request], matrix, board, {}, rules)[0]
+    answer = rank([request], matrix, popularity, {}, rules)[0]
     weights = np.array([e.weight * 2.0 ** (-(START_MS - e.time_ms) / rules.half_life_ms) for e in request.item_entries])
     vectors = matrix.vectors.astype(np.float64)
     user = weights @ vectors[[matrix.rows[item] for item in request.items]] if request.items else np.zeros(WIDE)
     user /= np.linalg.norm(user) or 1.0
-    counts = board.counts(matrix, board.cell(request.at_ms))
+    counts = popularity.counts(matrix, popularity.cell(request.at_ms))
     truth = {
         item: float(vectors[row] @ user) + rules.popularity_weight * np.log1p(counts[row])
         for item, row in matrix.rows.items()
@@ -84,10 +84,10 @@ def test_it_is_the_exhaustive_ranking(seed: int, top_k: int, threshold: float) -
 
 
 def test_equal_scores_are_ordered_by_item_id() -> None:
-    matrix, board = wide_shop()
+    matrix, popularity = wide_shop()
     rules = profile_rules(threshold=0.0, top_k=5, popularity_weight=0.0)
     request = Request(["w003"], [Entry(1.0, START_MS, 0)], [], None, [], START_MS)
-    answer = rank([request], matrix, board, {}, rules)[0]
+    answer = rank([request], matrix, popularity, {}, rules)[0]
     one, copy = answer.items.index("w003"), answer.items.index("w123")
     assert answer.scores[one].tolist() == answer.scores[copy].tolist()
     assert copy == one + 1
@@ -95,18 +95,18 @@ def test_equal_scores_are_ordered_by_item_id() -> None:
 
 def test_an_empty_catalogue_gives_empty_answers() -> None:
     matrix = ItemMatrix(CODECS.for_topic(ITEMS_VECTORS), VERSION, WIDE)
-    board = PopularityTable(CODECS.for_topic(ITEMS_POPULARITY), 1000.0)
-    assert rank([], matrix, board, {}, profile_rules()) == []
-    answers = rank([wide_request(1), wide_request(2)], matrix, board, {}, profile_rules(threshold=-5.0))
+    popularity = PopularityTable(CODECS.for_topic(ITEMS_POPULARITY), 1000.0)
+    assert rank([], matrix, popularity, {}, profile_rules()) == []
+    answers = rank([wide_request(1), wide_request(2)], matrix, popularity, {}, profile_rules(threshold=-5.0))
     assert [answer.items for answer in answers] == [[], []]
 
 
 def test_chunks_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
-    matrix, board = wide_shop()
+    matrix, popularity = wide_shop()
     requests = [wide_request(seed) for seed in range(7)]
-    whole = rank(requests, matrix, board, {}, profile_rules())
+    whole = rank(requests, matrix, popularity, {}, profile_rules())
     monkeypatch.setattr("streams.ranking.ranking._CHUNK", 2 * len(matrix.ids))
-    chunked = rank(requests, matrix, board, {}, profile_rules())
+    chunked = rank(requests, matrix, popularity, {}, profile_rules())
     assert all(same(a, b) for a, b in zip(whole, chunked, strict=True))
 
 

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from streams.ranking.embedding import Embedding, embed, scratch_for
 from streams.ranking.request import Entry, Request
 from streams.ranking.rules import SEARCH, VIEW
-from tests.support.profile_world import DIMENSION, TITLES, World
+from tests.support.profile_harness import DIMENSION, TITLES, ProfileHarness
 
 HALF_LIFE_MS = 1000.0
-WORLD = World()
+WORLD = ProfileHarness()
 ITEMS = sorted(TITLES)
 QUERIES = {"tea": WORLD.matrix.vectors[3].copy(), "clock": WORLD.matrix.vectors[9].copy()}
 

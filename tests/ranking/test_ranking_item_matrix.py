@@ -11,7 +11,7 @@ from streams.errors import ConfigurationError
 from streams.ranking.item_matrix import ItemMatrix
 from streams.serde.vectors import vector_key
 from streams.topics import ITEMS_VECTORS
-from tests.support.profile_world import CODECS, DIMENSION, VERSION, vector_record
+from tests.support.profile_harness import CODECS, DIMENSION, VERSION, vector_record
 
 POOL = HashingEncoder(DIMENSION, VERSION).encode([f"thing {n}" for n in range(8)])
 

@@ -12,14 +12,14 @@ from streams.ranking.popularity import DecayedCount, prior
 from streams.ranking.popularity_table import PopularityTable
 from streams.stages.profile.popularity_counter import PopularityCounter
 from streams.topics import ITEMS_POPULARITY
-from tests.support.profile_world import CODECS, START_MS, popularity_record
+from tests.support.profile_harness import CODECS, START_MS, popularity_record
 
 HALF_LIFE_MS = 1000.0
 CODEC = CODECS.for_topic(ITEMS_POPULARITY)
 
 
 class Rows:
-    """As much of an item matrix as the board looks at."""
+    """As much of an item matrix as the popularity table looks at."""
 
     def __init__(self, ids: list[str]) -> None:
         self.layout = 0
@@ -27,7 +27,7 @@ class Rows:
         self.rows = {item_id: row for row, item_id in enumerate(ids) if item_id}
 
 
-def board() -> PopularityTable:
+def popularity() -> PopularityTable:
     return PopularityTable(CODEC, HALF_LIFE_MS)
 
 
@@ -58,7 +58,7 @@ def test_partitions_add_up_whatever_the_order_of_reading(parts: list[tuple[str, 
     records = [popularity_record(i, v, START_MS + t, o, p) for (i, p, o), (t, v) in unique.items()]
     shuffled = records + random.Random(seed).sample(records, len(records))
     rows = Rows(["b", "", "a", "z", "c"])
-    one, other = board(), board()
+    one, other = popularity(), popularity()
     one.apply(records)
     at(other, rows, START_MS)  # evaluated in between: the aligned counts are kept up to date
     for record in shuffled:
@@ -80,7 +80,7 @@ def test_partitions_add_up_whatever_the_order_of_reading(parts: list[tuple[str, 
 
 
 def test_counts_follow_the_rows_when_they_change_hands() -> None:
-    tested, rows = board(), Rows(["a", "b"])
+    tested, rows = popularity(), Rows(["a", "b"])
     tested.apply(
         [popularity_record("a", 1.0, START_MS, 0), popularity_record("b", 2.0, START_MS, 1), popularity_record("c", 3.0, START_MS, 2)]
     )
@@ -90,13 +90,13 @@ def test_counts_follow_the_rows_when_they_change_hands() -> None:
 
 
 def test_a_time_before_the_newest_count_does_not_inflate_it() -> None:
-    tested, rows = board(), Rows(["a"])
+    tested, rows = popularity(), Rows(["a"])
     tested.apply([popularity_record("a", 5.0, START_MS, 0)])
     assert at(tested, rows, START_MS - 10**9) == pytest.approx([5.0], rel=2e-3)
 
 
 def test_a_decade_of_short_half_lives_neither_overflows_nor_forgets_the_new() -> None:
-    tested, rows = board(), Rows(["old", "new"])
+    tested, rows = popularity(), Rows(["old", "new"])
     tested.apply([popularity_record("old", 9.0, START_MS, 0)])
     later = START_MS + 315_360_000_000
     tested.apply([popularity_record("new", 2.0, later, 1)])
@@ -106,7 +106,7 @@ def test_a_decade_of_short_half_lives_neither_overflows_nor_forgets_the_new() ->
 
 
 def test_bad_records_are_counted_and_change_nothing() -> None:
-    tested, rows = board(), Rows(["a"])
+    tested, rows = popularity(), Rows(["a"])
     good = popularity_record("a", 1.0, START_MS, 5)
     bad = [good._replace(value=b"garbage"), *(popularity_record("a", v, START_MS, 9) for v in (-1.0, float("nan"), float("inf")))]
     tested.apply([good, *bad, good._replace(value=None)])
@@ -128,9 +128,9 @@ class Partition:
         self.take_over()
 
     def take_over(self) -> None:
-        self.board = board()
-        self.board.apply(self.topic)
-        self.counter = PopularityCounter(CODEC, self.board, HALF_LIFE_MS)
+        self.popularity = popularity()
+        self.popularity.apply(self.topic)
+        self.counter = PopularityCounter(CODEC, self.popularity, HALF_LIFE_MS)
 
     def count(self, first: int, end: int) -> list[OutputRecord]:
         tally = self.counter.begin(4, first)
@@ -169,7 +169,7 @@ def test_every_event_is_counted_once_whatever_fails(events: list[tuple[str, int,
         if fate.startswith("done"):
             done = end
             if fate == "done":
-                tested.board.apply(tested.topic)
+                tested.popularity.apply(tested.topic)
         else:
             tested.take_over()
     else:

@@ -9,9 +9,9 @@ from streams.ranking.embedding import embed, scratch_for
 from streams.ranking.reasons import Reasons, explain
 from streams.ranking.request import Entry, Request, Source
 from streams.ranking.rules import PURCHASE, SEARCH
-from tests.support.profile_world import DIMENSION, TITLES, World
+from tests.support.profile_harness import DIMENSION, TITLES, ProfileHarness
 
-WORLD = World()
+WORLD = ProfileHarness()
 ITEMS = sorted(TITLES)
 
 

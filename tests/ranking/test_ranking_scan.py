@@ -18,7 +18,7 @@ from streams.ranking.whitened_matrix import WhitenedItemMatrix
 from streams.serde.vectors import vector_key
 from streams.topics import ITEMS_POPULARITY, ITEMS_VECTORS
 from streams.wiring.models import item_scan
-from tests.support.profile_world import CODECS, START_MS, VERSION, popularity_record, vector_record
+from tests.support.profile_harness import CODECS, START_MS, VERSION, popularity_record, vector_record
 from tests.support.rules import profile_rules
 
 WIDTH = 64
@@ -36,7 +36,7 @@ def matrix(exact_up_to: int) -> WhitenedItemMatrix:
     return WhitenedItemMatrix(CODECS.for_topic(ITEMS_VECTORS), VERSION, WIDTH, make_scan=scan_of, exact_up_to=exact_up_to)
 
 
-def board() -> PopularityTable:
+def popularity() -> PopularityTable:
     found = PopularityTable(CODECS.for_topic(ITEMS_POPULARITY), 5 * 86_400_000)
     found.apply([popularity_record(f"i{n}", float(n % 9), START_MS, n) for n in range(0, ITEMS, 4)])
     return found
@@ -64,7 +64,7 @@ def request(generator: np.random.Generator) -> Request:
 @given(seed=st.integers(0, 10**6), top_k=st.integers(1, 20), threshold=st.sampled_from([-1.0, 0.2, 0.5]), users=st.integers(1, 12))
 def test_the_same_answers(seed: int, top_k: int, threshold: float, users: int) -> None:
     generator = np.random.default_rng(seed)
-    exact, scanned, popular = matrix(10**6), matrix(0), board()
+    exact, scanned, popular = matrix(10**6), matrix(0), popularity()
     rules = profile_rules(threshold=threshold, top_k=top_k)
     for count in (ITEMS, 30, 1):
         records = changes(generator, count)
@@ -93,7 +93,7 @@ def test_a_scan_takes_many_requests_at_once() -> None:
 def test_what_is_left_out_later_was_allowed_for() -> None:
     """Answers to one shopper's later requests leave out what earlier ones hold: as many candidates more."""
     generator = np.random.default_rng(3)
-    exact, scanned, popular = matrix(10**6), matrix(0), board()
+    exact, scanned, popular = matrix(10**6), matrix(0), popularity()
     records = changes(generator, 3 * ITEMS)
     exact.apply(records)
     scanned.apply(records)

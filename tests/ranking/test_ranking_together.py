@@ -18,7 +18,7 @@ from streams.ranking.rules import PURCHASE
 from streams.ranking.together import ItemPairs, TogetherRules, count_purchase, is_due, publishable
 from streams.ranking.together_table import SHRINK, TogetherTable, dense, total_at
 from streams.topics import ITEMS_TOGETHER
-from tests.support.profile_world import CODECS, START_MS, TITLES, World
+from tests.support.profile_harness import CODECS, START_MS, TITLES, ProfileHarness
 from tests.support.rules import profile_rules
 
 DAY_MS = 86_400_000
@@ -178,29 +178,29 @@ def test_a_large_table_is_made_on_a_thread() -> None:
     assert list(found.strengths("b")) == ["a"]
 
 
-def embedding(world: World, history: dict[str, float]) -> Embedding:
-    rows = np.array([world.matrix.rows[item] for item in history], np.intp)
+def embedding(harness: ProfileHarness, history: dict[str, float]) -> Embedding:
+    rows = np.array([harness.matrix.rows[item] for item in history], np.intp)
     return Embedding(
         np.zeros(3, np.float32), np.array(list(history.values()), np.float32), list(history), rows, [], [PURCHASE] * len(history)
     )
 
 
 def test_what_is_added_follows_the_history() -> None:
-    world, (a, b, c) = World(), ITEMS[:3]
+    harness, (a, b, c) = ProfileHarness(), ITEMS[:3]
     found = table({b: {a: 4.0}, c: {a: 2.0}})
     strong, weak = found.strengths(a).values()
-    added = dense(found.of(embedding(world, {a: 1.0, ITEMS[9]: 3.0}), world.matrix), 2.0, len(world.matrix.ids))
-    assert added[world.matrix.rows[b]] == pytest.approx(2.0 * strong / 4, rel=1e-6)
-    assert added[world.matrix.rows[c]] == pytest.approx(2.0 * weak / 4, rel=1e-6)
+    added = dense(found.of(embedding(harness, {a: 1.0, ITEMS[9]: 3.0}), harness.matrix), 2.0, len(harness.matrix.ids))
+    assert added[harness.matrix.rows[b]] == pytest.approx(2.0 * strong / 4, rel=1e-6)
+    assert added[harness.matrix.rows[c]] == pytest.approx(2.0 * weak / 4, rel=1e-6)
     assert np.count_nonzero(added) == 2
-    assert not len(found.of(embedding(world, {a: -1.0}), world.matrix).rows), "what was disliked says nothing"
-    assert not len(found.of(embedding(world, {}), world.matrix).rows)
+    assert not len(found.of(embedding(harness, {a: -1.0}), harness.matrix).rows), "what was disliked says nothing"
+    assert not len(found.of(embedding(harness, {}), harness.matrix).rows)
 
 
 def test_the_sum_by_pairs_is_the_dense_one() -> None:
-    world = World()
+    harness = ProfileHarness()
     found = table({item: {other: 3.0 + n for n, other in enumerate(ITEMS[:20])} for item in ITEMS[20:30]})
-    parts = [found.of(embedding(world, {item: 1.0 for item in ITEMS[n : n + 9]}), world.matrix) for n in (0, 15, 50)]
+    parts = [found.of(embedding(harness, {item: 1.0 for item in ITEMS[n : n + 9]}), harness.matrix) for n in (0, 15, 50)]
     users, rows = np.repeat(np.arange(3), 60), np.tile(np.arange(60), 3)
     whole = np.concatenate([dense(part, 0.7, 60) for part in parts])
     assert (total_at(parts, users, rows, 0.7) == whole).all()
@@ -208,12 +208,12 @@ def test_the_sum_by_pairs_is_the_dense_one() -> None:
 
 @pytest.mark.parametrize("weight", [0.0, 0.4, 3.0])
 def test_shares_add_up_and_name_what_it_was_bought_with(weight: float) -> None:
-    world = World()
+    harness = ProfileHarness()
     rules = profile_rules(threshold=-9.0, top_k=10, reasons_max=99, together_weight=weight)
     found = table({item: {other: 5.0 for other in ITEMS[:6]} for item in ITEMS[30:36]})
     requests = [Request(ITEMS[n : n + 4], [Entry(1.0, START_MS, PURCHASE)] * 4, [], None, [ITEMS[n]], START_MS) for n in (0, 2, 40)]
-    together = rank(requests, world.matrix, world.board, {}, rules, found)
-    alone = [rank([request], world.matrix, world.board, {}, rules, found)[0] for request in requests]
+    together = rank(requests, harness.matrix, harness.popularity, {}, rules, found)
+    alone = [rank([request], harness.matrix, harness.popularity, {}, rules, found)[0] for request in requests]
     for one, other in zip(together, alone, strict=True):
         assert one.items == other.items
         assert (one.scores == other.scores).all()

@@ -11,7 +11,7 @@ from streams.engine.records import MemoryRecord
 from streams.ranking.whitened_matrix import WhitenedItemMatrix
 from streams.serde.vectors import vector_key
 from streams.topics import ITEMS_VECTORS
-from tests.support.profile_world import CODECS, DIMENSION, VERSION, vector_record
+from tests.support.profile_harness import CODECS, DIMENSION, VERSION, vector_record
 
 SHRINK = 50
 POOL = HashingEncoder(DIMENSION, VERSION).encode([f"a common beginning and thing {n}" for n in range(12)])

@@ -6,7 +6,6 @@ import contextlib
 import io
 import json
 import math
-import time
 import tracemalloc
 from typing import Any
 
@@ -204,12 +203,12 @@ def test_random_bodies_are_refused_or_read_but_never_crash(topic: str, body: byt
         assert error.reason is Reason.UNDECODABLE
 
 
+@pytest.mark.timeout(30)  # in vain it would take hours
 @pytest.mark.parametrize("count", [2**62, -(2**62), -(2**63), 2**31, -1])
 def test_declared_lengths_cost_neither_time_nor_memory(count: int) -> None:
     clean = CODECS.for_topic(BEHAVIOUR_CLEAN)
     frame = b"\x00" + local_id(schemas.current(BEHAVIOUR_CLEAN)).to_bytes(4, "big")
     tracemalloc.start()
-    begin = time.perf_counter()
     try:
         # a string of that length, bytes of that length, and flags of that many elements
         assert reason_of(clean, frame + number(count)) is Reason.UNDECODABLE
@@ -219,7 +218,6 @@ def test_declared_lengths_cost_neither_time_nor_memory(count: int) -> None:
         assert tracemalloc.get_traced_memory()[1] < 1_000_000
     finally:
         tracemalloc.stop()
-    assert time.perf_counter() - begin < 5
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
@@ -271,6 +269,7 @@ def doubling(depth: int) -> Any:
     return kind
 
 
+@pytest.mark.timeout(30)  # one that is not refused has a thousand million values
 @pytest.mark.parametrize(
     "writer",
     [
@@ -293,10 +292,8 @@ def doubling(depth: int) -> Any:
 )
 def test_writer_schemas_that_are_foreign_or_hostile_are_refused(writer: dict[str, Any] | str) -> None:
     codec = Codec(BEHAVIOUR_RAW, OneWriter(writer))
-    begin = time.perf_counter()
     for _ in range(2):
         assert reason_of(codec, b"\x00\x00\x00\x00\x02" + bytes(50) + number(2**40) * 5) is Reason.WRONG_SCHEMA
-    assert time.perf_counter() - begin < 5
 
 
 @pytest.mark.parametrize("change", [{"user_id": None}, {"user_id": "\ud800"}, {"position": 2**40}, {"quantity": "x"}, {"position": True}])

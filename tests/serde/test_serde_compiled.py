@@ -18,7 +18,8 @@ import schemas
 from streams import topics
 from streams.errors import Reason, RecordError
 from streams.serde.codec import local_codecs
-from streams.serde.compiled import MalformedError, NotFiniteError, compile_reader, compile_writer
+from streams.serde.compiled import compile_reader, compile_writer
+from streams.serde.compiled_reader import MalformedError, NotFiniteError
 from streams.serde.writer_schema import without_logical_types
 
 WRONG = (ValueError, TypeError, KeyError, AttributeError, IndexError, struct.error)
@@ -49,9 +50,17 @@ def values(schema: Any, numbers: st.SearchStrategy[float] | None = None) -> st.S
     return values(schema["type"], numbers)
 
 
-def by_fastavro(schema: Any, value: Any) -> bytes:
+# Schemas are walked once for all examples: by fastavro, by what is tested, and by what draws values.
+PARSED = {name: parse_schema(schema) for name, schema in SCHEMAS.items()}
+WRITERS = {name: compile_writer(schema) for name, schema in WRITABLE.items()}
+READERS = {name: compile_reader(schema) for name, schema in READABLE.items()}
+ANY_VALUES = {name: values(schema) for name, schema in WRITABLE.items()}
+VALUES = {name: values(schema, st.floats(allow_nan=False)) for name, schema in READABLE.items()}
+
+
+def by_fastavro(name: str, value: Any) -> bytes:
     out = io.BytesIO()
-    fastavro.schemaless_writer(out, parse_schema(schema), value)
+    fastavro.schemaless_writer(out, PARSED[name], value)
     return out.getvalue()
 
 
@@ -65,20 +74,19 @@ def test_the_hot_path_is_compiled() -> None:
 @given(st.data())
 def test_it_writes_the_same_bytes(data: st.DataObject) -> None:
     name = data.draw(st.sampled_from(sorted(WRITABLE)))
-    value = data.draw(values(WRITABLE[name]))
-    write = compile_writer(WRITABLE[name])
+    value = data.draw(ANY_VALUES[name])
+    write = WRITERS[name]
     assert write is not None
-    assert write(value) == by_fastavro(WRITABLE[name], value)
+    assert write(value) == by_fastavro(name, value)
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.data(), st.binary(max_size=5))
 def test_it_reads_the_same_value_wherever_it_begins(data: st.DataObject, before: bytes) -> None:
     name = data.draw(st.sampled_from(sorted(READABLE)))
-    finite = st.floats(allow_nan=False)
-    body = by_fastavro(READABLE[name], data.draw(values(READABLE[name], finite)))
-    expected = fastavro.schemaless_reader(io.BytesIO(body), parse_schema(READABLE[name]), None)
-    read = compile_reader(READABLE[name])
+    body = by_fastavro(name, data.draw(VALUES[name]))
+    expected = fastavro.schemaless_reader(io.BytesIO(body), PARSED[name], None)
+    read = READERS[name]
     assert read is not None
     assert read(before + body, len(before)) == (expected, len(before) + len(body))
 
@@ -89,8 +97,8 @@ def test_fields_that_nobody_wants_are_passed_over(data: st.DataObject) -> None:
     name = data.draw(st.sampled_from(sorted(READABLE)))
     fields = [field["name"] for field in READABLE[name]["fields"]]
     only = data.draw(st.sets(st.sampled_from(fields)))
-    body = by_fastavro(READABLE[name], data.draw(values(READABLE[name], st.floats(allow_nan=False))))
-    everything = compile_reader(READABLE[name])
+    body = by_fastavro(name, data.draw(VALUES[name]))
+    everything = READERS[name]
     some = compile_reader(READABLE[name], only=only)
     assert everything is not None and some is not None
     whole, end = everything(body, 0)
@@ -126,18 +134,18 @@ def test_fields_of_records_in_an_array_can_be_chosen() -> None:
 def test_bytes_that_are_no_value_end_in_an_error_or_beyond_the_end(data: st.DataObject) -> None:
     """And never in another value than fastavro's. fastavro takes some overlong numbers that this refuses."""
     name = data.draw(st.sampled_from(sorted(READABLE)))
-    body = bytearray(by_fastavro(READABLE[name], data.draw(values(READABLE[name], st.floats(allow_nan=False)))))
+    body = bytearray(by_fastavro(name, data.draw(VALUES[name])))
     for _ in range(data.draw(st.integers(1, 4))):
         body[data.draw(st.integers(0, len(body) - 1))] = data.draw(st.integers(0, 255))
     broken = bytes(body[: data.draw(st.integers(0, len(body)))]) if data.draw(st.booleans()) else bytes(body)
-    read = compile_reader(READABLE[name])
+    read = READERS[name]
     assert read is not None
     try:
         value, end = read(broken, 0)
     except WRONG:
         return
     if end == len(broken):
-        expected = fastavro.schemaless_reader(io.BytesIO(broken), parse_schema(READABLE[name]), None)
+        expected = fastavro.schemaless_reader(io.BytesIO(broken), PARSED[name], None)
         assert repr(value) == repr(expected)
 
 

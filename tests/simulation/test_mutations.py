@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from streams.engine import checkpoint as checkpoint_module
+from streams.engine import beginning as beginning_module
+from streams.engine import guarded_handler as guarded_handler_module
 from streams.engine import outputs as outputs_module
 from streams.engine.checkpoint import Checkpoint, Prepared
 from streams.engine.kafka.topics import commit_in
@@ -20,6 +21,7 @@ from streams.engine.ownership import Ownership
 from streams.engine.queues import Batch, PartitionQueue
 from streams.engine.records import FetchedRun
 from streams.engine.resume import Bounds, GroupCommit, Seen, Start, start_of
+from streams.engine.source_progress import Offer
 from streams.engine.state import MemoryStore
 from streams.engine.unpack import RecordBatch, unpack
 from tests.simulation import worker as worker_module
@@ -103,7 +105,7 @@ def _(patch: Patch) -> None:
         await original(self, prepared)
         for source in self._sources.values():
             if source.committed > 2:
-                source.offer = checkpoint_module.Offer(source.committed - 1, {}, source.base, source.incarnation)
+                source.offer = Offer(source.committed - 1, {}, source.base, source.incarnation)
 
     original = Checkpoint.settle
     patch.setattr(Checkpoint, "settle", settle)
@@ -134,7 +136,7 @@ def _(patch: Patch) -> None:
 
 @mutation("9 a lack of memory is the record's fault")
 def _(patch: Patch) -> None:
-    patch.setattr(checkpoint_module, "is_infrastructure", lambda error: False)
+    patch.setattr(guarded_handler_module, "is_infrastructure", lambda error: False)
 
 
 @mutation("10 the memory store does not tell partitions apart")
@@ -158,7 +160,7 @@ def _(patch: Patch) -> None:
 
 @mutation("14 a topic made anew counts as the one that was")
 def _(patch: Patch) -> None:
-    patch.setattr(checkpoint_module, "start_of", _same_topic)
+    patch.setattr(beginning_module, "start_of", _same_topic)
 
 
 def _same_topic(commit: GroupCommit | None, bounds: Bounds, incarnation: int, seen: Seen | None, now_s: float) -> Start:

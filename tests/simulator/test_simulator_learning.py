@@ -51,19 +51,19 @@ def test_the_comparison_lasts_from_the_first_of_the_new_model_to_the_first_for_e
     assert learning.promoted
     for shopper in shop.shoppers:
         shopper.sessions += 100
-    told = learning.summary()
-    assert (told["new_model_rate"], told["first_model_rate"]) == (1.0, 0.0)
-    assert told["new_model_sessions"] + told["first_model_sessions"] == sum(not shopper.control for shopper in shop.shoppers)
-    assert told["uplift_interval_95"][0] > 0
-    assert list(told["seconds"]) == ["serving", "everybody"]
+    summary = learning.summary()
+    assert (summary["new_model_rate"], summary["first_model_rate"]) == (1.0, 0.0)
+    assert summary["new_model_sessions"] + summary["first_model_sessions"] == sum(not shopper.control for shopper in shop.shoppers)
+    assert summary["uplift_interval_95"][0] > 0
+    assert list(summary["seconds"]) == ["serving", "everybody"]
 
 
 def test_without_a_new_model_there_is_nothing_to_compare(learning: Learning) -> None:
     learning.candidate = None
     learning.saw({"model_version": NEW, "pseudonym": "k1.x"})
-    told = learning.summary()
-    assert told["promoted"] is False
-    assert "new_model_rate" not in told
+    summary = learning.summary()
+    assert summary["promoted"] is False
+    assert "new_model_rate" not in summary
 
 
 def test_the_demos_settings_are_settings() -> None:

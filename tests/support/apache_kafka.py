@@ -26,8 +26,8 @@ def libraries() -> Path:
     java, maven = shutil.which("java"), shutil.which("mvn")
     if java is None or maven is None:
         raise KafkaMissing(f"Apache Kafka needs {'Java 17' if java is None else 'Maven'} on the PATH")
-    told = subprocess.run([java, "-version"], capture_output=True, text=True, check=True).stderr
-    found = re.search(r'version "(\d+)', told)
+    printed = subprocess.run([java, "-version"], capture_output=True, text=True, check=True).stderr
+    found = re.search(r'version "(\d+)', printed)
     if found is None or int(found.group(1)) < 17:
         raise KafkaMissing("Apache Kafka needs Java 17 or newer")
     version = re.search(r"kafka_2\.13</artifactId>\s*<version>([^<]+)", POM.read_text())

@@ -27,6 +27,8 @@ from streams.kafka.clients import need_topic, partition_counts
 from streams.settings import KafkaSettings
 
 STAGE_ORDER = ("ingest", "catalogue", "profile", "feedback")
+SESSION_S = 6
+"""After so long without a word from a worker, another takes over."""
 
 
 @dataclass
@@ -52,7 +54,7 @@ class Deployment:
             "VEILSTREAM_APP_PREFIX": f"{self.prefix}veilstream",
             "VEILSTREAM_KEYS_DIR": str(self.folder / "keys"),
             "VEILSTREAM_STATE_DIR": str(self.folder / "state"),
-            "VEILSTREAM_SESSION_TIMEOUT_S": "6",
+            "VEILSTREAM_SESSION_TIMEOUT_S": f"{SESSION_S}",
             "VEILSTREAM_METRICS_HOST": "127.0.0.1",
             "PYTHONUNBUFFERED": "1",
             **self.settings,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -22,7 +21,9 @@ class Server(ThreadingHTTPServer):
         self.asked: list[str] = []
         self.answer: tuple[int, bytes] | None = None
         self.read_only = False
-        self.delay_s = 0.0
+        self.may_answer = threading.Event()
+        """Cleared, every answer waits."""
+        self.may_answer.set()
 
     @property
     def url(self) -> str:
@@ -52,7 +53,7 @@ class Handler(BaseHTTPRequestHandler):
     def _reply(self, code: int, answer: dict[str, Any]) -> None:
         server = cast("Server", self.server)
         server.asked.append(f"{self.command} {unquote(self.path)}")
-        time.sleep(server.delay_s)
+        server.may_answer.wait()
         status, body = server.answer or (code, json.dumps(answer).encode())
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
@@ -68,6 +69,9 @@ def serving() -> Iterator[Server]:
     with Server() as running:
         thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
-        yield running
-        running.shutdown()
-        thread.join()
+        try:
+            yield running
+        finally:
+            running.may_answer.set()
+            running.shutdown()
+            thread.join()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Sequence
 
 from aiokafka import AIOKafkaProducer
@@ -12,6 +11,7 @@ from streams.engine.records import MemoryRecord
 from streams.serde import local_codecs
 from streams.topics import TRAINING_TALLIES
 from tests.support.deployment import Deployment
+from tests.support.waiting import wait_until
 
 WAIT_S = 60.0
 
@@ -31,10 +31,12 @@ def values(shop: Deployment, topic: str) -> list[dict[str, object]]:
 
 
 def wait_for_tally(shop: Deployment, count: int) -> None:
-    deadline = time.monotonic() + WAIT_S
-    while time.monotonic() < deadline:
-        newest = {told["partition"]: told["pairs"] for told in values(shop, TRAINING_TALLIES)}
-        if sum(newest.values()) == count:  # type: ignore[arg-type]
-            return
-        time.sleep(0.5)
-    raise AssertionError(f"{newest} instead of {count} pairs\n{shop.log('learning').read_text()[-3000:]}")
+    def newest() -> dict[object, object]:
+        return {tally["partition"]: tally["pairs"] for tally in values(shop, TRAINING_TALLIES)}
+
+    wait_until(
+        lambda: sum(newest().values()) == count,  # type: ignore[arg-type]
+        lambda: f"{newest()} instead of {count} pairs\n{shop.log('learning').read_text()[-3000:]}",
+        seconds=WAIT_S,
+        every_s=0.5,
+    )

@@ -46,11 +46,11 @@ async def count(batch: Sequence[SourceRecord], state: StateView) -> BatchResult:
             await asyncio.sleep(3600)
         if value.startswith(b"slow:") and os.environ.get("HANG") != "no":
             await asyncio.sleep(float(value.split(b":")[1]))
-        told = b"x" * int(value.split(b":")[1]) if value.startswith(b"big:") else value
+        output = b"x" * int(value.split(b":")[1]) if value.startswith(b"big:") else value
         total, applied = known.get(key, [0, -1])
         if record.offset > applied:
             known[key] = [total + 1, record.offset]
-        result.outputs.append(OutputRecord(topics.FEEDBACK, key, told, identity(record), record.partition))
+        result.outputs.append(OutputRecord(topics.FEEDBACK, key, output, identity(record), record.partition))
     result.state = {key: b"%d:%d" % (total, applied) for key, (total, applied) in known.items()}
     return result
 

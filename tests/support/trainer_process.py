@@ -22,7 +22,7 @@ from streams.serde import local_codecs
 from streams.settings import load_kafka_settings, load_settings
 from streams.topics import CATALOGUE_ITEMS, TRAINING_CONTROL, TRAINING_PAIRS
 from tests.support.deployment import free_port
-from tests.support.trainer_world import model, shop_items, shop_pairs
+from tests.support.trainer_data import model, shop_items, shop_pairs
 
 CODECS = local_codecs()
 SETTINGS = {
@@ -147,9 +147,9 @@ def shop(broker: EmbeddedBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         monkeypatch.setenv(f"VEILSTREAM_{name}", str(value))
     assert run(["topics", "create"]) == 0
     assert run(["keys", "generate", "--only", "models"]) == 0
-    made = Shop(tmp_path)
-    made.fill()
-    yield made
-    if made.process is not None and made.process.poll() is None:
-        os.killpg(made.process.pid, signal.SIGKILL)
-        made.process.wait()
+    shop = Shop(tmp_path)
+    shop.fill()
+    yield shop
+    if shop.process is not None and shop.process.poll() is None:
+        os.killpg(shop.process.pid, signal.SIGKILL)
+        shop.process.wait()

@@ -22,8 +22,9 @@ from streams.topics import FEEDBACK, TRAINING_CONTROL, TRAINING_PAIRS
 from streams.training.consumer import TrainerConsumer
 from streams.training.metrics import TrainerMetrics
 from streams.training.store import Bounds, PairStore
+from tests.support import waiting
 from tests.support.apache_kafka import ApacheKafka
-from tests.support.trainer_world import feedback, pair
+from tests.support.trainer_data import feedback, pair
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
@@ -31,7 +32,7 @@ CODECS = local_codecs()
 TOPICS = (TRAINING_PAIRS, FEEDBACK, TRAINING_CONTROL)
 
 
-class World:
+class Harness:
     """Topics of its own, and a trainer's folder."""
 
     def __init__(self, servers: str, folder: Path) -> None:
@@ -66,41 +67,39 @@ class World:
     @asynccontextmanager
     async def intake(self) -> AsyncIterator[TrainerConsumer]:
         """One that runs, as after a start of the process."""
-        made, stop = TrainerConsumer(self.settings, self.kafka, self.store, self.metrics), asyncio.Event()
+        intake, stop = TrainerConsumer(self.settings, self.kafka, self.store, self.metrics), asyncio.Event()
         try:
-            await made.start()
-            running = asyncio.ensure_future(made.run(stop))
+            await intake.start()
+            running = asyncio.ensure_future(intake.run(stop))
             try:
-                yield made
+                yield intake
             finally:
                 stop.set()
                 await running
         finally:
-            await made.stop()
+            await intake.stop()
 
 
 @pytest.fixture
-async def world(kafka: ApacheKafka, tmp_path: Path) -> AsyncIterator[World]:
-    made = World(kafka.bootstrap_servers, tmp_path)
-    await made.make(*TOPICS)
-    yield made
-    made.store.close()
+async def harness(kafka: ApacheKafka, tmp_path: Path) -> AsyncIterator[Harness]:
+    harness = Harness(kafka.bootstrap_servers, tmp_path)
+    await harness.make(*TOPICS)
+    yield harness
+    harness.store.close()
 
 
 async def until(met: Callable[[], bool]) -> None:
-    async with asyncio.timeout(60):
-        while not met():  # noqa: ASYNC110 - the intake tells nobody
-            await asyncio.sleep(0.05)
+    await waiting.until(met, "the intake did not get there", every_s=0.05)
 
 
 def counted(intake: TrainerConsumer) -> int:
     return intake.tally.seen[0].recommended if 0 in intake.tally.seen else 0
 
 
-async def test_it_is_caught_up_when_all_is_read_and_not_before(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_it_is_caught_up_when_all_is_read_and_not_before(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     """Fetches that bring nothing come first, as from a broker that is slow."""
-    await world.send(TRAINING_PAIRS, [pair(n, "u", "i1") for n in range(20)])
-    async with world.intake() as intake:
+    await harness.send(TRAINING_PAIRS, [pair(n, "u", "i1") for n in range(20)])
+    async with harness.intake() as intake:
         fetch, empty = intake._consumer.getmany, [True] * 3
 
         async def slow(**options: Any) -> Any:
@@ -108,78 +107,81 @@ async def test_it_is_caught_up_when_all_is_read_and_not_before(world: World, mon
 
         monkeypatch.setattr(intake._consumer, "getmany", slow)
         await until(lambda: intake.caught_up)
-        assert len(world.store) == 20
+        assert len(harness.store) == 20
 
 
-async def test_outcomes_that_one_record_tells_together_are_counted_each_once(world: World) -> None:
+async def test_outcomes_that_one_record_tells_together_are_counted_each_once(harness: Harness) -> None:
     apart = [{**feedback("r", "v", 1.0, rank), "feedback_id": feedback_id("r", f"i{rank}")} for rank in range(3)]
-    await world.send(FEEDBACK, [together(cast(list[Feedback], apart)), apart[1]])
-    async with world.intake() as intake:
+    await harness.send(FEEDBACK, [together(cast(list[Feedback], apart)), apart[1]])
+    async with harness.intake() as intake:
         await until(lambda: intake.caught_up)
         assert counted(intake) == 1
-        assert world.store.counted([one["feedback_id"] for one in apart]) == {one["feedback_id"] for one in apart}
+        assert harness.store.counted([one["feedback_id"] for one in apart]) == {one["feedback_id"] for one in apart}
 
 
-async def test_what_is_behind_a_transaction_is_the_end_too(world: World) -> None:
-    producer = AIOKafkaProducer(bootstrap_servers=world.servers, transactional_id=uuid.uuid4().hex)
+async def test_what_is_behind_a_transaction_is_the_end_too(harness: Harness) -> None:
+    producer = AIOKafkaProducer(bootstrap_servers=harness.servers, transactional_id=uuid.uuid4().hex)
     await producer.start()
     for number in range(2):
         await producer.begin_transaction()
         await producer.send_and_wait(
-            world.settings.topic_prefix + TRAINING_PAIRS, CODECS.for_topic(TRAINING_PAIRS).encode(pair(number, "u", "i1")), partition=0
+            harness.settings.topic_prefix + TRAINING_PAIRS, CODECS.for_topic(TRAINING_PAIRS).encode(pair(number, "u", "i1")), partition=0
         )
         await (producer.abort_transaction() if number else producer.commit_transaction())
-    async with world.intake() as intake:
+    async with harness.intake() as intake:
         await until(lambda: intake.caught_up)
-        assert [found["pair_id"] for found in world.store.read()] == [f"{0:032x}"], "what was aborted is no pair"
+        assert [found["pair_id"] for found in harness.store.read()] == [f"{0:032x}"], "what was aborted is no pair"
     await producer.stop()
 
 
 @pytest.mark.parametrize("while_it_runs", [False, True])
 async def test_a_topic_that_was_made_anew_is_read_from_its_beginning_and_nothing_counts_twice(
-    world: World, while_it_runs: bool, caplog: pytest.LogCaptureFixture
+    harness: Harness, while_it_runs: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def fill(first: int) -> None:
-        await world.send(TRAINING_PAIRS, [pair(n, "u", "i1") for n in range(first, 10)])
-        await world.send(FEEDBACK, [feedback(f"r{n}", "v", 1.0) for n in range(first, 10)])
+        await harness.send(TRAINING_PAIRS, [pair(n, "u", "i1") for n in range(first, 10)])
+        await harness.send(FEEDBACK, [feedback(f"r{n}", "v", 1.0) for n in range(first, 10)])
 
     async def make_anew() -> None:
-        await world.remove(TRAINING_PAIRS, FEEDBACK)
-        await world.make(TRAINING_PAIRS, FEEDBACK)
+        await harness.remove(TRAINING_PAIRS, FEEDBACK)
+        await harness.make(TRAINING_PAIRS, FEEDBACK)
 
     async def later() -> None:
         """Three that are known, and three that are not."""
         await fill(7)
-        await world.send(TRAINING_PAIRS, [pair(n, "u", "i1") for n in range(20, 23)])
-        await world.send(FEEDBACK, [feedback(f"r{n}", "v", 1.0) for n in range(20, 23)])
+        await harness.send(TRAINING_PAIRS, [pair(n, "u", "i1") for n in range(20, 23)])
+        await harness.send(FEEDBACK, [feedback(f"r{n}", "v", 1.0) for n in range(20, 23)])
 
     await fill(0)
-    async with world.intake() as intake:
-        await until(lambda: len(world.store) == 10 and counted(intake) == 10)
+    async with harness.intake() as intake:
+        await until(lambda: len(harness.store) == 10 and counted(intake) == 10)
         if while_it_runs:
             await make_anew()
             await later()
-            await until(lambda: len(world.store) == 13 and counted(intake) == 13)
+            await until(lambda: len(harness.store) == 13 and counted(intake) == 13)
     if not while_it_runs:
         await make_anew()
         await later()
-    async with world.intake() as intake:
+    async with harness.intake() as intake:
         await until(lambda: intake.caught_up)
-        assert (len(world.store), counted(intake)) == (13, 13)
-        assert world.store.offsets(TRAINING_PAIRS) == world.store.offsets(FEEDBACK) == {0: 6}
-        assert world.store.offsets(TRAINING_CONTROL) in ({}, {0: 0})
-    told = [record.getMessage() for record in caplog.records if "recreated" in record.getMessage()]
-    assert [message.partition("/")[0].removeprefix(world.settings.topic_prefix) for message in sorted(told)] == [FEEDBACK, TRAINING_PAIRS]
-    assert all("was read up to 10" in message for message in told)
+        assert (len(harness.store), counted(intake)) == (13, 13)
+        assert harness.store.offsets(TRAINING_PAIRS) == harness.store.offsets(FEEDBACK) == {0: 6}
+        assert harness.store.offsets(TRAINING_CONTROL) in ({}, {0: 0})
+    found = [record.getMessage() for record in caplog.records if "recreated" in record.getMessage()]
+    assert [message.partition("/")[0].removeprefix(harness.settings.topic_prefix) for message in sorted(found)] == [
+        FEEDBACK,
+        TRAINING_PAIRS,
+    ]
+    assert all("was read up to 10" in message for message in found)
 
 
-async def test_a_broker_s_error_ends_nothing_and_loses_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_broker_s_error_ends_nothing_and_loses_nothing(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     """As where an ACL is changed: what was fetched with the error is read again."""
     from aiokafka.errors import TopicAuthorizationFailedError
 
     monkeypatch.setattr("streams.training.consumer._PAUSE_S", 0.1)
-    await world.send(TRAINING_PAIRS, [pair(n, "u", "i1") for n in range(20)])
-    async with world.intake() as intake:
+    await harness.send(TRAINING_PAIRS, [pair(n, "u", "i1") for n in range(20)])
+    async with harness.intake() as intake:
         fetch, errors = intake._consumer.getmany, [True] * 3
 
         async def denied(**options: Any) -> Any:
@@ -191,7 +193,7 @@ async def test_a_broker_s_error_ends_nothing_and_loses_nothing(world: World, mon
 
         monkeypatch.setattr(intake._consumer, "getmany", denied)
         await until(lambda: intake.caught_up and not errors)
-        assert len(world.store) == 20
+        assert len(harness.store) == 20
 
 
 def test_half_a_million_ids_are_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

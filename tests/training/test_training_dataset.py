@@ -1,4 +1,4 @@
-"""Pairs as cases by time, cases as examples; propensities; the world that models are judged in."""
+"""Pairs as cases by time, cases as examples; propensities; the data that models are judged on."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from streams.training.dataset import training_set
 from streams.training.evaluation.pairs import cases_of
 from streams.training.evaluation_data import build_evaluation_data
 from tests.support.rules import profile_rules
-from tests.support.trainer_world import DAY_MS, START_MS, pair, shop_items, shop_pairs
+from tests.support.trainer_data import DAY_MS, START_MS, pair, shop_items, shop_pairs
 
 RULE = SplitRule(profile_rules())
 TEXTS = {item: facts.text for item, facts in shop_items().items()}
@@ -25,11 +25,11 @@ moments = st.lists(
 
 
 @given(moments)
-def test_lightened_pairs_give_the_same_cases(told: list[tuple[int, int, str]]) -> None:
+def test_lightened_pairs_give_the_same_cases(drawn: list[tuple[int, int, str]]) -> None:
     """Times in units of ten minutes, so that visits have several pairs."""
     pairs = [
         pair(n, "u", f"i{item}", at_ms=START_MS + at * 600_000, history=["i20", "i21"], outcome=outcome)
-        for n, (at, item, outcome) in enumerate(told)
+        for n, (at, item, outcome) in enumerate(drawn)
     ]
     assert cases_of(without_unused_histories(pairs)) == cases_of(pairs)
 
@@ -69,8 +69,8 @@ def test_an_example_says_what_came_next_after_what() -> None:
 
 
 @given(st.dictionaries(st.integers(0, 20), st.tuples(st.integers(0, 1000), st.floats(0, 1)), max_size=10))
-def test_propensities_are_shares_bounded_below(told: dict[int, tuple[int, float]]) -> None:
-    by_rank = {rank: Seen(count, int(count * share)) for rank, (count, share) in told.items()}
+def test_propensities_are_shares_bounded_below(drawn: dict[int, tuple[int, float]]) -> None:
+    by_rank = {rank: Seen(count, int(count * share)) for rank, (count, share) in drawn.items()}
     found = propensities(by_rank)
     assert all(0.1 <= value <= 1 for value in found.values())
     assert set(found) == (set(by_rank) if sum(of.recommended for of in by_rank.values()) else set())
@@ -83,21 +83,21 @@ def test_places_that_are_seen_less_have_less_propensity_and_few_items_say_little
     assert found[9] == pytest.approx(0.6, abs=0.05), "drawn towards what all places have"
 
 
-def test_the_world_knows_only_what_was_before() -> None:
+def test_the_evaluation_data_knows_only_what_was_before() -> None:
     pairs = shop_pairs()
     split = split_by_time(pairs, RULE)
-    world = build_evaluation_data(
+    data = build_evaluation_data(
         shop_items(),
         pairs,
         judged_from_ms=split.cuts.validation_from_ms,
         cases=split.test,
         rules=profile_rules(popularity_half_life_ms=1e15),
     )
-    rows = {item: row for row, item in enumerate(world.items)}
+    rows = {item: row for row, item in enumerate(data.items)}
     at_ms = split.test[-1].at_ms
     expected = np.bincount([rows[p["item_id"]] for p in pairs if p["occurred_at"] < at_ms], minlength=len(rows))
-    assert world.popularity.at(at_ms) == pytest.approx(expected, rel=1e-3)
-    assert world.interactions.sum() == sum(p["occurred_at"] < split.cuts.validation_from_ms for p in pairs)
+    assert data.popularity.at(at_ms) == pytest.approx(expected, rel=1e-3)
+    assert data.interactions.sum() == sum(p["occurred_at"] < split.cuts.validation_from_ms for p in pairs)
 
 
 def test_the_judging_slices_leave_out_what_was_recommended_where_enough_is_left() -> None:

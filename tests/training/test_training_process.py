@@ -18,8 +18,8 @@ from streams.settings import load_kafka_settings, load_settings
 from streams.topics import FEEDBACK, MODELS, TRAINING_CONTROL
 from streams.training.catalogue_reader import read_items
 from streams.training.store import Bounds, PairStore
+from tests.support.trainer_data import feedback, shop_items, shop_pairs
 from tests.support.trainer_process import Shop
-from tests.support.trainer_world import feedback, shop_items, shop_pairs
 
 
 @pytest.mark.slow

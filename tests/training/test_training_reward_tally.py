@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from streams.training.requests import answer, pending, request
 from streams.training.reward_tally import RewardTally
 from streams.training.rollout import CanaryRule
-from tests.support.trainer_world import feedback
+from tests.support.trainer_data import feedback
 
 RULE = CanaryRule(min_each=50)
 
@@ -69,17 +69,22 @@ def test_what_was_before_the_announcement_does_not_count_and_a_new_canary_begins
 @given(
     st.lists(st.tuples(st.integers(0, 6), st.sampled_from(["requested", "started", "finished", "failed"])), max_size=30), st.integers(0, 30)
 )
-def test_pending_is_what_nothing_has_ended_however_it_is_read(told: list[tuple[int, str]], cut: int) -> None:
-    records = [{**request("why", n), "request_id": str(n), "state": state} for n, state in told]
+def test_pending_is_what_nothing_has_ended_however_it_is_read(states: list[tuple[int, str]], cut: int) -> None:
+    records = [{**request("why", n), "request_id": str(n), "state": state} for n, state in states]
     once = pending([], records)  # type: ignore[arg-type]
     assert pending(pending([], records[:cut]), records[cut:]) == once  # type: ignore[arg-type]
     for found in once:
-        last = [state for n, state in told if str(n) == found["request_id"] and state != "started"][-1]
+        last = [state for n, state in states if str(n) == found["request_id"] and state != "started"][-1]
         assert last == "requested"
 
 
 def test_an_answer_has_its_request_s_id_and_cause() -> None:
     asked = request("more", 5)
-    told = answer(asked, "failed", "no space", 7)
-    assert (told["request_id"], told["cause"], told["state"], told["reason"]) == (asked["request_id"], "operator", "failed", "no space")
-    assert pending(pending([], [asked]), [told]) == []
+    record = answer(asked, "failed", "no space", 7)
+    assert (record["request_id"], record["cause"], record["state"], record["reason"]) == (
+        asked["request_id"],
+        "operator",
+        "failed",
+        "no space",
+    )
+    assert pending(pending([], [asked]), [record]) == []

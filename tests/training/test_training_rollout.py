@@ -134,9 +134,9 @@ def test_shoppers_who_differ_much_do_not_pass_for_evidence() -> None:
         decided = {True: False, False: False}
         sums = np.zeros((2, CLUSTERS, 2))
         for _ in range(30):
-            told = generator.poisson(busy)
-            earned = generator.binomial(told, habit)
-            np.add.at(sums, (new.astype(int), cluster), np.stack([told, earned], axis=1))
+            shown = generator.poisson(busy)
+            earned = generator.binomial(shown, habit)
+            np.add.at(sums, (new.astype(int), cluster), np.stack([shown, earned], axis=1))
             for clustered in decided:
                 arms = []
                 for own in sums:

@@ -16,7 +16,7 @@ from encoders.finetune.checkpoint import Checkpoints
 from streams.errors import ConfigurationError
 from streams.training.round import Judged, Material, run_round
 from tests.support import ROOT
-from tests.support.trainer_world import SERVING, material, model, quick_rules, shop_pairs
+from tests.support.trainer_data import SERVING, material, model, quick_rules, shop_pairs
 
 
 @pytest.fixture(scope="module")
@@ -79,9 +79,9 @@ def test_a_full_disk_ends_the_round_and_the_next_try_goes_on(base: Path, tmp_pat
 ROUND = """
 import sys
 from pathlib import Path
-from tests.support.trainer_world import material
+from tests.support.trainer_data import material
 from streams.training.round import run_round
-from tests.support.trainer_world import quick_rules
+from tests.support.trainer_data import quick_rules
 run_round(Path(sys.argv[1]), Path(sys.argv[2]), material(), quick_rules(steps=100, checkpoint_steps=5))
 """
 

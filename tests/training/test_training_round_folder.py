@@ -22,8 +22,8 @@ from streams.training.round import Judged
 from streams.training.round_directory import RoundDirectory
 from streams.training.service import TrainerService, conclude
 from streams.training.store import Bounds, PairStore
+from tests.support.trainer_data import pair
 from tests.support.trainer_process import Shop
-from tests.support.trainer_world import pair
 
 FITTED = ServingParams(120.0, 0.2, 0.3)
 

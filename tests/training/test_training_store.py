@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from streams.errors import TransientError
 from streams.topics import TRAINING_PAIRS
 from streams.training.store import Bounds, PairStore
-from tests.support.trainer_world import DAY_MS, START_MS, pair
+from tests.support.trainer_data import DAY_MS, START_MS, pair
 
 BOUNDS = Bounds(most=1000, age_ms=400 * DAY_MS)
 
@@ -55,7 +55,7 @@ KILLED = """
 import os, sys
 from pathlib import Path
 from streams.training.store import Bounds, PairStore
-from tests.support.trainer_world import pair
+from tests.support.trainer_data import pair
 store = PairStore(Path(sys.argv[1]), Bounds())
 for start in range(0, 100_000, 50):
     store.append([pair(n, "u", "i1") for n in range(start, start + 50)], {("training.pairs", 0): start + 50})

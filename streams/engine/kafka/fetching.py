@@ -11,8 +11,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from streams.backoff import Backoff
 from streams.engine.kafka.client import BrokerClient, name_of
 from streams.engine.kafka.gathering import Pressure, gather_s
 from streams.engine.kafka.reading import Fetched, fetch, records_of
@@ -38,7 +39,7 @@ class _Cursor:
     number: int
     node: int | None = None
     not_before: float = 0.0
-    delay: float = 0.0
+    backoff: Backoff = field(default_factory=lambda: Backoff(*_BACKOFF_S))
     troubled_since: float | None = None
     trouble: str = ""
     end: int = -1
@@ -177,7 +178,8 @@ class SourceFetcher:
             # old one. So whoever owns the partition makes sure before anything more is applied.
             self._questionable(cursor.topic, cursor.partition)
             return
-        cursor.troubled_since, cursor.trouble, cursor.delay = None, "", 0.0
+        cursor.troubled_since, cursor.trouble = None, ""
+        cursor.backoff.reset()
         cursor.end = part.end
         now = asyncio.get_running_loop().time()
         unasked = 0.0 if cursor.answered_at is None else cursor.asked_at - cursor.answered_at - self._linger_s
@@ -205,5 +207,4 @@ class SourceFetcher:
             cursor.troubled_since = now
             log.warning("%s/%d can't be fetched: %s; it is tried again", cursor.topic, cursor.partition, trouble)
         cursor.trouble = trouble
-        cursor.delay = min(max(_BACKOFF_S[0], 2 * cursor.delay), _BACKOFF_S[1])
-        cursor.not_before = now + cursor.delay
+        cursor.not_before = now + cursor.backoff.next_s()

@@ -22,8 +22,8 @@ _SCHEDSTAT = Path("/proc/self/schedstat")
 class Pressure:
     """The share of the time in which the main thread ran or waited for a processor, as an exponential average over a tenth of a second.
 
-    >>> told = iter([(0.0, 0.0), (0.1, 0.1), (0.2, 0.1)])
-    >>> pressure = Pressure(lambda: next(told))
+    >>> samples = iter([(0.0, 0.0), (0.1, 0.1), (0.2, 0.1)])
+    >>> pressure = Pressure(lambda: next(samples))
     >>> round(pressure.share(), 2), round(pressure.share(), 2)
     (0.63, 0.23)
     """

@@ -26,11 +26,11 @@ class OneEncoder:
     def __init__(self, encoder: TextEncoder) -> None:
         """Raises ConfigurationError if the version can't be part of a key."""
         key_prefix(encoder.version)
-        self._live = ActiveEncoders((encoder,))
+        self._active = ActiveEncoders((encoder,))
 
     @contextmanager
     def use(self) -> Iterator[ActiveEncoders]:
-        yield self._live
+        yield self._active
 
 
 async def encode_texts(encoder: TextEncoder, texts: Mapping[str, str]) -> dict[str, bytes | RecordError]:

@@ -6,10 +6,12 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
+from streams.backoff import Backoff, is_set_within
 from streams.errors import TransientError
 
 log = logging.getLogger(__name__)
-MAX_BACKOFF_S = 60.0
+_BACKOFF_S = (1.0, 60.0)
+_JITTER = 0.2
 
 
 class Reconciler:
@@ -29,21 +31,18 @@ class Reconciler:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _run(self) -> None:
-        backoff = 1.0
+        backoff = Backoff(*_BACKOFF_S, jitter=_JITTER)
         while True:
             self._changed.clear()
             try:
                 wait = await self._step()
-                backoff = 1.0
+                backoff.reset()
             except TransientError as error:
-                log.warning("models: %s; trying again in %.0f s; the served models do not change", error, backoff)
-                wait, backoff = backoff, min(2 * backoff, MAX_BACKOFF_S)
+                wait = backoff.next_s()
+                log.warning("models: %s; trying again in %.0f s; the served models do not change", error, wait)
             except Exception as error:  # noqa: BLE001 - whatever a model's change raises, the worker serves on with what it has
+                wait = backoff.next_s()
                 log.error(
-                    "models: a change failed (%s); trying again in %.0f s; served models do not change", type(error).__name__, backoff
+                    "models: a change failed (%s); trying again in %.0f s; the served models do not change", type(error).__name__, wait
                 )
-                wait, backoff = backoff, min(2 * backoff, MAX_BACKOFF_S)
-            try:
-                await asyncio.wait_for(self._changed.wait(), wait)
-            except TimeoutError:
-                continue
+            await is_set_within(self._changed, wait)

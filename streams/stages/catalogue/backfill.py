@@ -28,23 +28,23 @@ class Backfilled(NamedTuple):
 
 
 async def backfill(
-    partition: int, items: Iterable[tuple[bytes, bytes]], live: ActiveEncoders, codec: RecordCodec, now_ms: int
+    partition: int, items: Iterable[tuple[bytes, bytes]], active: ActiveEncoders, codec: RecordCodec, now_ms: int
 ) -> Backfilled:
     """The next part of a partition's state. Called again from the same state it gives the same records, ``encoded_at`` apart."""
     due: dict[str, KnownItem] = {}
     textless = 0
     for key, data in items:
         item = load_item(data)
-        lacking = any(encoder.version not in item.vectors for encoder in live.encoders)
+        lacking = any(encoder.version not in item.vectors for encoder in active.encoders)
         if lacking and item.partition < 0:
             textless += 1
-        elif item.partition == partition and (lacking or not live.retired.isdisjoint(item.versions)):
+        elif item.partition == partition and (lacking or not active.retired.isdisjoint(item.versions)):
             due[key.decode()] = item
             if len(due) == PART:
                 break
     result = BatchResult()
     added: dict[str, dict[str, bytes]] = {item_id: {} for item_id in due}
-    for encoder in live.encoders:
+    for encoder in active.encoders:
         version = encoder.version
         lacking_it = {item_id: item for item_id, item in due.items() if version not in item.vectors}
         vectors = await encode_beside(encoder, {item.content.text_hash: item.text for item in lacking_it.values()})
@@ -56,7 +56,7 @@ async def backfill(
             )
     for item_id, item in due.items():
         after = item.became(KnownItem(item.partition, item.text, item.content, added[item_id]))
-        for version in sorted(live.retired.intersection(item.versions)):
+        for version in sorted(active.retired.intersection(item.versions)):
             after = after.without(version)
             result.outputs.append(_output(item_id, version, item.content, None))
         result.state[item_id.encode()] = dump_item(after)

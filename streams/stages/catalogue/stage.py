@@ -73,8 +73,8 @@ class CatalogueStage:
         changes = self._accept(batch, result)
         keys = list(dict.fromkeys(change.item_id.encode() for change in changes))
         known = {key.decode(): load_item(data) for key, data in state.get_many(keys).items()}
-        with self._models.use() as live:
-            vectors = await _encode(live, changes, known)
+        with self._models.use() as active:
+            vectors = await _encode(active, changes, known)
         now_ms = self._clock.now_ms()
         for change in changes:
             try:
@@ -89,11 +89,11 @@ class CatalogueStage:
 
     async def on_timer(self, partition: int, items: Iterable[tuple[bytes, bytes]]) -> BatchResult:
         """The next part of what this partition lacks."""
-        with self._models.use() as live:
-            wanted = (tuple(encoder.version for encoder in live.encoders), live.retired)
+        with self._models.use() as active:
+            wanted = (tuple(encoder.version for encoder in active.encoders), active.retired)
             if self._done.get(partition) == wanted:
                 return BatchResult()
-            result, is_done, self.textless[partition] = await backfill(partition, items, live, self._vectors, self._clock.now_ms())
+            result, is_done, self.textless[partition] = await backfill(partition, items, active, self._vectors, self._clock.now_ms())
             if is_done:
                 # Complete when this is written. If the write fails, the partition is taken over again.
                 self._done[partition] = wanted
@@ -127,18 +127,18 @@ class CatalogueStage:
             known.pop(change.item_id, None)
             result.state[change.item_id.encode()] = None
             return
-        made: dict[str, bytes] = {}
+        encoded: dict[str, bytes] = {}
         for version, by_hash in vectors.items():
             vector = by_hash[change.content.text_hash]
             if isinstance(vector, RecordError):
-                if not made:
+                if not encoded:
                     raise vector
                 vector = b""
-            made[version] = vector
-        for version, data in made.items():
+            encoded[version] = vector
+        for version, data in encoded.items():
             value = vector_value(self._vectors, change.item_id, version, change.content, data, now_ms)
             result.outputs.append(self._output(change, version, value))
-        after = KnownItem(change.record.partition, change.text, change.content, made)
+        after = KnownItem(change.record.partition, change.text, change.content, encoded)
         if before is not None:
             after = before.became(after)
         if after != before:
@@ -156,10 +156,10 @@ class CatalogueStage:
         result.rejected += 1
 
 
-async def _encode(live: ActiveEncoders, changes: Sequence[_Change], known: Mapping[str, KnownItem]) -> _Vectors:
+async def _encode(active: ActiveEncoders, changes: Sequence[_Change], known: Mapping[str, KnownItem]) -> _Vectors:
     """The vectors of all texts of the batch; only those are encoded that no item is known to have had."""
     vectors: dict[str, dict[str, bytes | RecordError]] = {}
-    for place, encoder in enumerate(live.encoders):
+    for place, encoder in enumerate(active.encoders):
         version = encoder.version
         had: dict[str, bytes | RecordError] = {}
         for item in known.values():

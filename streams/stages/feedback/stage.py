@@ -172,8 +172,8 @@ class FeedbackStage:
             shopper = shoppers[key]
             unsettled = len(shopper.interactions)
             feedback, pairs = settle(key.decode(), shopper, watermark_ms, source_offset, self._rules)
-            for name, told in self._records(feedback):
-                result.outputs.append(OutputRecord(FEEDBACK, key, self._feedback.encode(told), bytes.fromhex(name), partition))
+            for name, record in self._records(feedback):
+                result.outputs.append(OutputRecord(FEEDBACK, key, self._feedback.encode(record), bytes.fromhex(name), partition))
             for pair in pairs:
                 result.outputs.append(
                     OutputRecord(TRAINING_PAIRS, key, self._pairs.encode(pair), bytes.fromhex(pair["pair_id"]), partition)
@@ -184,9 +184,9 @@ class FeedbackStage:
     def _records(self, feedback: list[Feedback]) -> Iterable[tuple[str, Feedback]]:
         """Ids and records as they are written."""
         if not self._rules.is_together:
-            return [(told["feedback_id"], told) for told in feedback]
+            return [(record["feedback_id"], record) for record in feedback]
         # An id that no item's own record has: after a change of the setting nothing is taken for written that is not.
-        return [(identity(name), together(list(told))) for name, told in groupby(feedback, key=itemgetter("recommendation_id"))]
+        return [(identity(name), together(list(group))) for name, group in groupby(feedback, key=itemgetter("recommendation_id"))]
 
     def _conclude(
         self,

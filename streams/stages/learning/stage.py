@@ -65,7 +65,7 @@ class LearningStage:
         self,
         *,
         codecs: TopicCodecs,
-        board: Tallies,
+        tallies: Tallies,
         rounds: Rounds,
         catch_up: Callable[[], Awaitable[object]],
         dead_letters: DeadLetters,
@@ -76,7 +76,7 @@ class LearningStage:
         self._readers = {topic: codecs.reading(topic, only) for topic, only in _READ.items()}
         self._tally = codecs.for_topic(TRAINING_TALLIES)
         self._control = codecs.for_topic(TRAINING_CONTROL)
-        self._board = board
+        self._tallies = tallies
         self._rounds = rounds
         self._catch_up = catch_up
         self._dead_letters = dead_letters
@@ -116,7 +116,7 @@ class LearningStage:
         if key in stored:
             tally = _load(stored[key])
             reached = position(tally)
-            if reached > self._board.position(partition):
+            if reached > self._tallies.position(partition):
                 identity = blake2b(f"{partition}/{reached}".encode(), digest_size=16, person=b"vs.tally").digest()
                 result.outputs.append(OutputRecord(TRAINING_TALLIES, str(partition).encode(), self._tally.encode(tally), identity))
         if partition == DECIDES:
@@ -133,7 +133,7 @@ class LearningStage:
         self._tell(judged.situation)
         since = judged.since
         if judged.decision.start:
-            request, since = ask(judged, self._board.tallies, self._rules)
+            request, since = ask(judged, self._tallies.tallies, self._rules)
             identity = request["request_id"]
             if identity != self._last_asked:
                 self._metrics.requested(request["cause"])
@@ -144,7 +144,7 @@ class LearningStage:
             result.state[_SINCE_KEY] = msgspec.msgpack.encode(since)
 
     def _judge(self, known: TriggerBaseline | None) -> TriggerJudgement:
-        return judge(known, self._rounds, self._board.tallies, self._rules, self._clock.now_ms())
+        return judge(known, self._rounds, self._tallies.tallies, self._rules, self._clock.now_ms())
 
     def _tell(self, now: Situation) -> None:
         enough = min(sum(now.reference_scores), sum(now.recent_scores)) >= self._rules.trigger.min_window

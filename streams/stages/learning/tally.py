@@ -41,21 +41,21 @@ def position(tally: TrainingTally) -> int:
     return 3 + tally["pairs_offset"] + tally["feedback_offset"] + tally["recommendations_offset"]
 
 
-def add_feedback(tally: TrainingTally, told: Iterable[Feedback], bucket_ms: int) -> None:
+def add_feedback(tally: TrainingTally, feedback: Iterable[Feedback], bucket_ms: int) -> None:
     """Count outcomes, by the recommendation's model and time."""
     buckets = _Buckets(tally, bucket_ms)
-    for value in told:
+    for value in feedback:
         bucket = buckets.of(value["model_version"], value["created_at"])
         bucket["items"] += 1
         bucket["ignored"] += value["outcome"] in NO_REACTION
     buckets.store()
 
 
-def add_recommendations(tally: TrainingTally, told: Iterable[Recommendation], bucket_ms: int) -> None:
+def add_recommendations(tally: TrainingTally, recommendations: Iterable[Recommendation], bucket_ms: int) -> None:
     """Count the recommended items' scores."""
     buckets = _Buckets(tally, bucket_ms)
     scores: defaultdict[tuple[str, int], list[float]] = defaultdict(list)
-    for value in told:
+    for value in recommendations:
         bucket = buckets.of(value["model_version"], value["created_at"])
         scores[(bucket["model_version"], bucket["start"])] += [item["score"] for item in value["items"]]
     for (version, start), own in scores.items():

@@ -20,7 +20,7 @@ _NOTHING = DecayedCount(0.0, 0, -1)
 class PopularityTally:
     """The counts that one batch changes. An event that the partition has already counted is not counted again."""
 
-    board: PopularityTable
+    table: PopularityTable
     partition: int
     half_life_ms: float
     written: Mapping[str, DecayedCount]
@@ -38,7 +38,7 @@ class PopularityTally:
         self.changed[item_id] = known.plus(weight, time_ms, offset, self.half_life_ms)
 
     def _published(self, item_id: str) -> DecayedCount:
-        read = self.board.latest(self.partition, item_id) or _NOTHING
+        read = self.table.latest(self.partition, item_id) or _NOTHING
         own = self.written.get(item_id, _NOTHING)
         return own if own.source_offset > read.source_offset else read
 
@@ -51,9 +51,9 @@ class PopularityCounter:
     its end. In both cases the board knows all counts that were really written.
     """
 
-    def __init__(self, codec: RecordCodec, board: PopularityTable, half_life_ms: float) -> None:
+    def __init__(self, codec: RecordCodec, table: PopularityTable, half_life_ms: float) -> None:
         self._codec = codec
-        self._board = board
+        self._table = table
         self._half_life_ms = half_life_ms
         self._written: dict[int, dict[str, DecayedCount]] = {}
         self._pending: dict[int, PopularityTally] = {}
@@ -66,7 +66,7 @@ class PopularityCounter:
             written.update(pending.changed)
         for item_id in [i for i, own in written.items() if own.source_offset >= first_offset or self._has_read(partition, i, own)]:
             del written[item_id]
-        return PopularityTally(self._board, partition, self._half_life_ms, written)
+        return PopularityTally(self._table, partition, self._half_life_ms, written)
 
     def end(self, tally: PopularityTally, last_offset: int) -> list[OutputRecord]:
         """The records that publish the tally, one an item, to the partition of the same number."""
@@ -75,7 +75,7 @@ class PopularityCounter:
         return [self._output(tally.partition, item_id, count) for item_id, count in tally.changed.items()]
 
     def _has_read(self, partition: int, item_id: str, own: DecayedCount) -> bool:
-        read = self._board.latest(partition, item_id)
+        read = self._table.latest(partition, item_id)
         return read is not None and read.source_offset >= own.source_offset
 
     def _output(self, partition: int, item_id: str, count: DecayedCount) -> OutputRecord:

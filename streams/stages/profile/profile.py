@@ -49,22 +49,22 @@ class Profile(msgspec.Struct, array_like=True):
     """When the last recommendations were made, milliseconds, and of which items; oldest first."""
     triggered_at: int = NEVER
     """Event time of the last behaviour trigger."""
-    made: list[tuple[int, bytes]] = []
+    issued: list[tuple[int, bytes]] = []
     """The last recommendations, oldest first: offset of the trigger, and an ``IssuedRecommendation`` that is unpacked only if
     that comes again."""
 
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Profile)
-_made_decoder = msgspec.msgpack.Decoder(IssuedRecommendation)
+_issued_decoder = msgspec.msgpack.Decoder(IssuedRecommendation)
 
 
-def pack_issued(made: IssuedRecommendation) -> bytes:
-    return _encoder.encode(made)
+def pack_issued(recommendation: IssuedRecommendation) -> bytes:
+    return _encoder.encode(recommendation)
 
 
 def unpack_issued(data: bytes) -> IssuedRecommendation:
-    return _made_decoder.decode(data)
+    return _issued_decoder.decode(data)
 
 
 def dump_profile(profile: Profile) -> bytes:

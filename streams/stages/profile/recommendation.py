@@ -40,32 +40,32 @@ def make(event: CleanEvent, offset: int, policy: str, ranked: Ranked, *, model_v
     )
 
 
-def remember(profile: Profile, made: IssuedRecommendation, time_ms: int, rules: ProfileRules) -> None:
+def remember(profile: Profile, issued: IssuedRecommendation, time_ms: int, rules: ProfileRules) -> None:
     """Record the recommended items in the profile, so that they are not recommended again at once. Remove expired entries."""
     since = time_ms - rules.recommended_cooldown_ms
     recent = [shown for shown in profile.recommended if shown[0] > since]
-    profile.recommended = [*recent, (time_ms, made.items)][-rules.recommended_size :]
-    profile.made = [*profile.made, (made.offset, pack_issued(made))][-rules.made_size :]
+    profile.recommended = [*recent, (time_ms, issued.items)][-rules.recommended_size :]
+    profile.issued = [*profile.issued, (issued.offset, pack_issued(issued))][-rules.made_size :]
 
 
-def to_record(made: IssuedRecommendation, event: CleanEvent) -> Recommendation:
+def to_record(issued: IssuedRecommendation, event: CleanEvent) -> Recommendation:
     """The value for the topic."""
-    count = len(made.items)
-    scores = scores_of(made)
-    width = len(made.reasons) // (2 * count) if count else 0
-    places = np.frombuffer(made.reasons, "<u2").reshape(count, width).tolist()
-    shares = np.frombuffer(made.shares, "<f4").reshape(count, width).tolist()
+    count = len(issued.items)
+    scores = scores_of(issued)
+    width = len(issued.reasons) // (2 * count) if count else 0
+    places = np.frombuffer(issued.reasons, "<u2").reshape(count, width).tolist()
+    shares = np.frombuffer(issued.shares, "<f4").reshape(count, width).tolist()
     return Recommendation(
-        recommendation_id=made.recommendation_id.hex(),
+        recommendation_id=issued.recommendation_id.hex(),
         pseudonym=event["pseudonym"],
         sealed_id=event["sealed_id"],
-        policy=made.policy,
+        policy=issued.policy,
         trigger_event_id=event["event_id"],
         trigger_type=event["event_type"],
-        source_offset=made.offset,
+        source_offset=issued.offset,
         created_at=event["occurred_at"],
-        model_version=made.model_version,
-        threshold=made.threshold,
+        model_version=issued.model_version,
+        threshold=issued.threshold,
         items=[
             RecommendedItem(
                 item_id=item_id,
@@ -73,10 +73,10 @@ def to_record(made: IssuedRecommendation, event: CleanEvent) -> Recommendation:
                 score=cosine + prior + together,
                 cosine=cosine,
                 prior=prior,
-                reasons=[_reason(made.sources[p], s) for p, s in zip(places[rank], shares[rank], strict=True) if s],
+                reasons=[_reason(issued.sources[p], s) for p, s in zip(places[rank], shares[rank], strict=True) if s],
                 together=together,
             )
-            for rank, (item_id, (cosine, prior, together)) in enumerate(zip(made.items, scores, strict=True))
+            for rank, (item_id, (cosine, prior, together)) in enumerate(zip(issued.items, scores, strict=True))
         ],
     )
 

@@ -31,37 +31,37 @@ class RecommendationWriter:
 
     def __init__(self, codec: RecordCodec) -> None:
         self._codec = codec
-        made, event = _sample()
-        sample = codec.encode(to_record(made, event))
+        issued, event = _sample()
+        sample = codec.encode(to_record(issued, event))
         self._prefix = sample[:_HEADER]
-        self.direct = self._prefix + _body(made, event) == sample
+        self.direct = self._prefix + _body(issued, event) == sample
         """Whether the schema is the one that this module knows."""
 
-    def encode(self, made: IssuedRecommendation, event: CleanEvent) -> bytes:
+    def encode(self, issued: IssuedRecommendation, event: CleanEvent) -> bytes:
         """The same bytes as the codec gives for ``to_record``."""
-        return self._prefix + _body(made, event) if self.direct else self._codec.encode(to_record(made, event))
+        return self._prefix + _body(issued, event) if self.direct else self._codec.encode(to_record(issued, event))
 
 
-def _body(made: IssuedRecommendation, event: CleanEvent) -> bytes:
-    scores = scores_of(made)
-    places = np.frombuffer(made.reasons, "<u2").tolist()
-    shares = np.frombuffer(made.shares, "<f4").tolist()
-    sources = [_source(source) for source in made.sources]
-    width = len(places) // len(made.items) if made.items else 0
+def _body(issued: IssuedRecommendation, event: CleanEvent) -> bytes:
+    scores = scores_of(issued)
+    places = np.frombuffer(issued.reasons, "<u2").tolist()
+    shares = np.frombuffer(issued.shares, "<f4").tolist()
+    sources = [_source(source) for source in issued.sources]
+    width = len(places) // len(issued.items) if issued.items else 0
     out = [
-        _string(made.recommendation_id.hex()),
+        _string(issued.recommendation_id.hex()),
         _string(event["pseudonym"]),
         _bytes(event["sealed_id"]),
-        _string(made.policy),
+        _string(issued.policy),
         _string(event["event_id"]),
         _string(event["event_type"]),
-        _long(made.offset),
+        _long(issued.offset),
         _long(event["occurred_at"]),
-        _string(made.model_version),
-        _double(made.threshold),
-        _long(len(made.items)) if made.items else b"",
+        _string(issued.model_version),
+        _double(issued.threshold),
+        _long(len(issued.items)) if issued.items else b"",
     ]
-    for rank, item_id in enumerate(made.items):
+    for rank, item_id in enumerate(issued.items):
         cosine, prior, together = scores[rank]
         out += (_string(item_id), _long(rank), _doubles(cosine + prior + together, cosine, prior))
         own = range(rank * width, rank * width + width)
@@ -126,7 +126,7 @@ def _sample() -> tuple[IssuedRecommendation, CleanEvent]:
         session=None,
         flags=[],
     )
-    made = IssuedRecommendation(
+    issued = IssuedRecommendation(
         offset=70_000,
         recommendation_id=bytes(range(16)),
         model_version="version",
@@ -138,4 +138,4 @@ def _sample() -> tuple[IssuedRecommendation, CleanEvent]:
         reasons=np.array([0, 1, 2, 0, 1, 2], "<u2").tobytes(),
         shares=np.array([0.5, 0.25, 0.125, 0.0, 0.0, 0.0], "<f4").tobytes(),
     )
-    return made, event
+    return issued, event

@@ -46,7 +46,7 @@ class ProfileStage:
         *,
         codecs: TopicCodecs,
         models: ModelProvider[Routing],
-        board: PopularityTable,
+        popularity: PopularityTable,
         together: TogetherTable,
         dead_letters: DeadLetters,
         rules: ProfileRules,
@@ -54,10 +54,10 @@ class ProfileStage:
         self._events = codecs.reading(BEHAVIOUR_CLEAN, _FIELDS)
         self._writer = RecommendationWriter(codecs.for_topic(RECOMMENDATIONS))
         self._models = models
-        self._board = board
+        self._popularity_table = popularity
         self._together = together
         self._pairs = TogetherCounter(codecs.for_topic(ITEMS_TOGETHER), rules.together)
-        self._popularity = PopularityCounter(codecs.for_topic(ITEMS_POPULARITY), board, rules.popularity_half_life_ms)
+        self._popularity = PopularityCounter(codecs.for_topic(ITEMS_POPULARITY), popularity, rules.popularity_half_life_ms)
         self._dead_letters = dead_letters
         self._rules = rules
 
@@ -75,20 +75,20 @@ class ProfileStage:
         pairs = self._pairs.begin(purchased, stored)
         self._together.refresh()
 
-        walked = find_triggers(events, profiles, tally, pairs, self._rules)
+        triggered = find_triggers(events, profiles, tally, pairs, self._rules)
         with self._models.use() as routing:
-            parts = [(model, part, await model.queries.lookup(part.queries())) for model, part in by_model(routing, walked)]
-            made = walked.repeats
+            parts = [(model, part, await model.queries.lookup(part.queries())) for model, part in by_model(routing, triggered)]
+            issued = triggered.repeats
             for model, part, found in parts:
                 model.matrix.take_fitted()
-                made += self._recommend(model, part, model.queries.transformed(found, model.matrix))
+                issued += self._recommend(model, part, model.queries.transformed(found, model.matrix))
 
-        made.sort(key=lambda pair: pair[0].offset)
-        result.outputs += [self._output(recommendation, event, partition) for recommendation, event in made]
+        issued.sort(key=lambda pair: pair[0].offset)
+        result.outputs += [self._output(recommendation, event, partition) for recommendation, event in issued]
         changed, published = self._pairs.end(pairs, partition)
         # The pairs first: of a state that is only partly written, a beginning is there. A purchase that is in a profile is then in the
         # pairs too, and one that is only in the pairs is known by its offset.
-        result.state = {**changed, **{key.encode(): dump_profile(profile) for key, profile in walked.changed.items()}}
+        result.state = {**changed, **{key.encode(): dump_profile(profile) for key, profile in triggered.changed.items()}}
         result.outputs += self._popularity.end(tally, batch[-1].offset)
         result.outputs += published
         return result
@@ -99,7 +99,7 @@ class ProfileStage:
             for model in (routing.stable, routing.canary):
                 if model is not None and model.matrix.ids:
                     one = Request([model.matrix.ids[0]], [Entry(1.0, 0, CODES["view"])], [], None, [], 0)
-                    rank([one], model.matrix, self._board, {}, model.rules, self._together)
+                    rank([one], model.matrix, self._popularity_table, {}, model.rules, self._together)
 
     def _accept(self, batch: Sequence[SourceRecord], result: BatchResult) -> list[tuple[int, CleanEvent]]:
         accepted = []
@@ -117,30 +117,30 @@ class ProfileStage:
         return accepted
 
     def _recommend(
-        self, model: ServingModel, walked: Triggered, vectors: dict[str, FloatArray]
+        self, model: ServingModel, triggered: Triggered, vectors: dict[str, FloatArray]
     ) -> list[tuple[IssuedRecommendation, CleanEvent]]:
         rules, matrix = model.rules, model.matrix
         result = []
-        for rounds in walked.groups(most_requests(matrix)):
+        for rounds in triggered.groups(most_requests(matrix)):
             requests = [trigger.request for triggers in rounds for trigger in triggers]
             # Items of an earlier answer in this batch are left out of the same shopper's later answers.
             excluded = [
                 len(_excluded(trigger, rules)) + number * rules.top_k for number, triggers in enumerate(rounds) for trigger in triggers
             ]
-            ranking = Ranking(requests, matrix, self._board, vectors, rules, self._together, most_excluded=excluded)
+            ranking = Ranking(requests, matrix, self._popularity_table, vectors, rules, self._together, most_excluded=excluded)
             first = 0
             for triggers in rounds:
                 answers = ranking.answer(first, [_excluded(trigger, rules) for trigger in triggers])
                 first += len(triggers)
                 for trigger, ranked in zip(triggers, answers, strict=True):
                     if ranked.items:
-                        made = make(trigger.event, trigger.offset, trigger.policy, ranked, model_version=model.version, rules=rules)
-                        remember(trigger.profile, made, trigger.event["occurred_at"], rules)
-                        result.append((made, trigger.event))
+                        issued = make(trigger.event, trigger.offset, trigger.policy, ranked, model_version=model.version, rules=rules)
+                        remember(trigger.profile, issued, trigger.event["occurred_at"], rules)
+                        result.append((issued, trigger.event))
         return result
 
-    def _output(self, made: IssuedRecommendation, event: CleanEvent, partition: int) -> OutputRecord:
-        value = self._writer.encode(made, event)
+    def _output(self, issued: IssuedRecommendation, event: CleanEvent, partition: int) -> OutputRecord:
+        value = self._writer.encode(issued, event)
         return OutputRecord(RECOMMENDATIONS, event["pseudonym"].encode(), value, answer_id(event), partition)
 
 

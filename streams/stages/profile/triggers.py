@@ -90,7 +90,7 @@ def find_triggers(
         pseudonym = event["pseudonym"]
         profile = profiles[pseudonym]
         if offset <= profile.applied_offset:
-            result.repeats += [(unpack_issued(made), event) for made_for, made in profile.made if made_for == offset]
+            result.repeats += [(unpack_issued(issued), event) for cause, issued in profile.issued if cause == offset]
             continue
         code, time_ms, item_id = CODES[event["event_type"]], event["occurred_at"], event["item_id"]
         before_ms = profile.bought.get(item_id) if item_id is not None else None
@@ -144,14 +144,14 @@ def policy_of(event_type: int, time_ms: int, triggered_at: int, rules: ProfileRu
     return "behaviour" if since >= rules.debounce_ms or since <= -max(rules.rewind_ms, rules.debounce_ms) else None
 
 
-def by_model(routing: Routing, walked: Triggered) -> list[tuple[ServingModel, Triggered]]:
+def by_model(routing: Routing, triggered: Triggered) -> list[tuple[ServingModel, Triggered]]:
     """What must be recommended, by the model that does it. All of a shopper's triggers go to one."""
     if routing.canary is None:
-        return [(routing.stable, walked)]
-    models = {trigger.event["pseudonym"]: routing.of(trigger.event["pseudonym"]) for triggers in walked.rounds for trigger in triggers}
+        return [(routing.stable, triggered)]
+    models = {trigger.event["pseudonym"]: routing.of(trigger.event["pseudonym"]) for triggers in triggered.rounds for trigger in triggers}
     parts = []
     for model in (routing.stable, routing.canary):
-        rounds = [[trigger for trigger in triggers if models[trigger.event["pseudonym"]] is model] for triggers in walked.rounds]
+        rounds = [[trigger for trigger in triggers if models[trigger.event["pseudonym"]] is model] for triggers in triggered.rounds]
         if own := [triggers for triggers in rounds if triggers]:
             parts.append((model, Triggered(rounds=own)))
     return parts

@@ -74,7 +74,7 @@ def decide(candidate: Measurement, incumbent: Measurement, rule: GateRule) -> Ga
     against: list[str] = []
     if gain.low <= rule.least_gain:
         against.append(
-            f"{rule.metric} does not gain beyond chance: {_told(gain)}, the lower end must be above {rule.least_gain:+.4f} "
+            f"{rule.metric} does not gain beyond chance: {_describe(gain)}, the lower end must be above {rule.least_gain:+.4f} "
             f"({rule.confidence:.0%} interval, {cases} cases)"
         )
     against += _falls("coverage", candidate.coverage, incumbent.coverage, rule.coverage_tolerance)
@@ -95,7 +95,7 @@ def decide(candidate: Measurement, incumbent: Measurement, rule: GateRule) -> Ga
     if against:
         return GateVerdict(False, against + remarks, differences, numbers)
     return GateVerdict(
-        True, [f"{rule.metric} gains {_told(gain)} over {cases} cases, no guarded value falls", *remarks], differences, numbers
+        True, [f"{rule.metric} gains {_describe(gain)} over {cases} cases, no guarded value falls", *remarks], differences, numbers
     )
 
 
@@ -117,10 +117,10 @@ def _worse(name: str, change: Interval, incumbent: float, tolerance: float) -> l
     """
     if change.mean >= -tolerance * incumbent or change.high >= 0:
         return []
-    return [f"{name}: falls by {_told(change)} from {incumbent:.4f}, more than the {tolerance:.0%} that is allowed"]
+    return [f"{name}: falls by {_describe(change)} from {incumbent:.4f}, more than the {tolerance:.0%} that is allowed"]
 
 
-def _told(change: Interval) -> str:
+def _describe(change: Interval) -> str:
     return f"{change.mean:+.4f} [{change.low:+.4f}, {change.high:+.4f}]"
 
 

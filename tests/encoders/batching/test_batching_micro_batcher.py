@@ -152,7 +152,8 @@ async def test_closing_answers_what_was_accepted() -> None:
     requests = [asyncio.create_task(front.encode_many([f"a {n}", f"b {n}"])) for n in range(20)]
     await asyncio.sleep(0)
     closing = asyncio.create_task(front.close())
-    await asyncio.sleep(0.01)
+    for _ in range(100):
+        await asyncio.sleep(0)
     assert not closing.done()
     with pytest.raises(RuntimeError, match="closed"):
         await front.encode_many(["late"])

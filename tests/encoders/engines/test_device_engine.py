@@ -183,8 +183,8 @@ def test_one_compiled_graph_a_shape() -> None:
     engine = engine_on(device, compiled=backend)
     rows = rows_of(4, 50)
     first = engine.forward(rows)[0]
-    made = len(graphs)
+    captured = len(graphs)
     assert np.allclose(first, exactly(rows), atol=1e-5)
     assert np.allclose(engine.forward(rows)[0], first, atol=1e-6)
-    assert len(graphs) == made, "the same shapes use the same graphs"
-    assert made <= 2 * len(set(device.shapes))
+    assert len(graphs) == captured, "the same shapes use the same graphs"
+    assert captured <= 2 * len(set(device.shapes))

@@ -15,10 +15,10 @@ from encoders.finetune.checkpoint import Checkpoints
 
 @pytest.fixture
 def store(tmp_path: Path) -> Checkpoints:
-    made = Checkpoints(tmp_path / "c", fingerprint="f")
+    checkpoints = Checkpoints(tmp_path / "c", fingerprint="f")
     for step in (10, 20, 30):
-        made.save(step, {"a": torch.full((50,), float(step))}, {"seconds": 1.5, "losses": [0.1, float("nan")]})
-    return made
+        checkpoints.save(step, {"a": torch.full((50,), float(step))}, {"seconds": 1.5, "losses": [0.1, float("nan")]})
+    return checkpoints
 
 
 def test_the_newest_two_stay(store: Checkpoints, tmp_path: Path) -> None:

@@ -49,18 +49,18 @@ def recall(shop: TrainingSet) -> Validate:
 
 @pytest.mark.parametrize("adapter", ["lora", "full"])
 def test_it_learns_and_what_is_saved_loads(base: Path, shop: TrainingSet, tmp_path: Path, adapter: str) -> None:
-    told: list[Progress] = []
+    reports: list[Progress] = []
     rate = 1e-2 if adapter == "lora" else 1e-3
     config = replace(FAST, steps=80, adapter=adapter, learning_rate=rate)
     validate = recall(shop)
-    result = finetune(base, shop, config, tmp_path / "out", checkpoints=None, validate=validate, on_progress=told.append)
+    result = finetune(base, shop, config, tmp_path / "out", checkpoints=None, validate=validate, on_progress=reports.append)
     assert result.validations[0][1] < 0.3
     assert result.best is not None
     assert result.best > 0.6, result.validations
-    assert [progress.step for progress in told] == list(range(1, 81))
-    assert told[-1].steps == 80
-    assert told[-1].seconds_left == 0
-    assert told[-1].learning_rate < told[20].learning_rate
+    assert [progress.step for progress in reports] == list(range(1, 81))
+    assert reports[-1].steps == 80
+    assert reports[-1].seconds_left == 0
+    assert reports[-1].learning_rate < reports[20].learning_rate
     encoder = load_encoder(str(tmp_path / "out"), precision="fp32")
     assert encoder.version != load_encoder(str(base), precision="fp32").version
     assert validate(encoder.encode) == pytest.approx(result.best, abs=0.02)
@@ -111,10 +111,10 @@ def test_a_worse_model_is_not_kept(base: Path, shop: TrainingSet, tmp_path: Path
 
 
 def test_minutes_bound_it(base: Path, shop: TrainingSet, tmp_path: Path) -> None:
-    told: list[Progress] = []
-    result = finetune(base, shop, replace(FAST, steps=None, minutes=0.03), tmp_path / "out", checkpoints=None, on_progress=told.append)
+    reports: list[Progress] = []
+    result = finetune(base, shop, replace(FAST, steps=None, minutes=0.03), tmp_path / "out", checkpoints=None, on_progress=reports.append)
     assert result.seconds >= 1.8
-    assert told[-1].learning_rate < told[len(told) // 2].learning_rate, "the schedule ends with the budget"
+    assert reports[-1].learning_rate < reports[len(reports) // 2].learning_rate, "the schedule ends with the budget"
 
 
 def test_steps_without_a_finite_loss(base: Path, shop: TrainingSet, tmp_path: Path) -> None:
@@ -163,7 +163,7 @@ def test_a_training_set_on_the_disk(shop: TrainingSet, tmp_path: Path) -> None:
 
 
 def test_tensorboard_logs(tmp_path: Path) -> None:
-    board = TensorBoard(tmp_path)
-    board.write(Progress(1, 10, 0.5, 1e-3, 100.0, 9.0, 0.1))
-    board.close()
+    tensorboard = TensorBoard(tmp_path)
+    tensorboard.write(Progress(1, 10, 0.5, 1e-3, 100.0, 9.0, 0.1))
+    tensorboard.close()
     assert list(tmp_path.glob("events.out.tfevents.*"))

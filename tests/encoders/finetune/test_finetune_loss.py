@@ -20,8 +20,8 @@ seeds = st.integers(0, 2**32 - 1)
 
 
 def unit(random: np.random.Generator, rows: int) -> np.ndarray:
-    made = random.normal(size=(rows, 5))
-    return (made / np.linalg.norm(made, axis=1, keepdims=True)).astype(np.float32)
+    vectors = random.normal(size=(rows, 5))
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
 
 @given(seeds, st.integers(1, 6), st.integers(1, 8), st.sampled_from([0.05, 0.1, 1.0]))

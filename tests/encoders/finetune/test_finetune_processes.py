@@ -27,8 +27,8 @@ def run(how: tuple[str, ...], *arguments: object, code: int = 0) -> dict[str, An
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == code, done.stderr[-3000:]
     lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
-    told: dict[str, Any] = json.loads(lines[-1]) if lines else {}
-    return told
+    reports: dict[str, Any] = json.loads(lines[-1]) if lines else {}
+    return reports
 
 
 def weights(folder: Path) -> dict[str, np.ndarray]:

@@ -25,7 +25,7 @@ from streams.stages.catalogue.backfill import PART
 from streams.stages.catalogue.stage import CatalogueRules, CatalogueStage
 from streams.stages.catalogue.validate import text_hash
 from streams.topics import CATALOGUE_ITEMS, DEAD_LETTER, ITEMS_VECTORS
-from tests.support.profile_world import CODECS, START_MS, MemoryState
+from tests.support.profile_harness import CODECS, START_MS, MemoryState
 
 DIMENSIONS = {"a": 16, "b": 24}
 
@@ -60,7 +60,7 @@ class Shop:
 
     def __init__(self) -> None:
         self.a, self.b = Encoder("a"), Encoder("b")
-        self.live = ActiveEncoders([self.a])
+        self.active = ActiveEncoders([self.a])
         self.clock = Ticking()
         self.state = MemoryState()
         self.topic: dict[bytes, MemoryRecord] = {}
@@ -74,7 +74,7 @@ class Shop:
 
     @contextmanager
     def use(self) -> Iterator[ActiveEncoders]:
-        yield self.live
+        yield self.active
 
     def take(self, result: BatchResult) -> BatchResult:
         self.state.write(result.state)
@@ -114,7 +114,7 @@ async def test_what_is_known_is_encoded_under_the_new_model_in_parts() -> None:
     shop = Shop()
     for n in range(PART + 10):
         await shop.publish(n, f"i{n}", f"title {n}", price=2.0, currency="GBP", category="Boxes", in_stock=n % 2 == 0)
-    shop.live = ActiveEncoders([shop.a, shop.b])
+    shop.active = ActiveEncoders([shop.a, shop.b])
     assert [len((await shop.tick()).outputs) for _ in range(3)] == [PART, 10, 0]
     assert shop.complete("b") == 1
     under_a, under_b = shop.items("a"), shop.items("b")
@@ -130,7 +130,7 @@ async def test_what_is_known_is_encoded_under_the_new_model_in_parts() -> None:
 async def test_a_change_is_written_under_all_and_encoded_where_the_text_is_new() -> None:
     shop = Shop()
     await shop.publish(0, "i1", "red box")
-    shop.live = ActiveEncoders([shop.a, shop.b])
+    shop.active = ActiveEncoders([shop.a, shop.b])
     await shop.publish(1, "i1", "red box", in_stock=False)
     assert (shop.a.texts, shop.b.texts) == (["red box"], ["red box"])
     assert [shop.items(v)["i1"]["recommendable"] for v in "ab"] == [False, False]
@@ -141,13 +141,13 @@ async def test_a_change_is_written_under_all_and_encoded_where_the_text_is_new()
 
 async def test_a_version_that_was_away_is_made_anew_where_the_item_changed() -> None:
     shop = Shop()
-    shop.live = ActiveEncoders([shop.a, shop.b])
+    shop.active = ActiveEncoders([shop.a, shop.b])
     await shop.publish(0, "i1", "red box")
     await shop.publish(1, "i2", "tea")
-    shop.live = ActiveEncoders([shop.a])
+    shop.active = ActiveEncoders([shop.a])
     await shop.publish(2, "i1", "blue box")
     assert shop.complete("b") == 0.5
-    shop.live = ActiveEncoders([shop.b, shop.a])
+    shop.active = ActiveEncoders([shop.b, shop.a])
     shop.b.texts.clear()
     await shop.tick()
     assert shop.b.texts == ["blue box"]
@@ -156,9 +156,9 @@ async def test_a_version_that_was_away_is_made_anew_where_the_item_changed() -> 
 
 async def test_what_is_retired_is_removed() -> None:
     shop = Shop()
-    shop.live = ActiveEncoders([shop.a, shop.b])
+    shop.active = ActiveEncoders([shop.a, shop.b])
     await shop.publish(0, "i1", "red box")
-    shop.live = ActiveEncoders([shop.b], frozenset({"a"}))
+    shop.active = ActiveEncoders([shop.b], frozenset({"a"}))
     shop.restart()
     await shop.tick()
     assert (list(shop.items("a")), list(shop.items("b"))) == ([], ["i1"])
@@ -170,7 +170,7 @@ async def test_a_text_that_the_new_model_fails_on_costs_nobody_else_anything() -
     shop.b.breaks = {"bad"}
     await shop.publish(0, "i1", "red box")
     await shop.publish(1, "i2", "bad")
-    shop.live = ActiveEncoders([shop.a, shop.b])
+    shop.active = ActiveEncoders([shop.a, shop.b])
     await shop.tick()
     result = await shop.publish(2, "i3", "bad")
     assert result.rejected == 0
@@ -181,7 +181,7 @@ async def test_a_text_that_the_new_model_fails_on_costs_nobody_else_anything() -
 async def test_a_state_without_texts_waits_for_its_items_to_come_again() -> None:
     shop = Shop()
     shop.state[b"i1"] = b"\x01" + msgspec.msgpack.encode(["a", text_hash("red box"), np.ones(16, "<f4").tobytes(), []])
-    shop.live = ActiveEncoders([shop.a, shop.b])
+    shop.active = ActiveEncoders([shop.a, shop.b])
     assert not (await shop.tick()).outputs
     assert shop.stage.textless == {0: 1}
     await shop.publish(0, "i1", "red box")
@@ -191,7 +191,7 @@ async def test_a_state_without_texts_waits_for_its_items_to_come_again() -> None
 async def test_another_partitions_items_are_left_to_it() -> None:
     shop = Shop()
     await shop.publish(0, "i1", "red box")
-    shop.live = ActiveEncoders([shop.a, shop.b])
+    shop.active = ActiveEncoders([shop.a, shop.b])
     assert not (await shop.stage.on_timer(1, list(shop.state.items()))).outputs
 
 
@@ -221,7 +221,7 @@ def test_whatever_happens_the_live_models_hold_the_catalogue(steps: list[Any]) -
                 again = await shop.stage.on_timer(0, list(shop.state.items()))
                 assert [o.record_id for o in again.outputs] == [o.record_id for o in lost.outputs]
             elif isinstance(step, str):
-                shop.live = ActiveEncoders([getattr(shop, name) for name in step])
+                shop.active = ActiveEncoders([getattr(shop, name) for name in step])
             else:
                 item_id, title, in_stock = step
                 await shop.publish(offset, item_id, title, in_stock=in_stock)
@@ -229,7 +229,7 @@ def test_whatever_happens_the_live_models_hold_the_catalogue(steps: list[Any]) -
                 if title is not None:
                     truth[item_id] = (text_hash(title), in_stock)
         await shop.tick()
-        for encoder in shop.live.encoders:
+        for encoder in shop.active.encoders:
             assert {i: (v["text_hash"], v["recommendable"]) for i, v in shop.items(encoder.version).items()} == truth
             assert shop.complete(encoder.version) == 1
 

@@ -11,7 +11,7 @@ from streams.engine.records import MemoryRecord
 from streams.models.hotswap.completeness import FIELDS, IN_FLIGHT_S, Completeness
 from streams.serde.vectors import vector_key
 from streams.topics import ITEMS_VECTORS
-from tests.support.profile_world import CODECS
+from tests.support.profile_harness import CODECS
 
 VECTOR = np.array([1, 0], "<f4").tobytes()
 

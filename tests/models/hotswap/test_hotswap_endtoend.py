@@ -21,6 +21,7 @@ from streams.serde import local_codecs
 from streams.topics import BEHAVIOUR_CLEAN, BEHAVIOUR_RAW, ITEMS_VECTORS, RECOMMENDATIONS
 from tests.support.deployment import Deployment, deployed
 from tests.support.model_folders import WORDS, write_tiny_bert
+from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 WORKERS = ("ingest", "catalogue", "profile", "profile-2")
@@ -73,10 +74,11 @@ def wait_for(shop: Deployment, pattern: str, *stages: str) -> float:
 
 def wait_for_records(shop: Deployment, count: int, *stages: str) -> None:
     """By the workers' own count: the embedded broker is slow to tell the ends of its partitions."""
-    deadline = time.monotonic() + WAIT_S
-    while sum(int(float(n)) for stage in stages for n in re.findall(r"veilstream_records_total{.*} (\S+)", shop.metrics(stage))) < count:
-        assert time.monotonic() < deadline, [shop.log(stage).read_text()[-2000:] for stage in stages]
-        time.sleep(0.2)
+
+    def counted() -> int:
+        return sum(int(float(n)) for stage in stages for n in re.findall(r"veilstream_records_total{.*} (\S+)", shop.metrics(stage)))
+
+    wait_until(lambda: counted() >= count, lambda: [shop.log(stage).read_text()[-2000:] for stage in stages], seconds=WAIT_S, every_s=0.2)
 
 
 def read_all(shop: Deployment, topic: str, least: int) -> list[Any]:
@@ -115,8 +117,8 @@ def test_promotion_and_rollback_while_events_flow(shop: Deployment, tmp_path: Pa
     assert replaying.wait(120) == 0
     wait_for_records(shop, RATE * SECONDS, "profile", "profile-2")
     wait_for_records(shop, ITEMS + len(changed), "catalogue")
-    told = [shop.metrics(stage) for stage in ("profile", "profile-2", "catalogue")]
-    assert all(f'veilstream_model_info{{channel="stable",model_version="{a}"}} 1.0' in text for text in told)
+    metrics = [shop.metrics(stage) for stage in ("profile", "profile-2", "catalogue")]
+    assert all(f'veilstream_model_info{{channel="stable",model_version="{a}"}} 1.0' in text for text in metrics)
     assert shop.stop() == dict.fromkeys(WORKERS, 0)
 
     decode = local_codecs().for_topic(RECOMMENDATIONS).decode

@@ -31,7 +31,7 @@ FINITE = st.floats(allow_nan=False, allow_infinity=False)
 NAMES = st.from_regex(r"[a-z]{1,4}(/[a-z]{1,3}){0,2}[.](json|txt|safetensors)", fullmatch=True)
 TIMES = st.integers(0, 2**45)
 SERVINGS = st.builds(ServingParams, st.floats(0.001, 1e6), st.floats(0, 1e6), FINITE)
-VERSIONS = st.from_regex(r"[0-9a-f]{12}", fullmatch=True)
+VERSIONS = st.binary(min_size=6, max_size=6).map(bytes.hex)
 MANIFESTS = st.builds(
     Manifest,
     model_version=VERSIONS,
@@ -39,7 +39,7 @@ MANIFESTS = st.builds(
     base=st.text(max_size=20),
     created_at=TIMES,
     dimension=st.integers(1, 65_536),
-    files=st.dictionaries(NAMES, st.from_regex(r"[0-9a-f]{64}", fullmatch=True), max_size=4),
+    files=st.dictionaries(NAMES, st.binary(min_size=32, max_size=32).map(bytes.hex), max_size=4),
     metrics=st.dictionaries(st.text(max_size=8), FINITE, max_size=4),
     serving=SERVINGS,
     data_from=st.just(5),
@@ -97,9 +97,9 @@ def test_no_other_signature_holds(manifest: Manifest, signature: bytes) -> None:
 
 
 def a_manifest(**changes: Any) -> Manifest:
-    made: dict[str, Any] = {"model_version": "v1", "parent": None, "base": "b", "created_at": 1, "dimension": 4}
-    made |= {"files": {"config.json": "0" * 64}, "metrics": {"hr@10": 0.5}, "serving": ServingParams(1, 0, 0)}
-    return Manifest(**{**made, **changes})
+    fields: dict[str, Any] = {"model_version": "v1", "parent": None, "base": "b", "created_at": 1, "dimension": 4}
+    fields |= {"files": {"config.json": "0" * 64}, "metrics": {"hr@10": 0.5}, "serving": ServingParams(1, 0, 0)}
+    return Manifest(**{**fields, **changes})
 
 
 @pytest.mark.parametrize(

@@ -35,8 +35,8 @@ def test_only_one_is_in_its_turn(tmp_path: Path) -> None:
 
 def test_workers_that_fetch_together_all_get_it(tmp_path: Path) -> None:
     key = SigningKey.generate()
-    made = write_folder(tmp_path / "made")
-    manifest = ModelStore(str(tmp_path / "store")).publish(made, manifest_of(made), key)
+    folder = write_folder(tmp_path / "made")
+    manifest = ModelStore(str(tmp_path / "store")).publish(folder, manifest_of(folder), key)
     for attempt in range(25):
         together = Barrier(4)
 

@@ -293,7 +293,7 @@ def test_many_at_once_make_one(folder: Path, key: SigningKey, tmp_path: Path) ->
     manifests = [manifest_of(folder, created_at=number) for number in range(8)]
     with ThreadPoolExecutor(8) as threads:
         published = list(threads.map(lambda manifest: ModelStore(root).publish(folder, manifest, key), manifests))
-        assert len({made.created_at for made in published}) == 1
+        assert len({manifest.created_at for manifest in published}) == 1
         fetched = list(threads.map(lambda _: ModelStore(root).fetch(VERSION, cache, key.verify_key), manifests))
     assert set(fetched) == {cache / VERSION}
     assert verify_folder(cache / VERSION, key.verify_key) == ModelStore(root).verify(VERSION, key.verify_key) == published[0]

@@ -21,7 +21,7 @@ from streams.privacy.seal import Sealer
 from streams.ranking.item_matrix import ItemMatrix
 from streams.stages.catalogue.stage import CatalogueRules, CatalogueStage
 from streams.topics import CATALOGUE_ITEMS, DEAD_LETTER, ITEMS_VECTORS
-from tests.support.profile_world import CODECS, START_MS, MemoryState
+from tests.support.profile_harness import CODECS, START_MS, MemoryState
 
 DIMENSION = 16
 

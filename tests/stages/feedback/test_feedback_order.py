@@ -3,7 +3,6 @@ everything at once, says."""
 
 from __future__ import annotations
 
-import asyncio
 import random
 from typing import Any, NamedTuple
 
@@ -14,7 +13,8 @@ from streams import topics
 from streams.engine.records import MemoryRecord
 from streams.stages.feedback import settlement as settle
 from streams.stages.feedback.rules import HISTORY_EVENTS, OUTCOME_OF_EVENT, OUTCOMES, POSITIVE
-from tests.support.feedback_world import ANNA, BEN, CODECS, MINUTE, RULES, State, event, identity, make_stage, recommendation, the_end
+from tests.support.at_once import at_once
+from tests.support.feedback_harness import ANNA, BEN, CODECS, MINUTE, RULES, State, event, identity, make_stage, recommendation, the_end
 
 WINDOW, LATENESS = RULES.window_ms // MINUTE, RULES.lateness_ms // MINUTE
 
@@ -28,7 +28,7 @@ class Event(NamedTuple):
     named: str | None
 
 
-class Told(NamedTuple):
+class Recommended(NamedTuple):
     """A recommendation."""
 
     offset: int
@@ -42,37 +42,37 @@ class Told(NamedTuple):
         return identity("recommendation", self.offset)
 
 
-class World(NamedTuple):
+class Journal(NamedTuple):
     events: list[Event]
-    told: list[Told]
+    recommended: list[Recommended]
 
 
 @st.composite
-def worlds(draw: st.DrawFn) -> World:
+def journals(draw: st.DrawFn) -> Journal:
     """Event times go on, fast or slowly, and are out of order; some events cause recommendations; some name one of them."""
     pace = draw(st.sampled_from([0, 1, 5, 20]))
-    events, told = [], []
+    events, recommended = [], []
     kinds = ["impression", "click", "cart", "purchase", "dismiss", "view", "search", "return"]
     for offset in range(draw(st.integers(1, 40))):
         user, item = draw(st.sampled_from([ANNA, BEN])), draw(st.sampled_from("abc"))
         minute = 100 + offset * pace + draw(st.sampled_from([0, 0, 0, 1, -1, -3, 10, -25, 45]))
-        named = draw(st.sampled_from([None, None, None, *(t.identity for t in told[-3:]), identity("another")]))
+        named = draw(st.sampled_from([None, None, None, *(t.identity for t in recommended[-3:]), identity("another")]))
         events.append(Event(offset, user, draw(st.sampled_from(kinds)), item, minute, named))
         if draw(st.integers(0, 3)) == 0:
             items = draw(st.lists(st.sampled_from("abcd"), min_size=1, max_size=3, unique=True))
-            told.append(Told(len(told), user, offset, minute, items))
-    return World(events, told)
+            recommended.append(Recommended(len(recommended), user, offset, minute, items))
+    return Journal(events, recommended)
 
 
-def expected(world: World) -> tuple[dict[str, tuple[Any, ...]], dict[str, tuple[Any, ...]]]:
+def expected(journal: Journal) -> tuple[dict[str, tuple[Any, ...]], dict[str, tuple[Any, ...]]]:
     """The rule, over both topics as a whole: feedback and training pairs by id."""
     latest = 0
     met = {}
-    for e in world.events:
+    for e in journal.events:
         met[e.offset] = latest
         latest = max(latest, e.minute)
 
-    def may_claim(r: Told, e: Event) -> bool:
+    def may_claim(r: Recommended, e: Event) -> bool:
         return (
             e.user == r.user
             and e.kind in OUTCOME_OF_EVENT
@@ -83,22 +83,25 @@ def expected(world: World) -> tuple[dict[str, tuple[Any, ...]], dict[str, tuple[
             and (e.named == r.identity if e.named else e.minute >= r.minute - LATENESS)
         )
 
-    owner = {e.offset: max((r for r in world.told if may_claim(r, e)), key=lambda r: r.source_offset, default=None) for e in world.events}
+    owner = {
+        e.offset: max((r for r in journal.recommended if may_claim(r, e)), key=lambda r: r.source_offset, default=None)
+        for e in journal.events
+    }
 
     def history(user: str, before: int) -> list[tuple[str, str]]:
-        past = [e for e in world.events if e.user == user and e.offset < before and e.kind in HISTORY_EVENTS]
+        past = [e for e in journal.events if e.user == user and e.offset < before and e.kind in HISTORY_EVENTS]
         return [("words" if e.kind == "search" else e.item, e.kind) for e in past[-RULES.history_size :]]
 
     feedback: dict[str, tuple[Any, ...]] = {}
     pairs: dict[str, tuple[Any, ...]] = {}
-    for r in world.told:
+    for r in journal.recommended:
         for rank, item in enumerate(r.items):
-            mine = [e for e in world.events if owner[e.offset] == r and e.item == item]
+            mine = [e for e in journal.events if owner[e.offset] == r and e.item == item]
             outcome = min((OUTCOME_OF_EVENT[e.kind] for e in mine), key=OUTCOMES.index, default="ignored")
             feedback[f"{r.identity}/{item}"] = (outcome, any(e.kind == "impression" for e in mine), rank)
             if outcome != "ignored":
                 pairs[f"{r.identity}/{item}"] = (outcome, history(r.user, r.source_offset + 1))
-    for e in world.events:
+    for e in journal.events:
         if e.kind in POSITIVE and owner[e.offset] is None:
             pairs[identity("event", e.offset)] = (e.kind, history(e.user, e.offset))
     return feedback, pairs
@@ -107,9 +110,9 @@ def expected(world: World) -> tuple[dict[str, tuple[Any, ...]], dict[str, tuple[
 class Run:
     """A stage between two logs, with a broker that keeps what was written and a table that survives crashes."""
 
-    def __init__(self, world: World, rng: random.Random) -> None:
-        told = [recommendation(t.offset, t.user, t.items, t.minute, t.source_offset) for t in world.told]
-        self.logs: dict[bool, list[MemoryRecord]] = {True: [_record(e) for e in world.events], False: told}
+    def __init__(self, journal: Journal, rng: random.Random) -> None:
+        recommended = [recommendation(t.offset, t.user, t.items, t.minute, t.source_offset) for t in journal.recommended]
+        self.logs: dict[bool, list[MemoryRecord]] = {True: [_record(e) for e in journal.events], False: recommended}
         self.next = {True: 0, False: 0}
         self.rng = rng
         self.written: dict[tuple[str, bytes], bytes] = {}
@@ -132,7 +135,7 @@ class Run:
                 self.take_over()  # before the commit: the batch comes again, cut differently
             else:
                 if fate in ("twice", "halved"):
-                    asyncio.run(self.stage(batch, self.state))
+                    at_once(self.stage(batch, self.state))
                 middle = len(batch) // 2 if fate == "halved" else 0
                 for part in (batch[:middle], batch[middle:]):
                     if part:
@@ -143,7 +146,7 @@ class Run:
 
     def apply(self, batch: list[MemoryRecord], share: float = 1.0) -> None:
         """All outputs are written, of the state only a share."""
-        result = asyncio.run(self.stage(batch, self.state))
+        result = at_once(self.stage(batch, self.state))
         ids = [(o.topic, o.record_id) for o in result.outputs]
         assert len(set(ids)) == len(ids)
         for output in result.outputs:
@@ -157,7 +160,7 @@ class Run:
 
     def take_over(self) -> None:
         self.stage = make_stage()
-        asyncio.run(self.stage.on_assigned(0, list(self.state.values.items())))
+        at_once(self.stage.on_assigned(0, list(self.state.values.items())))
 
     def said(self, topic: str) -> list[dict[str, Any]]:
         values = [CODECS.for_topic(topic).decode(value) for (of, _), value in self.written.items() if of == topic]
@@ -170,14 +173,14 @@ def _record(e: Event) -> MemoryRecord:
 
 
 @settings(max_examples=200, deadline=None)
-@given(worlds(), st.integers(0, 2**32))
-def test_the_rule_holds_whatever_the_order_of_reading_and_whatever_fails(world: World, seed: int) -> None:
-    run = Run(world, random.Random(seed))
+@given(journals(), st.integers(0, 2**32))
+def test_the_rule_holds_whatever_the_order_of_reading_and_whatever_fails(journal: Journal, seed: int) -> None:
+    run = Run(journal, random.Random(seed))
     run.go()
-    feedback, pairs = expected(world)
+    feedback, pairs = expected(journal)
     said = {f"{f['recommendation_id']}/{f['item_id']}": (f["outcome"], f["shown"], f["rank"]) for f in run.said(topics.FEEDBACK)}
     assert said == feedback
-    names = {p.identity: p for p in world.told}
+    names = {p.identity: p for p in journal.recommended}
     learnt = {}
     for pair in run.said(topics.TRAINING_PAIRS):
         history = [(h["ref"], h["event_type"]) for h in pair["history"]]
@@ -185,6 +188,8 @@ def test_the_rule_holds_whatever_the_order_of_reading_and_whatever_fails(world: 
             assert pair["recommendation_id"] in names
             learnt[f"{pair['recommendation_id']}/{pair['item_id']}"] = (pair["outcome"], history)
         else:
-            event_id = next(i for e in world.events if (i := identity("event", e.offset)) and pair["pair_id"] == settle.identity(e.user, i))
+            event_id = next(
+                i for e in journal.events if (i := identity("event", e.offset)) and pair["pair_id"] == settle.identity(e.user, i)
+            )
             learnt[event_id] = (pair["outcome"], history)
     assert learnt == pairs

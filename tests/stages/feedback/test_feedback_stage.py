@@ -13,7 +13,7 @@ from streams.errors import Reason
 from streams.serde.outcomes import each
 from streams.serde.records import Feedback
 from streams.stages.feedback.ledger import load
-from tests.support.feedback_world import (
+from tests.support.feedback_harness import (
     ANNA,
     BEN,
     MINUTE,
@@ -153,9 +153,9 @@ def test_a_bad_record_is_dead_lettered_beside_good_ones() -> None:
 def test_an_interaction_read_long_before_its_recommendation_still_counts() -> None:
     """A fast replay reads behaviour.clean far ahead of what profile has recommended."""
     events = [[event(0, ANNA, "view", "x", 0)], [event(1, ANNA, "purchase", "a", 2)], [event(2, BEN, "view", "z", 5000)]]
-    told = [[recommendation(0, ANNA, ["a", "b"], 0, 0)]]
-    ahead = feed(make_stage(), State(), [*events, *told, *the_end()])
-    orderly = feed(make_stage(), State(), [*told, *events, *the_end()])
+    recommended = [[recommendation(0, ANNA, ["a", "b"], 0, 0)]]
+    ahead = feed(make_stage(), State(), [*events, *recommended, *the_end()])
+    orderly = feed(make_stage(), State(), [*recommended, *events, *the_end()])
     assert outcomes(ahead) == outcomes(orderly) == {(ANNA, "a"): "purchase", (ANNA, "b"): "ignored"}
     assert [p["recommendation_id"] for p in outputs(ahead, topics.TRAINING_PAIRS)] == [identity("recommendation", 0)]
 
@@ -233,8 +233,8 @@ def test_a_click_after_its_window_has_closed_is_late_after_a_take_over_too() -> 
 
 def test_a_recommendation_told_twice_counts_once() -> None:
     stage, state = make_stage(), State()
-    told = recommendation(0, ANNA, ["a"], 0, 0)
-    results = feed(stage, state, [[told, told._replace(offset=1)], *the_end()])
+    recommended = recommendation(0, ANNA, ["a"], 0, 0)
+    results = feed(stage, state, [[recommended, recommended._replace(offset=1)], *the_end()])
     assert len(outputs(results, topics.FEEDBACK)) == 1
 
 

@@ -16,8 +16,8 @@ from streams.stages.learning.decision import TriggerBaseline, ask, judge
 from streams.stages.learning.rounds import Rounds, next_request_id
 from streams.stages.learning.tally import add_feedback, empty_tally
 from streams.topics import TRAINING_CONTROL
-from tests.support.feedback_world import State
-from tests.support.learning_world import CODECS, HOUR_MS, RULES, START_MS, Broker, Worker, heard, pairs, told
+from tests.support.feedback_harness import State
+from tests.support.learning_harness import CODECS, HOUR_MS, RULES, START_MS, Broker, Worker, control_record, heard, pairs
 
 NOW_MS = START_MS + 100 * HOUR_MS
 NOTHING = Rounds(CODECS.for_topic(TRAINING_CONTROL))
@@ -42,7 +42,9 @@ def test_the_first_round_needs_no_pause_but_enough_pairs_of_all_partitions() -> 
 def test_a_request_says_why_and_what_is_new_from_then_on() -> None:
     tallies = counted(100, 50, event_ms=START_MS)
     request, since = ask(
-        judge(TriggerBaseline(START_MS, "ab" * 16, 30), heard(told("ab" * 16, "finished")), tallies, RULES, NOW_MS), tallies, RULES
+        judge(TriggerBaseline(START_MS, "ab" * 16, 30), heard(control_record("ab" * 16, "finished")), tallies, RULES, NOW_MS),
+        tallies,
+        RULES,
     )
     assert (request["state"], request["cause"], request["pairs"], request["at"]) == ("requested", "pairs", 120, NOW_MS)
     assert "120 new pairs" in request["reason"]
@@ -56,13 +58,13 @@ def test_a_request_says_why_and_what_is_new_from_then_on() -> None:
 def test_who_died_between_asking_and_remembering_is_followed_exactly(before: int, new: int, more: int) -> None:
     """The pairs between its request and the take-over are still new."""
     known = TriggerBaseline(START_MS, "ab" * 16, before)
-    rounds = heard(told("ab" * 16, "finished"), told(next_request_id("ab" * 16), "requested", NOW_MS, pairs=new))
+    rounds = heard(control_record("ab" * 16, "finished"), control_record(next_request_id("ab" * 16), "requested", NOW_MS, pairs=new))
     since = judge(known, rounds, counted(before + new + more), RULES, NOW_MS).since
     assert (since.request_id, since.pairs, since.at_ms) == (next_request_id("ab" * 16), before + new, NOW_MS)
 
 
 def test_an_operators_round_is_counted_from_when_it_is_heard_of() -> None:
-    rounds = heard(told("cd" * 16, "requested", NOW_MS + HOUR_MS, pairs=0))
+    rounds = heard(control_record("cd" * 16, "requested", NOW_MS + HOUR_MS, pairs=0))
     judged = judge(TriggerBaseline(START_MS), rounds, counted(90), RULES, NOW_MS)
     assert (judged.since.request_id, judged.since.pairs) == ("cd" * 16, 90)
     assert judged.since.at_ms == NOW_MS, "its clock is ahead"
@@ -72,13 +74,13 @@ def test_an_operators_round_is_counted_from_when_it_is_heard_of() -> None:
 def test_a_request_of_ones_own_is_waited_for_until_it_would_be_stale() -> None:
     known = TriggerBaseline(NOW_MS, "ab" * 16, 0)
     assert judge(known, NOTHING, counted(500), RULES, NOW_MS + 10 * HOUR_MS).situation.running
-    other = heard(told("cd" * 16, "finished", NOW_MS))
+    other = heard(control_record("cd" * 16, "finished", NOW_MS))
     assert judge(known, other, counted(500), RULES, NOW_MS + 10 * HOUR_MS).since == known
     assert not judge(known, NOTHING, counted(500), RULES, NOW_MS + RULES.stale_ms).situation.running
 
 
 def test_where_the_state_was_lost_counting_begins_anew() -> None:
-    judged = judge(TriggerBaseline(START_MS, "ab" * 16, 1000), heard(told("ab" * 16, "finished")), counted(40), RULES, NOW_MS)
+    judged = judge(TriggerBaseline(START_MS, "ab" * 16, 1000), heard(control_record("ab" * 16, "finished")), counted(40), RULES, NOW_MS)
     assert (judged.since.pairs, judged.situation.new_pairs) == (40, 0)
 
 

@@ -19,8 +19,9 @@ from streams.topics import DEAD_LETTER, TRAINING_CONTROL, TRAINING_PAIRS
 from streams.training.requests import answer
 from tests.support.apache_kafka import ApacheKafka
 from tests.support.deployment import Deployment, deployed
+from tests.support.learning_harness import CODECS, pairs
 from tests.support.learning_process import WAIT_S, publish, values, wait_for_tally
-from tests.support.learning_world import CODECS, pairs
+from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 TWO_TURNS_S = 11.0
@@ -44,10 +45,10 @@ def finish(shop: Deployment, request: dict[str, object]) -> None:
     """What the trainer says when a round has ended."""
 
     async def send() -> None:
-        told = answer(request, "finished", "promoted", time.time_ns() // 1_000_000)
+        record = answer(request, "finished", "promoted", time.time_ns() // 1_000_000)
         async with AIOKafkaProducer(bootstrap_servers=shop.bootstrap_servers, acks="all", enable_idempotence=False) as producer:
-            value = CODECS.for_topic(TRAINING_CONTROL).encode(told)
-            await producer.send_and_wait(shop.topic(TRAINING_CONTROL), value, told["request_id"].encode())
+            value = CODECS.for_topic(TRAINING_CONTROL).encode(record)
+            await producer.send_and_wait(shop.topic(TRAINING_CONTROL), value, record["request_id"].encode())
 
     asyncio.run(send())
 
@@ -58,10 +59,7 @@ def requests(shop: Deployment) -> list[dict[str, object]]:
 
 def wait_for_requests(shop: Deployment, count: int, *, no_more: bool = True) -> dict[str, object]:
     """The last one, when there are so many; with ``no_more`` it is waited for whether more come."""
-    deadline = time.monotonic() + WAIT_S
-    while len(requests(shop)) < count:
-        assert time.monotonic() < deadline, shop.log("learning").read_text()[-3000:]
-        time.sleep(0.2)
+    wait_until(lambda: len(requests(shop)) >= count, lambda: shop.log("learning").read_text()[-3000:], seconds=WAIT_S, every_s=0.2)
     if no_more:
         time.sleep(TWO_TURNS_S)
     found = requests(shop)
@@ -99,9 +97,6 @@ def test_one_round_at_a_time_whoever_asks(shop: Deployment) -> None:
     assert (second["cause"], second["pairs"], second["request_id"]) == ("pairs", 60, next_request_id(str(first["request_id"])))
     shop.kill("learning" if tells(shop, "learning") else "learning-2")
     (left,) = shop.processes
-    deadline = time.monotonic() + WAIT_S
-    while not tells(shop, left):
-        assert time.monotonic() < deadline, shop.log(left).read_text()[-3000:]
-        time.sleep(0.5)
+    wait_until(lambda: tells(shop, left), lambda: shop.log(left).read_text()[-3000:], seconds=WAIT_S, every_s=0.5)
     wait_for_requests(shop, 3)
     assert shop.stop() == {left: 0}

@@ -11,8 +11,9 @@ import pytest
 from streams.broker.embedded import EmbeddedBroker
 from streams.topics import TRAINING_CONTROL
 from tests.support.deployment import Deployment, deployed
+from tests.support.learning_harness import pairs
 from tests.support.learning_process import WAIT_S, publish, values, wait_for_tally
-from tests.support.learning_world import pairs
+from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
@@ -31,10 +32,9 @@ def test_one_round_is_asked_for_whoever_is_killed(shop: Deployment) -> None:
     wait_for_tally(shop, 40)
     assert not values(shop, TRAINING_CONTROL)
     publish(shop, pairs(range(30, 50), 0))
-    deadline = time.monotonic() + WAIT_S
-    while not (asked := values(shop, TRAINING_CONTROL)):
-        assert time.monotonic() < deadline, shop.log("learning").read_text()[-3000:]
-        time.sleep(0.2)
+    asked = wait_until(
+        lambda: values(shop, TRAINING_CONTROL), lambda: shop.log("learning").read_text()[-3000:], seconds=WAIT_S, every_s=0.2
+    )
     shop.kill("learning")
     publish(shop, pairs(range(50, 150), 0))
     shop.start("learning")

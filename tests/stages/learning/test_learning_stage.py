@@ -13,8 +13,8 @@ from streams import topics
 from streams.clock import FixedClock
 from streams.engine.records import MemoryRecord
 from streams.stages.learning.rounds import next_request_id
-from tests.support.feedback_world import State
-from tests.support.learning_world import CODECS, HOUR_MS, RULES, START_MS, Broker, Worker, feedback, pairs, recommendation
+from tests.support.feedback_harness import State
+from tests.support.learning_harness import CODECS, HOUR_MS, RULES, START_MS, Broker, Worker, feedback, pairs, recommendation
 
 
 def worker(broker: Broker | None = None, partitions: int = 1, now_ms: int = START_MS) -> Worker:
@@ -35,8 +35,8 @@ def test_each_pair_counts_once_whatever_comes_again(fetches: list[tuple[int, int
         seen = max(seen, first + count) if keep else seen
     one.tick()
     one.tick()
-    assert one.board.position(0) == (seen if seen else -1)
-    assert sum(tally["pairs"] for tally in one.board.tallies) == seen
+    assert one.tallies.position(0) == (seen if seen else -1)
+    assert sum(tally["pairs"] for tally in one.tallies.tallies) == seen
 
 
 def test_enough_pairs_of_all_partitions_ask_for_one_round() -> None:
@@ -50,7 +50,7 @@ def test_enough_pairs_of_all_partitions_ask_for_one_round() -> None:
     one.tick()
     assert requests(one.broker) == [("requested", "pairs", next_request_id(""))]
     assert one.broker.values(topics.TRAINING_CONTROL)[0]["pairs"] == 120
-    assert one.told.causes == ["pairs"]
+    assert one.metrics.causes == ["pairs"]
 
 
 def test_a_worker_that_dies_after_asking_asks_for_the_same_round_again() -> None:
@@ -129,9 +129,9 @@ def test_a_risen_ignored_share_is_drift() -> None:
     one.tick()
     one.tick()
     assert requests(one.broker)[0][:2] == ("requested", "drift")
-    assert one.told.last is not None
-    assert one.told.last[2] == pytest.approx(0.5)
-    assert isnan(one.told.last[1]), "no scores were told"
+    assert one.metrics.last is not None
+    assert one.metrics.last[2] == pytest.approx(0.5)
+    assert isnan(one.metrics.last[1]), "no scores were told"
 
 
 def test_a_record_that_cannot_be_read_is_dead_lettered_and_the_rest_counts() -> None:
@@ -143,7 +143,7 @@ def test_a_record_that_cannot_be_read_is_dead_lettered_and_the_rest_counts() -> 
     assert [output.topic for output in result.outputs] == [topics.DEAD_LETTER]
     one.tick()
     one.tick()
-    assert one.board.tallies[0]["pairs"] == 3
+    assert one.tallies.tallies[0]["pairs"] == 3
 
 
 def test_followed_topics_survive_what_is_broken_in_them() -> None:
@@ -156,8 +156,8 @@ def test_followed_topics_survive_what_is_broken_in_them() -> None:
     bucket = {"model_version": "m", "start": 0, "items": 1, "ignored": 0, "scores": [1, 2]}
     one.broker.put(topics.TRAINING_TALLIES, b"0", CODECS.for_topic(topics.TRAINING_TALLIES).encode({**tally, "buckets": [bucket]}))
     one.tick()
-    assert (one.board.bad_records, one.rounds.bad_records) == (2, 3)
-    assert not one.board.tallies
+    assert (one.tallies.bad_records, one.rounds.bad_records) == (2, 3)
+    assert not one.tallies.tallies
     assert one.rounds.latest is None
 
 
@@ -168,8 +168,8 @@ def test_an_older_tally_never_replaces_a_newer_one() -> None:
     one.feed(pairs(range(10, 20)))
     one.tick()
     one.follow()
-    one.board.apply(one.broker.records[topics.TRAINING_TALLIES][:1])
-    assert one.board.tallies[0]["pairs"] == 20
+    one.tallies.apply(one.broker.records[topics.TRAINING_TALLIES][:1])
+    assert one.tallies.tallies[0]["pairs"] == 20
 
 
 @given(st.lists(st.tuples(st.sampled_from([topics.FEEDBACK, topics.RECOMMENDATIONS]), st.integers(0, 9), st.booleans()), max_size=14))
@@ -187,7 +187,7 @@ def test_each_outcome_and_score_counts_once_whatever_comes_again(fetches: list[t
         seen[topic] += 4 if keep else 0
     one.tick()
     one.follow()
-    buckets = [bucket for tally in one.board.tallies for bucket in tally["buckets"]]
+    buckets = [bucket for tally in one.tallies.tallies for bucket in tally["buckets"]]
     assert sum(bucket["items"] for bucket in buckets) == seen[topics.FEEDBACK]
     assert sum(sum(bucket["scores"]) for bucket in buckets) == 2 * seen[topics.RECOMMENDATIONS]
 
@@ -197,7 +197,7 @@ def test_outcomes_that_one_record_tells_together_all_count() -> None:
     one.feed([feedback(0, "ignored", START_MS, also=["ignored", "purchase"]), feedback(1, "click", START_MS)])
     one.tick()
     one.follow()
-    (bucket,) = [bucket for tally in one.board.tallies for bucket in tally["buckets"]]
+    (bucket,) = [bucket for tally in one.tallies.tallies for bucket in tally["buckets"]]
     assert (bucket["items"], bucket["ignored"]) == (4, 2)
 
 
@@ -210,8 +210,8 @@ def test_scores_that_are_spread_otherwise_are_drift() -> None:
     one.tick()
     one.tick()
     assert requests(one.broker)[0][:2] == ("requested", "drift")
-    assert one.told.last is not None
-    assert one.told.last[1] > rules.trigger.psi
+    assert one.metrics.last is not None
+    assert one.metrics.last[1] > rules.trigger.psi
     first = requests(one.broker)[0][2]
     one.broker.control(request_id=first, state="finished", at=one.clock.now_ms())
     one.advance(100 * HOUR_MS)

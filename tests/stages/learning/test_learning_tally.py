@@ -24,7 +24,7 @@ HOUR_MS = 3_600_000
 BUCKET_MS, WINDOW_MS = 6 * HOUR_MS, 24 * HOUR_MS
 
 
-def told(outcome: str, at_ms: int, version: str = "m") -> Any:
+def feedback(outcome: str, at_ms: int, version: str = "m") -> Any:
     return {"model_version": version, "outcome": outcome, "created_at": at_ms}
 
 
@@ -37,7 +37,7 @@ def counted(**hours: tuple[int, int]) -> TrainingTally:
     tally = empty_tally(0)
     for hour, (items, ignored) in hours.items():
         at_ms = int(hour[1:]) * HOUR_MS
-        add_feedback(tally, [told("ignored", at_ms)] * ignored + [told("click", at_ms)] * (items - ignored), BUCKET_MS)
+        add_feedback(tally, [feedback("ignored", at_ms)] * ignored + [feedback("click", at_ms)] * (items - ignored), BUCKET_MS)
     return tally
 
 
@@ -48,7 +48,7 @@ outcomes = st.lists(
 
 @given(outcomes, st.integers(0, 60))
 def test_counts_do_not_depend_on_how_the_records_came(records: list[tuple[str, int, str]], cut: int) -> None:
-    values = [told(outcome, hour * HOUR_MS, version) for outcome, hour, version in records]
+    values = [feedback(outcome, hour * HOUR_MS, version) for outcome, hour, version in records]
     once, twice = empty_tally(3), empty_tally(3)
     add_feedback(once, values, BUCKET_MS)
     add_feedback(twice, values[cut:], BUCKET_MS)
@@ -69,7 +69,7 @@ def test_every_score_is_counted(scores: list[float]) -> None:
 
 def test_the_oldest_buckets_go() -> None:
     tally = empty_tally(0)
-    add_feedback(tally, [told("click", number * BUCKET_MS) for number in range(3 * BUCKETS_KEPT)], BUCKET_MS)
+    add_feedback(tally, [feedback("click", number * BUCKET_MS) for number in range(3 * BUCKETS_KEPT)], BUCKET_MS)
     assert [bucket["start"] // BUCKET_MS for bucket in tally["buckets"]] == list(range(2 * BUCKETS_KEPT, 3 * BUCKETS_KEPT))
     assert newest_ms([tally, empty_tally(1)]) == (3 * BUCKETS_KEPT - 1) * BUCKET_MS
     assert newest_ms([]) == 0
@@ -96,7 +96,7 @@ def test_the_later_tally_has_more_behind_it() -> None:
 
 def test_windows_are_the_first_and_the_newest_of_the_model_that_serves() -> None:
     tally = counted(h0=(100, 10), h18=(100, 10), h24=(50, 50), h100=(100, 60), h118=(100, 60))
-    add_feedback(tally, [told("ignored", 118 * HOUR_MS, "canary")] * 20, BUCKET_MS)
+    add_feedback(tally, [feedback("ignored", 118 * HOUR_MS, "canary")] * 20, BUCKET_MS)
     seen = windows([tally, empty_tally(1)], 0, WINDOW_MS, BUCKET_MS)
     assert (seen.reference_shown.items, seen.reference_shown.ignored) == (200, 20)
     assert (seen.recent_shown.items, seen.recent_shown.ignored) == (200, 120)

@@ -11,7 +11,7 @@ from streams.ranking.request import Entry
 from streams.ranking.rules import CODES, DISMISS, HISTORY_WEIGHTS, PURCHASE, RETURN, VIEW, ProfileRules
 from streams.stages.profile.history import apply_event, dismissed, merge
 from streams.stages.profile.profile import Profile, dump_profile, load_profile
-from tests.support.profile_world import START_MS, event
+from tests.support.profile_harness import START_MS, event
 from tests.support.rules import profile_rules
 
 RULES = profile_rules(half_life_ms=1000.0)

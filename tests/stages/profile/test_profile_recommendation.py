@@ -11,7 +11,7 @@ from streams.stages.profile.profile import IssuedRecommendation, Profile, dump_p
 from streams.stages.profile.recommendation import make, recommendation_id, remember, to_record
 from streams.stages.profile.recommendation_writer import RecommendationWriter
 from streams.topics import RECOMMENDATIONS
-from tests.support.profile_world import CODECS, START_MS, event
+from tests.support.profile_harness import CODECS, START_MS, event
 from tests.support.rules import profile_rules
 
 RULES = profile_rules(recommended_cooldown_ms=1000, recommended_size=3, made_size=2)
@@ -43,11 +43,11 @@ def recommendations(draw: st.DrawFn) -> IssuedRecommendation:
 
 @settings(max_examples=60, deadline=None)
 @given(recommendations(), text, st.binary(max_size=200), st.integers(-(2**63), 2**63 - 1))
-def test_writing_directly_gives_the_codecs_bytes(made: IssuedRecommendation, pseudonym: str, sealed: bytes, time_ms: int) -> None:
+def test_writing_directly_gives_the_codecs_bytes(issued: IssuedRecommendation, pseudonym: str, sealed: bytes, time_ms: int) -> None:
     writer = RecommendationWriter(CODEC)
     assert writer.direct
     one: Any = event(0, "a", "click", "i1") | {"pseudonym": pseudonym, "sealed_id": sealed, "occurred_at": time_ms}
-    assert writer.encode(made, one) == CODEC.encode(to_record(made, one))
+    assert writer.encode(issued, one) == CODEC.encode(to_record(issued, one))
 
 
 class Grown:
@@ -59,9 +59,9 @@ class Grown:
 
 def test_a_schema_it_does_not_know_is_left_to_the_codec() -> None:
     writer = RecommendationWriter(Grown())  # type: ignore[arg-type]
-    made = IssuedRecommendation(1, b"x" * 16, "v", "search", 0.1, ["i"], np.zeros(2, "<f4").tobytes(), [], b"", b"")
+    issued = IssuedRecommendation(1, b"x" * 16, "v", "search", 0.1, ["i"], np.zeros(2, "<f4").tobytes(), [], b"", b"")
     assert not writer.direct
-    assert writer.encode(made, event(0, "a", "view")) == Grown().encode(to_record(made, event(0, "a", "view")))  # type: ignore[arg-type]
+    assert writer.encode(issued, event(0, "a", "view")) == Grown().encode(to_record(issued, event(0, "a", "view")))  # type: ignore[arg-type]
 
 
 def test_an_id_tells_shopper_event_and_model_apart() -> None:
@@ -83,6 +83,6 @@ def test_a_profile_remembers_what_is_recent_and_no_more() -> None:
     for offset, (time_ms, items) in enumerate([(0, ["a"]), (500, ["b"]), (900, ["c"]), (950, ["d"]), (1600, ["e"])]):
         remember(profile, made_at(offset, items), START_MS + time_ms, RULES)
     assert [items for _, items in profile.recommended] == [["c"], ["d"], ["e"]]
-    assert [unpack_issued(data).items for _, data in profile.made] == [["d"], ["e"]]
-    assert [offset for offset, _ in profile.made] == [3, 4]
+    assert [unpack_issued(data).items for _, data in profile.issued] == [["d"], ["e"]]
+    assert [offset for offset, _ in profile.issued] == [3, 4]
     assert load_profile(dump_profile(profile)) == profile

@@ -16,12 +16,12 @@ from streams.errors import ConfigurationError
 from streams.models.hotswap.serving_model import OneModel
 from streams.stages.profile.profile import load_profile
 from streams.topics import DEAD_LETTER, RECOMMENDATIONS
-from tests.support.profile_world import (
+from tests.support.profile_harness import (
     CODECS,
     DIMENSION,
     TITLES,
     VERSION,
-    World,
+    ProfileHarness,
     catalogue_records,
     event,
     event_records,
@@ -64,15 +64,15 @@ def split(records: list[MemoryRecord], cuts: list[int]) -> list[list[MemoryRecor
     return [records[start:end] for start, end in pairwise(bounds)]
 
 
-async def run_all(world: World, batches: list[list[MemoryRecord]]) -> list[Any]:
-    return [output for batch in batches for output in (await world.run(batch)).outputs]
+async def run_all(harness: ProfileHarness, batches: list[list[MemoryRecord]]) -> list[Any]:
+    return [output for batch in batches for output in (await harness.run(batch)).outputs]
 
 
 @settings(max_examples=30, deadline=None)
 @given(histories(), st.lists(st.integers(0, 100), max_size=5))
 def test_batch_boundaries_do_not_matter(events: list[dict[str, Any]], cuts: list[int]) -> None:
     records = event_records(events)
-    whole, parts = World(), World()
+    whole, parts = ProfileHarness(), ProfileHarness()
     together = asyncio.run(run_all(whole, [records]))
     apart = asyncio.run(run_all(parts, split(records, cuts)))
     assert of_topic(together, RECOMMENDATIONS) == of_topic(apart, RECOMMENDATIONS)
@@ -84,95 +84,95 @@ def test_batch_boundaries_do_not_matter(events: list[dict[str, Any]], cuts: list
 @given(histories(), st.data())
 def test_redo_after_torn_state_says_the_same_and_counts_nothing_twice(events: list[dict[str, Any]], data: st.DataObject) -> None:
     # Without the prior, since what was published changes it: a redo sees a newer popularity.
-    rules = dataclasses.replace(World().rules, popularity_weight=0.0)
+    rules = dataclasses.replace(ProfileHarness().rules, popularity_weight=0.0)
     records = event_records(events)
-    undisturbed, world = World(rules), World(rules)
+    undisturbed, harness = ProfileHarness(rules), ProfileHarness(rules)
     expected = asyncio.run(run_all(undisturbed, [records]))
 
-    first = asyncio.run(world.stage(records, world.state))
+    first = asyncio.run(harness.stage(records, harness.state))
     # The changelog is written in order, so what a crash leaves is a beginning.
     written = set(list(first.state)[: data.draw(st.integers(0, len(first.state)))])
-    world.state.write({key: first.state[key] for key in written})
-    world.publish(first.outputs)  # outputs come before state, and a take-over reads them back
-    world.restart()
+    harness.state.write({key: first.state[key] for key in written})
+    harness.publish(first.outputs)  # outputs come before state, and a take-over reads them back
+    harness.restart()
     cuts = data.draw(st.lists(st.integers(0, 100), max_size=3))
-    again = asyncio.run(run_all(world, split(records, cuts)))
+    again = asyncio.run(run_all(harness, split(records, cuts)))
 
-    assert world.state == undisturbed.state
+    assert harness.state == undisturbed.state
     assert popularity(again) == {}, "everything was published before"
     for key in first.state:
-        made, said = ([o for o in of_topic(outputs, RECOMMENDATIONS) if o.key == key] for outputs in (expected, again))
+        issued, repeated = ([o for o in of_topic(outputs, RECOMMENDATIONS) if o.key == key] for outputs in (expected, again))
         # Of what is in the state, the last recommendations are said again; of what is not, all are made again.
-        assert said == (made[-rules.made_size :] if key in written else made)
+        assert repeated == (issued[-rules.made_size :] if key in written else issued)
 
 
 @settings(max_examples=30, deadline=None)
 @given(histories(), st.integers(0, 60))
 def test_whatever_is_recommended_may_be(events: list[dict[str, Any]], reasons_max: int) -> None:
-    world = World(dataclasses.replace(World().rules, reasons_max=reasons_max))
+    harness = ProfileHarness(dataclasses.replace(ProfileHarness().rules, reasons_max=reasons_max))
     offsets = {record.offset: e for record, e in zip(event_records(events), events, strict=True)}
     seen: dict[tuple[str, str], int] = {}
     for offset, e in offsets.items():
         if e["event_type"] != "impression":
             seen.setdefault((e["pseudonym"], e["event_id"]), offset)
     counted = set(seen.values())
-    for made in recommendations(asyncio.run(run_all(world, [event_records(events)]))):
-        trigger = offsets[made["source_offset"]]
-        assert (made["trigger_event_id"], made["trigger_type"]) == (trigger["event_id"], trigger["event_type"])
-        assert made["policy"] == ("search" if trigger["event_type"] == "search" else "behaviour")
-        assert (made["pseudonym"], made["sealed_id"], made["created_at"]) == (
+    for found in recommendations(asyncio.run(run_all(harness, [event_records(events)]))):
+        trigger = offsets[found["source_offset"]]
+        assert (found["trigger_event_id"], found["trigger_type"]) == (trigger["event_id"], trigger["event_type"])
+        assert found["policy"] == ("search" if trigger["event_type"] == "search" else "behaviour")
+        assert (found["pseudonym"], found["sealed_id"], found["created_at"]) == (
             trigger["pseudonym"],
             trigger["sealed_id"],
             trigger["occurred_at"],
         )
-        assert 1 <= len(made["items"]) <= world.rules.top_k
-        assert [item["rank"] for item in made["items"]] == list(range(len(made["items"])))
-        keys = [(-item["score"], item["item_id"]) for item in made["items"]]
+        assert 1 <= len(found["items"]) <= harness.rules.top_k
+        assert [item["rank"] for item in found["items"]] == list(range(len(found["items"])))
+        keys = [(-item["score"], item["item_id"]) for item in found["items"]]
         assert keys == sorted(keys)
         bought = {
             e["item_id"]
             for offset, e in offsets.items()
-            if offset <= made["source_offset"]
-            and e["pseudonym"] == made["pseudonym"]
+            if offset <= found["source_offset"]
+            and e["pseudonym"] == found["pseudonym"]
             and e["event_type"] == "purchase"
-            and e["occurred_at"] > made["created_at"] - world.rules.bought_cooldown_ms
+            and e["occurred_at"] > found["created_at"] - harness.rules.bought_cooldown_ms
             and offset in counted
         }
-        for item in made["items"]:
+        for item in found["items"]:
             assert item["item_id"] in TITLES
-            assert item["item_id"] not in world.blocked | {trigger["item_id"]}
-            assert item["score"] > made["threshold"] == world.rules.threshold
+            assert item["item_id"] not in harness.blocked | {trigger["item_id"]}
+            assert item["score"] > found["threshold"] == harness.rules.threshold
             assert item["score"] == item["cosine"] + item["prior"]
             assert len(item["reasons"]) <= reasons_max
             shares = [reason["share"] for reason in item["reasons"]]
             assert shares == sorted(shares, reverse=True)
             if reasons_max == 60:
                 assert sum(shares) == pytest.approx(item["score"], abs=2e-6)
-        assert not bought & {item["item_id"] for item in made["items"]}
+        assert not bought & {item["item_id"] for item in found["items"]}
 
 
 async def test_nothing_is_recommended_twice_within_the_cooldown() -> None:
-    world = World()
+    harness = ProfileHarness()
     events = [event(n, "a", "view", "i001", at_s=60 * n) for n in range(8)]
-    made = recommendations((await world.run(event_records(events))).outputs)
-    shown = [item["item_id"] for one in made for item in one["items"]]
-    assert len(made) >= 2
+    found = recommendations((await harness.run(event_records(events))).outputs)
+    shown = [item["item_id"] for one in found for item in one["items"]]
+    assert len(found) >= 2
     assert len(shown) == len(set(shown))
     later = event_records([event(99, "a", "view", "i001", at_s=60 * 8 + 3600)], first=8)
-    again = recommendations((await world.run(later)).outputs)
+    again = recommendations((await harness.run(later)).outputs)
     assert {item["item_id"] for item in again[0]["items"]} & set(shown)
 
 
 async def test_a_search_is_answered_without_any_history() -> None:
-    world = World()
-    made = recommendations((await world.run(event_records([event(0, "new", "search", query="red lunch box")]))).outputs)
-    assert [one["policy"] for one in made] == ["search"]
-    assert all({"red", "lunch", "box"} & set(TITLES[item["item_id"]].split()) for item in made[0]["items"])
-    assert made[0]["items"][0]["reasons"][0]["kind"] == "query"
+    harness = ProfileHarness()
+    found = recommendations((await harness.run(event_records([event(0, "new", "search", query="red lunch box")]))).outputs)
+    assert [one["policy"] for one in found] == ["search"]
+    assert all({"red", "lunch", "box"} & set(TITLES[item["item_id"]].split()) for item in found[0]["items"])
+    assert found[0]["items"][0]["reasons"][0]["kind"] == "query"
 
 
 async def test_searches_are_not_debounced_but_other_behaviour_is() -> None:
-    world = World()
+    harness = ProfileHarness()
     events = [
         event(0, "a", "view", "i001", at_s=0),
         event(1, "a", "view", "i002", at_s=0),
@@ -181,64 +181,64 @@ async def test_searches_are_not_debounced_but_other_behaviour_is() -> None:
         event(4, "a", "click", "i003", at_s=59.999),
         event(5, "a", "cart", "i003", at_s=60),
     ]
-    made = recommendations((await world.run(event_records(events))).outputs)
-    assert [one["source_offset"] for one in made] == [0, 2, 3, 5]
+    found = recommendations((await harness.run(event_records(events))).outputs)
+    assert [one["source_offset"] for one in found] == [0, 2, 3, 5]
 
 
 async def test_query_texts_of_a_batch_are_encoded_once_and_together() -> None:
-    world = World()
+    harness = ProfileHarness()
     calls: list[int] = []
-    original = world.encoder.encode_many
+    original = harness.encoder.encode_many
 
     async def counting(texts: Any) -> Any:
         calls.append(len(texts))
         return await original(texts)
 
-    world.encoder.encode_many = counting  # type: ignore[method-assign]
+    harness.encoder.encode_many = counting  # type: ignore[method-assign]
     searches = [event(n, user, "search", query=query) for n, (user, query) in enumerate([("a", "tea"), ("b", "clock"), ("c", "tea")])]
-    await world.run(event_records(searches))
+    await harness.run(event_records(searches))
     assert calls == [2]
-    await world.run(event_records([event(9, "d", "search", query="clock")], first=3))
+    await harness.run(event_records([event(9, "d", "search", query="clock")], first=3))
     assert calls == [2]
 
 
 async def test_history_queries_are_encoded_only_for_those_who_trigger() -> None:
-    world = World()
-    await world.run(event_records([event(0, "a", "search", query="tea"), event(1, "b", "search", query="garden sign")]))
-    world.restart()
-    world.texts.clear()
-    await world.run(event_records([event(2, "a", "view", "i001"), event(3, "b", "dismiss", "i002")], first=2))
-    assert world.texts == ["tea"]
+    harness = ProfileHarness()
+    await harness.run(event_records([event(0, "a", "search", query="tea"), event(1, "b", "search", query="garden sign")]))
+    harness.restart()
+    harness.texts.clear()
+    await harness.run(event_records([event(2, "a", "view", "i001"), event(3, "b", "dismiss", "i002")], first=2))
+    assert harness.texts == ["tea"]
 
 
 async def test_popularity_goes_to_the_partition_of_its_source_and_decays() -> None:
     half_life_s = 100
-    world = World(profile_rules(popularity_half_life_ms=half_life_s * 1000, popularity_weights=(1.0,) * 8, recommend=False))
+    harness = ProfileHarness(profile_rules(popularity_half_life_ms=half_life_s * 1000, popularity_weights=(1.0,) * 8, recommend=False))
     events = [event(0, "a", "view", "i001"), event(1, "b", "cart", "i001", at_s=half_life_s), event(2, "a", "view", "i002")]
-    outputs = (await world.run(event_records(events, partition=3, first=10))).outputs
+    outputs = (await harness.run(event_records(events, partition=3, first=10))).outputs
     assert {output.partition for output in outputs} == {3}
     assert {key: value[0] for key, value in popularity(outputs).items()} == {"i001": 1.5, "i002": 1.0}
     assert {key: value[2] for key, value in popularity(outputs).items()} == {"i001": 11, "i002": 12}
 
 
 async def test_an_event_that_comes_again_under_another_offset_is_not_counted() -> None:
-    world = World()
+    harness = ProfileHarness()
     first = event(0, "a", "purchase", "i001")
-    once = await world.run(event_records([first]))
-    state = dict(world.state)
-    twice = await world.run(event_records([first], first=1))
-    assert twice.outputs == [] and twice.state == {} and world.state == state
+    once = await harness.run(event_records([first]))
+    state = dict(harness.state)
+    twice = await harness.run(event_records([first], first=1))
+    assert twice.outputs == [] and twice.state == {} and harness.state == state
     assert popularity(once.outputs)["i001"][0] == 1.0
 
 
 async def test_impressions_change_nothing() -> None:
-    world = World()
-    result = await world.run(event_records([event(0, "a", "impression", "i001")]))
+    harness = ProfileHarness()
+    result = await harness.run(event_records([event(0, "a", "impression", "i001")]))
     assert (result.outputs, result.state, result.rejected) == ([], {}, 0)
 
 
 async def test_nothing_is_recommended_while_the_rules_say_so_but_all_is_learnt() -> None:
-    learning, usual = World(profile_rules(recommend=False)), World(profile_rules())
+    learning, usual = ProfileHarness(profile_rules(recommend=False)), ProfileHarness(profile_rules())
     events = event_records([event(0, "a", "purchase", "i001"), event(1, "a", "search", query="tea")])
     outputs = (await learning.run(events)).outputs
     assert of_topic(outputs, RECOMMENDATIONS) == []
@@ -247,12 +247,12 @@ async def test_nothing_is_recommended_while_the_rules_say_so_but_all_is_learnt()
 
 
 async def test_unknown_items_wait_in_the_history_until_they_are_known() -> None:
-    world = World()
-    await world.run(event_records([event(0, "a", "purchase", "later")]))
+    harness = ProfileHarness()
+    await harness.run(event_records([event(0, "a", "purchase", "later")]))
     vector = HashingEncoder(DIMENSION, VERSION).encode(["red lunch box"])[0]
-    world.matrix.apply([vector_record("later", vector)])
-    made = recommendations((await world.run(event_records([event(1, "a", "view", "unknown", at_s=600)], first=1))).outputs)
-    assert made[0]["items"][0]["reasons"][0] == {
+    harness.matrix.apply([vector_record("later", vector)])
+    found = recommendations((await harness.run(event_records([event(1, "a", "view", "unknown", at_s=600)], first=1))).outputs)
+    assert found[0]["items"][0]["reasons"][0] == {
         "kind": "item",
         "item_id": "later",
         "event_type": "purchase",
@@ -271,10 +271,10 @@ async def test_unknown_items_wait_in_the_history_until_they_are_known() -> None:
     ],
 )
 async def test_what_ingest_would_not_write_is_dead_lettered_and_the_rest_goes_on(change: dict[str, Any], reason: str) -> None:
-    world = World()
+    harness = ProfileHarness()
     good = event_records([event(0, "a", "purchase", "i001"), event(1, "a", "view", "i002"), event(2, "b", "purchase", "i003")])
     broken = CODECS.for_topic("behaviour.clean").encode(event(1, "a", "view", "i002") | change)
-    result = await world.run([good[0], good[1]._replace(value=broken), good[2]])
+    result = await harness.run([good[0], good[1]._replace(value=broken), good[2]])
     dead = of_topic(result.outputs, DEAD_LETTER)
     assert [CODECS.for_topic(DEAD_LETTER).decode(letter.value)["reason"] for letter in dead] == [reason]
     assert result.rejected == 1
@@ -282,49 +282,49 @@ async def test_what_ingest_would_not_write_is_dead_lettered_and_the_rest_goes_on
 
 
 async def test_bytes_that_are_no_event_are_dead_lettered() -> None:
-    world = World()
+    harness = ProfileHarness()
     for value in (None, b"", b"\x00\x00", b"garbage", event_records([event(0, "a", "view", "i001")])[0].value[:-3]):
-        result = await world.run([event_records([event(0, "a", "view", "i001")])[0]._replace(value=value)])
+        result = await harness.run([event_records([event(0, "a", "view", "i001")])[0]._replace(value=value)])
         assert [output.topic for output in result.outputs] == [DEAD_LETTER] and result.rejected == 1
 
 
 async def test_a_failing_encoder_leaves_no_trace() -> None:
-    world = World()
-    await world.run(event_records([event(0, "a", "purchase", "i001")]))
-    state = dict(world.state)
+    harness = ProfileHarness()
+    await harness.run(event_records([event(0, "a", "purchase", "i001")]))
+    state = dict(harness.state)
     records = event_records([event(1, "a", "purchase", "i001"), event(2, "a", "search", query="tea")], first=1)
-    original = world.encoder.encode_many
+    original = harness.encoder.encode_many
 
     async def failing(texts: Any) -> Any:
         raise RuntimeError("out of memory")
 
-    world.encoder.encode_many = failing  # type: ignore[method-assign]
+    harness.encoder.encode_many = failing  # type: ignore[method-assign]
     with pytest.raises(RuntimeError):
-        await world.run(records)
-    assert world.state == state
-    world.encoder.encode_many = original  # type: ignore[method-assign]
-    assert popularity((await world.run(records)).outputs)["i001"][0] == 2.0
+        await harness.run(records)
+    assert harness.state == state
+    harness.encoder.encode_many = original  # type: ignore[method-assign]
+    assert popularity((await harness.run(records)).outputs)["i001"][0] == 2.0
 
 
 async def test_a_state_of_another_version_stops_the_stage() -> None:
-    world = World()
+    harness = ProfileHarness()
     for damaged in (b"\xff1", b"", b"\x01\x93"):
-        world.state[b"k1.a"] = damaged
+        harness.state[b"k1.a"] = damaged
         with pytest.raises(ConfigurationError, match="state"):
-            await world.run(event_records([event(0, "a", "view", "i001")]))
+            await harness.run(event_records([event(0, "a", "view", "i001")]))
 
 
 def test_encoder_and_matrix_must_be_of_one_model() -> None:
-    world = World()
+    harness = ProfileHarness()
     with pytest.raises(ConfigurationError, match="one model"):
-        OneModel(world.encoder, type(world.matrix)(CODECS.for_topic("items.vectors"), "other", DIMENSION), world.rules)
+        OneModel(harness.encoder, type(harness.matrix)(CODECS.for_topic("items.vectors"), "other", DIMENSION), harness.rules)
 
 
 @settings(max_examples=20, deadline=None)
 @given(histories(), st.integers(0, 10_000))
 def test_rows_of_the_matrix_do_not_matter(events: list[dict[str, Any]], seed: int) -> None:
     """A worker that met the items in another order recommends the same."""
-    usual, shuffled = World(), World()
+    usual, shuffled = ProfileHarness(), ProfileHarness()
     records = random.Random(seed).sample(catalogue_records(), len(TITLES))
     shuffled.matrix.apply([record._replace(value=None) for record in records])
     shuffled.matrix.apply(records)

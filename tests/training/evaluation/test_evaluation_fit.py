@@ -14,7 +14,7 @@ from streams.training.evaluation.cases import Case, EvaluationCatalogue
 from streams.training.evaluation.fit import FitRule, Point, choose, fit, for_precision, for_volume, grid
 from streams.training.evaluation.metrics import coverage, hits, long_tail_share, per_case
 from streams.training.evaluation.score import Ranked, rank
-from tests.support.evaluation_world import case, catalogue, random_cases
+from tests.support.evaluation_data import case, catalogue, random_cases
 
 RULE = FitRule(half_lives_days=(7.5, 30.0, 120.0, 480.0), weights=(0.0, 0.1, 0.2, 0.4), spread_tolerance=None)
 CURRENT = ServingParams(60.0, 0.15, 0.3)

@@ -13,7 +13,7 @@ from streams.ranking.serving_params import ServingParams
 from streams.training.evaluation.gate import GateRule, decide
 from streams.training.evaluation.metrics import PerCase
 from streams.training.evaluation.report import markdown, write_report
-from tests.support.evaluation_world import measurement
+from tests.support.evaluation_data import measurement
 
 RULE = GateRule(resamples=500)
 GENERATOR = np.random.default_rng(11)

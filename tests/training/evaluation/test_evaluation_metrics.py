@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from streams.training.evaluation.measure import segments
 from streams.training.evaluation.metrics import calibration, coverage, head, hits, long_tail_share, per_case, precision_above
 from streams.training.evaluation.score import Ranked
-from tests.support.evaluation_world import case, catalogue
+from tests.support.evaluation_data import case, catalogue
 
 ITEMS = 12
 IDS = [f"i{n:03}" for n in range(ITEMS)]

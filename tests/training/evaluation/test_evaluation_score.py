@@ -14,13 +14,13 @@ from streams.topics import ITEMS_POPULARITY, ITEMS_VECTORS
 from streams.training.evaluation.cases import Case, EvaluationCatalogue, Part, served_vectors
 from streams.training.evaluation.popularity import Popularity, snapshots
 from streams.training.evaluation.score import rank as rank_cases
-from tests.support.evaluation_world import DAY_MS, START_MS, unit
-from tests.support.profile_world import CODECS, popularity_record, vector_record
+from tests.support.evaluation_data import DAY_MS, START_MS, unit
+from tests.support.profile_harness import CODECS, popularity_record, vector_record
 from tests.support.rules import profile_rules
 
 ITEMS, DIMENSION, COUNT = 300, 24, 10
 HALF_LIFE_MS = 512_000 * 1000
-"""A multiple of the cells in which the board evaluates counts: then its time is the case's."""
+"""A multiple of the cells in which the popularity table evaluates counts: then its time is the case's."""
 AT_MS = START_MS // 1_000_000 * 1_000_000
 
 
@@ -32,9 +32,9 @@ def test_ranking_equals_the_stages(seed: int) -> None:
     open_rows = generator.random(ITEMS) > 0.1
     matrix = WhitenedItemMatrix(CODECS.for_topic(ITEMS_VECTORS), "hashing", DIMENSION)
     matrix.apply([vector_record(i, v, recommendable=bool(o)) for i, v, o in zip(ids, raw, open_rows, strict=True)])
-    board = PopularityTable(CODECS.for_topic(ITEMS_POPULARITY), HALF_LIFE_MS)
+    table = PopularityTable(CODECS.for_topic(ITEMS_POPULARITY), HALF_LIFE_MS)
     counts = generator.uniform(0, 40, ITEMS)
-    board.apply([popularity_record(i, c, AT_MS, n) for n, (i, c) in enumerate(zip(ids, counts, strict=True))])
+    table.apply([popularity_record(i, c, AT_MS, n) for n, (i, c) in enumerate(zip(ids, counts, strict=True))])
 
     asked = unit(generator.standard_normal((5, DIMENSION)) + 0.7)
     found = served_vectors(raw, asked)
@@ -67,7 +67,7 @@ def test_ranking_equals_the_stages(seed: int) -> None:
             )
         )
     rules = profile_rules(half_life_ms=60.0 * DAY_MS, popularity_weight=0.17, threshold=float("-inf"), top_k=COUNT)
-    expected = rank(requests, matrix, board, queries, rules)
+    expected = rank(requests, matrix, table, queries, rules)
     answer = rank_cases(cases, shop, half_life_days=60.0, popularity_weight=0.17, count=COUNT)
     for place, ranked in enumerate(expected):
         assert [ids[row] for row in answer.rows[place] if row >= 0] == ranked.items

@@ -38,8 +38,9 @@ from streams.ranking.together_table import TogetherTable
 from streams.stages.profile.stage import ProfileStage
 from streams.topics import DEAD_LETTER, ITEMS_POPULARITY, ITEMS_TOGETHER, ITEMS_VECTORS, MODELS
 from tests.support.model_folders import manifest_of, write_folder
-from tests.support.profile_world import CODECS, DIMENSION, START_MS, TITLES, MemoryState, recommendations, vector_record
+from tests.support.profile_harness import CODECS, DIMENSION, START_MS, TITLES, MemoryState, recommendations, vector_record
 from tests.support.rules import profile_rules
+from tests.support.waiting import until
 
 A, B, C = "aaaaaaaaaaaa", "bbbbbbbbbbbb", "cccccccccccc"
 KEY = SigningKey(bytes(range(32)))
@@ -97,7 +98,7 @@ class TopicReader:
 
 
 @dataclass
-class SwapWorld:
+class SwapHarness:
     """The base model is A; ``share`` of the items must be there."""
 
     folder: Path
@@ -130,9 +131,9 @@ class SwapWorld:
         self.announced_at += 1
         location = self.store.location(manifest.model_version)
         channel: Any = "stable" if share is None else "canary"
-        made = announce(manifest, location, channel, announced_at=self.announced_at, canary_share=share or 0.0)
-        self.say(made, key=key)
-        return made
+        announcement = announce(manifest, location, channel, announced_at=self.announced_at, canary_share=share or 0.0)
+        self.say(announcement, key=key)
+        return announcement
 
     def withdraw(self, current: Announcement) -> None:
         self.announced_at += 1
@@ -164,9 +165,11 @@ class SwapWorld:
         )
         await self.models.start(1)
         letters = DeadLetterBuilder(CODECS.for_topic(DEAD_LETTER), Sealer(PrivateKey.generate().public_key), "p", FixedClock(0), 0)
-        board = PopularityTable(CODECS.for_topic(ITEMS_POPULARITY), self.rules.popularity_half_life_ms)
+        popularity = PopularityTable(CODECS.for_topic(ITEMS_POPULARITY), self.rules.popularity_half_life_ms)
         together = TogetherTable(CODECS.for_topic(ITEMS_TOGETHER), self.rules.together.half_life_ms)
-        self.stage = ProfileStage(codecs=CODECS, models=self.models, board=board, together=together, dead_letters=letters, rules=self.rules)
+        self.stage = ProfileStage(
+            codecs=CODECS, models=self.models, popularity=popularity, together=together, dead_letters=letters, rules=self.rules
+        )
 
     async def stop(self) -> None:
         await self.models.stop()
@@ -185,11 +188,7 @@ class SwapWorld:
             return routing.stable.version, None if routing.canary is None else routing.canary.version
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        for _ in range(500):
-            if condition():
-                return
-            await asyncio.sleep(0.01)
-        raise AssertionError(f"still {self.serving}")
+        await until(condition, lambda: f"still {self.serving}")
 
     async def settle(self) -> None:
         """Longer than the worker takes to look again."""

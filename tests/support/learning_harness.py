@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -21,7 +20,8 @@ from streams.stages.learning.stage import LearningStage
 from streams.stages.learning.tallies import Tallies
 from streams.stages.learning.trigger import TriggerRule
 from streams.topics import TRAINING_CONTROL
-from tests.support.feedback_world import State, identity
+from tests.support.at_once import at_once
+from tests.support.feedback_harness import State, identity
 
 CODECS = local_codecs()
 HOUR_MS = 3_600_000
@@ -30,7 +30,7 @@ USER = "k1." + "a" * 32
 RULES = LearningRules(TriggerRule(min_pairs=100, min_window=50), window_ms=24 * HOUR_MS, stale_ms=48 * HOUR_MS)
 
 
-class Told:
+class NotedMetrics:
     """The last situation and the causes of requests."""
 
     def __init__(self) -> None:
@@ -76,27 +76,27 @@ class Worker:
     """One worker of the stage with the partitions it owns, their state given, so that another may take it over."""
 
     def __init__(self, broker: Broker, clock: FixedClock, states: dict[int, State], rules: LearningRules = RULES) -> None:
-        self.broker, self.clock, self.states, self.told = broker, clock, states, Told()
+        self.broker, self.clock, self.states, self.metrics = broker, clock, states, NotedMetrics()
         self._listens = True
         self._read = {topics.TRAINING_TALLIES: 0, topics.TRAINING_CONTROL: 0}
-        self.board = Tallies(CODECS.for_topic(topics.TRAINING_TALLIES))
+        self.tallies = Tallies(CODECS.for_topic(topics.TRAINING_TALLIES))
         self.rounds = Rounds(CODECS.for_topic(topics.TRAINING_CONTROL))
         letters = DeadLetterBuilder(CODECS.for_topic(topics.DEAD_LETTER), Sealer(PrivateKey.generate().public_key), "learning", clock, 1000)
         self.stage = LearningStage(
             codecs=CODECS,
-            board=self.board,
+            tallies=self.tallies,
             rounds=self.rounds,
             catch_up=self._catch_up,
             dead_letters=letters,
             rules=rules,
             clock=clock,
-            metrics=self.told,
+            metrics=self.metrics,
         )
 
     def feed(self, batch: Sequence[MemoryRecord], *, keep: bool = True) -> BatchResult:
         """``keep`` False: the worker dies before the state is written."""
         state = self.states[batch[0].partition]
-        result = asyncio.run(self.stage(batch, state))
+        result = at_once(self.stage(batch, state))
         if keep:
             self._apply(result, state)
         return result
@@ -106,7 +106,7 @@ class Worker:
         self._listens = listen
         self.follow()
         for partition, state in self.states.items():
-            result = asyncio.run(self.stage.on_timer(partition, list(state.values.items())))
+            result = at_once(self.stage.on_timer(partition, list(state.values.items())))
             self.broker.take(result)
             if keep:
                 self._apply(result, state)
@@ -115,7 +115,7 @@ class Worker:
         self.clock.set(self.clock.now_ms() + milliseconds)
 
     def follow(self) -> None:
-        for topic, apply in ((topics.TRAINING_TALLIES, self.board.apply), (topics.TRAINING_CONTROL, self.rounds.apply)):
+        for topic, apply in ((topics.TRAINING_TALLIES, self.tallies.apply), (topics.TRAINING_CONTROL, self.rounds.apply)):
             if topic == topics.TRAINING_CONTROL and not self._listens:
                 continue
             apply(self.broker.records[topic][self._read[topic] :])
@@ -183,7 +183,7 @@ def feedback(offset: int, outcome: str, at_ms: int, version: str = "m", partitio
     return MemoryRecord(topics.FEEDBACK, partition, offset, 0, USER.encode(), CODECS.for_topic(topics.FEEDBACK).encode(value))
 
 
-def told(identity: str, state: str, at_ms: int = START_MS, **more: Any) -> MemoryRecord:
+def control_record(identity: str, state: str, at_ms: int = START_MS, **more: Any) -> MemoryRecord:
     value = {
         "request_id": identity,
         "state": state,

@@ -129,7 +129,7 @@ def event_records(events: Iterable[dict[str, Any]], *, partition: int = 0, first
 
 
 @dataclass
-class World:
+class ProfileHarness:
     """``texts`` collects what the encoder was asked for."""
 
     blocked = BLOCKED
@@ -139,17 +139,17 @@ class World:
     texts: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        world = self
+        harness = self
         hashing = HashingEncoder(DIMENSION, VERSION)
 
         class Noting(MicroBatcher):
             async def encode_many(self, texts: Sequence[str]) -> np.ndarray:
-                world.texts += texts
+                harness.texts += texts
                 return await super().encode_many(texts)
 
         self.matrix = ItemMatrix(CODECS.for_topic(ITEMS_VECTORS), VERSION, DIMENSION)
         self.matrix.apply(catalogue_records())
-        self.board = PopularityTable(CODECS.for_topic(ITEMS_POPULARITY), self.rules.popularity_half_life_ms)
+        self.popularity = PopularityTable(CODECS.for_topic(ITEMS_POPULARITY), self.rules.popularity_half_life_ms)
         self.together = TogetherTable(CODECS.for_topic(ITEMS_TOGETHER), self.rules.together.half_life_ms)
         self.recovery = PrivateKey.generate()
         self.encoder = Noting(hashing)
@@ -163,7 +163,7 @@ class World:
         self.stage = ProfileStage(
             codecs=CODECS,
             models=OneModel(self.encoder, self.matrix, self.rules),
-            board=self.board,
+            popularity=self.popularity,
             together=self.together,
             dead_letters=dead_letters,
             rules=self.rules,
@@ -176,8 +176,10 @@ class World:
         return result
 
     def publish(self, outputs: Iterable[OutputRecord]) -> None:
-        """Let the board read the popularity among the outputs back."""
-        self.board.apply([MemoryRecord(o.topic, o.partition or 0, 0, 0, o.key, o.value) for o in outputs if o.topic == ITEMS_POPULARITY])
+        """Let the stage read the popularity among the outputs back."""
+        self.popularity.apply(
+            [MemoryRecord(o.topic, o.partition or 0, 0, 0, o.key, o.value) for o in outputs if o.topic == ITEMS_POPULARITY]
+        )
 
 
 def of_topic(outputs: Iterable[OutputRecord], topic: str) -> list[OutputRecord]:

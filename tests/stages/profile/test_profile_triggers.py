@@ -13,14 +13,14 @@ from streams.stages.profile.profile import Profile
 from streams.stages.profile.together_counter import TogetherCounter
 from streams.stages.profile.triggers import Triggered, find_triggers
 from streams.topics import ITEMS_POPULARITY, ITEMS_TOGETHER
-from tests.support.profile_world import CODECS, event
+from tests.support.profile_harness import CODECS, event
 from tests.support.rules import profile_rules
 
 RULES = profile_rules()
 DAY_S = 86_400
 
 
-def walked(events: list[dict[str, Any]], rules: ProfileRules = RULES) -> Triggered:
+def triggered(events: list[dict[str, Any]], rules: ProfileRules = RULES) -> Triggered:
     codec = CODECS.for_topic(ITEMS_POPULARITY)
     counter = PopularityCounter(codec, PopularityTable(codec, rules.popularity_half_life_ms), rules.popularity_half_life_ms)
     profiles = {e["pseudonym"]: Profile() for e in events}
@@ -34,7 +34,7 @@ def requests(found: Triggered) -> list[Request]:
 
 def test_a_dismissed_item_is_excluded_until_the_next_sign_of_interest() -> None:
     found = requests(
-        walked(
+        triggered(
             [
                 event(0, "a", "dismiss", "unloved"),
                 event(1, "a", "view", "seen", at_s=600),
@@ -50,7 +50,7 @@ def test_a_dismissed_item_is_excluded_until_the_next_sign_of_interest() -> None:
 def test_what_was_bought_is_excluded_for_its_cooldown() -> None:
     days = RULES.bought_cooldown_ms / 1000 / DAY_S
     found = requests(
-        walked(
+        triggered(
             [
                 event(0, "a", "purchase", "kettle"),
                 event(1, "a", "view", "seen", at_s=(days - 1) * DAY_S),
@@ -63,7 +63,7 @@ def test_what_was_bought_is_excluded_for_its_cooldown() -> None:
 
 def test_a_search_is_blended_in_once_however_often_it_was_asked() -> None:
     found = requests(
-        walked(
+        triggered(
             [
                 event(0, "a", "search", query="tea set"),
                 event(1, "a", "search", query="red box", at_s=60),
@@ -76,7 +76,7 @@ def test_a_search_is_blended_in_once_however_often_it_was_asked() -> None:
 
 
 def test_the_second_trigger_of_a_shopper_is_in_the_second_round() -> None:
-    found = walked([event(n, user, "search", query="tea", at_s=n) for n, user in enumerate("aabab")])
+    found = triggered([event(n, user, "search", query="tea", at_s=n) for n, user in enumerate("aabab")])
     assert [[trigger.offset for trigger in triggers] for triggers in found.rounds] == [[0, 2], [1, 4], [3]]
     assert set(found.changed) == {"k1.a", "k1.b"}
     assert set(found.queries()) == {"tea"}
@@ -84,7 +84,7 @@ def test_the_second_trigger_of_a_shopper_is_in_the_second_round() -> None:
 
 @given(st.text("abcd", max_size=30), st.integers(1, 12))
 def test_groups_hold_every_trigger_once_and_each_shoppers_in_order(users: str, most: int) -> None:
-    found = walked([event(n, user, "search", query="tea", at_s=n) for n, user in enumerate(users)])
+    found = triggered([event(n, user, "search", query="tea", at_s=n) for n, user in enumerate(users)])
     groups = list(found.groups(most))
     flat = [trigger for rounds in groups for triggers in rounds for trigger in triggers]
     assert sorted(trigger.offset for trigger in flat) == list(range(len(users)))

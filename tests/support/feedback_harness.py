@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections.abc import Sequence
 from typing import Any
@@ -17,6 +16,7 @@ from streams.privacy.seal import Sealer
 from streams.serde.codec import local_codecs
 from streams.stages.feedback.rules import FeedbackRules
 from streams.stages.feedback.stage import FeedbackStage
+from tests.support.at_once import at_once
 
 CODECS = local_codecs()
 MINUTE = 60_000
@@ -87,7 +87,7 @@ def feed(stage: FeedbackStage, state: State, batches: Sequence[Sequence[MemoryRe
     results = []
     for batch in batches:
         if batch:
-            result = asyncio.run(stage(batch, state))
+            result = at_once(stage(batch, state))
             for key, value in result.state.items():
                 assert value is not None
                 state.values[key] = value
