@@ -58,18 +58,22 @@ def item_id(value: str | None) -> str:
 
 
 def query(value: str | None) -> tuple[str, bool]:
-    """The query in NFC without personal data, white space folded, at most 256 characters; and whether anything was scrubbed.
+    """The query in NFKC (full-width letters become plain ones) without personal data, white space folded, at most 256 characters; and
+    whether anything was scrubbed.
 
     Raises RecordError if nothing is left to search for.
     """
     if value is None or not value.strip():
         raise RecordError(Reason.MISSING_QUERY, "query is needed for a search")
     text = value
+    if len(text) > 4 * _SCRUBBED_CHARACTERS:
+        # The time to normalise a long run of combining marks grows with its square.
+        text = " ".join(text.split())[: 4 * _SCRUBBED_CHARACTERS]
     if not text.isprintable():
         # Before scrubbing, so that no invisible character hides a number from it.
         text = _FORBIDDEN.sub("", _GAP.sub(" ", text))
     if not text.isascii():
-        text = unicodedata.normalize("NFC", text)
+        text = unicodedata.normalize("NFKC", text)
     text = " ".join(text.split())
     text, scrubbed = _scrub_long(text) if len(text) > _SCRUBBED_CHARACTERS else scrub(text)
     text = _shorten(text, MAX_QUERY)

@@ -190,3 +190,13 @@ def test_opaque_ids_keep_all_their_characters() -> None:
 )
 def test_recommendation_ids(value: str | None, wanted: str | None) -> None:
     assert identifiers.recommendation_id(value) == wanted
+
+
+def test_a_long_run_of_marks_costs_no_more_than_its_beginning() -> None:
+    """Normalising 130,000 combining marks takes the interpreter tens of seconds; what is looked at is bounded."""
+    kept, _ = identifiers.query("red shoes a" + "\u0316\u0301" * 130_000)
+    assert kept == "red shoes"
+
+
+def test_full_width_letters_are_letters() -> None:
+    assert identifiers.query("ＩＰＨＯＮＥ　１５ 手机壳") == ("IPHONE 15 手机壳", False)

@@ -78,7 +78,7 @@ def _text(value: str | None, bound: int) -> str:
 
 
 def item_text(item: Item, max_characters: int) -> str:
-    """Title, category, brand and the beginning of the description, as sentences; at most ``max_characters``.
+    """Title, category, brand and the beginning of the description, as sentences, in NFKC; at most ``max_characters``.
 
     The title comes first, because an encoder cuts the end of a long text. A brand or category that is part of the title is not
     repeated: repeated words would have double weight in the mean over tokens.
@@ -91,7 +91,9 @@ def item_text(item: Item, max_characters: int) -> str:
             said = f"{said}. {part.casefold()}"
     if item["description"]:
         parts.append(item["description"])
-    return ". ".join(parts)[:max_characters].rstrip()
+    text = ". ".join(parts)[:max_characters]
+    # Full-width letters and digits are common in Chinese titles, and unknown to most models.
+    return (text if text.isascii() else unicodedata.normalize("NFKC", text)[:max_characters]).rstrip()
 
 
 def text_hash(text: str) -> str:
