@@ -58,7 +58,7 @@ format: $(DEV) ## Format the code
 
 bench: bench-avro bench-encoder bench-engines bench-finetune bench-latency bench-pipeline bench-pruning bench-quality bench-search ## Every benchmark
 
-bench-%: $(PEERS) ## One benchmark: bench-avro, bench-encoder, bench-engines, bench-finetune, bench-latency, bench-pipeline, bench-pruning, bench-quality, bench-search
+bench-%: $(PEERS) ## One benchmark: bench-avro, bench-encoder, bench-engines, bench-finetune, bench-gpu (needs a GPU), bench-latency, bench-pipeline, bench-pruning, bench-quality, bench-search
 	$(BIN)/python -m benchmarks.$*
 	$(BIN)/python -m benchmarks.report
 

