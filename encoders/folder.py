@@ -16,7 +16,9 @@ from encoders.errors import UnusableError, require
 
 _PICKLES = ("pytorch_model.bin", "model.pt", "model.pth", "pytorch_model.pt")
 _TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
-_DECIDING = ("config.json", "tokenizer_config.json", "merges.txt", *_TOKENIZERS)
+SERVED_WITH = "serving.json"
+"""A note of what a model is served with. Nothing reads it; it makes of the same weights, weighed otherwise, a version of its own."""
+_DECIDING = ("config.json", "tokenizer_config.json", "merges.txt", SERVED_WITH, *_TOKENIZERS)
 _NOT_COPIED = (
     *("*.safetensors", "*.safetensors.index.json", "*.bin", "*.pt", "*.pth", "*.h5", "*.onnx", "*.msgpack"),
     *("README.md", ".git*", "onnx", "openvino"),

@@ -65,6 +65,18 @@ def judge(data: EvaluationData, split: Split, candidate: Encode, incumbent: Enco
     return Judgement(decide(ours, theirs, gate), ours, theirs, fitted)
 
 
+def judge_weights(data: EvaluationData, split: Split, incumbent: Encode, current: ServingParams, rule: JudgeRule) -> Judgement | None:
+    """The incumbent as it is, served with parameters fitted anew; None where they stay. The same gate decides."""
+    validation, test, old = (sample(cases, rule.most) for cases in (split.validation, split.test, split.old))
+    catalogue = data.catalogue(incumbent, [*validation, *test, *old])
+    fitted = fit(validation, catalogue, current, rule.fit)
+    if fitted == current:
+        return None
+    ours = measure(test, catalogue, fitted, count=rule.fit.count, old=old)
+    theirs = measure(test, catalogue, current, count=rule.fit.count, old=old)
+    return Judgement(decide(ours, theirs, rule.gate), ours, theirs, fitted)
+
+
 def _with_the_same_volume(
     cases: Sequence[Case],
     new: EvaluationCatalogue,

@@ -14,11 +14,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from encoders.folder import SERVED_WITH
 from streams.errors import SETUP, ConfigurationError
 from streams.ranking.rules import DAY_MS
 from streams.ranking.serving_params import ServingParams
 from streams.serde.records import TrainingPair
-from streams.training.candidate import judge, quick_score, sample
+from streams.training.candidate import judge, judge_weights, quick_score, sample
 from streams.training.cases import Split, split_by_time, without_exposure
 from streams.training.dataset import training_set
 from streams.training.evaluation.cases import Case
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 _EXPOSED = "judged also by what had been recommended, which speaks for the model that serves: too little was found alone"
+_WEIGHED = "nothing trained, better weighed: the model as it was, with serving parameters fitted anew"
 _NO_GAIN = "no validation was better than the model as it was"
 
 
@@ -207,9 +209,16 @@ def _judged(
         versions = (new.version, old.version)
         dimension = new.dimension
         found = judge(data, split, _by(new), _by(old), material.serving, rules.judge)
-    verdict = found.verdict
-    if finetuned["best_step"] == 0:
-        verdict = replace(verdict, promote=False, reasons=[_NO_GAIN, *verdict.reasons])
+        verdict = found.verdict
+        if finetuned["best_step"] == 0:
+            verdict = replace(verdict, promote=False, reasons=[_NO_GAIN, *verdict.reasons])
+        weighed = None if verdict.promote else judge_weights(data, split, _by(old), material.serving, rules.judge)
+    if weighed is not None and weighed.verdict.promote:
+        found, refused = weighed, verdict.reasons
+        verdict = replace(weighed.verdict, reasons=[_WEIGHED, *weighed.verdict.reasons, *(f"the trained model: {why}" for why in refused)])
+        _same_model(base, folder / "model", found.fitted)
+        with closing(opened(folder / "model")) as same:
+            versions = (same.version, versions[1])
     if not split.alone and any(pair["rank"] is not None for pair in material.pairs):
         verdict = replace(verdict, reasons=[*verdict.reasons, _EXPOSED])
     write_report(folder / "report", verdict, found.candidate, found.incumbent, versions=versions, fitted=(found.fitted, material.serving))
@@ -232,6 +241,16 @@ def _judged(
     )
     write_json(folder / "judged.json", asdict(judged))
     return judged
+
+
+def _same_model(base: Path, target: Path, fitted: ServingParams) -> None:
+    """The base model as it is, with a note of its new serving parameters, by which it is another version."""
+    part = target.with_name(target.name + ".same")
+    shutil.rmtree(part, ignore_errors=True)
+    shutil.copytree(base, part)
+    write_json(part / SERVED_WITH, fitted.to_dict())
+    shutil.rmtree(target, ignore_errors=True)
+    part.replace(target)
 
 
 def _by(encoder: Any) -> Encode:

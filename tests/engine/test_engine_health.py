@@ -107,7 +107,7 @@ def test_a_partition_given_away_and_still_busy_shows(stage: Stage) -> None:
     stage.busy_not_owned = [4]
     stage.health.observe()
     assert stage.value("partitions_busy_not_owned") == 1
-    assert stage.health.why_not_ready() == "still busy with partitions that were given away: 4"
+    assert stage.health.why_not_ready() == "still processing partitions that were given to another worker: 4"
 
 
 def test_an_old_read_model_shows(stage: Stage) -> None:

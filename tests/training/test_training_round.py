@@ -8,12 +8,15 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from encoders import load_encoder
 from encoders.finetune.checkpoint import Checkpoints
 from streams.errors import ConfigurationError
+from streams.training.evaluation.fit import FitRule
 from streams.training.round import Judged, Material, run_round
 from tests.support import ROOT
 from tests.support.trainer_data import SERVING, material, model, quick_rules, shop_pairs
@@ -78,6 +81,7 @@ def test_a_full_disk_ends_the_round_and_the_next_try_goes_on(base: Path, tmp_pat
 
 ROUND = """
 import sys
+from dataclasses import replace
 from pathlib import Path
 from tests.support.trainer_data import material
 from streams.training.round import run_round
@@ -106,3 +110,19 @@ def test_killed_in_the_middle_it_goes_on(base: Path, tmp_path: Path, damage: boo
     judged = run_round(folder, base, material(), quick_rules(steps=100, checkpoint_steps=5))
     assert judged.resumed_from == int(kept[-2 if damage else -1].name.removeprefix("step-"))
     assert judged.steps == 100
+
+
+def test_weights_alone_are_a_version_too(base: Path, tmp_path: Path) -> None:
+    """Nothing is learnt, but what is bought together says all in this shop, and the model that serves gives it no weight."""
+    quick = quick_rules(steps=2)
+    rules = replace(quick, learning_rate=1e-12, judge=replace(quick.judge, fit=FitRule(min_cases=20, spread_tolerance=None)))
+    judged = run_round(tmp_path / "round", base, material(), rules)
+    assert judged.promote, judged.reasons
+    assert "better weighed" in judged.reasons[0]
+    assert any("no validation was better" in reason for reason in judged.reasons)
+    assert judged.fitted.together_weight > 0
+    assert judged.version != judged.parent
+    assert judged.metrics["hr@10"] > 0.5
+    opened = load_encoder(str(tmp_path / "round" / "model"), precision="fp32")
+    assert opened.version == judged.version
+    assert (opened.encode(["one"]) == load_encoder(str(base), precision="fp32").encode(["one"])).all()

@@ -135,7 +135,7 @@ async def test_serving_parameters_are_the_models_own(harness: SwapHarness) -> No
     await harness.until(lambda: harness.serving == (B, None))
     with harness.models.use() as routing:
         rules = routing.stable.rules
-    assert rules == replace(harness.rules, half_life_ms=7 * DAY_MS, popularity_weight=0.5, threshold=-1.5)
+    assert rules == replace(harness.rules, half_life_ms=7 * DAY_MS, popularity_weight=0.5, threshold=-1.5, together_weight=0.0)
     assert {answer["threshold"] for answer in await harness.answers(Searches().batch())} == {-1.5}
 
 
