@@ -156,6 +156,9 @@ class Settings(BaseSettings):
         5.0, gt=0, description="Age at which an event counts half for the popularity of an item, days."
     )
     popularity_weight: float = Field(0.2, ge=0, description="Weight of the popularity prior in the score.")
+    match_weight: float = Field(
+        1.0, ge=0, description="Weight in a search's score of the share of the query's words and characters that an item has."
+    )
     together_half_life_days: float = Field(
         60.0, gt=0, description="Age at which two items bought together count half, days. A shopper counts once for a pair within it."
     )

@@ -57,7 +57,7 @@ ROOMS: dict[str, set[str]] = {
     "streams.models.hotswap": {"streams.engine", "streams.models.registry", "streams.ranking", "streams.serde", "encoders.threads"},
     "streams.stages": {"streams.privacy"},
     "streams.stages.ingest": {"streams.dead_letters", "streams.engine", "streams.privacy", "streams.serde", "streams.stages"},
-    "streams.stages.catalogue": {"streams.engine", "streams.models.hotswap", "streams.serde", "streams.stages"},
+    "streams.stages.catalogue": {"streams.engine", "streams.models.hotswap", "streams.ranking", "streams.serde", "streams.stages"},
     "streams.stages.profile": {"streams.engine", "streams.models.hotswap", "streams.ranking", "streams.serde"},
     "streams.stages.feedback": {"streams.engine", "streams.serde"},
     "streams.stages.learning": {"streams.engine", "streams.serde"},

@@ -58,6 +58,8 @@ class Embedding(NamedTuple):
         parts = len(self.coefficients)
         if place == parts:
             return Source("popularity")
+        if place == parts + 1 + len(self.items):
+            return Source("match", None, SEARCH)
         if place > parts:
             return Source("together", self.items[place - parts - 1], self.event_types[place - parts - 1])
         if place < len(self.items):

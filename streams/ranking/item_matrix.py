@@ -12,6 +12,7 @@ import numpy.typing as npt
 from streams.engine.ports import CandidateScan, FloatArray, RecordCodec
 from streams.engine.records import SourceRecord
 from streams.errors import Reason, RecordError
+from streams.ranking.lexical import TermIndex
 from streams.serde.vectors import from_bytes, key_prefix
 
 _FIRST_CAPACITY = 1024
@@ -34,6 +35,7 @@ class ItemMatrix:
         """Changes whenever a row changes hands."""
         self.space_number = 0
         """Changes with the space of the vectors: what was transformed before compares no longer."""
+        self.terms = TermIndex()
         self._codec = codec
         self._prefix = key_prefix(version)
         self._vectors = np.zeros((_FIRST_CAPACITY, dimension), np.float32)
@@ -107,6 +109,7 @@ class ItemMatrix:
             row = self._take_row(item_id)
         self._vectors[row] = vector
         self._recommendable[row] = value["recommendable"]
+        self.terms.put(row, value["terms"] or b"")  # fastavro reads a default of bytes as text
 
     def _take_row(self, item_id: str) -> int:
         self.layout += 1
@@ -137,5 +140,6 @@ class ItemMatrix:
         self.layout += 1
         self._ids[row] = ""
         self._vectors[row] = 0.0
+        self.terms.put(row, b"")
         self._recommendable[row] = False
         self._free.append(row)

@@ -13,7 +13,7 @@ from streams.ranking.embedding import embed, scratch_for
 from streams.ranking.item_matrix import ItemMatrix
 from streams.ranking.popularity import prior
 from streams.ranking.popularity_table import PopularityTable
-from streams.ranking.reasons import BoughtTogether, explain
+from streams.ranking.reasons import Added, explain
 from streams.ranking.request import Ranked, Request
 from streams.ranking.rules import ProfileRules
 from streams.ranking.select import ScorePairs, best, cosines, exclude, margin, masked_rows, propose
@@ -94,6 +94,7 @@ class Ranking:
             self._together = [NOTHING] * len(requests)
         else:
             self._together = [together.of(embedding, matrix) for embedding in self._embeddings]
+        self._matches = [self._match(request) for request in requests]
         scan = matrix.scan
         if scan is not None:
             spare = [len(request.excluded) for request in requests] if most_excluded is None else most_excluded
@@ -103,9 +104,17 @@ class Ranking:
         self._scores = self._users @ catalogue.vectors.T
         masked = self._priors + masked_rows(matrix.recommendable)
         self._scores += masked if len(masked) == 1 else masked[self._which]
-        for request, part in enumerate(self._together):
-            if len(part.rows):
-                self._scores[request] += dense(part, rules.together_weight, self._scores.shape[1])
+        for parts, weight in ((self._together, rules.together_weight), (self._matches, rules.match_weight)):
+            for request, part in enumerate(parts):
+                if len(part.rows):
+                    self._scores[request] += dense(part, weight, self._scores.shape[1])
+
+    def _match(self, request: Request) -> Together:
+        """What the letters of a search's query add; as one part."""
+        if request.query is None or not self._rules.match_weight:
+            return NOTHING
+        rows, scores = self._matrix.terms.match(request.query)
+        return Together(rows, scores, np.zeros(len(rows), np.int64))
 
     def _candidates(self, scan: CandidateScan, spare: npt.NDArray[np.int64]) -> list[npt.NDArray[np.int64]]:
         """Each request's rows that may be among its best when ``spare`` of them are left out."""
@@ -121,9 +130,10 @@ class Ranking:
             cuts = np.searchsorted(pairs.users, np.arange(len(own) + 1))
             for place, request in enumerate(own.tolist()):
                 rows[request] = pairs.rows[cuts[place] : cuts[place + 1]]
-        for request, part in enumerate(self._together):
-            if len(part.rows):
-                rows[request] = np.union1d(rows[request], self._strongest(part, int(wanted[request])))
+        for parts in (self._together, self._matches):
+            for request, part in enumerate(parts):
+                if len(part.rows):
+                    rows[request] = np.union1d(rows[request], self._strongest(part, int(wanted[request])))
         return rows
 
     def _strongest(self, part: Together, wanted: int) -> npt.NDArray[np.int64]:
@@ -149,8 +159,15 @@ class Ranking:
         else:
             pairs = without(self._pairs[own], excluded, matrix.rows)
         together = self._together[own]
-        added = total_at(together, pairs.users, pairs.rows, rules.together_weight)
-        numbers = np.stack((cosines(users, self._catalogue.vectors, pairs), self._priors[which[pairs.users], pairs.rows], added), axis=1)
+        numbers = np.stack(
+            (
+                cosines(users, self._catalogue.vectors, pairs),
+                self._priors[which[pairs.users], pairs.rows],
+                total_at(together, pairs.users, pairs.rows, rules.together_weight),
+                total_at(self._matches[own], pairs.users, pairs.rows, rules.match_weight),
+            ),
+            axis=1,
+        )
         chosen = best(pairs, numbers, matrix.ids, users=len(users), count=rules.top_k, threshold=rules.threshold)
 
         rows, numbers = pairs.rows[chosen.places], numbers[chosen.places]
@@ -161,7 +178,7 @@ class Ranking:
             vectors=self._catalogue.vectors[rows],
             priors=numbers[:, 1],
             most=rules.reasons_max,
-            bought=BoughtTogether(rows, together, rules.together_weight),
+            added=Added(rows, together, rules.together_weight, numbers[:, 3]),
         )
         items = [matrix.ids[row] for row in rows.tolist()]
         ranked = []

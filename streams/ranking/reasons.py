@@ -12,7 +12,7 @@ import numpy.typing as npt
 from streams.engine.ports import FloatArray
 from streams.ranking.embedding import Embedding
 from streams.ranking.request import Source
-from streams.ranking.together_table import NOTHING, Together
+from streams.ranking.together_table import Together
 
 
 class Reasons(NamedTuple):
@@ -25,14 +25,21 @@ class Reasons(NamedTuple):
     """float32 [items, reasons], largest first."""
 
 
-class BoughtTogether(NamedTuple):
-    """What is bought together with the histories' items."""
+class Added(NamedTuple):
+    """What is added to the cosines and priors."""
 
     rows: npt.NDArray[np.intp]
     """[all items]: their rows in the item matrix; different ones in each request."""
-    parts: Sequence[Together]
-    """One a request."""
+    together: Sequence[Together]
+    """One a request: what is bought together with its history."""
     weight: float
+    """Of the former."""
+    matches: FloatArray
+    """[all items]: what the letters of a query add."""
+
+    def adds(self, request: int, own: slice) -> bool:
+        """Whether anything is added to a request's items."""
+        return bool(len(self.together[request].rows) or self.matches[own].any())
 
 
 def explain(
@@ -43,36 +50,33 @@ def explain(
     vectors: FloatArray,
     priors: FloatArray,
     most: int,
-    bought: BoughtTogether | None = None,
+    added: Added | None = None,
 ) -> list[Reasons]:
-    """For each request, the ``most`` largest shares of the score of each of its items.
+    """For each request the ``most`` largest shares of each of its items' scores.
 
-    - ``parts_of`` gives the vectors of an embedding's parts. They are read before the next ones are requested.
-    - ``counts``: number of items of each request.
-    - ``vectors`` [all items, dimension]: the vectors of these items. ``priors`` [all items]: what popularity adds.
-
-    The cosine of an item is the sum over the embedding's parts of coefficient · (part · item). With popularity's part all shares
-    add up to the score. With fewer parts there are fewer reasons.
+    ``parts_of`` gives the vectors of an embedding's parts; they are used before the next ones are asked for. ``counts`` says how many
+    items each request got. ``vectors`` [all items, dimension] are theirs, ``priors`` [all items] what popularity adds, ``added`` what
+    else is added. An item's cosine is the sum over the embedding's parts of coefficient · (part · item). With popularity's part and
+    those of ``added``, all shares add up to the score. There are fewer reasons if there are fewer parts.
     """
-    together = [NOTHING] * len(embeddings) if bought is None else bought.parts
-    widths = [
-        len(embedding.coefficients) + 1 + (len(embedding.items) if len(part.rows) else 0)
-        for embedding, part in zip(embeddings, together, strict=True)
-    ]
     ends = list(accumulate(counts))
+    owned = [slice(end - count, end) for count, end in zip(counts, ends, strict=True)]
+    adds = [added is not None and added.adds(place, own) for place, own in enumerate(owned)]
+    widths = [len(one.coefficients) + 1 + (len(one.items) + 1 if more else 0) for one, more in zip(embeddings, adds, strict=True)]
     shares = np.full((len(vectors), max(widths)), -np.inf, np.float32)
-    for embedding, added, count, end in zip(embeddings, together, counts, ends, strict=True):
-        if count:
-            own, parts = slice(end - count, end), len(embedding.coefficients)
+    for place, (embedding, own, more) in enumerate(zip(embeddings, owned, adds, strict=True)):
+        if own.stop > own.start:
+            parts = len(embedding.coefficients)
             np.multiply(vectors[own] @ parts_of(embedding).T, embedding.coefficients, out=shares[own, :parts])
             shares[own, parts] = priors[own]
-            if bought is not None and len(added.rows):
+            if added is not None and more:
                 items = len(embedding.items)
-                shares[own, parts + 1 : parts + 1 + items] = _together(added, bought.rows[own], items, bought.weight)
+                shares[own, parts + 1 : parts + 1 + items] = _together(added.together[place], added.rows[own], items, added.weight)
+                shares[own, parts + 1 + items] = added.matches[own]
     places, values = _largest(shares, min(most, max(widths)))
     reasons = []
-    for embedding, width, count, end in zip(embeddings, widths, counts, ends, strict=True):
-        own, columns = slice(end - count, end), slice(min(most, width))
+    for embedding, own, width in zip(embeddings, owned, widths, strict=True):
+        columns = slice(min(most, width))
         reasons.append(_compact(embedding, places[own, columns], values[own, columns]))
     return reasons
 

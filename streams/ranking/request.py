@@ -34,7 +34,8 @@ class Ranked:
 
     items: list[str]
     scores: FloatArray
-    """float32 [items, 3]: cosine, prior, and what is added for being bought together; the score is their sum."""
+    """float32 [items, 4]: cosine, prior, and what is added for being bought together with the history and for matching the query's
+    letters; the score is their sum."""
     sources: list[Source]
     reasons: npt.NDArray[np.uint16]
     """[items, reasons]: places in ``sources``, largest share first."""

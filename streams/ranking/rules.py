@@ -56,6 +56,9 @@ class ProfileRules:
     together: TogetherRules
     together_weight: float
 
+    # search
+    match_weight: float
+
     # recommending
     recommend: bool = True
     """False: profiles and popularity are updated, but nothing is recommended. A backtest uses this while it learns."""
@@ -83,6 +86,7 @@ class ProfileRules:
             popularity_weight=settings.popularity_weight,
             together=TogetherRules.from_settings(settings),
             together_weight=settings.together_weight,
+            match_weight=settings.match_weight,
             threshold=settings.threshold,
             top_k=settings.top_k,
             reasons_max=settings.reasons_max,

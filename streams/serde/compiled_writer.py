@@ -24,7 +24,7 @@ def write_value(source: FunctionSource, schema: Any, value: str) -> None:
         for field in schema["fields"]:
             own = source.name()
             if "default" in field:
-                source.add(f"{own} = {value}.get({field['name']!r}, {field['default']!r})")
+                source.add(f"{own} = {value}.get({field['name']!r}, {_default(field)!r})")
             else:
                 source.add(f"{own} = {value}[{field['name']!r}]")
             write_value(source, field["type"], own)
@@ -37,6 +37,12 @@ def write_value(source: FunctionSource, schema: Any, value: str) -> None:
         source.add("put(b'\\0')")
     else:
         write_value(source, schema["type"], value)
+
+
+def _default(field: Any) -> Any:
+    """JSON has no bytes: their default is written as the characters of the same numbers (Avro specification, Complex Types)."""
+    default = field["default"]
+    return default.encode("iso-8859-1") if field["type"] == "bytes" else default
 
 
 _SIZED = ("n = len(b)", "put(short[n] if n < 64 else long(n))", "put(b)")

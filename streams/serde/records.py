@@ -79,6 +79,7 @@ class ItemVector(TypedDict):
     category: str | None
     price_band: int | None
     encoded_at: int
+    terms: bytes
 
 
 class Popularity(TypedDict):
@@ -112,6 +113,7 @@ class RecommendedItem(TypedDict):
     prior: float
     reasons: list[ReasonPart]
     together: float
+    match: float
 
 
 class Recommendation(TypedDict):

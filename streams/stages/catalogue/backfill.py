@@ -10,6 +10,7 @@ from streams.engine.ports import RecordCodec
 from streams.engine.records import BatchResult, OutputRecord
 from streams.errors import RecordError
 from streams.models.hotswap.active_encoders import ActiveEncoders, encode_beside
+from streams.ranking.lexical import item_terms
 from streams.serde.records import ItemVector
 from streams.serde.vectors import vector_key
 from streams.stages.catalogue.state import Content, KnownItem, dump_item, load_item
@@ -52,7 +53,7 @@ async def backfill(
             found = vectors[item.content.text_hash]
             vector = added[item_id][version] = b"" if isinstance(found, RecordError) else found
             result.outputs.append(
-                _output(item_id, version, item.content, vector_value(codec, item_id, version, item.content, vector, now_ms))
+                _output(item_id, version, item.content, vector_value(codec, item_id, version, item.content, vector, now_ms, item.text))
             )
     for item_id, item in due.items():
         after = item.became(KnownItem(item.partition, item.text, item.content, added[item_id]))
@@ -63,7 +64,7 @@ async def backfill(
     return Backfilled(result, len(due) < PART, textless)
 
 
-def vector_value(codec: RecordCodec, item_id: str, version: str, content: Content, vector: bytes, now_ms: int) -> bytes | None:
+def vector_value(codec: RecordCodec, item_id: str, version: str, content: Content, vector: bytes, now_ms: int, text: str) -> bytes | None:
     """The record's value; None, a tombstone, where there is no vector."""
     if not vector:
         return None
@@ -76,6 +77,7 @@ def vector_value(codec: RecordCodec, item_id: str, version: str, content: Conten
         category=content.category,
         price_band=content.price_band,
         encoded_at=now_ms,
+        terms=item_terms(text, item_id),
     )
     return codec.encode(value)
 

@@ -136,7 +136,7 @@ class CatalogueStage:
                 vector = b""
             encoded[version] = vector
         for version, data in encoded.items():
-            value = vector_value(self._vectors, change.item_id, version, change.content, data, now_ms)
+            value = vector_value(self._vectors, change.item_id, version, change.content, data, now_ms, change.text)
             result.outputs.append(self._output(change, version, value))
         after = KnownItem(change.record.partition, change.text, change.content, encoded)
         if before is not None:

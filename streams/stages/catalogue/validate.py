@@ -93,7 +93,9 @@ def item_text(item: Item, max_characters: int) -> str:
         parts.append(item["description"])
     text = ". ".join(parts)[:max_characters]
     # Full-width letters and digits are common in Chinese titles, and unknown to most models.
-    return (text if text.isascii() else unicodedata.normalize("NFKC", text)[:max_characters]).rstrip()
+    if not text.isascii():
+        text = _SPACES.sub(" ", unicodedata.normalize("NFKC", text)).strip()[:max_characters]
+    return text.rstrip()
 
 
 def text_hash(text: str) -> str:

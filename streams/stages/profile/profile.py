@@ -26,7 +26,7 @@ class IssuedRecommendation(msgspec.Struct, array_like=True, frozen=True):
     items: list[str]
     """Best first."""
     scores: bytes
-    """float32 [items, 3]: cosine, prior, together."""
+    """float32 [items, 4]: cosine, prior, together, match."""
     sources: list[Source]
     reasons: bytes
     """uint16 [items, reasons]: places in ``sources``, largest share first."""

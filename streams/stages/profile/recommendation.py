@@ -11,6 +11,9 @@ from streams.ranking.rules import EVENT_TYPES, ProfileRules
 from streams.serde.records import CleanEvent, ReasonPart, Recommendation, RecommendedItem
 from streams.stages.profile.profile import IssuedRecommendation, Profile, pack_issued
 
+_PARTS = 4
+"""Of a score."""
+
 
 def recommendation_id(pseudonym: str, event_id: str, model_version: str) -> bytes:
     """16 bytes of BLAKE2b over who, why and by which model: the same on every redo."""
@@ -70,24 +73,25 @@ def to_record(issued: IssuedRecommendation, event: CleanEvent) -> Recommendation
             RecommendedItem(
                 item_id=item_id,
                 rank=rank,
-                score=cosine + prior + together,
+                score=cosine + prior + together + match,
                 cosine=cosine,
                 prior=prior,
                 reasons=[_reason(issued.sources[p], s) for p, s in zip(places[rank], shares[rank], strict=True) if s],
                 together=together,
+                match=match,
             )
-            for rank, (item_id, (cosine, prior, together)) in enumerate(zip(issued.items, scores, strict=True))
+            for rank, (item_id, (cosine, prior, together, match)) in enumerate(zip(issued.items, scores, strict=True))
         ],
     )
 
 
-def scores_of(made: IssuedRecommendation) -> list[list[float]]:
-    """Cosine, prior and together of each item. Profiles of earlier versions hold the first two."""
-    count = len(made.items)
-    numbers = np.frombuffer(made.scores, "<f4")
-    if len(numbers) == 2 * count:
-        numbers = np.pad(numbers.reshape(count, 2), ((0, 0), (0, 1)))
-    found: list[list[float]] = numbers.reshape(count, 3).tolist()
+def scores_of(issued: IssuedRecommendation) -> list[list[float]]:
+    """Cosine, prior, together and match of each item. Profiles of earlier versions hold the first two."""
+    count = len(issued.items)
+    numbers = np.frombuffer(issued.scores, "<f4")
+    if len(numbers) < _PARTS * count:
+        numbers = np.pad(numbers.reshape(count, -1), ((0, 0), (0, _PARTS - len(numbers) // count)))
+    found: list[list[float]] = numbers.reshape(count, _PARTS).tolist()
     return found
 
 

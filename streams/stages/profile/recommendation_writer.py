@@ -62,14 +62,14 @@ def _body(issued: IssuedRecommendation, event: CleanEvent) -> bytes:
         _long(len(issued.items)) if issued.items else b"",
     ]
     for rank, item_id in enumerate(issued.items):
-        cosine, prior, together = scores[rank]
-        out += (_string(item_id), _long(rank), _doubles(cosine + prior + together, cosine, prior))
+        cosine, prior, together, match = scores[rank]
+        out += (_string(item_id), _long(rank), _doubles(cosine + prior + together + match, cosine, prior))
         own = range(rank * width, rank * width + width)
         reasons = [sources[places[n]] + _double(shares[n]) for n in own if shares[n]]
         if reasons:
             out.append(_long(len(reasons)))
             out += reasons
-        out += (b"\0", _double(together))
+        out += (b"\0", _double(together), _double(match))
     out.append(b"\0")
     return b"".join(out)
 
@@ -133,7 +133,7 @@ def _sample() -> tuple[IssuedRecommendation, CleanEvent]:
         policy="behaviour",
         threshold=0.25,
         items=["one", "two"],
-        scores=np.array([0.5, 0.25, 0.125, 0.5, 0.0, 0.0], "<f4").tobytes(),
+        scores=np.array([0.5, 0.25, 0.125, 0.0625, 0.5, 0.0, 0.0, 0.0], "<f4").tobytes(),
         sources=[Source("item", "three", 0), Source("query", None, 2), Source("popularity")],
         reasons=np.array([0, 1, 2, 0, 1, 2], "<u2").tobytes(),
         shares=np.array([0.5, 0.25, 0.125, 0.0, 0.0, 0.0], "<f4").tobytes(),
