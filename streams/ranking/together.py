@@ -34,11 +34,11 @@ class TogetherRules:
     before_weight: float = 0.3
     """What an earlier purchase counts, beside 1 for one of the same basket; it halves with every ``before_half_life_ms``."""
     before_half_life_ms: float = 30.0 * _DAY_MS
-    recent: int = 20
+    recent: int = 12
     """How many of the shopper's last purchases a new one is paired with."""
-    partners: int = 64
+    partners: int = 48
     """Pairs kept for an item. Twice as many may be there for a while, so that new ones get the time to grow."""
-    growth: float = 0.1
+    growth: float = 0.25
     """An item's pairs are published when so much has been added since the last time, as a share of what there was."""
 
     @classmethod
@@ -93,16 +93,16 @@ def count_purchase(
 
 
 def is_due(pairs: ItemPairs, rules: TogetherRules) -> bool:
-    """Whether the pairs have changed enough to be published."""
-    return pairs.counted - pairs.published >= max(1.0, rules.growth * pairs.published)
+    """Whether the pairs have changed enough to be published. Those of fewer shoppers than a pair needs never are."""
+    return pairs.counted >= rules.shoppers and pairs.counted - pairs.published >= max(1.0, rules.growth * pairs.published)
 
 
 def publishable(pairs: ItemPairs, as_of_ms: int, rules: TogetherRules) -> tuple[float, dict[str, float]]:
     """The item's decayed total, and the counts of the pairs that enough shoppers have, largest first, decayed to ``as_of_ms``."""
     factor = 2.0 ** ((pairs.landmark_ms - as_of_ms) / rules.half_life_ms)
-    counts = {other: count * factor for other, (count, shoppers) in pairs.partners.items() if shoppers >= rules.shoppers}
-    kept = sorted(counts, key=lambda other: (-counts[other], other))[: rules.partners]
-    return pairs.total * factor, {other: counts[other] for other in kept}
+    least = rules.shoppers
+    kept = sorted((-count, other) for other, (count, shoppers) in pairs.partners.items() if shoppers >= least)[: rules.partners]
+    return pairs.total * factor, {other: -count * factor for count, other in kept}
 
 
 def _move_landmark(pairs: ItemPairs, time_ms: int, rules: TogetherRules) -> None:

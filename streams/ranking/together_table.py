@@ -21,7 +21,7 @@ SHRINK = 10.0
 """Purchases added to each item's own in the cosine: a pair of two items that were hardly bought says little."""
 _NEIGHBOURS = 64
 """Kept for an item."""
-_CHANGED_SHARE = 0.05
+_CHANGED_SHARE = 0.2
 """The neighbours are computed again when so many of the lists have changed."""
 _AT_ONCE = 300_000
 """Pairs up to which that is done on the spot (tenths of a second); more are done on a thread."""

@@ -70,12 +70,13 @@ class TogetherCounter:
         for item_id, (offset, time_ms) in tally.changed.items():
             pairs = tally.pairs[item_id]
             if is_due(pairs, self._rules):
-                pairs.published = pairs.counted
-                outputs.append(self._output(partition, item_id, pairs, time_ms, offset))
+                total, counts = publishable(pairs, time_ms, self._rules)
+                if counts:
+                    pairs.published = pairs.counted
+                    outputs.append(self._output(partition, item_id, total, counts, time_ms, offset))
         return {state_key(item): _VERSION + _encoder.encode(tally.pairs[item]) for item in tally.changed}, outputs
 
-    def _output(self, partition: int, item_id: str, pairs: ItemPairs, as_of_ms: int, offset: int) -> OutputRecord:
-        total, counts = publishable(pairs, as_of_ms, self._rules)
+    def _output(self, partition: int, item_id: str, total: float, counts: dict[str, float], as_of_ms: int, offset: int) -> OutputRecord:
         value = self._codec.encode(
             ItemsTogether(
                 item_id=item_id, total=total, others=list(counts), counts=list(counts.values()), as_of=as_of_ms, source_offset=offset
