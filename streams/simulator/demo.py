@@ -25,6 +25,7 @@ from streams.serde.codec import local_codecs
 from streams.settings import KafkaSettings, Settings, load_kafka_settings
 from streams.simulator.accounting import Account
 from streams.simulator.driver import ShopDriver
+from streams.simulator.groups import GroupOutcome
 from streams.simulator.learning import SETTINGS, Learning
 from streams.simulator.screen import Screen
 from streams.simulator.shop import Shop
@@ -143,15 +144,8 @@ class Demo:
             if not summary["lost"] or time.monotonic() > deadline:
                 break
             await asyncio.sleep(1.0)
-        outcome = shop.outcome()
-        low, high = outcome.uplift_interval
-        return summary | {
-            "treated_rate": round(outcome.treated_rate, 5),
-            "control_rate": round(outcome.control_rate, 5),
-            "uplift_interval_95": [round(low, 5), round(high, 5)],
-            "treated_sessions": outcome.treated_sessions,
-            "control_sessions": outcome.control_sessions,
-        }
+        by_language = {name: _rates(outcome) for name, outcome in shop.outcome_by_language().items()}
+        return summary | _rates(shop.outcome()) | {"by_language": by_language}
 
     async def _drained(self, settings: Settings, kafka: KafkaSettings, stage: str, stages: StageProcesses) -> bool:
         """Whether the stage has committed all of its sources."""
@@ -203,6 +197,17 @@ class Demo:
             "VEILSTREAM_TRAINER_DIR": str(self._out / "trainer"),
             **(SETTINGS if self._learn else {}),
         }
+
+
+def _rates(outcome: GroupOutcome) -> dict[str, Any]:
+    low, high = outcome.uplift_interval
+    return {
+        "treated_rate": round(outcome.treated_rate, 5),
+        "control_rate": round(outcome.control_rate, 5),
+        "uplift_interval_95": [round(low, 5), round(high, 5)],
+        "treated_sessions": outcome.treated_sessions,
+        "control_sessions": outcome.control_sessions,
+    }
 
 
 async def _nothing(left: list[str]) -> bool:

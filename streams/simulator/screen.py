@@ -100,7 +100,6 @@ class Screen:
     def summary(console: Console, summary: dict[str, Any], path: Path) -> None:
         """The end of the demo."""
         table = Table(box=None, show_header=False)
-        low, high = summary["uplift_interval_95"]
         table.add_row("events in", str(summary["events_in"]))
         table.add_row("clean events", str(summary["events_clean"]))
         table.add_row(
@@ -110,11 +109,9 @@ class Screen:
         table.add_row("feedback", ", ".join(f"{k} {v}" for k, v in summary["feedback"].items()))
         table.add_row("lost, duplicated", f"{summary['lost']}, {summary['duplicated']}")
         table.add_row("latency", f"p50 {summary['latency_ms']['p50']} ms, p99 {summary['latency_ms']['p99']} ms")
-        table.add_row(
-            "purchases per session",
-            f"{summary['treated_rate']:.4f} with recommendations, {summary['control_rate']:.4f} without "
-            f"(difference {low:+.4f} to {high:+.4f}, 95 %)",
-        )
+        table.add_row("purchases per session", _rates(summary))
+        for language, rates in summary["by_language"].items():
+            table.add_row(f"  {language} shoppers", _rates(rates))
         learnt = summary.get("learning")
         if learnt is not None:
             table.add_row("learning", f"{learnt['version']} promoted" if learnt["promoted"] else f"nothing promoted: {learnt['verdict']}")
@@ -130,3 +127,11 @@ class Screen:
             table.add_row("latency then", f"p50 / p99 in ms: {latencies}")
         console.print(table)
         console.print(f"wrote {path}")
+
+
+def _rates(rates: dict[str, Any]) -> str:
+    low, high = rates["uplift_interval_95"]
+    return (
+        f"{rates['treated_rate']:.4f} with recommendations, {rates['control_rate']:.4f} without "
+        f"(difference {low:+.4f} to {high:+.4f}, 95 %)"
+    )

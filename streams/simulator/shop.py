@@ -92,6 +92,13 @@ class Shop:
         """What those who see recommendations bought so far, and those who don't."""
         return outcome(self.shoppers, lambda shopper: not shopper.control)
 
+    def outcome_by_language(self) -> dict[str, GroupOutcome]:
+        """The same, of those who search in Chinese and of those who search in English."""
+        return {
+            name: outcome([s for s in self.shoppers if s.chinese == chinese], lambda shopper: not shopper.control)
+            for name, chinese in (("chinese", True), ("english", False))
+        }
+
     def secrets(self) -> list[str]:
         """Everything about the shoppers that must not be found outside the raw topics."""
         return sorted({secret for s in self.shoppers for secret in (s.user_id, s.email, s.phone)})

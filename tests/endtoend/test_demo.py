@@ -44,3 +44,4 @@ def test_demo(tmp_path: Path) -> None:
     assert sum(summary["feedback"].values()) >= summary["recommendations"]
     assert 0 < summary["latency_ms"]["p50"] <= summary["latency_ms"]["p99"]
     assert summary["treated_rate"] > summary["control_rate"]
+    assert sum(rates["treated_sessions"] for rates in summary["by_language"].values()) == summary["treated_sessions"]
