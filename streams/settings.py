@@ -181,7 +181,7 @@ class Settings(BaseSettings):
     )
     search_blend: float = Field(0.7, ge=0, le=1, description="Weight of the query in search recommendations. The profile has the rest.")
     exact_items: int = Field(
-        200_000,
+        50_000,
         ge=0,
         description="Maximum number of items for exact search. Larger catalogues are searched by a scan with small integers (recall at "
         "least 0.98).",

@@ -119,5 +119,15 @@ def test_chinese_and_english_titles_of_the_same_thing_find_each_other() -> None:
     assert nearest(vectors[6:], vectors[:6]) == list(range(6))
 
 
+@pytest.mark.slow
+def test_a_title_in_a_third_language_finds_its_like() -> None:
+    titles = ["北欧牛仔裤", "linen shirt", "乌龙茶叶礼盒", "bicycle helmet", "wireless earphones", "儿童积木玩具", "🎄🎄🎄", "!!!"]
+    vectors = load_encoder("bundled").encode([*titles, "Fahrradhelm für Kinder", "casque de vélo", "джинсы"])
+    assert np.isfinite(vectors).all()
+    space = fit(vectors[:8])
+    placed = space.transform(vectors)
+    assert nearest(placed[8:], placed[:8]) == [3, 3, 0]
+
+
 def nearest(asked: np.ndarray, among: np.ndarray) -> Sequence[int]:
     return list((asked @ among.T).argmax(axis=1))
