@@ -120,13 +120,15 @@ def test_chinese_and_english_titles_of_the_same_thing_find_each_other() -> None:
 
 
 @pytest.mark.slow
-def test_a_title_in_a_third_language_finds_its_like() -> None:
-    titles = ["北欧牛仔裤", "linen shirt", "乌龙茶叶礼盒", "bicycle helmet", "wireless earphones", "儿童积木玩具", "🎄🎄🎄", "!!!"]
-    vectors = load_encoder("bundled").encode([*titles, "Fahrradhelm für Kinder", "casque de vélo", "джинсы"])
+def test_titles_in_other_languages_find_their_like() -> None:
+    """German, French, Russian, Japanese, Spanish: by chance one in six would."""
+    titles = ["北欧牛仔裤", "linen shirt", "乌龙茶叶礼盒", "bicycle helmet", "wireless earphones", "儿童积木玩具"]
+    others = {"Leinenhemd": 1, "casque de vélo": 3, "джинсы": 0, "беспроводные наушники": 4, "ジーンズ": 0, "juguetes para niños": 5}
+    vectors = load_encoder("bundled").encode([*titles, *others, "🎄🎄🎄", "!!!", ""])
     assert np.isfinite(vectors).all()
-    space = fit(vectors[:8])
-    placed = space.transform(vectors)
-    assert nearest(placed[8:], placed[:8]) == [3, 3, 0]
+    placed = fit(vectors[:6]).transform(vectors)
+    right = [found == wanted for found, wanted in zip(nearest(placed[6:12], placed[:6]), others.values(), strict=True)]
+    assert sum(right) >= 5
 
 
 def nearest(asked: np.ndarray, among: np.ndarray) -> Sequence[int]:
