@@ -115,7 +115,7 @@ def _fastest(reference: Encoder, parts: _Parts, device: torch.device) -> Encoder
             _LOG.info("the %s engine is not used: %s", precision, error)
     if len(encoders) == 1:
         return reference
-    trials = [attempt(precision, encoder.encode, expected) for precision, encoder in encoders.items()]
+    trials = [attempt(precision, one.encode, expected, is_reference=one is reference) for precision, one in encoders.items()]
     best = fastest(trials)
     for precision, encoder in encoders.items():
         if precision != best:
