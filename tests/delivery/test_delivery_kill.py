@@ -25,6 +25,7 @@ from streams.serde.codec import local_codecs
 from streams.simulator.accounting import Account, record_id
 from streams.simulator.shop import Emission, Shop
 from streams.stages.profile.profile import load_profile
+from streams.stages.profile.together_counter import is_profile, load_pairs
 from tests.support.apache_kafka import ApacheKafka
 from tests.support.deployment import STAGE_ORDER, Deployment, deployed
 
@@ -89,8 +90,24 @@ def profiles(deployment: Deployment) -> dict[str, Any]:
     found = {}
     for key, value in latest.items():
         assert value is not None
+        if not is_profile(key):
+            continue
         profile = load_profile(value)
         found[key.decode()] = (profile.items, profile.queries, profile.bought, profile.event_ids, profile.triggered_at)
+    return found
+
+
+def counted_pairs(deployment: Deployment) -> dict[tuple[int, bytes], dict[str, float]]:
+    """What the changelog says of every item's pairs in the end: counts as of one time, and how many shoppers."""
+    latest = {(r.partition, r.key): r.value for r in deployment.read("veilstream-profile-profiles-changelog") if r.key is not None}
+    found = {}
+    for (partition, key), value in latest.items():
+        if is_profile(key):
+            continue
+        pairs = load_pairs(value)
+        factor = 2.0 ** ((pairs.landmark_ms - 1.7e12) / (60 * DAY_MS))
+        counts = {f"{other}/{shoppers}": count * factor for other, (count, shoppers) in pairs.partners.items()}
+        found[(partition, key)] = counts | {"total": pairs.total * factor, "counted": float(pairs.counted)}
     return found
 
 
@@ -134,6 +151,7 @@ def run(deployment: Deployment, actions: Sequence[tuple[float, Callable[[], None
         "recommended": {r["recommendation_id"] for r in written[topics.RECOMMENDATIONS]},
         "pairs": len(ids[topics.TRAINING_PAIRS]),
         "profiles": profiles(deployment),
+        "together": counted_pairs(deployment),
         "popularity": popularity,
     }
 
@@ -143,6 +161,7 @@ STAGE_OUTPUTS = (
     topics.DEAD_LETTER,
     topics.ITEMS_VECTORS,
     topics.ITEMS_POPULARITY,
+    topics.ITEMS_TOGETHER,
     topics.RECOMMENDATIONS,
     topics.FEEDBACK,
     topics.TRAINING_PAIRS,
@@ -208,6 +227,9 @@ def compare(found: dict[str, Any], expected: dict[str, Any]) -> None:
     assert found["clean"] == expected["clean"]
     assert found["recommended"] == expected["recommended"]
     assert found["profiles"] == expected["profiles"], "every event is in its profile exactly once"
+    assert found["together"].keys() == expected["together"].keys() != set()
+    for item, counts in expected["together"].items():
+        assert found["together"][item] == pytest.approx(counts, rel=1e-6), "every purchase is in its item's pairs exactly once"
     assert found["popularity"].keys() == expected["popularity"].keys()
     for item_id, count in expected["popularity"].items():
         assert found["popularity"][item_id] == pytest.approx(count, rel=1e-6)

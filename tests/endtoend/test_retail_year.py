@@ -89,7 +89,7 @@ def check_recommendations(deployment: Deployment, clean: list[tuple[int, int, di
         for item in recommendation["items"]:
             assert item["item_id"] in catalogue
             assert item["score"] > recommendation["threshold"] == settings.threshold
-            assert item["score"] == pytest.approx(item["cosine"] + item["prior"], abs=1e-5)
+            assert item["score"] == pytest.approx(sum(item[part] for part in ("cosine", "prior", "together", "match")), abs=1e-5)
             assert item["item_id"] not in bought
             assert item["item_id"] != trigger["item_id"]
             assert at_ms - shown.get(item["item_id"], -(10**15)) >= settings.recommended_cooldown_s * 1000

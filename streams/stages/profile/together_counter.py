@@ -62,7 +62,7 @@ class TogetherCounter:
 
     def begin(self, items: Iterable[str], stored: Mapping[bytes, bytes]) -> TogetherTally:
         """A tally for a batch in which these items are bought. Raises ConfigurationError for a state that can't be read."""
-        return TogetherTally(self._rules, {item: _load(stored.get(state_key(item))) for item in items})
+        return TogetherTally(self._rules, {item: load_pairs(stored.get(state_key(item))) for item in items})
 
     def end(self, tally: TogetherTally, partition: int) -> tuple[dict[bytes, bytes], list[OutputRecord]]:
         """What the batch changes in the table, and the records that publish it, to the partition of the same number."""
@@ -86,7 +86,8 @@ class TogetherCounter:
         return OutputRecord(ITEMS_TOGETHER, item_id.encode(), value, record_id, partition)
 
 
-def _load(data: bytes | None) -> ItemPairs:
+def load_pairs(data: bytes | None) -> ItemPairs:
+    """An item's pairs from the state, none where there are none yet. Raises ConfigurationError for what can't be read."""
     if data is None:
         return ItemPairs(partners={})
     if data[:1] != _VERSION:
