@@ -13,6 +13,7 @@ from typing import Any
 
 from rich.console import Console
 
+from encoders.folder import locate
 from streams import topics
 from streams.app import STAGES
 from streams.broker.embedded import EmbeddedBroker
@@ -36,7 +37,7 @@ _DAYS_IN_S = 75.0
 """That many seconds for SIMULATED_MS where the shop stays open until it is stopped or has learnt."""
 _KEPT_OPEN_S = 12 * 3600.0
 SESSION_EVERY_MS = 14 * 3_600_000
-_START_LIMIT_S = 90.0
+_START_LIMIT_S = 300.0
 _DRAIN_LIMIT_S = 60.0
 
 
@@ -65,6 +66,10 @@ class Demo:
             kafka = load_kafka_settings().model_copy(
                 update={"bootstrap_servers": broker.bootstrap_servers, "security_protocol": "PLAINTEXT"}
             )
+            # Before two stages do it at once: the first time the model is unpacked.
+            if settings.model != "hashing":
+                self._console.print("getting the model (the first time it is unpacked to the cache folder)")
+                await asyncio.to_thread(locate, settings.model)
             generate_keys(settings.keys_dir)
             await create_topics(settings, kafka)
             stages = StageProcesses(environment, self._out / "logs")
