@@ -51,7 +51,7 @@ class ItemPairs(msgspec.Struct, array_like=True):
     """The pairs counted under one item."""
 
     applied_offset: int = -1
-    """Of the last purchase that was looked at."""
+    """Of the last purchase that counted."""
     landmark_ms: int = 0
     total: float = 0.0
     """Shoppers who bought it, decayed; at the landmark, as the counts below."""

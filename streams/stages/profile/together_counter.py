@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from typing import NamedTuple
 
 import msgspec
 
@@ -32,25 +33,38 @@ def is_profile(key: bytes) -> bool:
     return not key.startswith(_PREFIX)
 
 
+class _Published(NamedTuple):
+    """An item's pairs as they are published after one purchase."""
+
+    item_id: str
+    total: float
+    counts: dict[str, float]
+    as_of_ms: int
+    offset: int
+
+
 @dataclass(slots=True)
 class TogetherTally:
-    """The pairs that one batch changes."""
+    """The pairs that one batch changes. Whether they are published follows from each purchase, not from where a batch ends."""
 
     rules: TogetherRules
     pairs: dict[str, ItemPairs]
     """Of all items bought in the batch."""
-    changed: dict[str, tuple[int, int]] = field(default_factory=dict)
-    """Item to offset and time of the last purchase counted."""
+    changed: dict[str, ItemPairs] = field(default_factory=dict)
+    published: list[_Published] = field(default_factory=list)
 
     def add(self, item_id: str, bought: dict[str, int], before_ms: int | None, time_ms: int, offset: int) -> None:
         """Count one purchase, in offset order; see ``count_purchase``. One that was counted before a crash is not counted again."""
-        pairs = self.pairs[item_id]
-        if offset <= pairs.applied_offset:
+        pairs, rules = self.pairs[item_id], self.rules
+        if offset <= pairs.applied_offset or not count_purchase(pairs, item_id, bought, before_ms, time_ms, rules):
             return
         pairs.applied_offset = offset
-        if count_purchase(pairs, item_id, bought, before_ms, time_ms, self.rules):
-            _, latest = self.changed.get(item_id, (0, time_ms))
-            self.changed[item_id] = (offset, max(latest, time_ms))
+        self.changed[item_id] = pairs
+        if is_due(pairs, rules):
+            total, counts = publishable(pairs, time_ms, rules)
+            if counts:
+                pairs.published = pairs.counted
+                self.published.append(_Published(item_id, total, counts, time_ms, offset))
 
 
 class TogetherCounter:
@@ -66,24 +80,22 @@ class TogetherCounter:
 
     def end(self, tally: TogetherTally, partition: int) -> tuple[dict[bytes, bytes], list[OutputRecord]]:
         """What the batch changes in the table, and the records that publish it, to the partition of the same number."""
-        outputs = []
-        for item_id, (offset, time_ms) in tally.changed.items():
-            pairs = tally.pairs[item_id]
-            if is_due(pairs, self._rules):
-                total, counts = publishable(pairs, time_ms, self._rules)
-                if counts:
-                    pairs.published = pairs.counted
-                    outputs.append(self._output(partition, item_id, total, counts, time_ms, offset))
-        return {state_key(item): _VERSION + _encoder.encode(tally.pairs[item]) for item in tally.changed}, outputs
+        state = {state_key(item): _VERSION + _encoder.encode(pairs) for item, pairs in tally.changed.items()}
+        return state, [self._output(partition, one) for one in tally.published]
 
-    def _output(self, partition: int, item_id: str, total: float, counts: dict[str, float], as_of_ms: int, offset: int) -> OutputRecord:
+    def _output(self, partition: int, one: _Published) -> OutputRecord:
         value = self._codec.encode(
             ItemsTogether(
-                item_id=item_id, total=total, others=list(counts), counts=list(counts.values()), as_of=as_of_ms, source_offset=offset
+                item_id=one.item_id,
+                total=one.total,
+                others=list(one.counts),
+                counts=list(one.counts.values()),
+                as_of=one.as_of_ms,
+                source_offset=one.offset,
             )
         )
-        record_id = blake2b(f"{partition}/{offset}/{item_id}".encode(), digest_size=16, person=b"vs.together").digest()
-        return OutputRecord(ITEMS_TOGETHER, item_id.encode(), value, record_id, partition)
+        record_id = blake2b(f"{partition}/{one.offset}/{one.item_id}".encode(), digest_size=16, person=b"vs.together").digest()
+        return OutputRecord(ITEMS_TOGETHER, one.item_id.encode(), value, record_id, partition)
 
 
 def load_pairs(data: bytes | None) -> ItemPairs:

@@ -82,3 +82,12 @@ def test_what_goes_with_the_history_is_recommended_and_said() -> None:
     reason = next(reason for reason in best["reasons"] if reason["kind"] == "together")
     assert (reason["item_id"], reason["event_type"]) == (ITEMS[0], "view")
     assert abs(sum(reason["share"] for reason in best["reasons"]) - best["score"]) < 1e-5
+
+
+def test_what_is_told_follows_from_each_purchase_and_not_from_where_batches_end() -> None:
+    events = purchases(12, (ITEMS[0], ITEMS[1]), (ITEMS[2], ITEMS[1]))
+    whole, parts = ProfileHarness(), ProfileHarness()
+    together = of_topic(run(whole, events), ITEMS_TOGETHER)
+    apart = [output for n in range(0, len(events), 5) for output in of_topic(run(parts, events[n : n + 5], first=n), ITEMS_TOGETHER)]
+    assert together == apart and len(together) > 5
+    assert whole.state == parts.state
