@@ -97,6 +97,15 @@ def _one_encoder(result: dict[str, Any]) -> list[str]:
     ]
 
 
+def _lookup(result: dict[str, Any]) -> list[str]:
+    lines = [f"{result['items']:,} items, {result['each']} queries a row; MRR@10 / recall@10.", ""]
+    for model, kinds in result["models"].items():
+        ways = list(next(iter(kinds.values())))
+        rows = [[kind, *(f"{own[way]['mrr@10']:.3f} / {own[way]['recall@10']:.3f}" for way in ways)] for kind, own in kinds.items()]
+        lines += [f"**{model}**", "", *_rows(["query", *ways], rows), ""]
+    return lines
+
+
 def _search(result: dict[str, Any]) -> list[str]:
     lines = []
     for size, part in result["sizes"].items():
@@ -179,6 +188,7 @@ TABLES = {
     "engines": _engines,
     "pruning": _pruning,
     "encoder": _encoder,
+    "lookup": _lookup,
     "finetune": _finetune,
     "quality": _quality,
     "search": _search,
