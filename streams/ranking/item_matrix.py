@@ -33,8 +33,6 @@ class ItemMatrix:
         """Records of this version that could not be used."""
         self.layout = 0
         """Changes whenever a row changes hands."""
-        self.space_number = 0
-        """Changes with the space of the vectors: what was transformed before compares no longer."""
         self.terms = TermIndex()
         self._codec = codec
         self._prefix = key_prefix(version)
@@ -72,6 +70,11 @@ class ItemMatrix:
     def scan(self) -> CandidateScan | None:
         """An index of ``vectors``; None: compare them all."""
         return None
+
+    @property
+    def space_number(self) -> int:
+        """Changes with the space of the vectors: what was transformed before compares no longer."""
+        return 0
 
     @property
     def fitting(self) -> Future[object] | None:

@@ -58,7 +58,7 @@ class WhitenedItemMatrix(ItemMatrix):
         self._fitting: Future[_Fitted] | None = None
         self._stale_since: set[int] = set()
         """Rows that changed while the fitting runs."""
-        self.space_number = 0
+        self._space_number = 0
 
     @property
     def vectors(self) -> FloatArray:
@@ -77,6 +77,13 @@ class WhitenedItemMatrix(ItemMatrix):
             if self._scan is None:
                 self._make_scan = None
         return self._scan
+
+    @property
+    def space_number(self) -> int:
+        """Of the space that ``vectors`` and ``transform`` are in now: a fitting that is due is done first, or what was transformed
+        under this number would be compared with rows of the next space."""
+        self._refresh()
+        return self._space_number
 
     @property
     def fitting(self) -> Future[object] | None:
@@ -130,7 +137,7 @@ class WhitenedItemMatrix(ItemMatrix):
     def _adopt(self, fitted: _Fitted, changed: set[int]) -> None:
         """All rows at once; those that changed meanwhile are stale in the new space too."""
         self._space, self._fitted_items = fitted.space, fitted.items
-        self.space_number += 1
+        self._space_number += 1
         if self._fitting is None:
             self._changes = 0
         self._whitened = fitted.vectors

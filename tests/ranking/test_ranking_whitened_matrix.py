@@ -5,9 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from encoders.batching.micro_batcher import MicroBatcher
 from encoders.hashing import HashingEncoder
 from encoders.item_space import fit
 from streams.engine.records import MemoryRecord
+from streams.models.hotswap.query_vectors import QueryVectors
 from streams.ranking.whitened_matrix import WhitenedItemMatrix
 from streams.serde.vectors import vector_key
 from streams.topics import ITEMS_VECTORS
@@ -122,3 +124,18 @@ def test_a_bad_record_leaves_the_mean_alone() -> None:
     tested.apply([MemoryRecord(ITEMS_VECTORS, 0, 0, 0, vector_key(VERSION, "good"), b"\x00nonsense") for _ in range(50)])
     assert tested.bad_records == 50
     assert (tested.transform(POOL[1]) == before).all()
+
+
+async def test_queries_are_never_of_an_older_space_than_the_rows() -> None:
+    """A refit that is due when the queries are asked for is done before they are taken from what is known."""
+    tested, texts = matrix(), ["thing", "other"]
+    queries = QueryVectors(MicroBatcher(HashingEncoder(DIMENSION, VERSION)))
+    tested.apply([vector_record(f"item {n}", POOL[n % 12]) for n in range(300)])
+    raw = await queries.lookup(texts)
+    for _ in range(2):
+        queries.transformed(raw, tested)
+    tested.apply([vector_record(f"item {n}", POOL[0]) for n in range(200)])
+    found = queries.transformed(raw, tested)
+    _ = tested.vectors
+    for text in texts:
+        assert (found[text] == tested.transform(raw[text])).all()
