@@ -190,6 +190,8 @@ def total_at(parts: Sequence[Together], users: Ints, rows: Ints, weight: float) 
     """float32 [pairs]: what all parts of a user's history add to each of the user's rows. Pairs are ordered by user; ``parts`` has one
     element a user."""
     found = np.zeros(len(users), np.float32)
+    if not any(len(part.rows) for part in parts):
+        return found
     cuts = np.searchsorted(users, np.arange(len(parts) + 1))
     for user, part in enumerate(parts):
         own = slice(int(cuts[user]), int(cuts[user + 1]))
