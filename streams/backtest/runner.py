@@ -22,6 +22,7 @@ from streams.models.hotswap.serving_model import OneModel
 from streams.privacy.keys import PseudonymKey
 from streams.privacy.pseudonym import Pseudonymizer
 from streams.privacy.seal import Sealer
+from streams.ranking.learned.model import Ranker
 from streams.ranking.popularity_table import PopularityTable
 from streams.ranking.ranking import rank
 from streams.ranking.request import Request
@@ -29,13 +30,15 @@ from streams.ranking.rules import ProfileRules
 from streams.ranking.together_table import TogetherTable
 from streams.ranking.whitened_matrix import WhitenedItemMatrix
 from streams.serde.codec import Codecs
-from streams.serde.records import CleanEvent
+from streams.serde.records import CleanEvent, TrainingPair
 from streams.settings import Settings
 from streams.stages.catalogue.stage import CatalogueRules, CatalogueStage
 from streams.stages.ingest.rules import IngestRules
 from streams.stages.ingest.stage import IngestStage
 from streams.stages.profile.profile import load_profile
 from streams.stages.profile.stage import ProfileStage
+from streams.training.learned.fit import Fitted, OnStep, RankerRule, fit_ranker
+from streams.training.learned.past import PastShop
 
 BATCH = 2000
 
@@ -159,11 +162,21 @@ class Backtest:
                 on_clean([cast(CleanEvent, decode(record.value)) for record in clean])
             on_progress(len(batch))
 
+    def fit(self, pairs: Sequence[TrainingPair], rule: RankerRule, *, include_seen: bool, on_step: OnStep) -> Fitted | None:
+        """A ranker fitted to the pairs of the events that were learned; None where they are too few."""
+        past = PastShop(pairs, self._rules, exclude_seen=not include_seen)
+        return fit_ranker(past, self._matrix, self._rules, rule, on_step)
+
     def recommend(
-        self, users: Sequence[str], seen: Mapping[str, set[str]], top_k: int, on_progress: Callable[[int], None]
+        self,
+        users: Sequence[str],
+        seen: Mapping[str, set[str]],
+        top_k: int,
+        on_progress: Callable[[int], None],
+        ranker: Ranker | None = None,
     ) -> Iterator[Recommended]:
-        """The best items of each user at the cutoff. ``seen`` are the items that must not be recommended again. The threshold is not
-        applied, because a ranking is wanted.
+        """The best items of each user at the cutoff, by the ranker where there is one. ``seen`` are the items that must not be recommended
+        again. The threshold is not applied, because a ranking is wanted.
         """
         rules = replace(self._rules, top_k=top_k, threshold=float("-inf"), reasons_max=0)
         self._together.refresh()
@@ -173,9 +186,11 @@ class Backtest:
             texts = [text for request in requests for text, _ in request.queries]
             found = asyncio.run(self._queries.lookup(texts))
             queries = self._queries.transformed(found, self._matrix)
-            for user, ranked in zip(some, rank(requests, self._matrix, self._popularity, queries, rules, self._together), strict=True):
-                for place, (item, scores) in enumerate(zip(ranked.items, ranked.scores, strict=True)):
-                    yield Recommended(user, place + 1, item, float(scores.sum()))
+            answers = rank(requests, self._matrix, self._popularity, queries, rules, self._together, ranker)
+            for user, ranked in zip(some, answers, strict=True):
+                scores = ranked.scores.sum(axis=1) if ranked.judged is None else ranked.judged[:, 0]
+                for place, (item, score) in enumerate(zip(ranked.items, scores.tolist(), strict=True)):
+                    yield Recommended(user, place + 1, item, score)
             on_progress(len(some))
 
     def _request(self, user: str, seen: set[str]) -> Request:

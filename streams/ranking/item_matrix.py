@@ -16,6 +16,9 @@ from streams.ranking.lexical import TermIndex
 from streams.serde.vectors import from_bytes, key_prefix
 
 _FIRST_CAPACITY = 1024
+NO_BAND = -(1 << 15)
+"""In place of a price band where there is none."""
+NO_CATEGORY = -1
 
 
 class ItemMatrix:
@@ -38,6 +41,9 @@ class ItemMatrix:
         self._prefix = key_prefix(version)
         self._vectors = np.zeros((_FIRST_CAPACITY, dimension), np.float32)
         self._recommendable = np.zeros(_FIRST_CAPACITY, np.bool_)
+        self._categories = np.full(_FIRST_CAPACITY, NO_CATEGORY, np.int32)
+        self._bands = np.full(_FIRST_CAPACITY, NO_BAND, np.int16)
+        self._category_numbers: dict[str, int] = {}
         self._ids: list[str] = []
         self._rows: dict[str, int] = {}
         self._free: list[int] = []
@@ -65,6 +71,16 @@ class ItemMatrix:
     def recommendable(self) -> npt.NDArray[np.bool_]:
         """bool [rows], a view: neither out of stock, nor blocked, nor free."""
         return self._recommendable[: len(self._ids)]
+
+    @property
+    def categories(self) -> npt.NDArray[np.int32]:
+        """int32 [rows], a view: a number for each category, ``NO_CATEGORY`` where the item has none."""
+        return self._categories[: len(self._ids)]
+
+    @property
+    def price_bands(self) -> npt.NDArray[np.int16]:
+        """int16 [rows], a view: the price band, ``NO_BAND`` where the item has none."""
+        return self._bands[: len(self._ids)]
 
     @property
     def scan(self) -> CandidateScan | None:
@@ -112,6 +128,11 @@ class ItemMatrix:
             row = self._take_row(item_id)
         self._vectors[row] = vector
         self._recommendable[row] = value["recommendable"]
+        category, band = value["category"], value["price_band"]
+        self._categories[row] = (
+            NO_CATEGORY if category is None else self._category_numbers.setdefault(category, len(self._category_numbers))
+        )
+        self._bands[row] = NO_BAND if band is None else band
         self.terms.put(row, value["terms"] or b"")  # fastavro reads a default of bytes as text
 
     def _take_row(self, item_id: str) -> int:
@@ -135,6 +156,9 @@ class ItemMatrix:
         recommendable = np.zeros(capacity, np.bool_)
         recommendable[: len(self._recommendable)] = self._recommendable
         self._vectors, self._recommendable = vectors, recommendable
+        more = capacity - len(self._bands)
+        self._categories = np.append(self._categories, np.full(more, NO_CATEGORY, np.int32))
+        self._bands = np.append(self._bands, np.full(more, NO_BAND, np.int16))
 
     def _remove(self, item_id: str) -> None:
         row = self._rows.pop(item_id, None)

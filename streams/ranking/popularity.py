@@ -1,4 +1,4 @@
-"""The popularity of an item: a decayed count of its events, and its part of the score."""
+"""The popularity of an item: decayed counts of its events, and its part of the score."""
 
 from __future__ import annotations
 
@@ -9,24 +9,51 @@ import numpy.typing as npt
 
 from streams.engine.ports import FloatArray
 
+DAY_MS = 86_400_000
+OTHER_HALF_LIVES_MS = (2.0 * DAY_MS, 15.0 * DAY_MS, 60.0 * DAY_MS)
+"""Of the counts beside the one whose half-life is a setting."""
+UNKNOWN = -1
+"""A time that has not come."""
+
 
 class DecayedCount(NamedTuple):
-    """Weighted events, each halved once per half-life of its age at ``as_of_ms``."""
+    """Weighted events, each halved once per half-life of its age at ``as_of_ms``, and what else is counted of an item."""
 
     value: float
     as_of_ms: int
     source_offset: int
     """Of the last event counted."""
+    others: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """The same with each of ``OTHER_HALF_LIVES_MS``."""
+    first_ms: int = UNKNOWN
+    """Event time of the first event counted."""
+    bought_ms: int = UNKNOWN
+    """Event time of the last purchase."""
+    buyers: int = 0
+    """Purchases by shoppers who had not bought it before, as far as their profiles know."""
 
-    def plus(self, weight: float, time_ms: int, offset: int, half_life_ms: float) -> DecayedCount:
+    def plus(
+        self, weight: float, time_ms: int, offset: int, half_life_ms: float, *, bought: bool = False, new_buyer: bool = False
+    ) -> DecayedCount:
         """With one event more. It may be older than ``as_of_ms``; then it is decayed, not the count.
 
-        >>> DecayedCount(1.0, 0, 5).plus(1.0, 1000, 6, half_life_ms=1000)
-        DecayedCount(value=1.5, as_of_ms=1000, source_offset=6)
+        >>> DecayedCount(1.0, 0, 5).plus(1.0, 1000, 6, half_life_ms=1000).value
+        1.5
         """
-        if time_ms >= self.as_of_ms:
-            return DecayedCount(self.value * decay(time_ms - self.as_of_ms, half_life_ms) + weight, time_ms, offset)
-        return DecayedCount(self.value + weight * decay(self.as_of_ms - time_ms, half_life_ms), self.as_of_ms, offset)
+        before_ms, after_ms = max(0, time_ms - self.as_of_ms), max(0, self.as_of_ms - time_ms)
+        short, medium, long = (
+            count * decay(before_ms, other_ms) + weight * decay(after_ms, other_ms)
+            for count, other_ms in zip(self.others, OTHER_HALF_LIVES_MS, strict=True)
+        )
+        return DecayedCount(
+            self.value * decay(before_ms, half_life_ms) + weight * decay(after_ms, half_life_ms),
+            max(time_ms, self.as_of_ms),
+            offset,
+            (short, medium, long),
+            time_ms if self.first_ms == UNKNOWN else min(self.first_ms, time_ms),
+            max(self.bought_ms, time_ms) if bought else self.bought_ms,
+            self.buyers + new_buyer,
+        )
 
 
 def decay(age_ms: float, half_life_ms: float) -> float:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from math import isfinite
-from typing import Protocol
+from math import isfinite, nan
+from typing import Any, NamedTuple, Protocol
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -14,14 +14,16 @@ import numpy.typing as npt
 from streams.engine.ports import RecordCodec
 from streams.engine.records import SourceRecord
 from streams.errors import Reason, RecordError
-from streams.ranking.popularity import DecayedCount
+from streams.ranking.popularity import OTHER_HALF_LIVES_MS, UNKNOWN, DecayedCount
 
 Counts = npt.NDArray[np.float64]
 
 _CELLS_PER_HALF_LIFE = 512
 """Counts are evaluated at the start of a cell of time: at most 0.14 % too high, and one evaluation serves many events."""
 _REFERENCE_HALF_LIVES = 200
-"""How far the reference time may lag behind before it is moved; 2^200 is far within a double's range."""
+"""How far, in the shortest half-life, the reference time may lag behind before it is moved; 2^200 is far within a double's range."""
+_COUNTS = 1 + len(OTHER_HALF_LIVES_MS)
+_FIRST, _BOUGHT, _BUYERS = range(_COUNTS, _COUNTS + 3)
 
 
 class Rows(Protocol):
@@ -35,12 +37,26 @@ class Rows(Protocol):
     def ids(self) -> Sequence[str]: ...
 
 
+class Activity(NamedTuple):
+    """What is counted of items: one row for each."""
+
+    counts: Counts
+    """float64 [items, 4]: decayed to the moment, with half-lives of 2 days, the setting's, 15 and 60 days."""
+    first_ms: Counts
+    """float64 [items]: event time of the first event; not a number where there is none."""
+    bought_ms: Counts
+    """float64 [items]: event time of the last purchase; not a number where there is none."""
+    buyers: Counts
+    """float64 [items]."""
+
+
 @dataclass(slots=True)
 class _Aligned:
-    """The counts at the reference time by a matrix's rows, as these were at its layout."""
+    """What is counted by a matrix's rows, as these were at its layout; counts at the reference time."""
 
     layout: int = -1
-    counts: Counts = field(default_factory=lambda: np.zeros(0))
+    counts: Counts = field(default_factory=lambda: np.zeros((0, _COUNTS + 3)))
+    """[rows, the setting's count, the others, first, bought, buyers]."""
     changed: set[str] = field(default_factory=set)
     """Items to be counted again."""
 
@@ -52,7 +68,8 @@ class PopularityTable:
     record costs one entry, and decaying the whole catalogue to any time is one factor.
     """
 
-    def __init__(self, codec: RecordCodec, half_life_ms: float) -> None:
+    def __init__(self, codec: RecordCodec | None, half_life_ms: float) -> None:
+        """``codec``: None where only ``put`` fills it."""
         self.bad_records = 0
         """Records that could not be used."""
         self._codec = codec
@@ -71,12 +88,14 @@ class PopularityTable:
     def apply(self, records: Sequence[SourceRecord]) -> None:
         """Take in a fetch of ``items.popularity``. The counts are absolute: reading a record again changes nothing, and an older
         one never replaces a newer one. Never raises for a record."""
+        if self._codec is None:
+            raise ValueError("a table without a codec reads no records")
         for record in records:
             if record.value is None:
                 continue
             try:
                 value = self._codec.decode(record.value, record.headers)
-                self._put(record.partition, value["item_id"], DecayedCount(value["count"], value["as_of"], value["source_offset"]))
+                self.put(record.partition, value["item_id"], _count_of(value))
             except RecordError:
                 self.bad_records += 1
 
@@ -89,14 +108,24 @@ class PopularityTable:
 
     def counts(self, rows: Rows, cell_ms: float) -> Counts:
         """float64 [rows]: the decayed counts at that time, by row; 0 for items without events and rows without item."""
-        counts = self._align(rows)
+        counts = self._align(rows)[:, 0]
         if self._reference_ms is None:
             return counts
         factor: float = 2.0 ** ((self._reference_ms - cell_ms) / self._half_life_ms)
         return counts * factor
 
-    def _put(self, partition: int, item_id: str, count: DecayedCount) -> None:
-        if not (isfinite(count.value) and count.value >= 0):
+    def activity(self, rows: Rows, cells_ms: npt.NDArray[np.float64], which: npt.NDArray[np.int64]) -> Activity:
+        """Of the rows ``which`` [items], each at its own moment ``cells_ms`` [items]."""
+        found = self._align(rows)[which]
+        origin_ms = self._reference_ms or 0
+        others = [found[:, 1 + n] * 2.0 ** ((origin_ms - cells_ms) / other) for n, other in enumerate(OTHER_HALF_LIVES_MS)]
+        own = found[:, 0] * 2.0 ** ((origin_ms - cells_ms) / self._half_life_ms)
+        counts = np.stack((others[0], own, *others[1:]), axis=1)
+        return Activity(counts, found[:, _FIRST], found[:, _BOUGHT], found[:, _BUYERS])
+
+    def put(self, partition: int, item_id: str, count: DecayedCount) -> None:
+        """One item's count in one partition, in place of an older one. Raises RecordError for one that can't be."""
+        if not all(isfinite(value) and value >= 0 for value in (count.value, *count.others, count.buyers)):
             raise RecordError(Reason.UNDECODABLE, "a popularity count must be finite and not negative")
         parts = self._parts.setdefault(item_id, {})
         known = parts.get(partition)
@@ -107,7 +136,7 @@ class PopularityTable:
             aligned.changed.add(item_id)
         self._newest_ms = max(self._newest_ms, count.as_of_ms)
         reference = self._reference_ms
-        if reference is None or count.as_of_ms - reference > _REFERENCE_HALF_LIVES * self._half_life_ms:
+        if reference is None or count.as_of_ms - reference > _REFERENCE_HALF_LIVES * min(self._half_life_ms, *OTHER_HALF_LIVES_MS):
             self._reference_ms = count.as_of_ms
             self._aligned.clear()
 
@@ -116,7 +145,9 @@ class PopularityTable:
         if aligned is None:
             aligned = self._aligned[rows] = _Aligned()
         if aligned.layout != rows.layout:
-            aligned.counts = np.fromiter((self._total(item_id) for item_id in rows.ids), np.float64, len(rows.ids))
+            aligned.counts = np.empty((len(rows.ids), _COUNTS + 3))
+            for row, item_id in enumerate(rows.ids):
+                aligned.counts[row] = self._total(item_id)
             aligned.layout = rows.layout
         else:
             for item_id in aligned.changed:
@@ -126,10 +157,33 @@ class PopularityTable:
         aligned.changed.clear()
         return aligned.counts
 
-    def _total(self, item_id: str) -> float:
+    def _total(self, item_id: str) -> tuple[float, ...]:
         parts = self._parts.get(item_id)
         if parts is None or self._reference_ms is None:
-            return 0.0
-        reference, half_life = self._reference_ms, self._half_life_ms
+            return _NOTHING
+        origin_ms, half_lives = self._reference_ms, (self._half_life_ms, *OTHER_HALF_LIVES_MS)
         # In order of the partitions: the sum must not depend on the order in which records were read.
-        return float(sum(c.value * 2.0 ** ((c.as_of_ms - reference) / half_life) for _, c in sorted(parts.items())))
+        known = [count for _, count in sorted(parts.items())]
+        totals = [
+            float(sum((c.value, *c.others)[n] * 2.0 ** ((c.as_of_ms - origin_ms) / half_life) for c in known))
+            for n, half_life in enumerate(half_lives)
+        ]
+        first = min((c.first_ms for c in known if c.first_ms != UNKNOWN), default=nan)
+        bought = max((c.bought_ms for c in known if c.bought_ms != UNKNOWN), default=nan)
+        return (*totals, first, bought, sum(c.buyers for c in known))
+
+
+_NOTHING = (*(0.0,) * _COUNTS, nan, nan, 0.0)
+
+
+def _count_of(value: Mapping[str, Any]) -> DecayedCount:
+    first, bought = value["first_at"], value["bought_at"]
+    return DecayedCount(
+        value["count"],
+        value["as_of"],
+        value["source_offset"],
+        (value["recent"], value["fortnight"], value["season"]),
+        UNKNOWN if first is None else first,
+        UNKNOWN if bought is None else bought,
+        value["buyers"],
+    )

@@ -11,6 +11,10 @@ import numpy.typing as npt
 from streams.engine.ports import CandidateScan, FloatArray
 from streams.ranking.embedding import embed, scratch_for
 from streams.ranking.item_matrix import ItemMatrix
+from streams.ranking.learned.candidates import SOURCES
+from streams.ranking.learned.model import Ranker
+from streams.ranking.learned.reasons import GROUPS, Chosen, by_group, explain_learned
+from streams.ranking.learned.scoring import Candidates, candidates
 from streams.ranking.popularity import prior
 from streams.ranking.popularity_table import PopularityTable
 from streams.ranking.reasons import Added, explain
@@ -33,16 +37,18 @@ def rank(
     queries: Mapping[str, FloatArray],
     rules: ProfileRules,
     together: TogetherTable | None = None,
+    ranker: Ranker | None = None,
 ) -> list[Ranked]:
     """For each request the best ``top_k`` items above the threshold, best first, equal scores by item id. There may be none.
 
     The answer to a request does not depend on the other requests. ``queries`` holds the vectors of query texts.
+    Without a ``ranker`` the score is a sum by hand-set weights.
     """
     step = most_requests(matrix)
     ranked: list[Ranked] = []
     for start in range(0, len(requests), step):
         some = requests[start : start + step]
-        ranked += Ranking(some, matrix, popularity, queries, rules, together).answer(0, [request.excluded for request in some])
+        ranked += Ranking(some, matrix, popularity, queries, rules, together, ranker).answer(0, [request.excluded for request in some])
     return ranked
 
 
@@ -74,6 +80,7 @@ class Ranking:
         queries: Mapping[str, FloatArray],
         rules: ProfileRules,
         together: TogetherTable | None = None,
+        ranker: Ranker | None = None,
         *,
         most_excluded: Sequence[int] | None = None,
     ) -> None:
@@ -90,6 +97,11 @@ class Ranking:
             return
         self._users = np.stack([embedding.vector for embedding in self._embeddings])
         self._priors, self._which = _priors(requests, matrix, popularity, rules.popularity_weight)
+        self._ranker, self._table = ranker, together
+        if ranker is not None and together is not None:
+            self._matches = [self._match(request) for request in requests]
+            self._candidates_of(requests, ranker, popularity, together, most_excluded)
+            return
         if together is None or not rules.together_weight:
             self._together = [NOTHING] * len(requests)
         else:
@@ -109,6 +121,78 @@ class Ranking:
                 if len(part.rows):
                     self._scores[request] += dense(part, weight, self._scores.shape[1])
 
+    def _candidates_of(
+        self,
+        requests: Sequence[Request],
+        ranker: Ranker,
+        popularity: PopularityTable,
+        together: TogetherTable,
+        most_excluded: Sequence[int] | None,
+    ) -> None:
+        """What the ranker looks at, scored once for all answers."""
+        matrix, wanted = self._matrix, SOURCES["similar"]
+        scan = matrix.scan
+        if scan is None:
+            scores = self._users @ self._catalogue.vectors.T
+            masked = self._priors + masked_rows(matrix.recommendable)
+            scores += masked if len(masked) == 1 else masked[self._which]
+            exclude(scores, [request.excluded for request in requests], matrix.rows)
+            proposed = propose(scores, wanted, float("-inf"), margin(matrix.dimension))
+        else:
+            spare = [len(request.excluded) for request in requests] if most_excluded is None else most_excluded
+            rows = self._scanned(scan, wanted + np.array(spare, np.int64), float("-inf"))
+            proposed = without(rows, [request.excluded for request in requests], matrix.rows)
+        priors = self._priors[self._which[proposed.users], proposed.rows]
+        self._learned: Candidates = candidates(
+            requests,
+            self._embeddings,
+            self._users,
+            proposed,
+            priors,
+            matrix,
+            popularity,
+            together,
+            ranker.related,
+            self._matches,
+            session_ms=self._rules.together.session_ms,
+        )
+        self._learned_scores = ranker.scores(self._learned.levels)
+
+    def _learned_answer(self, first: int, excluded: Sequence[Sequence[str]], ranker: Ranker, together: TogetherTable) -> list[Ranked]:
+        matrix, rules, learned = self._matrix, self._rules, self._learned
+        begins = learned.pairs.begins[first : first + len(excluded) + 1]
+        own = slice(int(begins[0]), int(begins[-1]))
+        rows, users = learned.pairs.rows[own], np.repeat(np.arange(len(excluded)), np.diff(begins))
+        size = max(1, len(matrix.ids))
+        gone = [user * size + row for user, items in enumerate(excluded) for row in map(matrix.rows.get, items) if row is not None]
+        kept = np.flatnonzero(~np.isin(users * size + rows, gone))
+        pairs, scores = ScorePairs(users[kept], rows[kept]), self._learned_scores[own][kept]
+        chosen = best(pairs, scores[:, None], matrix.ids, users=len(excluded), count=rules.top_k, threshold=rules.threshold)
+
+        places = kept[chosen.places] + own.start
+        shares = ranker.shares(learned.levels[places])
+        groups = by_group(shares)
+        numbers = np.stack((learned.cosines[places], *(groups[:, GROUPS.index(name)] for name in ("popularity", "pairs", "match"))), axis=1)
+        totals = self._learned_scores[places]
+        reasons = explain_learned(
+            Chosen(chosen.counts, learned.pairs.rows[places], shares, totals),
+            self._embeddings[first : first + len(excluded)],
+            lambda embedding: embedding.parts(self._catalogue, self._scratch),
+            learned.batch,
+            first,
+            matrix,
+            together,
+            ranker.related,
+            rules.reasons_max,
+        )
+        judged = np.stack((totals, ranker.probability(totals)), axis=1)
+        items = [matrix.ids[row] for row in learned.pairs.rows[places].tolist()]
+        ranked = []
+        for start, count, why in zip(chosen.starts, chosen.counts, reasons, strict=True):
+            mine = slice(start, start + count)
+            ranked.append(Ranked(items[mine], numbers[mine].astype(np.float32), *why, judged[mine]))
+        return ranked
+
     def _match(self, request: Request) -> Together:
         """What the letters of a search's query add; as one part."""
         if request.query is None or not self._rules.match_weight:
@@ -118,22 +202,28 @@ class Ranking:
 
     def _candidates(self, scan: CandidateScan, spare: npt.NDArray[np.int64]) -> list[npt.NDArray[np.int64]]:
         """Each request's rows that may be among its best when ``spare`` of them are left out."""
-        rows: list[npt.NDArray[np.int64]] = [np.zeros(0, np.int64)] * len(self._users)
-        masked = np.flatnonzero(~self._matrix.recommendable)
-        known = self._users.any(axis=1)
         wanted = np.minimum(self._rules.top_k + spare, max(1, len(self._matrix.ids)))
-        for cell, priors in enumerate(self._priors):
-            for request in np.flatnonzero((self._which == cell) & ~known).tolist():
-                rows[request] = most_popular(priors, self._matrix.recommendable, int(wanted[request]), self._rules.threshold)
-            own = np.flatnonzero((self._which == cell) & known)
-            pairs = scan.candidates(self._users[own], wanted[own], prior=priors, masked=masked, floor=self._rules.threshold)
-            cuts = np.searchsorted(pairs.users, np.arange(len(own) + 1))
-            for place, request in enumerate(own.tolist()):
-                rows[request] = pairs.rows[cuts[place] : cuts[place + 1]]
+        rows = self._scanned(scan, wanted, self._rules.threshold)
         for parts in (self._together, self._matches):
             for request, part in enumerate(parts):
                 if len(part.rows):
                     rows[request] = np.union1d(rows[request], self._strongest(part, int(wanted[request])))
+        return rows
+
+    def _scanned(self, scan: CandidateScan, wanted: npt.NDArray[np.int64], floor: float) -> list[npt.NDArray[np.int64]]:
+        """Each request's rows that may be among its ``wanted`` best by cosine and prior, and above ``floor``."""
+        wanted = np.minimum(wanted, max(1, len(self._matrix.ids)))
+        rows: list[npt.NDArray[np.int64]] = [np.zeros(0, np.int64)] * len(self._users)
+        masked = np.flatnonzero(~self._matrix.recommendable)
+        known = self._users.any(axis=1)
+        for cell, priors in enumerate(self._priors):
+            for request in np.flatnonzero((self._which == cell) & ~known).tolist():
+                rows[request] = most_popular(priors, self._matrix.recommendable, int(wanted[request]), floor)
+            own = np.flatnonzero((self._which == cell) & known)
+            pairs = scan.candidates(self._users[own], wanted[own], prior=priors, masked=masked, floor=floor)
+            cuts = np.searchsorted(pairs.users, np.arange(len(own) + 1))
+            for place, request in enumerate(own.tolist()):
+                rows[request] = pairs.rows[cuts[place] : cuts[place + 1]]
         return rows
 
     def _strongest(self, part: Together, wanted: int) -> npt.NDArray[np.int64]:
@@ -150,6 +240,8 @@ class Ranking:
         Each request can be answered once."""
         if not excluded:
             return []
+        if self._ranker is not None and self._table is not None:
+            return self._learned_answer(first, excluded, self._ranker, self._table)
         own, matrix, rules = slice(first, first + len(excluded)), self._matrix, self._rules
         users, which, embeddings = self._users[own], self._which[own], self._embeddings[own]
         if self._pairs is None:

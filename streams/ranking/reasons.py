@@ -73,7 +73,7 @@ def explain(
                 items = len(embedding.items)
                 shares[own, parts + 1 : parts + 1 + items] = _together(added.together[place], added.rows[own], items, added.weight)
                 shares[own, parts + 1 + items] = added.matches[own]
-    places, values = _largest(shares, min(most, max(widths)))
+    places, values = largest(shares, min(most, max(widths)))
     reasons = []
     for embedding, own, width in zip(embeddings, owned, widths, strict=True):
         columns = slice(min(most, width))
@@ -91,7 +91,7 @@ def _together(added: Together, rows: npt.NDArray[np.intp], items: int, weight: f
     return found.reshape(len(rows), items).astype(np.float32)
 
 
-def _largest(shares: FloatArray, most: int) -> tuple[npt.NDArray[np.intp], FloatArray]:
+def largest(shares: FloatArray, most: int) -> tuple[npt.NDArray[np.intp], FloatArray]:
     """Places and values of the largest shares of each row, largest first, equal ones by place. Overwrites ``shares``.
 
     A few passes over all rows beat sorting them; and unlike partitioning they treat equals alike whatever the rows' width.

@@ -35,12 +35,14 @@ class Ranked:
     items: list[str]
     scores: FloatArray
     """float32 [items, 4]: cosine, prior, and what is added for being bought together with the history and for matching the query's
-    letters; the score is their sum."""
+    letters; the score is their sum. Where a ranker serves: the cosine, and the ranker's shares of the other three."""
     sources: list[Source]
     reasons: npt.NDArray[np.uint16]
     """[items, reasons]: places in ``sources``, largest share first."""
     shares: FloatArray
     """float32 [items, reasons]: what each reason adds to the score."""
+    judged: npt.NDArray[np.float64] | None = None
+    """float64 [items, 2]: a ranker's score, and the probability that the item is taken next; None where no ranker serves."""
 
 
 class Entry(msgspec.Struct, array_like=True, frozen=True, gc=False):

@@ -59,7 +59,7 @@ def propose(scores: FloatArray, count: int, threshold: float, slack: float) -> S
     return ScorePairs(flat // rows, flat % rows) if rows else ScorePairs(flat, flat)
 
 
-def best(pairs: ScorePairs, scores: FloatArray, ids: Sequence[str], *, users: int, count: int, threshold: float) -> Chosen:
+def best(pairs: ScorePairs, scores: npt.NDArray[np.floating], ids: Sequence[str], *, users: int, count: int, threshold: float) -> Chosen:
     """Each user's ``count`` best pairs above the threshold, equal ones by item id; ``scores`` [pairs, parts] are to be added up."""
     totals = scores.sum(axis=1, dtype=np.float64)
     above = np.flatnonzero(totals > threshold).tolist()

@@ -122,6 +122,15 @@ class TogetherTable:
         names = list(self._numbers)
         return {names[n]: s for n, s in zip(self._neighbours.others[own].tolist(), self._neighbours.strengths[own].tolist(), strict=True)}
 
+    @property
+    def neighbours(self) -> Neighbours:
+        """All items' neighbours, by the table's numbers of items."""
+        return self._neighbours
+
+    def numbers(self, item_ids: Sequence[str]) -> Ints:
+        """int64 [items]: the table's numbers of items, -1 for those that it does not know."""
+        return np.fromiter((self._numbers.get(item, -1) for item in item_ids), np.int64, len(item_ids))
+
     def of(self, embedding: Embedding, matrix: Rows) -> Together:
         """What speaks for the matrix's items because of what was liked in a history; what was disliked says nothing here."""
         whole = float(np.abs(embedding.coefficients).sum())
@@ -139,13 +148,13 @@ class TogetherTable:
             return NOTHING
         places = np.repeat(starts - ends + counts, counts) + np.arange(ends[-1])
         owner = np.repeat(owners, counts)
-        rows = self._rows_of(matrix)[known.others[places]]
+        rows = self.rows_of(matrix)[known.others[places]]
         values = shares[owner] * known.strengths[places]
         inside = rows >= 0
         return Together(rows[inside], values[inside], owner[inside]) if not inside.all() else Together(rows, values, owner)
 
-    def _rows_of(self, matrix: Rows) -> Ints:
-        """[items]: the matrix's row of each of the table's items, -1 for those that it does not have."""
+    def rows_of(self, matrix: Rows) -> Ints:
+        """int64 [the table's items]: the matrix's row of each of the table's items, -1 for those that it does not have."""
         known = self._rows.get(matrix)
         if known is not None and known[:2] == (self._version, matrix.layout):
             return known[2]

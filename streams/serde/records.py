@@ -87,6 +87,12 @@ class Popularity(TypedDict):
     count: float
     as_of: int
     source_offset: int
+    recent: float
+    fortnight: float
+    season: float
+    first_at: int | None
+    bought_at: int | None
+    buyers: int
 
 
 class ItemsTogether(TypedDict):

@@ -8,7 +8,7 @@ from hashlib import blake2b
 
 from streams.engine.ports import RecordCodec
 from streams.engine.records import OutputRecord
-from streams.ranking.popularity import DecayedCount
+from streams.ranking.popularity import UNKNOWN, DecayedCount
 from streams.ranking.popularity_table import PopularityTable
 from streams.serde.records import Popularity
 from streams.topics import ITEMS_POPULARITY
@@ -28,14 +28,14 @@ class PopularityTally:
     last_offset: int = -1
     changed: dict[str, DecayedCount] = field(default_factory=dict)
 
-    def add(self, item_id: str, weight: float, time_ms: int, offset: int) -> None:
+    def add(self, item_id: str, weight: float, time_ms: int, offset: int, *, bought: bool = False, new_buyer: bool = False) -> None:
         """Count one event, in offset order."""
         known = self.changed.get(item_id) or self._published(item_id)
         if offset <= known.source_offset:
             return
         if known.source_offset < 0:
             known = DecayedCount(0.0, time_ms, -1)
-        self.changed[item_id] = known.plus(weight, time_ms, offset, self.half_life_ms)
+        self.changed[item_id] = known.plus(weight, time_ms, offset, self.half_life_ms, bought=bought, new_buyer=new_buyer)
 
     def _published(self, item_id: str) -> DecayedCount:
         read = self.table.latest(self.partition, item_id) or _NOTHING
@@ -79,7 +79,21 @@ class PopularityCounter:
         return read is not None and read.source_offset >= own.source_offset
 
     def _output(self, partition: int, item_id: str, count: DecayedCount) -> OutputRecord:
-        value = self._codec.encode(Popularity(item_id=item_id, count=count.value, as_of=count.as_of_ms, source_offset=count.source_offset))
+        recent, fortnight, season = count.others
+        value = self._codec.encode(
+            Popularity(
+                item_id=item_id,
+                count=count.value,
+                as_of=count.as_of_ms,
+                source_offset=count.source_offset,
+                recent=recent,
+                fortnight=fortnight,
+                season=season,
+                first_at=None if count.first_ms == UNKNOWN else count.first_ms,
+                bought_at=None if count.bought_ms == UNKNOWN else count.bought_ms,
+                buyers=count.buyers,
+            )
+        )
         identity = f"{partition}/{count.source_offset}/{item_id}"
         record_id = blake2b(identity.encode(), digest_size=16, person=b"vs.popularity").digest()
         return OutputRecord(ITEMS_POPULARITY, item_id.encode(), value, record_id, partition)

@@ -100,7 +100,8 @@ def find_triggers(
         if code == PURCHASE and item_id is not None:
             together.add(item_id, profile.bought, before_ms, time_ms, offset)
         if item_id is not None and rules.popularity_weights[code]:
-            tally.add(item_id, rules.popularity_weights[code], time_ms, offset)
+            bought = code == PURCHASE
+            tally.add(item_id, rules.popularity_weights[code], time_ms, offset, bought=bought, new_buyer=bought and before_ms is None)
         policy = policy_of(code, time_ms, profile.triggered_at, rules)
         if policy is None:
             continue

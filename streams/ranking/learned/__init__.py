@@ -1,0 +1,1 @@
+"""The learned ranker: candidates, their features, and a model over them whose reasons are exact."""

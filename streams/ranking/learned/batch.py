@@ -1,0 +1,247 @@
+"""The histories of a batch of requests as arrays, and the sums and products over (shopper, item) pairs that features are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from streams.engine.ports import FloatArray
+from streams.ranking.embedding import Embedding
+from streams.ranking.item_matrix import NO_BAND, NO_CATEGORY
+from streams.ranking.learned.features import FEATURES, PLACE
+from streams.ranking.popularity_table import Activity, Rows
+from streams.ranking.request import Request
+from streams.ranking.together_table import Ints, Neighbours, Together
+
+_DAY_MS = 86_400_000.0
+_RATE = 0.05
+"""Events a day added to both rates of the trend: an item of few events has none."""
+
+
+class NeighbourTable(Protocol):
+    """Items' neighbours: those that are counted, or those of a model."""
+
+    @property
+    def neighbours(self) -> Neighbours: ...
+    def numbers(self, item_ids: Sequence[str]) -> Ints: ...
+    def rows_of(self, matrix: Rows) -> Ints: ...
+
+
+class Pairs(NamedTuple):
+    """Candidates: shoppers in order, each with rows of the item matrix, ascending."""
+
+    begins: Ints
+    """int64 [shoppers + 1]."""
+    rows: Ints
+    """int64 [pairs]."""
+
+    @property
+    def users(self) -> Ints:
+        """int64 [pairs]: the shopper of each."""
+        return np.repeat(np.arange(len(self.begins) - 1), np.diff(self.begins))
+
+
+class Catalogue(Rows, Protocol):
+    """The part of the item matrix that is read here."""
+
+    @property
+    def vectors(self) -> FloatArray: ...
+    @property
+    def categories(self) -> npt.NDArray[np.int32]: ...
+    @property
+    def price_bands(self) -> npt.NDArray[np.int16]: ...
+    @property
+    def recommendable(self) -> npt.NDArray[np.bool_]: ...
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The histories of a batch's shoppers, one after another."""
+
+    begins: Ints
+    """int64 [shoppers + 1]."""
+    items: list[str]
+    """Of all histories."""
+    rows: Ints
+    """int64 [items], of the item matrix."""
+    weights: npt.NDArray[np.float64]
+    """[items]: the decayed weight of each relative to its shopper's heaviest; what was disliked has none."""
+    signed: npt.NDArray[np.float64]
+    """[items]: the same, below 0 for what was disliked."""
+    shares: npt.NDArray[np.float64]
+    """[items]: the weight's share of its shopper's history, queries included."""
+    session: npt.NDArray[np.bool_]
+    """[items]: belongs to the last session."""
+    users: FloatArray
+    """float32 [shoppers, dimension]: the vectors of the whole histories."""
+    last: FloatArray
+    """float32 [shoppers, dimension]: those of the last sessions."""
+    at_ms: npt.NDArray[np.float64]
+    """[shoppers]: the moment."""
+
+    @property
+    def session_shares(self) -> npt.NDArray[np.float64]:
+        """[items]: each item's share of its last session."""
+        own = np.where(self.session, self.weights, 0.0)
+        total = np.add.reduceat(np.append(own, 0.0), self.begins[:-1]) if len(self.begins) > 1 else np.zeros(0)
+        total = np.where(np.diff(self.begins) > 0, total, 0.0)
+        found: npt.NDArray[np.float64] = own / np.maximum(np.repeat(total, np.diff(self.begins)), 1e-12)
+        return found
+
+
+def gather(requests: Sequence[Request], embeddings: Sequence[Embedding], users: FloatArray, catalogue: Catalogue, session_ms: int) -> Batch:
+    """The requests' histories. ``users`` are the embeddings' vectors."""
+    counts = [len(embedding.items) for embedding in embeddings]
+    begins = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
+    items: list[str] = []
+    times = np.empty(begins[-1], np.float64)
+    signed, wholes = np.empty(begins[-1]), np.ones(begins[-1])
+    rows = np.empty(begins[-1], np.int64)
+    for request, embedding, first, end in zip(requests, embeddings, begins[:-1].tolist(), begins[1:].tolist(), strict=True):
+        if first == end:
+            continue
+        items += embedding.items
+        rows[first:end] = embedding.rows
+        coefficients = np.abs(embedding.coefficients)
+        own = embedding.coefficients[: end - first]
+        signed[first:end] = own / max(float(coefficients[: end - first].max()), 1e-30)
+        wholes[first:end] = max(float(coefficients.sum()), 1e-30) / max(float(coefficients[: end - first].max()), 1e-30)
+        if len(request.items) == end - first:
+            times[first:end] = [entry.time_ms for entry in request.item_entries]
+        else:
+            of = dict(zip(request.items, request.item_entries, strict=True))
+            times[first:end] = [of[item].time_ms for item in embedding.items]
+    weights = np.maximum(signed, 0.0)
+    newest = np.full(len(requests), -np.inf)
+    owners = np.repeat(np.arange(len(requests)), counts)
+    liked = weights > 0
+    np.maximum.at(newest, owners[liked], times[liked])
+    session = liked & (times >= newest[owners] - session_ms)
+    last = np.zeros_like(users)
+    for user, (first, end) in enumerate(zip(begins[:-1].tolist(), begins[1:].tolist(), strict=True)):
+        mine = np.flatnonzero(session[first:end]) + first
+        if len(mine):
+            total = weights[mine].astype(np.float32) @ catalogue.vectors[rows[mine]]
+            last[user] = total / max(float(np.sqrt(total @ total)), 1e-12)
+    at_ms = np.array([request.at_ms for request in requests], np.float64)
+    return Batch(begins, items, rows, weights, signed, weights / wholes, session, users, last, at_ms)
+
+
+def sums(batch: Batch, weights: npt.NDArray[np.float64], table: NeighbourTable, catalogue: Catalogue, pairs: Pairs) -> FloatArray:
+    """float32 [pairs]: Σ over the shopper's history of weight · strength of the pair (history item, candidate)."""
+    from encoders.kernels import pair_sums
+
+    found = np.zeros(len(pairs.rows), np.float32)
+    known = table.neighbours
+    if len(known.others) and len(batch.items):
+        total = np.zeros(len(catalogue.ids))
+        numbers, rows_of = table.numbers(batch.items), table.rows_of(catalogue)
+        pair_sums.sums(batch.begins, numbers, weights, *known, rows_of, total, pairs.begins, pairs.rows, found)
+    return found
+
+
+def strongest(
+    batch: Batch,
+    weights: npt.NDArray[np.float64],
+    table: NeighbourTable,
+    catalogue: Catalogue,
+    open_rows: npt.NDArray[np.bool_],
+    shut: Pairs,
+    most: int,
+) -> Pairs:
+    """Each shopper's ``most`` rows with the largest such sums above 0, and all equal to the last of them. Only open rows that are not
+    shut to the shopper."""
+    from encoders.kernels import pair_sums
+
+    counts, known = np.zeros(len(batch.begins) - 1, np.int64), table.neighbours
+    if not len(known.others) or not len(batch.items):
+        return Pairs(np.zeros(len(counts) + 1, np.int64), np.zeros(0, np.int64))
+    out = np.empty(len(counts) * 2 * most, np.int64)
+    total = np.zeros(len(catalogue.ids))
+    numbers, rows_of = table.numbers(batch.items), table.rows_of(catalogue)
+    pair_sums.strongest(batch.begins, numbers, weights, *known, rows_of, total, open_rows, *shut, most, counts, out)
+    begins = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
+    return Pairs(begins, out[: begins[-1]])
+
+
+def dots(users: FloatArray, catalogue: Catalogue, pairs: Pairs) -> FloatArray:
+    """float32 [pairs]: the product of the shopper's vector and the item's. That of a pair depends on nothing but the pair."""
+    from encoders.kernels import pair_sums
+
+    found = np.zeros(len(pairs.rows), np.float32)
+    pair_sums.dots(users, catalogue.vectors, pairs.begins, pairs.rows, found)
+    return found
+
+
+def values(
+    batch: Batch,
+    catalogue: Catalogue,
+    pairs: Pairs,
+    activity: Activity,
+    together: NeighbourTable,
+    related: NeighbourTable,
+    matches: Sequence[Together],
+) -> FloatArray:
+    """float32 [pairs, features], in the order of ``FEATURES``. ``activity`` is that of the pairs' rows at their shoppers' moments."""
+    users = pairs.users
+    found = np.zeros((len(pairs.rows), len(FEATURES)), np.float32)
+    found[:, PLACE["text_history"]] = dots(batch.users, catalogue, pairs)
+    found[:, PLACE["text_session"]] = dots(batch.last, catalogue, pairs)
+    found[:, PLACE["pairs_history"]] = sums(batch, batch.shares, together, catalogue, pairs)
+    found[:, PLACE["pairs_session"]] = sums(batch, batch.session_shares, together, catalogue, pairs)
+    found[:, PLACE["related"]] = sums(batch, batch.weights, related, catalogue, pairs)
+    first = PLACE["popularity_2"]
+    found[:, first : first + activity.counts.shape[1]] = activity.counts
+    now, then = activity.counts[:, 1] / 5.0, activity.counts[:, 3] / 60.0
+    found[:, PLACE["trend"]] = np.log((now + _RATE) / (then + _RATE))
+    # An item without events is as old as can be: nothing is known of it.
+    found[:, PLACE["first_event"]] = np.nan_to_num((batch.at_ms[users] - activity.first_ms) / _DAY_MS, nan=np.inf)
+    found[:, PLACE["last_purchase"]] = np.nan_to_num((batch.at_ms[users] - activity.bought_ms) / _DAY_MS, nan=np.inf)
+    found[:, PLACE["buyers"]] = activity.buyers
+    found[:, PLACE["history"]] = np.diff(batch.begins)[users]
+    owners = np.repeat(np.arange(len(batch.begins) - 1), np.diff(batch.begins))
+    size = max(1, len(catalogue.ids))
+    found[:, PLACE["seen"]] = _at(owners * size + batch.rows, batch.signed, users * size + pairs.rows)
+    found[:, PLACE["category"]] = _category_shares(batch, owners, catalogue, users, pairs.rows)
+    found[:, PLACE["price"]] = _price_gaps(batch, owners, catalogue, users, pairs.rows)
+    asked = [user for user, match in enumerate(matches) if len(match.rows)]
+    if asked:
+        keys = np.concatenate([user * size + matches[user].rows for user in asked])
+        scores = np.concatenate([matches[user].values for user in asked]).astype(np.float64)
+        found[:, PLACE["match"]] = _at(keys, scores, users * size + pairs.rows)
+    return found
+
+
+def _at(keys: Ints, amounts: npt.NDArray[np.float64], wanted: Ints) -> npt.NDArray[np.float64]:
+    """The sums of ``amounts`` by key, at the wanted keys; 0 where a key has none."""
+    if not len(keys):
+        return np.zeros(len(wanted))
+    own, places = np.unique(keys, return_inverse=True)
+    totals = np.bincount(places, amounts)
+    at = np.minimum(np.searchsorted(own, wanted), len(own) - 1)
+    found: npt.NDArray[np.float64] = np.where(own[at] == wanted, totals[at], 0.0)
+    return found
+
+
+def _category_shares(batch: Batch, owners: Ints, catalogue: Catalogue, users: Ints, rows: Ints) -> npt.NDArray[np.float64]:
+    categories = catalogue.categories
+    size = int(categories.max(initial=0)) + 1
+    liked = categories[batch.rows]
+    known = liked != NO_CATEGORY
+    found = _at(owners[known] * size + liked[known], batch.shares[known], users * size + categories[rows])
+    return np.where(categories[rows] != NO_CATEGORY, found, 0.0)
+
+
+def _price_gaps(batch: Batch, owners: Ints, catalogue: Catalogue, users: Ints, rows: Ints) -> npt.NDArray[np.float64]:
+    bands = catalogue.price_bands.astype(np.float64)
+    liked, count = bands[batch.rows], len(batch.begins) - 1
+    weights = np.where(liked != NO_BAND, batch.weights, 0.0)
+    totals = np.bincount(owners, weights, minlength=count)
+    means = np.bincount(owners, weights * np.where(weights > 0, liked, 0.0), minlength=count) / np.maximum(totals, 1e-12)
+    known = (totals[users] > 0) & (bands[rows] != NO_BAND)
+    found: npt.NDArray[np.float64] = np.where(known, bands[rows] - means[users], 0.0)
+    return found

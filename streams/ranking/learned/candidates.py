@@ -1,0 +1,130 @@
+"""Which items a ranker looks at: the best of several sources, each named, at most ``MOST`` for a shopper."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from streams.ranking.learned.batch import Batch, Catalogue, NeighbourTable, Pairs, strongest
+from streams.ranking.popularity_table import Counts
+from streams.ranking.together_table import Ints, Together
+
+SOURCES = {"similar": 60, "related": 60, "together": 20, "session": 20, "popular": 10, "rising": 5, "new": 5, "match": 20}
+"""Most candidates from each.
+
+- similar: cosine and what is added to it by hand-set weights, as an answer without a ranker is made.
+- related: related to the history by the ranker's own table.
+- together: bought together with the history; session: with the last session.
+- popular: most events lately; rising: most events of two days for those of two months; new: youngest first event.
+- match: the words of the query.
+"""
+MOST = sum(SOURCES.values())
+_SPARE = 4
+"""Times as many of the items that are alike for all shoppers are looked at, since a shopper may have had the first of them."""
+_STEADY = 5.0
+"""Events added to those of two months: an item of hardly any events does not rise."""
+
+
+class ForAll(NamedTuple):
+    """Rows that are candidates for every shopper at a moment, best first."""
+
+    popular: Ints
+    rising: Ints
+    new: Ints
+
+
+def for_all(counts: Counts, first_ms: npt.NDArray[np.float64], open_rows: npt.NDArray[np.bool_]) -> ForAll:
+    """From all rows' ``counts`` [rows, half-lives] and first events [rows], not a number where there is none."""
+    seen = open_rows & (counts[:, 1] > 0)
+    return ForAll(
+        _first(np.where(seen, counts[:, 1], -np.inf), SOURCES["popular"]),
+        _first(np.where(seen, counts[:, 0] / (counts[:, 3] + _STEADY), -np.inf), SOURCES["rising"]),
+        _first(np.where(seen & np.isfinite(first_ms), first_ms, -np.inf), SOURCES["new"]),
+    )
+
+
+def _first(values: npt.NDArray[np.float64], wanted: int) -> Ints:
+    count = min(len(values), _SPARE * wanted)
+    found = np.argpartition(-values, count - 1)[:count] if count else np.zeros(0, np.int64)
+    found = found[np.isfinite(values[found])]
+    return found[np.lexsort((found, -values[found]))].astype(np.int64)
+
+
+def by_source(
+    batch: Batch,
+    catalogue: Catalogue,
+    similar: Pairs,
+    shared: Sequence[ForAll],
+    matches: Sequence[Together],
+    together: NeighbourTable,
+    related: NeighbourTable,
+    open_rows: npt.NDArray[np.bool_],
+    shut: Pairs,
+) -> dict[str, Ints]:
+    """Keys of candidates, shopper · rows + row, by source. ``shut`` are each shopper's rows that she must not get; ``similar`` has none
+    of them."""
+    size = max(1, len(catalogue.ids))
+    found = {
+        "similar": _keys(similar, size),
+        "related": _keys(strongest(batch, batch.weights, related, catalogue, open_rows, shut, SOURCES["related"]), size),
+        "together": _keys(strongest(batch, batch.shares, together, catalogue, open_rows, shut, SOURCES["together"]), size),
+        "session": _keys(strongest(batch, batch.session_shares, together, catalogue, open_rows, shut, SOURCES["session"]), size),
+    }
+    closed = np.sort(_keys(shut, size))
+    for source in ("popular", "rising", "new"):
+        found[source] = _for_each(closed, [getattr(one, source) for one in shared], size, SOURCES[source])
+    asked = [user for user, match in enumerate(matches) if len(match.rows)]
+    found["match"] = np.zeros(0, np.int64)
+    for user in asked:
+        match = matches[user]
+        keys = user * size + match.rows
+        kept = open_rows[match.rows] & ~_among(keys, closed)
+        best = np.lexsort((keys[kept], -match.values[kept]))[: SOURCES["match"]]
+        found["match"] = np.concatenate((found["match"], keys[kept][best]))
+    return found
+
+
+def union(keys: dict[str, Ints], shoppers: int, size: int) -> Pairs:
+    """Each candidate once, whichever sources it has; ``size`` is the number of rows."""
+    all_keys = np.unique(np.concatenate(list(keys.values())))
+    users, rows = np.divmod(all_keys, max(1, size))
+    return Pairs(np.searchsorted(users, np.arange(shoppers + 1)).astype(np.int64), rows)
+
+
+def most_similar(pairs: Pairs, totals: npt.NDArray[np.float64], most: int = SOURCES["similar"]) -> Pairs:
+    """Each shopper's ``most`` pairs of the largest totals, and those equal to the last of them."""
+    users = pairs.users
+    order = np.lexsort((-totals, users))
+    place = np.arange(len(order)) - pairs.begins[users]
+    least = np.full(len(pairs.begins) - 1, -np.inf)
+    last = order[place == most - 1]
+    least[users[last]] = totals[last]
+    kept = totals >= least[users]
+    # Where very many are equal (items that nothing is known of), none of them is a candidate: any choice would depend on the rows' order.
+    crowded = np.bincount(users[kept], minlength=len(least)) > 2 * most
+    kept &= ~crowded[users] | (totals > least[users])
+    begins = np.searchsorted(users[kept], np.arange(len(pairs.begins)))
+    return Pairs(begins.astype(np.int64), pairs.rows[kept])
+
+
+def _for_each(closed: Ints, rows: Sequence[Ints], size: int, most: int) -> Ints:
+    """The first ``most`` of each shopper's rows that are not closed to her."""
+    found = []
+    for user, own in enumerate(rows):
+        keys = user * size + own
+        found.append(keys[~_among(keys, closed)][:most])
+    return np.concatenate(found) if found else np.zeros(0, np.int64)
+
+
+def _keys(pairs: Pairs, size: int) -> Ints:
+    return pairs.users * size + pairs.rows
+
+
+def _among(keys: Ints, ordered: Ints) -> npt.NDArray[np.bool_]:
+    if not len(ordered):
+        return np.zeros(len(keys), np.bool_)
+    found: npt.NDArray[np.bool_] = ordered[np.minimum(np.searchsorted(ordered, keys), len(ordered) - 1)] == keys
+    return found

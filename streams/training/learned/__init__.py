@@ -1,0 +1,1 @@
+"""Fits a ranker: the shop at past moments, what shoppers did next, and the model of it."""

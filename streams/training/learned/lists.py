@@ -1,0 +1,110 @@
+"""Training lists: at a past moment, each shopper's candidates, their levels, and what she took of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from streams.ranking.embedding import embed, scratch_for
+from streams.ranking.learned.candidates import SOURCES
+from streams.ranking.learned.features import Levels
+from streams.ranking.learned.related import RelatedItems
+from streams.ranking.learned.scoring import candidates
+from streams.ranking.popularity import prior
+from streams.ranking.popularity_table import PopularityTable
+from streams.ranking.rules import ProfileRules
+from streams.ranking.select import exclude, margin, masked_rows, propose
+from streams.ranking.together_table import NOTHING, TogetherTable
+from streams.training.learned.past import Wanted
+
+_AT_ONCE = 64
+
+
+@dataclass(frozen=True)
+class Lists:
+    """One list a shopper and moment; lists one after another."""
+
+    levels: Levels
+    """uint8 [pairs, features]."""
+    labels: npt.NDArray[np.int8]
+    """[pairs]: grade of what the shopper took, 0 for the rest."""
+    sizes: npt.NDArray[np.int64]
+    """[lists]: pairs of each."""
+    wanted: npt.NDArray[np.int64]
+    """[lists]: items that were taken, found or not."""
+    summed: npt.NDArray[np.float32]
+    """[pairs]: the score by hand-set weights."""
+    found: dict[str, float]
+    """Share of what was taken that each source found, and all of them together (``all``)."""
+
+    @property
+    def owners(self) -> npt.NDArray[np.int64]:
+        """[pairs]: the list of each."""
+        return np.repeat(np.arange(len(self.sizes)), self.sizes)
+
+
+def make_lists(
+    wanted: Sequence[Wanted],
+    matrix: Any,
+    popularity: PopularityTable,
+    together: TogetherTable,
+    related: RelatedItems,
+    rules: ProfileRules,
+) -> Lists:
+    """The lists of these shoppers, candidates and levels exactly as they would have been served. ``matrix`` is an item matrix."""
+    levels, labels, sizes, counts, summed = [], [], [], [], []
+    by_source: dict[str, int] = dict.fromkeys((*SOURCES, "all"), 0)
+    for start in range(0, len(wanted), _AT_ONCE):
+        some = wanted[start : start + _AT_ONCE]
+        requests = [one.request for one in some]
+        scratch = scratch_for(requests, matrix.dimension)
+        embeddings = [embed(r, matrix, {}, scratch, half_life_ms=rules.half_life_ms, blend=rules.search_blend) for r in requests]
+        users = np.stack([embedding.vector for embedding in embeddings])
+        priors = prior(popularity.counts(matrix, popularity.cell(requests[0].at_ms)), rules.popularity_weight)
+        scores = users @ matrix.vectors.T + priors + masked_rows(matrix.recommendable)
+        exclude(scores, [request.excluded for request in requests], matrix.rows)
+        proposed = propose(scores, SOURCES["similar"], float("-inf"), margin(matrix.dimension))
+        found = candidates(
+            requests,
+            embeddings,
+            users,
+            proposed,
+            priors[proposed.rows],
+            matrix,
+            popularity,
+            together,
+            related,
+            [NOTHING] * len(requests),
+            session_ms=rules.together.session_ms,
+        )
+        size = max(1, len(matrix.ids))
+        grades = {
+            user * size + row: grade
+            for user, one in enumerate(some)
+            for item, grade in one.grades.items()
+            if (row := matrix.rows.get(item)) is not None
+        }
+        keys = found.pairs.users * size + found.pairs.rows
+        own = np.fromiter((grades.get(key, 0) for key in keys.tolist()), np.int8, len(keys))
+        for source, theirs in found.sources.items():
+            by_source[source] += sum(key in grades for key in theirs.tolist())
+        by_source["all"] += int((own > 0).sum())
+        levels.append(found.levels)
+        labels.append(own)
+        sizes.append(np.diff(found.pairs.begins))
+        counts += [len(one.grades) for one in some]
+        added = np.float32(rules.together_weight) * found.pairs_history
+        summed.append(found.cosines + priors[found.pairs.rows] + added)
+    total = max(1, sum(counts))
+    return Lists(
+        np.concatenate(levels),
+        np.concatenate(labels),
+        np.concatenate(sizes),
+        np.array(counts, np.int64),
+        np.concatenate(summed).astype(np.float32),
+        {source: count / total for source, count in by_source.items()},
+    )

@@ -1,0 +1,167 @@
+"""The shop as it stood at past moments: profiles, popularity and pairs, rebuilt from training pairs by the stages' own rules."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from streams.ranking.popularity import DecayedCount
+from streams.ranking.popularity_table import PopularityTable
+from streams.ranking.request import Request
+from streams.ranking.rules import CODES, PURCHASE, ProfileRules
+from streams.ranking.together import ItemPairs, count_purchase, publishable
+from streams.ranking.together_table import TogetherTable
+from streams.serde.records import CleanEvent, TrainingPair
+from streams.stages.profile.history import apply_event, unwanted
+from streams.stages.profile.profile import Profile
+
+VISIT_MS = 3_600_000
+"""What follows the first interaction within it is one visit."""
+GRADES = {"purchase": 3, "cart": 2, "click": 1, "view": 1}
+"""How much an outcome counts as a label."""
+
+
+class Wanted(NamedTuple):
+    """What a shopper turned to next."""
+
+    shopper: str
+    request: Request
+    grades: Mapping[str, int]
+    """By item, those that could have been recommended; never empty."""
+
+
+class Interactions(NamedTuple):
+    """What shoppers liked before a moment, each shopper and item once."""
+
+    shoppers: npt.NDArray[np.int64]
+    items: npt.NDArray[np.int64]
+    weights: npt.NDArray[np.float64]
+    """The largest, decayed to the moment."""
+    names: Sequence[str]
+    """Of the items."""
+    people: int
+    """How many shoppers there are."""
+
+
+class PastShop:
+    """Goes through the pairs once, in order of time, and stops at moments."""
+
+    def __init__(self, pairs: Iterable[TrainingPair], rules: ProfileRules, *, exclude_seen: bool) -> None:
+        """``exclude_seen``: nothing that a shopper ever turned to is to be recommended to her, as in a backtest."""
+        self._pairs = sorted((pair for pair in pairs if pair["outcome"] in CODES), key=lambda p: (p["occurred_at"], p["pair_id"]))
+        self._rules = replace(rules, recommend=False)
+        self._exclude_seen = exclude_seen
+        self._next = 0
+        self._profiles: dict[str, Profile] = {}
+        self._counts: dict[str, DecayedCount] = {}
+        self._together: dict[str, ItemPairs] = {}
+        self._seen: dict[str, set[str]] = {}
+        self._later: dict[str, list[TrainingPair]] = {}
+        for pair in self._pairs:
+            if pair["reward"] > 0:
+                self._later.setdefault(pair["pseudonym"], []).append(pair)
+        self._users: dict[str, int] = {}
+        self._items: dict[str, int] = {}
+        self._liked: list[tuple[int, int, float, int]] = []
+
+    def moments(self, count: int, first: float, last: float) -> list[int]:
+        """So many times, milliseconds, at equal shares of the interactions from ``first`` to ``last``."""
+        times = [pair["occurred_at"] for pair in self._pairs if pair["reward"] > 0]
+        return sorted({int(at) for at in np.quantile(times, np.linspace(first, last, count))}) if times else []
+
+    @property
+    def end_ms(self) -> int:
+        """Just after the last pair."""
+        return self._pairs[-1]["occurred_at"] + 1 if self._pairs else 0
+
+    def advance(self, until_ms: int) -> None:
+        """Apply everything before that time."""
+        while self._next < len(self._pairs) and self._pairs[self._next]["occurred_at"] < until_ms:
+            self._apply(self._pairs[self._next], self._next)
+            self._next += 1
+
+    def _apply(self, pair: TrainingPair, offset: int) -> None:
+        shopper, item, time_ms, code = pair["pseudonym"], pair["item_id"], pair["occurred_at"], CODES[pair["outcome"]]
+        rules, profile = self._rules, self._profiles.setdefault(shopper, Profile())
+        before_ms = profile.bought.get(item)
+        event = {"event_type": pair["outcome"], "event_id": pair["pair_id"], "occurred_at": time_ms, "item_id": item, "query": None}
+        if not apply_event(profile, cast(CleanEvent, event), offset, rules):
+            return
+        self._seen.setdefault(shopper, set()).add(item)
+        bought = code == PURCHASE
+        if bought:
+            together = self._together.setdefault(item, ItemPairs(partners={}))
+            count_purchase(together, item, profile.bought, before_ms, time_ms, rules.together)
+        weight = rules.popularity_weights[code]
+        if weight:
+            known = self._counts.get(item) or DecayedCount(0.0, time_ms, -1)
+            self._counts[item] = known.plus(
+                weight, time_ms, offset, rules.popularity_half_life_ms, bought=bought, new_buyer=bought and before_ms is None
+            )
+        liked = rules.history_weights[code]
+        if liked > 0:
+            user, number = self._users.setdefault(shopper, len(self._users)), self._items.setdefault(item, len(self._items))
+            self._liked.append((user, number, liked, time_ms))
+
+    def popularity(self) -> PopularityTable:
+        """As the workers would have it."""
+        table = PopularityTable(None, self._rules.popularity_half_life_ms)
+        for item, count in self._counts.items():
+            table.put(0, item, count)
+        return table
+
+    def together(self, at_ms: int) -> TogetherTable:
+        """As the workers would have it, of one partition that publishes at once."""
+        table = TogetherTable(None, self._rules.together.half_life_ms, at_once=1 << 62)
+        for number, (item, found) in enumerate(self._together.items()):
+            total, counts = publishable(found, at_ms, self._rules.together)
+            table.put(0, item, total, counts, as_of_ms=at_ms, source_offset=number)
+        table.refresh()
+        return table
+
+    def interactions(self, at_ms: int) -> Interactions:
+        """All that was liked so far."""
+        columns = np.array(self._liked, np.float64).reshape(-1, 4)
+        users, items = columns[:, 0].astype(np.int64), columns[:, 1].astype(np.int64)
+        weights = columns[:, 2] * 2.0 ** ((columns[:, 3] - at_ms) / self._rules.half_life_ms)
+        keys = users * max(1, len(self._items)) + items
+        order = np.lexsort((weights, keys))
+        last = order[np.append(np.diff(keys[order]) != 0, True)] if len(order) else order
+        return Interactions(users[last], items[last], weights[last], list(self._items), len(self._users))
+
+    def wanted(self, at_ms: int, until_ms: int, most: int) -> list[Wanted]:
+        """For shoppers who are known by now: what each turned to on her next visit before ``until_ms`` that she could have been
+        recommended. At most ``most`` shoppers, spread evenly."""
+        found = []
+        for shopper, profile in self._profiles.items():
+            if not profile.items:
+                continue
+            excluded = set(unwanted(profile, None, at_ms, self._rules))
+            if self._exclude_seen:
+                excluded |= self._seen.get(shopper, set())
+            grades = self._next_visit(shopper, at_ms, until_ms, excluded)
+            if grades:
+                request = Request(list(profile.items), list(profile.items.values()), [], None, sorted(excluded), at_ms)
+                found.append(Wanted(shopper, request, grades))
+        step = max(1.0, len(found) / most)
+        return [found[int(place * step)] for place in range(min(most, len(found)))]
+
+    def _next_visit(self, shopper: str, at_ms: int, until_ms: int, excluded: set[str]) -> dict[str, int]:
+        own = self._later.get(shopper, [])
+        place = bisect_left(own, at_ms, key=lambda pair: pair["occurred_at"])
+        while place < len(own) and own[place]["occurred_at"] < until_ms:
+            begun = own[place]["occurred_at"]
+            grades: dict[str, int] = {}
+            while place < len(own) and begun <= own[place]["occurred_at"] <= begun + VISIT_MS:
+                pair = own[place]
+                if pair["item_id"] not in excluded:
+                    grades[pair["item_id"]] = max(grades.get(pair["item_id"], 0), GRADES.get(pair["outcome"], 1))
+                place += 1
+            if grades:
+                return grades
+        return {}
