@@ -18,7 +18,9 @@ _PICKLES = ("pytorch_model.bin", "model.pt", "model.pth", "pytorch_model.pt")
 _TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
 SERVED_WITH = "serving.json"
 """A note of what a model is served with. Nothing reads it; it makes of the same weights, weighed otherwise, a version of its own."""
-_DECIDING = ("config.json", "tokenizer_config.json", "merges.txt", SERVED_WITH, *_TOKENIZERS)
+RANKER = "ranker/ranker.safetensors"
+"""What ranks the items that the encoder finds. It belongs to the version as the weights do, and the encoder does not read it."""
+_DECIDING = ("config.json", "tokenizer_config.json", "merges.txt", SERVED_WITH, RANKER, *_TOKENIZERS)
 _NOT_COPIED = (
     *("*.safetensors", "*.safetensors.index.json", "*.bin", "*.pt", "*.pth", "*.h5", "*.onnx", "*.msgpack"),
     *("README.md", ".git*", "onnx", "openvino"),

@@ -146,8 +146,8 @@ class PopularityTable:
             aligned = self._aligned[rows] = _Aligned()
         if aligned.layout != rows.layout:
             aligned.counts = np.empty((len(rows.ids), _COUNTS + 3))
-            for row, item_id in enumerate(rows.ids):
-                aligned.counts[row] = self._total(item_id)
+            for place, item_id in enumerate(rows.ids):
+                aligned.counts[place] = self._total(item_id)
             aligned.layout = rows.layout
         else:
             for item_id in aligned.changed:

@@ -120,6 +120,7 @@ class RecommendedItem(TypedDict):
     reasons: list[ReasonPart]
     together: float
     match: float
+    probability: float | None
 
 
 class Recommendation(TypedDict):

@@ -13,7 +13,7 @@ from streams.clock import Clock
 from streams.engine.followers import Follower
 from streams.engine.ports import CandidateScan, FloatArray
 from streams.engine.records import SourceRecord
-from streams.errors import SETUP
+from streams.errors import SETUP, ConfigurationError
 from streams.models.hotswap.announced import Announced, AnnouncedModels, NothingAnnounced
 from streams.models.hotswap.built_model import BuiltModel
 from streams.models.hotswap.catalogue_models import CatalogueModels
@@ -23,6 +23,7 @@ from streams.models.hotswap.metrics import ModelMetrics
 from streams.models.hotswap.profile_models import ProfileModels
 from streams.models.registry.channels import Channels
 from streams.privacy.keys import load_model_verify_key
+from streams.ranking.learned.model import Ranker
 from streams.ranking.rules import ProfileRules
 from streams.ranking.whitened_matrix import WhitenedItemMatrix
 from streams.serde.codec import Codecs
@@ -65,6 +66,7 @@ class ModelParts:
         self._encoder_metrics = EncoderMetrics(root.registry)
         self._cache = VectorCache(settings.encoder_cache_mb * 2**20)
         self._precision = settings.precision
+        self._rankers: dict[str, Ranker] = {}
         path = settings.keys_dir / "models.pub"
         key = load_model_verify_key(path) if path.exists() else None
         self._announced: Announced
@@ -104,7 +106,8 @@ class ModelParts:
             codecs.for_topic(topics.ITEMS_VECTORS), opened.version, opened.dimension, make_scan=item_scan, exact_up_to=settings.exact_items
         )
         completeness = Completeness(codecs.reading(topics.ITEMS_VECTORS, FIELDS), opened.version, settings.model_items_share)
-        return BuiltModel(opened, matrix, completeness, lambda apply: self._root.follow(topics.ITEMS_VECTORS, apply))
+        ranker = self._rankers.get(opened.version)
+        return BuiltModel(opened, matrix, completeness, lambda apply: self._root.follow(topics.ITEMS_VECTORS, apply), ranker=ranker)
 
     def _open(self, encoder: EncodesTexts) -> BatchedEncoder:
         from encoders.batching.batched_encoder import BatchedEncoder
@@ -113,7 +116,7 @@ class ModelParts:
 
     def _load(self, name_or_path: str) -> EncodesTexts:
         """By the engine that was found the fastest for the first model: trying them all again would take the processor from the
-        batches. Raises ConfigurationError."""
+        batches. Raises ConfigurationError, also for a ranker in the folder that can't be served."""
         try:
             encoder = self._load_with(name_or_path, self._precision)
         except SETUP:
@@ -121,6 +124,13 @@ class ModelParts:
                 raise
             encoder = self._load_with(name_or_path, self._settings.precision)
         self._precision = getattr(encoder, "engine", self._precision).removeprefix("torch-")
+        try:
+            ranker = ranker_of(name_or_path)
+        except ConfigurationError:
+            encoder.close()
+            raise
+        if ranker is not None:
+            self._rankers[encoder.version] = ranker
         return encoder
 
     def _load_with(self, name_or_path: str, precision: str) -> EncodesTexts:
@@ -134,6 +144,23 @@ class ModelParts:
             token_budget=settings.encoder_token_budget,
             compile_graphs=settings.encoder_compile,
         )
+
+
+def ranker_of(name_or_path: str) -> Ranker | None:
+    """The ranker in a model's folder; None where it has none. Raises ConfigurationError for one that can't be served."""
+    from encoders.folder import RANKER, locate
+
+    if name_or_path == "hashing":
+        return None
+    path = locate(name_or_path) / RANKER
+    if not path.is_file():
+        return None
+    from streams.ranking.learned.file import ranker_from
+
+    try:
+        return ranker_from(path.read_bytes())
+    except ValueError as error:
+        raise ConfigurationError(f"{path.name} can't be served: {error}; publish the model again, or update Veilstream") from error
 
 
 def item_scan(vectors: FloatArray) -> CandidateScan | None:

@@ -14,6 +14,7 @@ from streams.models.hotswap.completeness import Completeness
 from streams.models.hotswap.lease import Lease
 from streams.models.hotswap.query_vectors import QueryVectors
 from streams.ranking.item_matrix import ItemMatrix
+from streams.ranking.learned.model import Ranker
 
 if TYPE_CHECKING:
     from streams.models.hotswap.catalogue_models import ClosingEncoder
@@ -32,10 +33,12 @@ class BuiltModel:
         completeness: Completeness | None,
         follow: Callable[[Apply], Follower],
         monotonic: Callable[[], float] = time.monotonic,
+        ranker: Ranker | None = None,
     ) -> None:
         self.version = matrix.version
         self.encoder = encoder
         self.matrix = matrix
+        self.ranker = ranker
         self.queries = QueryVectors(encoder)
         self.completeness = completeness
         """None from when it was complete: then the matrix simply follows."""

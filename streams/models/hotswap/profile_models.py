@@ -151,7 +151,9 @@ class ProfileModels(WatchedTogether):
     def _serve(
         self, stable: tuple[BuiltModel, ProfileRules], canary: tuple[BuiltModel, ProfileRules] | None = None, share: float = 0.0
     ) -> None:
-        models = [ServingModel(built.queries, built.matrix, rules) for built, rules in (stable, *((canary,) if canary else ()))]
+        models = [
+            ServingModel(built.queries, built.matrix, rules, built.ranker) for built, rules in (stable, *((canary,) if canary else ()))
+        ]
         routing = Routing(models[0], models[1] if canary else None, share)
         if routing == self._routing:
             return

@@ -11,6 +11,7 @@ from streams.engine.ports import TextEncoder
 from streams.errors import ConfigurationError
 from streams.models.hotswap.query_vectors import QueryVectors
 from streams.ranking.item_matrix import ItemMatrix
+from streams.ranking.learned.model import Ranker
 from streams.ranking.rules import ProfileRules
 
 
@@ -22,17 +23,19 @@ class ServingModel:
     matrix: ItemMatrix
     rules: ProfileRules
     """Half-life, popularity weight and threshold are the model's own; nothing in them decides what a profile holds."""
+    ranker: Ranker | None = None
+    """None: the score is a sum by hand-set weights."""
 
     @property
     def version(self) -> str:
         return self.matrix.version
 
 
-def serving_model(encoder: TextEncoder, matrix: ItemMatrix, rules: ProfileRules) -> ServingModel:
+def serving_model(encoder: TextEncoder, matrix: ItemMatrix, rules: ProfileRules, ranker: Ranker | None = None) -> ServingModel:
     """Raises ConfigurationError if encoder and matrix are of different models."""
     if (encoder.version, encoder.dimension) != (matrix.version, matrix.dimension):
         raise ConfigurationError(f"the encoder is {encoder.version}, the item matrix holds {matrix.version}; both must be one model")
-    return ServingModel(QueryVectors(encoder), matrix, rules)
+    return ServingModel(QueryVectors(encoder), matrix, rules, ranker)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +56,9 @@ class Routing:
 class OneModel:
     """Where no model is ever replaced. An ``InUse`` of ``Routing``."""
 
-    def __init__(self, encoder: TextEncoder, matrix: ItemMatrix, rules: ProfileRules) -> None:
+    def __init__(self, encoder: TextEncoder, matrix: ItemMatrix, rules: ProfileRules, ranker: Ranker | None = None) -> None:
         """Raises as ``serving_model``."""
-        self._routing = Routing(serving_model(encoder, matrix, rules))
+        self._routing = Routing(serving_model(encoder, matrix, rules, ranker))
 
     @contextmanager
     def use(self) -> Iterator[Routing]:

@@ -32,6 +32,8 @@ class IssuedRecommendation(msgspec.Struct, array_like=True, frozen=True):
     """uint16 [items, reasons]: places in ``sources``, largest share first."""
     shares: bytes
     """float32 [items, reasons]."""
+    judged: bytes = b""
+    """float64 [items, 2]: a ranker's score and the probability; empty where none served."""
 
 
 class Profile(msgspec.Struct, array_like=True):

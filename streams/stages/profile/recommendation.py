@@ -40,6 +40,7 @@ def make(event: CleanEvent, offset: int, policy: str, ranked: Ranked, *, model_v
         sources=ranked.sources,
         reasons=ranked.reasons.astype("<u2").tobytes(),
         shares=ranked.shares.astype("<f4").tobytes(),
+        judged=b"" if ranked.judged is None else ranked.judged.astype("<f8").tobytes(),
     )
 
 
@@ -54,7 +55,7 @@ def remember(profile: Profile, issued: IssuedRecommendation, time_ms: int, rules
 def to_record(issued: IssuedRecommendation, event: CleanEvent) -> Recommendation:
     """The value for the topic."""
     count = len(issued.items)
-    scores = scores_of(issued)
+    scores, judged = scores_of(issued), judged_of(issued)
     width = len(issued.reasons) // (2 * count) if count else 0
     places = np.frombuffer(issued.reasons, "<u2").reshape(count, width).tolist()
     shares = np.frombuffer(issued.shares, "<f4").reshape(count, width).tolist()
@@ -73,12 +74,13 @@ def to_record(issued: IssuedRecommendation, event: CleanEvent) -> Recommendation
             RecommendedItem(
                 item_id=item_id,
                 rank=rank,
-                score=cosine + prior + together + match,
+                score=cosine + prior + together + match if judged is None else judged[rank][0],
                 cosine=cosine,
                 prior=prior,
                 reasons=[_reason(issued.sources[p], s) for p, s in zip(places[rank], shares[rank], strict=True) if s],
                 together=together,
                 match=match,
+                probability=None if judged is None else judged[rank][1],
             )
             for rank, (item_id, (cosine, prior, together, match)) in enumerate(zip(issued.items, scores, strict=True))
         ],
@@ -92,6 +94,14 @@ def scores_of(issued: IssuedRecommendation) -> list[list[float]]:
     if len(numbers) < _PARTS * count:
         numbers = np.pad(numbers.reshape(count, -1), ((0, 0), (0, _PARTS - len(numbers) // count)))
     found: list[list[float]] = numbers.reshape(count, _PARTS).tolist()
+    return found
+
+
+def judged_of(issued: IssuedRecommendation) -> list[list[float]] | None:
+    """A ranker's score and probability of each item; None where none served."""
+    if not issued.judged:
+        return None
+    found: list[list[float]] = np.frombuffer(issued.judged, "<f8").reshape(-1, 2).tolist()
     return found
 
 

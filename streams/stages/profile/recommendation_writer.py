@@ -16,7 +16,7 @@ from streams.ranking.request import Source
 from streams.ranking.rules import EVENT_TYPES
 from streams.serde.records import CleanEvent
 from streams.stages.profile.profile import IssuedRecommendation
-from streams.stages.profile.recommendation import scores_of, to_record
+from streams.stages.profile.recommendation import judged_of, scores_of, to_record
 
 _HEADER = 5
 """Bytes of the wire framing before the Avro body."""
@@ -43,7 +43,7 @@ class RecommendationWriter:
 
 
 def _body(issued: IssuedRecommendation, event: CleanEvent) -> bytes:
-    scores = scores_of(issued)
+    scores, judged = scores_of(issued), judged_of(issued)
     places = np.frombuffer(issued.reasons, "<u2").tolist()
     shares = np.frombuffer(issued.shares, "<f4").tolist()
     sources = [_source(source) for source in issued.sources]
@@ -63,13 +63,15 @@ def _body(issued: IssuedRecommendation, event: CleanEvent) -> bytes:
     ]
     for rank, item_id in enumerate(issued.items):
         cosine, prior, together, match = scores[rank]
-        out += (_string(item_id), _long(rank), _doubles(cosine + prior + together + match, cosine, prior))
+        score = cosine + prior + together + match if judged is None else judged[rank][0]
+        out += (_string(item_id), _long(rank), _doubles(score, cosine, prior))
         own = range(rank * width, rank * width + width)
         reasons = [sources[places[n]] + _double(shares[n]) for n in own if shares[n]]
         if reasons:
             out.append(_long(len(reasons)))
             out += reasons
-        out += (b"\0", _double(together), _double(match))
+        probability = b"\0" if judged is None else b"\2" + _double(judged[rank][1])
+        out += (b"\0", _double(together), _double(match), probability)
     out.append(b"\0")
     return b"".join(out)
 

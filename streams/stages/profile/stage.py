@@ -99,7 +99,7 @@ class ProfileStage:
             for model in (routing.stable, routing.canary):
                 if model is not None and model.matrix.ids:
                     one = Request([model.matrix.ids[0]], [Entry(1.0, 0, CODES["view"])], [], None, [], 0)
-                    rank([one], model.matrix, self._popularity_table, {}, model.rules, self._together)
+                    rank([one], model.matrix, self._popularity_table, {}, model.rules, self._together, model.ranker)
 
     def _accept(self, batch: Sequence[SourceRecord], result: BatchResult) -> list[tuple[int, CleanEvent]]:
         accepted = []
@@ -127,7 +127,9 @@ class ProfileStage:
             excluded = [
                 len(_excluded(trigger, rules)) + number * rules.top_k for number, triggers in enumerate(rounds) for trigger in triggers
             ]
-            ranking = Ranking(requests, matrix, self._popularity_table, vectors, rules, self._together, most_excluded=excluded)
+            ranking = Ranking(
+                requests, matrix, self._popularity_table, vectors, rules, self._together, model.ranker, most_excluded=excluded
+            )
             first = 0
             for triggers in rounds:
                 answers = ranking.answer(first, [_excluded(trigger, rules) for trigger in triggers])

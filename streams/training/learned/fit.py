@@ -153,13 +153,15 @@ def _best(lists: Lists, scores: Floats, count: int) -> tuple[npt.NDArray[np.int6
 
 def _rank(lists: Lists) -> npt.NDArray[np.int64]:
     begins = np.concatenate(([0], np.cumsum(lists.sizes)[:-1]))
-    return np.arange(len(lists.labels)) - np.repeat(begins, lists.sizes)
+    found: npt.NDArray[np.int64] = np.arange(len(lists.labels)) - np.repeat(begins, lists.sizes)
+    return found
 
 
 def _places(lists: Lists, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     owners = lists.owners[rows]
     firsts = np.searchsorted(owners, np.arange(len(lists.sizes)))
-    return np.arange(len(rows)) - firsts[owners]
+    found: npt.NDArray[np.int64] = np.arange(len(rows)) - firsts[owners]
+    return found
 
 
 def _boosted(made: Sequence[Lists], shape: Shape, rule: RankerRule) -> list[Any]:
