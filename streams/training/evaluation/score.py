@@ -12,7 +12,7 @@ import numpy.typing as npt
 from streams.engine.ports import FloatArray
 from streams.ranking.embedding import embed, scratch_for
 from streams.ranking.popularity import prior
-from streams.ranking.ranking import MatrixView
+from streams.ranking.prepared import MatrixView
 from streams.ranking.request import Entry, Request
 from streams.ranking.rules import DAY_MS, VIEW
 from streams.ranking.select import best, cosines, exclude, margin, masked_rows, propose
