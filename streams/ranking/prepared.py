@@ -3,20 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from streams.engine.ports import CandidateScan, FloatArray
 from streams.ranking.embedding import embed, scratch_for
-from streams.ranking.item_matrix import ItemMatrix
+from streams.ranking.lexical import TermIndex
 from streams.ranking.popularity import prior
-from streams.ranking.popularity_table import PopularityTable
+from streams.ranking.popularity_table import PopularityTable, Rows
 from streams.ranking.request import Request
 from streams.ranking.rules import ProfileRules
 from streams.ranking.select import ScorePairs, masked_rows
 from streams.ranking.together_table import NOTHING, Together
+
+
+class Catalogue(Rows, Protocol):
+    """The part of the item matrix that is read here."""
+
+    @property
+    def vectors(self) -> FloatArray: ...
+    @property
+    def categories(self) -> npt.NDArray[np.int32]: ...
+    @property
+    def price_bands(self) -> npt.NDArray[np.int16]: ...
+    @property
+    def recommendable(self) -> npt.NDArray[np.bool_]: ...
+
+
+class Items(Catalogue, Protocol):
+    """The part of an item matrix that a ranking reads."""
+
+    @property
+    def dimension(self) -> int: ...
+    @property
+    def scan(self) -> CandidateScan | None: ...
+    @property
+    def terms(self) -> TermIndex: ...
 
 
 class MatrixView(NamedTuple):
@@ -33,7 +57,7 @@ class Prepared:
     def __init__(
         self,
         requests: Sequence[Request],
-        matrix: ItemMatrix,
+        matrix: Items,
         popularity: PopularityTable,
         queries: Mapping[str, FloatArray],
         rules: ProfileRules,
@@ -109,7 +133,7 @@ def without(candidates: Sequence[npt.NDArray[np.int64]], excluded: Sequence[Sequ
 
 
 def _priors(
-    requests: Sequence[Request], matrix: ItemMatrix, popularity: PopularityTable, weight: float
+    requests: Sequence[Request], matrix: Items, popularity: PopularityTable, weight: float
 ) -> tuple[FloatArray, npt.NDArray[np.intp]]:
     """The priors [times, rows] at all times that are needed, and which of them is for which request."""
     cells = [popularity.cell(request.at_ms) for request in requests]

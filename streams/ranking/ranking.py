@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 from streams.engine.ports import FloatArray
-from streams.ranking.item_matrix import ItemMatrix
-from streams.ranking.learned.features import PLACE
-from streams.ranking.learned.model import Ranker
-from streams.ranking.learned.ranking import LearnedRanking
 from streams.ranking.popularity_table import PopularityTable
-from streams.ranking.prepared import Prepared
+from streams.ranking.prepared import Items, Prepared
 from streams.ranking.request import Ranked, Request
 from streams.ranking.rules import ProfileRules
 from streams.ranking.summed import SummedRanking
@@ -26,12 +23,12 @@ much as 64, and 256 four times as much."""
 
 def rank(
     requests: Sequence[Request],
-    matrix: ItemMatrix,
+    matrix: Items,
     popularity: PopularityTable,
     queries: Mapping[str, FloatArray],
     rules: ProfileRules,
     together: TogetherTable | None = None,
-    ranker: Ranker | None = None,
+    ranker: FittedRanker | None = None,
 ) -> list[Ranked]:
     """For each request the best ``top_k`` items above the threshold, best first, equal scores by item id. There may be none.
 
@@ -46,11 +43,30 @@ def rank(
     return ranked
 
 
-def most_requests(matrix: ItemMatrix) -> int:
+def most_requests(matrix: Items) -> int:
     """How many requests are scored together at most."""
     if matrix.scan is not None:
         return _SCANNED
     return max(1, _CHUNK // max(1, len(matrix.ids)))
+
+
+class Answers(Protocol):
+    """A ranking of one batch."""
+
+    def answer(self, first: int, excluded: Sequence[Sequence[str]]) -> list[Ranked]:
+        """As ``Ranking.answer``."""
+        ...
+
+
+class FittedRanker(Protocol):
+    """A ranker as this room needs it; ``streams/ranking/learned`` has it."""
+
+    @property
+    def searches(self) -> bool:
+        """Whether it was fitted to answers to searches too."""
+        ...
+
+    def ranking(self, batch: Prepared, popularity: PopularityTable, together: TogetherTable, /) -> Answers: ...
 
 
 class Ranking:
@@ -63,17 +79,17 @@ class Ranking:
     def __init__(
         self,
         requests: Sequence[Request],
-        matrix: ItemMatrix,
+        matrix: Items,
         popularity: PopularityTable,
         queries: Mapping[str, FloatArray],
         rules: ProfileRules,
         together: TogetherTable | None = None,
-        ranker: Ranker | None = None,
+        ranker: FittedRanker | None = None,
         *,
         most_excluded: Sequence[int] | None = None,
     ) -> None:
         """``most_excluded``: for each request, how many items ``answer`` may be told to leave out; by default its own."""
-        self._parts: list[tuple[list[int], SummedRanking | LearnedRanking]] = []
+        self._parts: list[tuple[list[int], Answers]] = []
 
         def prepared(places: list[int]) -> Prepared:
             spare = None if most_excluded is None else [most_excluded[place] for place in places]
@@ -81,10 +97,9 @@ class Ranking:
 
         learned: list[int] = []
         if ranker is not None and together is not None:
-            searches = PLACE["match"] in ranker.used
-            learned = [place for place, request in enumerate(requests) if searches or request.query is None]
+            learned = [place for place, request in enumerate(requests) if ranker.searches or request.query is None]
             if learned:
-                self._parts.append((learned, LearnedRanking(prepared(learned), ranker, popularity, together)))
+                self._parts.append((learned, ranker.ranking(prepared(learned), popularity, together)))
         summed = sorted(set(range(len(requests))) - set(learned))
         if summed:
             self._parts.append((summed, SummedRanking(prepared(summed), together)))

@@ -3,18 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from streams.ranking.learned.candidates import SOURCES
-from streams.ranking.learned.model import Ranker
 from streams.ranking.learned.reasons import GROUPS, Chosen, by_group, explain_learned
-from streams.ranking.learned.scoring import candidates
+from streams.ranking.learned.related import RelatedItems
+from streams.ranking.learned.scoring import Candidates, candidates
 from streams.ranking.popularity_table import PopularityTable
 from streams.ranking.prepared import Prepared, without
 from streams.ranking.request import Ranked
 from streams.ranking.select import ScorePairs, best, exclude, margin, propose
 from streams.ranking.together_table import TogetherTable
+
+if TYPE_CHECKING:
+    from streams.ranking.learned.model import Ranker
+
+
+def candidates_of(batch: Prepared, popularity: PopularityTable, together: TogetherTable, related: RelatedItems) -> Candidates:
+    """What a ranker looks at: for an answer, and for the lists that it is fitted to."""
+    matrix, wanted, excluded = batch.matrix, SOURCES["similar"], [request.excluded for request in batch.requests]
+    scan = matrix.scan
+    if scan is None:
+        scores = batch.products()
+        exclude(scores, excluded, matrix.rows)
+        proposed = propose(scores, wanted, float("-inf"), margin(matrix.dimension))
+    else:
+        proposed = without(batch.scanned(scan, wanted + batch.spare, float("-inf")), excluded, matrix.rows)
+    return candidates(
+        batch.requests,
+        batch.embeddings,
+        batch.users,
+        proposed,
+        batch.priors[batch.which[proposed.users], proposed.rows],
+        matrix,
+        popularity,
+        together,
+        related,
+        batch.matches,
+        session_ms=batch.rules.together.session_ms,
+    )
 
 
 class LearnedRanking:
@@ -22,27 +51,7 @@ class LearnedRanking:
 
     def __init__(self, batch: Prepared, ranker: Ranker, popularity: PopularityTable, together: TogetherTable) -> None:
         self._batch, self._ranker, self._table = batch, ranker, together
-        matrix, wanted, excluded = batch.matrix, SOURCES["similar"], [request.excluded for request in batch.requests]
-        scan = matrix.scan
-        if scan is None:
-            scores = batch.products()
-            exclude(scores, excluded, matrix.rows)
-            proposed = propose(scores, wanted, float("-inf"), margin(matrix.dimension))
-        else:
-            proposed = without(batch.scanned(scan, wanted + batch.spare, float("-inf")), excluded, matrix.rows)
-        self._learned = candidates(
-            batch.requests,
-            batch.embeddings,
-            batch.users,
-            proposed,
-            batch.priors[batch.which[proposed.users], proposed.rows],
-            matrix,
-            popularity,
-            together,
-            ranker.related,
-            batch.matches,
-            session_ms=batch.rules.together.session_ms,
-        )
+        self._learned = candidates_of(batch, popularity, together, ranker.related)
         self._scores = ranker.scores(self._learned.levels)
 
     def answer(self, first: int, excluded: Sequence[Sequence[str]]) -> list[Ranked]:
