@@ -26,7 +26,6 @@ from streams.training.dataset import training_set
 from streams.training.evaluation.cases import Case
 from streams.training.evaluation.report import write_report
 from streams.training.evaluation_data import Encode, EvaluationData, ItemFacts, build_evaluation_data
-from streams.training.learned.fit import RankerRule
 from streams.training.ranker_candidate import Serving, judge_ranker
 from streams.training.round_directory import read_json, write_json
 from streams.training.rules import RoundRules
@@ -233,7 +232,7 @@ def _judged(
             Serving(_by(old), material.serving, serves),
             rules.split.profile,
             rules.judge,
-            RankerRule(threads=rules.ranker_threads),
+            rules.ranker,
         )
     if ranked is not None:
         lists = f"{ranked.fitted.lists} lists, {ranked.fitted.shape}"

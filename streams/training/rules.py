@@ -11,6 +11,7 @@ from streams.training.candidate import JudgeRule
 from streams.training.cases import SplitRule
 from streams.training.evaluation.fit import FitRule
 from streams.training.evaluation.gate import GateRule
+from streams.training.learned.fit import RankerRule
 
 if TYPE_CHECKING:
     from encoders.finetune.config import FinetuneConfig
@@ -32,8 +33,7 @@ class RoundRules:
     """Precision of the encoders that are used for judging."""
     token_budget: int = 2048
     checkpoint_minutes: float = 2.0
-    ranker_threads: int = 0
-    """For fitting a ranker. 0: one a core."""
+    ranker: RankerRule = field(default_factory=RankerRule)
     history_items: int = 4
     learning_rate: float = 3e-4
     temperature: float = 0.15
@@ -71,7 +71,7 @@ class RoundRules:
             precision=settings.precision,
             token_budget=settings.encoder_token_budget,
             checkpoint_minutes=settings.trainer_checkpoint_minutes,
-            ranker_threads=settings.trainer_threads,
+            ranker=RankerRule(threads=settings.trainer_threads),
             learning_rate=settings.trainer_learning_rate,
             drift_weight=settings.trainer_drift,
         )

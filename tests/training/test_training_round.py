@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,12 +12,18 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from encoders import load_encoder
 from encoders.finetune.checkpoint import Checkpoints
 from streams.errors import ConfigurationError
+from streams.models.registry.ranker_file import read_ranker, write_ranker
+from streams.ranking.learned.features import FEATURES, LEVELS
+from streams.ranking.learned.model import Ranker, no_forest
+from streams.ranking.learned.related import nothing_related
 from streams.training.evaluation.fit import FitRule
+from streams.training.learned.fit import RankerRule
 from streams.training.round import Judged, Material, run_round
 from tests.support import ROOT
 from tests.support.trainer_data import SERVING, material, model, quick_rules, shop_pairs
@@ -112,10 +119,33 @@ def test_killed_in_the_middle_it_goes_on(base: Path, tmp_path: Path, damage: boo
     assert judged.steps == 100
 
 
+def test_a_ranker_is_a_version_too_and_serves_with_the_model(base: Path, tmp_path: Path) -> None:
+    quick = quick_rules(steps=2)
+    judged = run_round(tmp_path / "round", base, material(), replace(quick, learning_rate=1e-12))
+    assert judged.promote, judged.reasons
+    assert "a ranker fitted to" in judged.reasons[0]
+    ranker = read_ranker(tmp_path / "round" / "model")
+    assert ranker is not None
+    assert ranker.used
+    opened = load_encoder(str(tmp_path / "round" / "model"), precision="fp32")
+    assert opened.version == judged.version != judged.parent
+    assert (opened.encode(["one"]) == load_encoder(str(base), precision="fp32").encode(["one"])).all()
+
+
+def test_beside_a_ranker_that_serves_a_model_without_one_is_never_promoted(base: Path, tmp_path: Path) -> None:
+    served = tmp_path / "base"
+    shutil.copytree(base, served)
+    write_ranker(served, Ranker(np.zeros((len(FEATURES), LEVELS), np.float32), 0.0, 1.0, 0.0, nothing_related(), no_forest()))
+    rules = replace(quick_rules(steps=2), ranker=RankerRule(least_lists=10**9))
+    judged = run_round(tmp_path / "round", served, material(), rules)
+    assert not judged.promote
+
+
 def test_weights_alone_are_a_version_too(base: Path, tmp_path: Path) -> None:
     """Nothing is learnt, but what is bought together says all in this shop, and the model that serves gives it no weight."""
     quick = quick_rules(steps=2)
-    rules = replace(quick, learning_rate=1e-12, judge=replace(quick.judge, fit=FitRule(min_cases=20, spread_tolerance=None)))
+    judge = replace(quick.judge, fit=FitRule(min_cases=20, spread_tolerance=None))
+    rules = replace(quick, learning_rate=1e-12, judge=judge, ranker=RankerRule(least_lists=10**9))
     judged = run_round(tmp_path / "round", base, material(), rules)
     assert judged.promote, judged.reasons
     assert "better weighed" in judged.reasons[0]
