@@ -153,14 +153,19 @@ def ranker_of(name_or_path: str) -> Ranker | None:
     if name_or_path == "hashing":
         return None
     path = locate(name_or_path) / RANKER
-    if not path.is_file():
-        return None
+    return ranker_in(path.read_bytes()) if path.is_file() else None
+
+
+def ranker_in(data: bytes) -> Ranker:
+    """The ranker of a file's content. Raises ConfigurationError for one that can't be served."""
+    from encoders.folder import RANKER
     from streams.ranking.learned.file import ranker_from
 
     try:
-        return ranker_from(path.read_bytes())
+        return ranker_from(data)
     except ValueError as error:
-        raise ConfigurationError(f"{path.name} can't be served: {error}; publish the model again, or update Veilstream") from error
+        name = RANKER.rpartition("/")[2]
+        raise ConfigurationError(f"{name} can't be served: {error}; publish the model again, or update Veilstream") from error
 
 
 def item_scan(vectors: FloatArray) -> CandidateScan | None:
