@@ -74,8 +74,9 @@ def strongest(
     counts: Any,
     out: Any,
 ) -> None:
-    """Each user's ``most`` rows with the largest sums above 0, and those equal to the last: ``counts`` [users], rows in ``out``, whose
-    length bounds them. Rows of a user are in no order. Only rows that are open to all, and not among the user's shut ones."""
+    """Each user's ``most`` rows with the largest sums above 0, and those equal to the last, but none of these where they would make more
+    than twice as many: ``counts`` [users], rows in ``out`` [users · 2 · most], user after user. Rows of a user are in no order. Only rows
+    that are open to all, and not among the user's shut ones."""
     items = len(starts) - 1
     end = 0
     found, values = np.empty(len(total) + 1, np.int64), np.empty(len(total) + 1, np.float64)
@@ -105,9 +106,11 @@ def strongest(
         for place in range(shut_begins[user], shut_begins[user + 1]):
             open_to[shut_rows[place]] = open_rows[shut_rows[place]]
         least = _least(values[:kept], heap)
+        # The place in ``out`` of one user must not be taken by another's many equals.
+        crowded = kept > most and (values[:kept] >= least).sum() > 2 * most
         first = end
         for place in range(kept):
-            if values[place] >= least and end < len(out):
+            if values[place] > least or (values[place] == least and not crowded):
                 out[end] = found[place]
                 end += 1
         counts[user] = end - first
@@ -206,22 +209,22 @@ _BLOCK = 1024
 
 
 @_compiled
-def forest(columns: Any, features: Any, thresholds: Any, values: Any, patterns: Any, out: Any) -> None:
-    """out[pair] += Σ over trees of the value of the pattern that the pair's levels make at the tree's nodes; the patterns [trees, pairs]
-    are kept. ``columns`` are the levels [features, pairs]."""
+def forest(levels: Any, features: Any, thresholds: Any, values: Any, patterns: Any, out: Any) -> None:
+    """out[pair] += Σ over trees of the value of the pattern that the pair's levels make at the tree's nodes; the patterns [pairs, trees]
+    are kept. It is fastest where levels [pairs, features] and patterns lie column by column in memory."""
     trees, nodes = features.shape
     pairs = len(out)
     for first in range(0, pairs, _BLOCK):
         end = min(first + _BLOCK, pairs)
         total = np.zeros(end - first)
         for tree in range(trees):
-            pattern = patterns[tree, first:end]
-            pattern[:] = 0
+            pattern = np.zeros(end - first, np.uint8)
             for node in range(nodes):
-                column, threshold = columns[features[tree, node], first:end], thresholds[tree, node]
+                column, threshold = levels[first:end, features[tree, node]], thresholds[tree, node]
                 bit = np.uint8(1 << node)
                 for place in range(end - first):
                     pattern[place] |= bit if column[place] > threshold else np.uint8(0)
+            patterns[first:end, tree] = pattern
             for place in range(end - first):
                 total[place] += values[tree, pattern[place]]
         out[first:end] += total
@@ -233,7 +236,7 @@ def forest_shares(patterns: Any, features: Any, values: Any, shapley: Any, out: 
     trees, nodes = features.shape
     for pair in range(len(out)):
         for tree in range(trees):
-            pattern = patterns[tree, pair]
+            pattern = patterns[pair, tree]
             total = 0.0
             for node in range(nodes):
                 share = np.float64(shapley[tree, pattern, node])
@@ -251,27 +254,32 @@ def parts(
     others: Any,
     strengths: Any,
     rows_of: Any,
-    place_of: Any,
     pair_users: Any,
     pair_rows: Any,
     out: Any,
 ) -> None:
-    """out[pair, n] += weight · strength(the n-th item of the user's history, the pair's row). Pairs go user by user, a user's rows are
-    different ones. ``place_of`` int64 [rows] of zeros."""
+    """out[pair, n] += weight · strength(the n-th item of the user's history, the pair's row). Pairs go user by user."""
     items = len(starts) - 1
+    # Of each row the last of the user's pairs, counted from 1, and of each pair the one before it with the same row.
+    size = pair_rows.max() + 1 if len(pair_rows) else 0
+    last, before = np.zeros(size, np.int64), np.zeros(len(pair_rows), np.int64)
     first = 0
     while first < len(pair_rows):
         user, end = pair_users[first], first
         while end < len(pair_rows) and pair_users[end] == user:
-            place_of[pair_rows[end]] = end + 1
+            before[end] = last[pair_rows[end]]
             end += 1
+            last[pair_rows[end - 1]] = end
         for place in range(begins[user], begins[user + 1]):
             number, weight = numbers[place], weights[place]
             if weight != 0 and 0 <= number < items:
                 for at in range(starts[number], starts[number + 1]):
                     row = rows_of[others[at]]
-                    if row >= 0 and place_of[row]:
-                        out[place_of[row] - 1, place - begins[user]] += weight * strengths[at]
+                    if 0 <= row < size:
+                        pair = last[row]
+                        while pair:
+                            out[pair - 1, place - begins[user]] += weight * strengths[at]
+                            pair = before[pair - 1]
         for pair in range(first, end):
-            place_of[pair_rows[pair]] = 0
+            last[pair_rows[pair]] = 0
         first = end

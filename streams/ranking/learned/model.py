@@ -115,10 +115,10 @@ class Ranker:
         return found
 
     def _answers(self, levels: Levels, total: npt.NDArray[np.float64]) -> npt.NDArray[np.uint8]:
-        """uint8 [trees, pairs]: the patterns; what the trees say is added to ``total``."""
+        """uint8 [pairs, trees]: the patterns; what the trees say is added to ``total``."""
         from encoders.kernels import pair_sums
 
         forest = self.forest
-        patterns = np.empty((len(forest.features), len(levels)), np.uint8)
-        pair_sums.forest(np.ascontiguousarray(levels.T), forest.features, forest.thresholds, forest.values, patterns, total)
+        patterns = np.empty((len(levels), len(forest.features)), np.uint8, order="F")
+        pair_sums.forest(np.asfortranarray(levels), forest.features, forest.thresholds, forest.values, patterns, total)
         return patterns

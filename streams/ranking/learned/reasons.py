@@ -90,12 +90,12 @@ def _owners(
     from encoders.kernels import pair_sums
 
     longest = int(np.diff(batch.begins).max(initial=0))
-    found, place_of = np.zeros((len(rows), longest)), np.zeros(len(catalogue.ids), np.int64)
+    found = np.zeros((len(rows), longest))
     for table, weights in ((together, batch.shares), (related, batch.weights)):
         known = table.neighbours
         if len(known.others) and longest:
             numbers, rows_of = batch.numbers(table), table.rows_of(catalogue)
-            pair_sums.parts(batch.begins, numbers, weights, *known, rows_of, place_of, users, rows, found)
+            pair_sums.parts(batch.begins, numbers, weights, *known, rows_of, users, rows, found)
     return found
 
 
