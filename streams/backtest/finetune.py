@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from streams.errors import RecordError
 from streams.serde.records import Item, TrainingPair
 from streams.settings import Settings
-from streams.stages.catalogue.validate import item_text, valid_item
+from streams.stages.catalogue.validate import band_of, item_text, valid_item
 from streams.stages.feedback.rules import FeedbackRules
 from streams.training.cases import old_slice
 from streams.training.evaluation_data import ItemFacts
@@ -42,7 +42,7 @@ def item_facts(items: Iterable[Mapping[str, Any]], settings: Settings) -> dict[s
         except RecordError:
             continue  # the catalogue stage refuses and counts it
         text = item_text(item, settings.item_text_characters)
-        found[item["item_id"]] = ItemFacts(text, item["category"] or None, item["in_stock"] and not item["blocked"])
+        found[item["item_id"]] = ItemFacts(text, item["category"] or None, item["in_stock"] and not item["blocked"], band_of(item))
     return found
 
 

@@ -99,13 +99,13 @@ def explain(version: str | None, folder: Path | None, plot: Path | None) -> None
     matplotlib (the extra `train`); in the picture all curves have one scale.
     """
     from encoders.folder import RANKER
+    from streams.models.registry.ranker_file import ranker_in, read_ranker
     from streams.training.learned.curves import text
-    from streams.wiring.models import ranker_in, ranker_of
 
     if (version is None) == (folder is None):
         raise click.UsageError("name a VERSION, or --folder PATH, one of them")
     if folder is not None:
-        ranker, title = ranker_of(str(folder.absolute())), f"ranker in {folder}"
+        ranker, title = read_ranker(folder), f"ranker in {folder}"
     else:
         _, store, key = _opened()
         data = store.read_file(str(version), RANKER, key)

@@ -8,7 +8,7 @@ from streams.kafka.topic_records import records_so_far, write_record
 from streams.serde.codec import open_codec
 from streams.serde.records import TrainingControl
 from streams.settings import KafkaSettings, Settings
-from streams.stages.catalogue.validate import item_text, valid_item
+from streams.stages.catalogue.validate import band_of, item_text, valid_item
 from streams.topics import CATALOGUE_ITEMS, TRAINING_CONTROL
 from streams.training.evaluation_data import ItemFacts
 
@@ -29,7 +29,7 @@ async def read_items(settings: Settings, kafka: KafkaSettings) -> dict[str, Item
             except RecordError:
                 continue  # the catalogue stage counts and dead-letters it
             text = item_text(item, settings.item_text_characters)
-            found[item["item_id"]] = ItemFacts(text, item["category"] or None, item["in_stock"] and not item["blocked"])
+            found[item["item_id"]] = ItemFacts(text, item["category"] or None, item["in_stock"] and not item["blocked"], band_of(item))
     return found
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from encoders.folder import SERVED_WITH
 from streams.errors import SETUP, ConfigurationError
+from streams.models.registry.ranker_file import read_ranker, write_ranker
 from streams.ranking.rules import DAY_MS
 from streams.ranking.serving_params import ServingParams
 from streams.serde.records import TrainingPair
@@ -25,6 +26,8 @@ from streams.training.dataset import training_set
 from streams.training.evaluation.cases import Case
 from streams.training.evaluation.report import write_report
 from streams.training.evaluation_data import Encode, EvaluationData, ItemFacts, build_evaluation_data
+from streams.training.learned.fit import RankerRule
+from streams.training.ranker_candidate import Serving, judge_ranker
 from streams.training.round_directory import read_json, write_json
 from streams.training.rules import RoundRules
 from streams.training.time_slices import OldSlice
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 _EXPOSED = "judged also by what had been recommended, which speaks for the model that serves: too little was found alone"
 _WEIGHED = "nothing trained, better weighed: the model as it was, with serving parameters fitted anew"
+_NO_RANKER = "too little to fit a ranker to, and without one the model would be worse than what serves"
 _NO_GAIN = "no validation was better than the model as it was"
 
 
@@ -205,6 +209,7 @@ def _judged(
     def opened(path: Path) -> Any:
         return load_encoder(str(path), device=rules.device, precision=rules.precision, token_budget=rules.token_budget)
 
+    serves = read_ranker(base)
     with closing(opened(base)) as old, closing(opened(folder / "model")) as new:
         versions = (new.version, old.version)
         dimension = new.dimension
@@ -213,12 +218,41 @@ def _judged(
         if finetuned["best_step"] == 0:
             verdict = replace(verdict, promote=False, reasons=[_NO_GAIN, *verdict.reasons])
         weighed = None if verdict.promote else judge_weights(data, split, _by(old), material.serving, rules.judge)
-    if weighed is not None and weighed.verdict.promote:
-        found, refused = weighed, verdict.reasons
-        verdict = replace(weighed.verdict, reasons=[_WEIGHED, *weighed.verdict.reasons, *(f"the trained model: {why}" for why in refused)])
-        _same_model(base, folder / "model", found.fitted)
-        with closing(opened(folder / "model")) as same:
-            versions = (same.version, versions[1])
+        trained = verdict.promote
+        if weighed is not None and weighed.verdict.promote:
+            found, refused = weighed, verdict.reasons
+            verdict = replace(
+                weighed.verdict, reasons=[_WEIGHED, *weighed.verdict.reasons, *(f"the trained model: {why}" for why in refused)]
+            )
+        ranked = judge_ranker(
+            data,
+            material.pairs,
+            split,
+            _by(new) if trained else _by(old),
+            found.fitted if verdict.promote else material.serving,
+            Serving(_by(old), material.serving, serves),
+            rules.split.profile,
+            rules.judge,
+            RankerRule(threads=rules.ranker_threads),
+        )
+    if ranked is not None:
+        lists = f"{ranked.fitted.lists} lists, {ranked.fitted.shape}"
+        refused = verdict.reasons
+        if ranked.judgement.verdict.promote or serves is not None:
+            # Beside a ranker that serves, an encoder is judged with a ranker only: alone it would take away what serves.
+            found = ranked.judgement
+            verdict = replace(found.verdict, reasons=[f"a ranker fitted to {lists}", *found.verdict.reasons, *refused])
+        else:
+            verdict = replace(verdict, reasons=[*refused, *(f"a ranker ({lists}): {why}" for why in ranked.judgement.verdict.reasons)])
+    elif serves is not None and verdict.promote:
+        verdict = replace(verdict, promote=False, reasons=[_NO_RANKER, *verdict.reasons])
+    if verdict.promote:
+        if not trained:
+            _same_model(base, folder / "model", found.fitted)
+        if ranked is not None and ranked.judgement.verdict.promote:
+            write_ranker(folder / "model", ranked.fitted.ranker)
+        with closing(opened(folder / "model")) as final:
+            versions = (final.version, versions[1])
     if not split.alone and any(pair["rank"] is not None for pair in material.pairs):
         verdict = replace(verdict, reasons=[*verdict.reasons, _EXPOSED])
     write_report(folder / "report", verdict, found.candidate, found.incumbent, versions=versions, fitted=(found.fitted, material.serving))

@@ -32,6 +32,8 @@ class RoundRules:
     """Precision of the encoders that are used for judging."""
     token_budget: int = 2048
     checkpoint_minutes: float = 2.0
+    ranker_threads: int = 0
+    """For fitting a ranker. 0: one a core."""
     history_items: int = 4
     learning_rate: float = 3e-4
     temperature: float = 0.15
@@ -69,6 +71,7 @@ class RoundRules:
             precision=settings.precision,
             token_budget=settings.encoder_token_budget,
             checkpoint_minutes=settings.trainer_checkpoint_minutes,
+            ranker_threads=settings.trainer_threads,
             learning_rate=settings.trainer_learning_rate,
             drift_weight=settings.trainer_drift,
         )

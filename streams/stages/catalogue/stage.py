@@ -15,8 +15,7 @@ from streams.models.hotswap.active_encoders import ActiveEncoders, encode_beside
 from streams.serde.vectors import vector_key
 from streams.stages.catalogue.backfill import backfill, vector_value
 from streams.stages.catalogue.state import Content, KnownItem, dump_item, load_item
-from streams.stages.catalogue.validate import item_of_key, item_text, text_hash, valid_item
-from streams.stages.money import price_band
+from streams.stages.catalogue.validate import band_of, item_of_key, item_text, text_hash, valid_item
 from streams.topics import CATALOGUE_ITEMS, ITEMS_VECTORS
 
 if TYPE_CHECKING:
@@ -112,7 +111,7 @@ class CatalogueStage:
                     text_hash(text),
                     item["in_stock"] and not item["blocked"],
                     item["category"] or None,
-                    None if item["price"] is None else price_band(item["price"]),
+                    band_of(item),
                 )
                 changes.append(_Change(record, item["item_id"], text, content))
             except RecordError as error:

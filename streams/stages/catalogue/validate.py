@@ -77,6 +77,11 @@ def _text(value: str | None, bound: int) -> str:
     return _SPACES.sub(" ", text).strip()[:bound].rstrip()
 
 
+def band_of(item: Item) -> int | None:
+    """The price band of a valid item; None where it has no price."""
+    return None if item["price"] is None else price_band(item["price"])
+
+
 def item_text(item: Item, max_characters: int) -> str:
     """Title, category, brand and the beginning of the description, as sentences, in NFKC; at most ``max_characters``.
 
