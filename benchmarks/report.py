@@ -137,6 +137,21 @@ def _search(result: dict[str, Any]) -> list[str]:
     return [*lines, f"Medians of {rounds} rounds that take turns.", "", "![search](results/search.png)"]
 
 
+def _ranker(result: dict[str, Any]) -> list[str]:
+    rows = [
+        [name, f"{value:,.0f}", f"{min(own):,.0f} to {max(own):,.0f}"]
+        for (name, value), own in zip(result["medians"].items(), result["runs"].values(), strict=True)
+    ]
+    rounds = len(next(iter(result["runs"].values())))
+    return [
+        *_rows(["an answer's part", "processor µs an answer, median", "rounds"], rows),
+        "",
+        f"{result['items']:,} items of {result['dimension']} dimensions, {result['shoppers']} shoppers at a time with {result['history']} "
+        f"items of history and {result['candidates_mean']:.0f} candidates each; the forest has {result['trees']} trees of eight leaves. "
+        f"{rounds} rounds that take turns.",
+    ]
+
+
 def _engines(result: dict[str, Any]) -> list[str]:
     names = sorted(result["medians"], key=result["medians"].__getitem__, reverse=True)
     rows = [[name, f"{result['medians'][name]:,.0f}", f"{result['worst_cosine_error'][name]:.1e}"] for name in names]
@@ -192,6 +207,7 @@ TABLES = {
     "finetune": _finetune,
     "quality": _quality,
     "search": _search,
+    "ranker": _ranker,
     "pipeline": _pipeline,
     "latency": _latency,
     "avro": _avro,

@@ -34,18 +34,23 @@ def sums(
     for user in range(len(begins) - 1):
         if pair_begins[user] == pair_begins[user + 1]:
             continue
+        reached = 0
         for place in range(begins[user], begins[user + 1]):
             number, weight = numbers[place], weights[place]
             if weight != 0 and 0 <= number < items:
+                reached += starts[number + 1] - starts[number]
                 for at in range(starts[number], starts[number + 1]):
                     row = rows_of[others[at]]
                     if row >= 0:
                         total[row] += weight * strengths[at]
         for pair in range(pair_begins[user], pair_begins[user + 1]):
             out[pair] = total[pair_rows[pair]]
+        if reached > len(total) // 16:
+            total[:] = 0.0
+            continue
         for place in range(begins[user], begins[user + 1]):
             number = numbers[place]
-            if 0 <= number < items:
+            if weights[place] != 0 and 0 <= number < items:
                 for at in range(starts[number], starts[number + 1]):
                     row = rows_of[others[at]]
                     if row >= 0:
@@ -69,47 +74,77 @@ def strongest(
     counts: Any,
     out: Any,
 ) -> None:
-    """Each user's ``most`` rows with the largest sums above 0, and those equal to the last: ``counts`` [users], rows in ``out``, whose
-    length bounds them. Rows of a user are in no order. Only rows that are open to all, and not among the user's shut ones."""
+    """Each user's ``most`` rows with the largest sums above 0, and those equal to the last, but none of these where they would make more
+    than twice as many: ``counts`` [users], rows in ``out`` [users · 2 · most], user after user. Rows of a user are in no order. Only rows
+    that are open to all, and not among the user's shut ones."""
     items = len(starts) - 1
     end = 0
-    touched = np.empty(len(total), np.int64)
-    values = np.empty(len(total), np.float64)
-    known, shut = np.zeros(len(total), np.bool_), np.zeros(len(total), np.bool_)
+    found, values = np.empty(len(total) + 1, np.int64), np.empty(len(total) + 1, np.float64)
+    open_to, heap = open_rows.copy(), np.empty(most, np.float64)
     for user in range(len(begins) - 1):
-        reached = 0
-        for place in range(shut_begins[user], shut_begins[user + 1]):
-            shut[shut_rows[place]] = True
         for place in range(begins[user], begins[user + 1]):
             number, weight = numbers[place], weights[place]
             if weight != 0 and 0 <= number < items:
                 for at in range(starts[number], starts[number + 1]):
                     row = rows_of[others[at]]
-                    if row >= 0 and open_rows[row] and not shut[row]:
-                        if not known[row]:
-                            known[row] = True
-                            touched[reached] = row
-                            reached += 1
+                    if row >= 0:
                         total[row] += weight * strengths[at]
-        kept = 0
-        for place in range(reached):
-            if total[touched[place]] > 1e-12:
-                values[kept] = total[touched[place]]
-                kept += 1
-        least = 0.0
-        if kept > most:
-            least = np.partition(values[:kept], kept - most)[kept - most]
-        first = end
-        for place in range(reached):
-            row = touched[place]
-            if total[row] > 1e-12 and total[row] >= least and end < len(out):
-                out[end] = row
-                end += 1
-            total[row] = 0.0
-            known[row] = False
         for place in range(shut_begins[user], shut_begins[user + 1]):
-            shut[shut_rows[place]] = False
+            open_to[shut_rows[place]] = False
+        kept = 0
+        for place in range(begins[user], begins[user + 1]):
+            number = numbers[place]
+            if weights[place] != 0 and 0 <= number < items:
+                for at in range(starts[number], starts[number + 1]):
+                    row = rows_of[others[at]]
+                    if row >= 0:
+                        # Written in any case and kept if it counts: which sums are above 0 is anybody's guess, a processor's too. Emptied
+                        # when it is read, so no row is found twice.
+                        found[kept], values[kept] = row, total[row]
+                        kept += int((total[row] > 1e-12) & open_to[row])
+                        total[row] = 0.0
+        for place in range(shut_begins[user], shut_begins[user + 1]):
+            open_to[shut_rows[place]] = open_rows[shut_rows[place]]
+        least = _least(values[:kept], heap)
+        # The place in ``out`` of one user must not be taken by another's many equals.
+        crowded = kept > most and (values[:kept] >= least).sum() > 2 * most
+        first = end
+        for place in range(kept):
+            if values[place] > least or (values[place] == least and not crowded):
+                out[end] = found[place]
+                end += 1
         counts[user] = end - first
+
+
+@_compiled
+def _least(values: Any, heap: Any) -> Any:
+    """The smallest of the largest values, as many as the heap has places; 0 if all have a place. ``heap`` is overwritten."""
+    if len(values) <= len(heap):
+        return 0.0
+    for number in range(len(values)):
+        value = values[number]
+        if number < len(heap):
+            # Up, while the one above is larger.
+            at = number
+            while at > 0 and heap[(at - 1) // 2] > value:
+                heap[at] = heap[(at - 1) // 2]
+                at = (at - 1) // 2
+            heap[at] = value
+        elif value > heap[0]:
+            # In place of the smallest, then down.
+            at = 0
+            while True:
+                below = 2 * at + 1
+                if below >= len(heap):
+                    break
+                if below + 1 < len(heap) and heap[below + 1] < heap[below]:
+                    below += 1
+                if heap[below] >= value:
+                    break
+                heap[at] = heap[below]
+                at = below
+            heap[at] = value
+    return heap[0]
 
 
 @compiler((), "pair dots", fastmath={"reassoc", "contract", "nsz"})
@@ -126,19 +161,88 @@ def dots(users: Any, vectors: Any, pair_begins: Any, pair_rows: Any, out: Any) -
 
 
 @_compiled
+def own(
+    begins: Any,
+    rows: Any,
+    signed: Any,
+    weights: Any,
+    shares: Any,
+    categories: Any,
+    bands: Any,
+    no_category: Any,
+    no_band: Any,
+    pair_begins: Any,
+    pair_rows: Any,
+    seen: Any,
+    category: Any,
+    price: Any,
+) -> None:
+    """What a history says of a pair's item without any table: the signed weight of the item itself, the share of the history in its
+    category, and how many bands its price is above the history's mean."""
+    by_row = np.zeros(len(categories))
+    by_category = np.zeros(max(categories.max() + 1, 1) if len(categories) else 1)
+    for user in range(len(begins) - 1):
+        total, middle = 0.0, 0.0
+        for place in range(begins[user], begins[user + 1]):
+            row = rows[place]
+            by_row[row] += signed[place]
+            if categories[row] != no_category:
+                by_category[categories[row]] += shares[place]
+            if bands[row] != no_band:
+                total += weights[place]
+                middle += weights[place] * bands[row]
+        middle /= max(total, 1e-12)
+        for pair in range(pair_begins[user], pair_begins[user + 1]):
+            row = pair_rows[pair]
+            seen[pair] = by_row[row]
+            category[pair] = by_category[categories[row]] if categories[row] != no_category else 0.0
+            price[pair] = bands[row] - middle if total > 0 and bands[row] != no_band else 0.0
+        for place in range(begins[user], begins[user + 1]):
+            row = rows[place]
+            by_row[row] = 0.0
+            if categories[row] != no_category:
+                by_category[categories[row]] = 0.0
+
+
+_BLOCK = 1024
+"""Pairs whose answers to one tree are found together; they stay in the processor's first cache."""
+
+
+@_compiled
 def forest(levels: Any, features: Any, thresholds: Any, values: Any, patterns: Any, out: Any) -> None:
-    """out[pair] += Σ over trees of the value of the pattern that the pair's levels make at the tree's nodes; the patterns are kept."""
+    """out[pair] += Σ over trees of the value of the pattern that the pair's levels make at the tree's nodes; the patterns [pairs, trees]
+    are kept. It is fastest where levels [pairs, features] and patterns lie column by column in memory."""
     trees, nodes = features.shape
-    for pair in range(len(levels)):
-        total = 0.0
+    pairs = len(out)
+    for first in range(0, pairs, _BLOCK):
+        end = min(first + _BLOCK, pairs)
+        total = np.zeros(end - first)
         for tree in range(trees):
-            pattern = 0
+            pattern = np.zeros(end - first, np.uint8)
             for node in range(nodes):
-                if levels[pair, features[tree, node]] > thresholds[tree, node]:
-                    pattern |= 1 << node
-            patterns[pair, tree] = pattern
-            total += values[tree, pattern]
-        out[pair] += total
+                column, threshold = levels[first:end, features[tree, node]], thresholds[tree, node]
+                bit = np.uint8(1 << node)
+                for place in range(end - first):
+                    pattern[place] |= bit if column[place] > threshold else np.uint8(0)
+            patterns[first:end, tree] = pattern
+            for place in range(end - first):
+                total[place] += values[tree, pattern[place]]
+        out[first:end] += total
+
+
+@_compiled
+def forest_shares(patterns: Any, features: Any, values: Any, shapley: Any, out: Any) -> None:
+    """out[pair, feature] += what the feature adds in all trees; out[pair, -1] += what a tree says whatever is known."""
+    trees, nodes = features.shape
+    for pair in range(len(out)):
+        for tree in range(trees):
+            pattern = patterns[pair, tree]
+            total = 0.0
+            for node in range(nodes):
+                share = np.float64(shapley[tree, pattern, node])
+                out[pair, features[tree, node]] += share
+                total += share
+            out[pair, -1] += values[tree, pattern] - total
 
 
 @_compiled
@@ -154,13 +258,28 @@ def parts(
     pair_rows: Any,
     out: Any,
 ) -> None:
-    """out[pair, n] += weight · strength(the n-th item of the user's history, the pair's row)."""
+    """out[pair, n] += weight · strength(the n-th item of the user's history, the pair's row). Pairs go user by user."""
     items = len(starts) - 1
-    for pair in range(len(pair_rows)):
-        user, row = pair_users[pair], pair_rows[pair]
+    # Of each row the last of the user's pairs, counted from 1, and of each pair the one before it with the same row.
+    size = pair_rows.max() + 1 if len(pair_rows) else 0
+    last, before = np.zeros(size, np.int64), np.zeros(len(pair_rows), np.int64)
+    first = 0
+    while first < len(pair_rows):
+        user, end = pair_users[first], first
+        while end < len(pair_rows) and pair_users[end] == user:
+            before[end] = last[pair_rows[end]]
+            end += 1
+            last[pair_rows[end - 1]] = end
         for place in range(begins[user], begins[user + 1]):
             number, weight = numbers[place], weights[place]
             if weight != 0 and 0 <= number < items:
                 for at in range(starts[number], starts[number + 1]):
-                    if rows_of[others[at]] == row:
-                        out[pair, place - begins[user]] += weight * strengths[at]
+                    row = rows_of[others[at]]
+                    if 0 <= row < size:
+                        pair = last[row]
+                        while pair:
+                            out[pair - 1, place - begins[user]] += weight * strengths[at]
+                            pair = before[pair - 1]
+        for pair in range(first, end):
+            last[pair_rows[pair]] = 0
+        first = end

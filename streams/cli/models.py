@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from streams.models.registry.manifest import Manifest
     from streams.models.registry.store import ModelStore
     from streams.privacy.keys import ModelSigningKey
+    from streams.ranking.learned.model import Ranker
     from streams.settings import Settings
 
 
@@ -70,6 +71,54 @@ def show(version: str) -> None:
     _, store, key = _opened()
     manifest = store.verify(version, key)
     click.echo(json.dumps({**asdict(manifest), "location": store.location(version)}, indent=2, sort_keys=True))
+
+
+@command.command()
+@click.argument("version", required=False)
+@click.option("--folder", type=click.Path(exists=True, file_okay=False, path_type=Path), help="A model's folder, in place of VERSION.")
+@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.png", help="Draw all curves, too.")
+def explain(version: str | None, folder: Path | None, plot: Path | None) -> None:
+    """Show what the ranker of VERSION has learned.
+
+    A version may hold a ranker, which gives every candidate a score. The score is a sum: each feature (how similar the item is, how
+    often it was bought, what it is bought with, …) adds what its curve says at its value. This prints the curves, those that
+    can change a score most first:
+
+    \b
+     1. related: weight 1.052, group pairs
+        related to the history by EASE
+                  ▁▁▁▁▁▂▂▂▂▂▂▂▂▂▂▂▂▂▃▃▃▃▃▃▃▃▄▄▄▄▅▅▅▅▆▆▆▇▇▇▇▇▇████
+        weight    -0.01          0.00369        0.0491         0.149
+        adds      -0.284         -0.133         +0.191         +0.768
+
+    Bars are scaled curve by curve; the lines below tell values in the feature's unit, and what each adds to the score. A curve that
+    ends early stays as it is beyond its end. Where trees ask for several features, the curve is the mean over the others, and the pairs
+    of features that act together are listed.
+
+    The ranker is verified against the signed manifest; with --folder nothing is verified, and no keys are needed. --plot needs
+    matplotlib (the extra `train`); in the picture all curves have one scale.
+    """
+    from encoders.folder import RANKER
+    from streams.models.registry.ranker_file import ranker_in, read_ranker
+    from streams.training.learned.curves import text
+
+    if (version is None) == (folder is None):
+        raise click.UsageError("name a VERSION, or --folder PATH, one of them")
+    if folder is not None:
+        ranker, title = read_ranker(folder), f"ranker in {folder}"
+    else:
+        _, store, key = _opened()
+        data = store.read_file(str(version), RANKER, key)
+        ranker, title = None if data is None else ranker_in(data), f"ranker of {version}"
+    if ranker is None:
+        where = f"{folder}" if folder is not None else f"version {version}"
+        click.echo(visible(f"{where} has no ranker: the score is the sum by hand-set weights, of cosine, popularity and what is"), nl=False)
+        click.echo(" bought together (VEILSTREAM_POPULARITY_WEIGHT, VEILSTREAM_TOGETHER_WEIGHT, or the version's own serving parameters)")
+        return
+    for line in text(ranker, title).splitlines():
+        click.echo(visible(line))
+    if plot is not None:
+        _draw(plot, ranker, title)
 
 
 @command.command()
@@ -192,6 +241,15 @@ def rollback(target: str | None, canary: bool, reason: str) -> None:
             raise ConfigurationError(f"{stable.model_version}, which stable serves, has no parent; name a version with --to VERSION")
     goal = target or (stable.parent if stable is not None else None) or ""
     announce_version(settings, store, _signing_key(settings), store.verify(goal, key), None, reason)
+
+
+def _draw(path: Path, ranker: Ranker, title: str) -> None:
+    from encoders.errors import require
+    from streams.training.learned.curve_plot import plot_curves
+
+    require("train", "matplotlib")
+    plot_curves(path, ranker, title)
+    click.echo(visible(f"wrote {path}"), err=True)
 
 
 def _opened() -> tuple[Settings, ModelStore, VerifyKey]:

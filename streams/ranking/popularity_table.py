@@ -117,6 +117,8 @@ class PopularityTable:
     def activity(self, rows: Rows, cells_ms: npt.NDArray[np.float64], which: npt.NDArray[np.int64]) -> Activity:
         """Of the rows ``which`` [items], each at its own moment ``cells_ms`` [items]."""
         found = self._align(rows)[which]
+        if len(cells_ms) and (cells_ms == cells_ms[0]).all():
+            cells_ms = cells_ms[:1]  # the usual case: one moment, and one power of two for all
         origin_ms = self._reference_ms or 0
         others = [found[:, 1 + n] * 2.0 ** ((origin_ms - cells_ms) / other) for n, other in enumerate(OTHER_HALF_LIVES_MS)]
         own = found[:, 0] * 2.0 ** ((origin_ms - cells_ms) / self._half_life_ms)

@@ -62,9 +62,11 @@ def propose(scores: FloatArray, count: int, threshold: float, slack: float) -> S
 def best(pairs: ScorePairs, scores: npt.NDArray[np.floating], ids: Sequence[str], *, users: int, count: int, threshold: float) -> Chosen:
     """Each user's ``count`` best pairs above the threshold, equal ones by item id; ``scores`` [pairs, parts] are to be added up."""
     totals = scores.sum(axis=1, dtype=np.float64)
-    above = np.flatnonzero(totals > threshold).tolist()
-    user_of, row_of, negated = pairs.users.tolist(), pairs.rows.tolist(), (-totals).tolist()
-    order = sorted((user_of[place], negated[place], ids[row_of[place]], place) for place in above)
+    above = np.flatnonzero(totals > threshold)
+    if len(above) > 2 * count * users:
+        above = _first(above, pairs.users[above], totals[above], count)
+    user_of, row_of, negated = pairs.users[above].tolist(), pairs.rows[above].tolist(), (-totals[above]).tolist()
+    order = sorted((user, total, ids[row], place) for user, total, row, place in zip(user_of, negated, row_of, above.tolist(), strict=True))
     places: list[int] = []
     counts = [0] * users
     for user, _, _, place in order:
@@ -72,6 +74,16 @@ def best(pairs: ScorePairs, scores: npt.NDArray[np.floating], ids: Sequence[str]
             counts[user] += 1
             places.append(place)
     return Chosen(np.array(places, np.intp), list(accumulate(counts, initial=0))[:-1], counts)
+
+
+def _first(places: npt.NDArray[np.intp], users: npt.NDArray[np.intp], totals: npt.NDArray[np.float64], count: int) -> npt.NDArray[np.intp]:
+    """Of places in order of their users those of each user's ``count`` largest totals, and of those equal to the last."""
+    order = np.lexsort((-totals, users))
+    firsts = np.flatnonzero(np.diff(users, prepend=-1))
+    sizes = np.diff(firsts, append=len(users))
+    last = totals[order[firsts + np.minimum(sizes, count) - 1]]
+    found: npt.NDArray[np.intp] = places[totals >= np.repeat(last, sizes)]
+    return found
 
 
 def cosines(users: FloatArray, vectors: FloatArray, pairs: ScorePairs) -> FloatArray:

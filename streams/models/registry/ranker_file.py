@@ -13,12 +13,16 @@ from streams.ranking.learned.model import Ranker
 def read_ranker(folder: Path) -> Ranker | None:
     """None where the folder has none. Raises ConfigurationError for one that can't be served."""
     path = folder / RANKER
-    if not path.is_file():
-        return None
+    return ranker_in(path.read_bytes()) if path.is_file() else None
+
+
+def ranker_in(data: bytes) -> Ranker:
+    """The ranker of a file's content. Raises as ``read_ranker``."""
     try:
-        return ranker_from(path.read_bytes())
+        return ranker_from(data)
     except ValueError as error:
-        raise ConfigurationError(f"{path.name} can't be served: {error}; publish the model again, or update Veilstream") from error
+        name = RANKER.rpartition("/")[2]
+        raise ConfigurationError(f"{name} can't be served: {error}; publish the model again, or update Veilstream") from error
 
 
 def write_ranker(folder: Path, ranker: Ranker) -> None:

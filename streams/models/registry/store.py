@@ -114,6 +114,20 @@ class ModelStore:
         check_configured_dimension(manifest, config)
         return manifest
 
+    def read_file(self, version: str, name: str, verify_key: VerifyKey) -> bytes | None:
+        """The content of one file of a version, equal to the signed one; None if the version has no such file. Nothing else of it is read.
+        Raises as ``fetch`` does."""
+        manifest = self.read_manifest(version, verify_key)
+        if name not in manifest.files:
+            return None
+        try:
+            with self._reached():
+                data = self._fs.cat_file(self._path(version, name))
+        except FileNotFoundError:
+            raise ModelRefused(Refusal.MISSING_FILE, f"{name} of {version} is missing in {self.root}; publish the model again") from None
+        check_hash(manifest, name, hashlib.sha256(data).hexdigest())
+        return bytes(data)
+
     def fetch(self, version: str, cache_folder: Path, verify_key: VerifyKey, *, anew: bool = False) -> Path:
         """Fetch a version into ``<cache_folder>/<version>`` and verify every byte. The folder gets this name only when it is complete
         and verified.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -70,6 +70,14 @@ class Batch:
     """float32 [shoppers, dimension]: those of the last sessions."""
     at_ms: npt.NDArray[np.float64]
     """[shoppers]: the moment."""
+    _numbers: dict[NeighbourTable, Ints] = field(default_factory=dict, init=False, repr=False)
+
+    def numbers(self, table: NeighbourTable) -> Ints:
+        """int64 [items]: their places in the table, as they were when this was first asked; every sum over the table needs them."""
+        found = self._numbers.get(table)
+        if found is None:
+            found = self._numbers[table] = table.numbers(self.items)
+        return found
 
     @property
     def session_shares(self) -> npt.NDArray[np.float64]:
@@ -127,7 +135,7 @@ def sums(batch: Batch, weights: npt.NDArray[np.float64], table: NeighbourTable, 
     known = table.neighbours
     if len(known.others) and len(batch.items):
         total = np.zeros(len(catalogue.ids))
-        numbers, rows_of = table.numbers(batch.items), table.rows_of(catalogue)
+        numbers, rows_of = batch.numbers(table), table.rows_of(catalogue)
         pair_sums.sums(batch.begins, numbers, weights, *known, rows_of, total, pairs.begins, pairs.rows, found)
     return found
 
@@ -141,8 +149,8 @@ def strongest(
     shut: Pairs,
     most: int,
 ) -> Pairs:
-    """Each shopper's ``most`` rows with the largest such sums above 0, and all equal to the last of them. Only open rows that are not
-    shut to the shopper."""
+    """Each shopper's ``most`` rows with the largest such sums above 0, and all equal to the last of them, unless these are so many that
+    there would be more than twice as many; then none of them. Only open rows that are not shut to the shopper."""
     from encoders.kernels import pair_sums
 
     counts, known = np.zeros(len(batch.begins) - 1, np.int64), table.neighbours
@@ -150,7 +158,7 @@ def strongest(
         return Pairs(np.zeros(len(counts) + 1, np.int64), np.zeros(0, np.int64))
     out = np.empty(len(counts) * 2 * most, np.int64)
     total = np.zeros(len(catalogue.ids))
-    numbers, rows_of = table.numbers(batch.items), table.rows_of(catalogue)
+    numbers, rows_of = batch.numbers(table), table.rows_of(catalogue)
     pair_sums.strongest(batch.begins, numbers, weights, *known, rows_of, total, open_rows, *shut, most, counts, out)
     begins = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
     return Pairs(begins, out[: begins[-1]])
@@ -175,33 +183,40 @@ def values(
     matches: Sequence[Together],
 ) -> FloatArray:
     """float32 [pairs, features], in the order of ``FEATURES``. ``activity`` is that of the pairs' rows at their shoppers' moments."""
+    from encoders.kernels import pair_sums
+
     users = pairs.users
-    found = np.zeros((len(pairs.rows), len(FEATURES)), np.float32)
-    found[:, PLACE["text_history"]] = dots(batch.users, catalogue, pairs)
-    found[:, PLACE["text_session"]] = dots(batch.last, catalogue, pairs)
-    found[:, PLACE["pairs_history"]] = sums(batch, batch.shares, together, catalogue, pairs)
-    found[:, PLACE["pairs_session"]] = sums(batch, batch.session_shares, together, catalogue, pairs)
-    found[:, PLACE["related"]] = sums(batch, batch.weights, related, catalogue, pairs)
+    columns = np.zeros((len(FEATURES), len(pairs.rows)), np.float32)  # one feature after another: each is filled, and read, in one go
+    columns[PLACE["text_history"]] = dots(batch.users, catalogue, pairs)
+    columns[PLACE["text_session"]] = dots(batch.last, catalogue, pairs)
+    columns[PLACE["pairs_history"]] = sums(batch, batch.shares, together, catalogue, pairs)
+    columns[PLACE["pairs_session"]] = sums(batch, batch.session_shares, together, catalogue, pairs)
+    columns[PLACE["related"]] = sums(batch, batch.weights, related, catalogue, pairs)
     first = PLACE["popularity_2"]
-    found[:, first : first + activity.counts.shape[1]] = activity.counts
+    columns[first : first + activity.counts.shape[1]] = activity.counts.T
     now, then = activity.counts[:, 1] / 5.0, activity.counts[:, 3] / 60.0
-    found[:, PLACE["trend"]] = np.log((now + _RATE) / (then + _RATE))
+    columns[PLACE["trend"]] = np.log((now + _RATE) / (then + _RATE))
     # An item without events is as old as can be: nothing is known of it.
-    found[:, PLACE["first_event"]] = np.nan_to_num((batch.at_ms[users] - activity.first_ms) / _DAY_MS, nan=np.inf)
-    found[:, PLACE["last_purchase"]] = np.nan_to_num((batch.at_ms[users] - activity.bought_ms) / _DAY_MS, nan=np.inf)
-    found[:, PLACE["buyers"]] = activity.buyers
-    found[:, PLACE["history"]] = np.diff(batch.begins)[users]
-    owners = np.repeat(np.arange(len(batch.begins) - 1), np.diff(batch.begins))
-    size = max(1, len(catalogue.ids))
-    found[:, PLACE["seen"]] = _at(owners * size + batch.rows, batch.signed, users * size + pairs.rows)
-    found[:, PLACE["category"]] = _category_shares(batch, owners, catalogue, users, pairs.rows)
-    found[:, PLACE["price"]] = _price_gaps(batch, owners, catalogue, users, pairs.rows)
+    at_ms = batch.at_ms[users]
+    columns[PLACE["first_event"]] = _days(at_ms, activity.first_ms)
+    columns[PLACE["last_purchase"]] = _days(at_ms, activity.bought_ms)
+    columns[PLACE["buyers"]] = activity.buyers
+    columns[PLACE["history"]] = np.diff(batch.begins)[users]
+    history = (batch.begins, batch.rows, batch.signed, batch.weights, batch.shares)
+    own = (columns[PLACE["seen"]], columns[PLACE["category"]], columns[PLACE["price"]])
+    pair_sums.own(*history, catalogue.categories, catalogue.price_bands, NO_CATEGORY, NO_BAND, *pairs, *own)
     asked = [user for user, match in enumerate(matches) if len(match.rows)]
     if asked:
+        size = max(1, len(catalogue.ids))
         keys = np.concatenate([user * size + matches[user].rows for user in asked])
         scores = np.concatenate([matches[user].values for user in asked]).astype(np.float64)
-        found[:, PLACE["match"]] = _at(keys, scores, users * size + pairs.rows)
-    return found
+        columns[PLACE["match"]] = _at(keys, scores, users * size + pairs.rows)
+    return columns.T
+
+
+def _days(at_ms: npt.NDArray[np.float64], then_ms: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    found: npt.NDArray[np.float64] = (at_ms - then_ms) / _DAY_MS
+    return np.where(np.isnan(found), np.inf, found)
 
 
 def _at(keys: Ints, amounts: npt.NDArray[np.float64], wanted: Ints) -> npt.NDArray[np.float64]:
@@ -212,24 +227,4 @@ def _at(keys: Ints, amounts: npt.NDArray[np.float64], wanted: Ints) -> npt.NDArr
     totals = np.bincount(places, amounts)
     at = np.minimum(np.searchsorted(own, wanted), len(own) - 1)
     found: npt.NDArray[np.float64] = np.where(own[at] == wanted, totals[at], 0.0)
-    return found
-
-
-def _category_shares(batch: Batch, owners: Ints, catalogue: Catalogue, users: Ints, rows: Ints) -> npt.NDArray[np.float64]:
-    categories = catalogue.categories
-    size = int(categories.max(initial=0)) + 1
-    liked = categories[batch.rows]
-    known = liked != NO_CATEGORY
-    found = _at(owners[known] * size + liked[known], batch.shares[known], users * size + categories[rows])
-    return np.where(categories[rows] != NO_CATEGORY, found, 0.0)
-
-
-def _price_gaps(batch: Batch, owners: Ints, catalogue: Catalogue, users: Ints, rows: Ints) -> npt.NDArray[np.float64]:
-    bands = catalogue.price_bands.astype(np.float64)
-    liked, count = bands[batch.rows], len(batch.begins) - 1
-    weights = np.where(liked != NO_BAND, batch.weights, 0.0)
-    totals = np.bincount(owners, weights, minlength=count)
-    means = np.bincount(owners, weights * np.where(weights > 0, liked, 0.0), minlength=count) / np.maximum(totals, 1e-12)
-    known = (totals[users] > 0) & (bands[rows] != NO_BAND)
-    found: npt.NDArray[np.float64] = np.where(known, bands[rows] - means[users], 0.0)
     return found

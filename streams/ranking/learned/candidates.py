@@ -113,11 +113,16 @@ def most_similar(pairs: Pairs, totals: npt.NDArray[np.float64], most: int = SOUR
 
 def _for_each(closed: Ints, rows: Sequence[Ints], size: int, most: int) -> Ints:
     """The first ``most`` of each shopper's rows that are not closed to her."""
-    found = []
-    for user, own in enumerate(rows):
-        keys = user * size + own
-        found.append(keys[~_among(keys, closed)][:most])
-    return np.concatenate(found) if found else np.zeros(0, np.int64)
+    if not rows:
+        return np.zeros(0, np.int64)
+    counts = np.array([len(own) for own in rows])
+    users = np.repeat(np.arange(len(rows)), counts)
+    keys = users * size + np.concatenate(rows)
+    open_to = ~_among(keys, closed)
+    place = np.cumsum(open_to)
+    before = np.concatenate(([0], place))[np.cumsum(counts) - counts]
+    found: Ints = keys[open_to & (place - before[users] <= most)]
+    return found
 
 
 def _keys(pairs: Pairs, size: int) -> Ints:

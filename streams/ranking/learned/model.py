@@ -114,15 +114,12 @@ class Ranker:
         for place in self.used:
             found[:, place] = self.tables[place].take(levels[:, place])
         found[:, -1] = self.base
-        forest = self.forest
-        if len(forest.features):
+        if len(self.forest.features):
+            from encoders.kernels import pair_sums
+
             patterns = self._answers(levels, np.zeros(len(levels)))
-            for tree in range(len(forest.features)):
-                own = forest.shapley[tree, patterns[:, tree]].astype(np.float64)
-                for node in range(NODES):
-                    found[:, forest.features[tree, node]] += own[:, node]
-                # What the tree says whatever is known belongs to the base; rounding goes there too.
-                found[:, -1] += forest.values[tree, patterns[:, tree]] - own.sum(axis=1)
+            # What a tree says whatever is known belongs to the base; rounding goes there too.
+            pair_sums.forest_shares(patterns, self.forest.features, self.forest.values, self.forest.shapley, found)
         return found
 
     def probability(self, scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -130,10 +127,11 @@ class Ranker:
         found: npt.NDArray[np.float64] = 1.0 / (1.0 + np.exp(-np.clip(self.slope * scores + self.intercept, -500, 500)))
         return found
 
-    def _answers(self, levels: Levels, total: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+    def _answers(self, levels: Levels, total: npt.NDArray[np.float64]) -> npt.NDArray[np.uint8]:
+        """uint8 [pairs, trees]: the patterns; what the trees say is added to ``total``."""
         from encoders.kernels import pair_sums
 
         forest = self.forest
-        patterns = np.zeros((len(levels), len(forest.features)), np.int64)
-        pair_sums.forest(levels, forest.features, forest.thresholds, forest.values, patterns, total)
+        patterns = np.empty((len(levels), len(forest.features)), np.uint8, order="F")
+        pair_sums.forest(np.asfortranarray(levels), forest.features, forest.thresholds, forest.values, patterns, total)
         return patterns
