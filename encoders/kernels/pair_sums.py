@@ -69,8 +69,9 @@ def strongest(
     counts: Any,
     out: Any,
 ) -> None:
-    """Each user's ``most`` rows with the largest sums above 0, and those equal to the last: ``counts`` [users], rows in ``out``, whose
-    length bounds them. Rows of a user are in no order. Only rows that are open to all, and not among the user's shut ones."""
+    """Each user's ``most`` rows with the largest sums above 0, and those equal to the last, but none of these where they would make more
+    than twice as many: ``counts`` [users], rows in ``out`` [users · 2 · most], user after user. Rows of a user are in no order. Only rows
+    that are open to all, and not among the user's shut ones."""
     items = len(starts) - 1
     end = 0
     touched = np.empty(len(total), np.int64)
@@ -96,13 +97,15 @@ def strongest(
             if total[touched[place]] > 1e-12:
                 values[kept] = total[touched[place]]
                 kept += 1
-        least = 0.0
+        least, crowded = 0.0, False
         if kept > most:
             least = np.partition(values[:kept], kept - most)[kept - most]
+            # The place in ``out`` of one user must not be taken by another's many equals.
+            crowded = (values[:kept] >= least).sum() > 2 * most
         first = end
         for place in range(reached):
             row = touched[place]
-            if total[row] > 1e-12 and total[row] >= least and end < len(out):
+            if total[row] > 1e-12 and (total[row] > least or (total[row] == least and not crowded)):
                 out[end] = row
                 end += 1
             total[row] = 0.0

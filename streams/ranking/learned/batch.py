@@ -153,8 +153,8 @@ def strongest(
     shut: Pairs,
     most: int,
 ) -> Pairs:
-    """Each shopper's ``most`` rows with the largest such sums above 0, and all equal to the last of them. Only open rows that are not
-    shut to the shopper."""
+    """Each shopper's ``most`` rows with the largest such sums above 0, and all equal to the last of them, unless these are so many that
+    there would be more than twice as many; then none of them. Only open rows that are not shut to the shopper."""
     from encoders.kernels import pair_sums
 
     counts, known = np.zeros(len(batch.begins) - 1, np.int64), table.neighbours

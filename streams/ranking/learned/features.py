@@ -77,7 +77,9 @@ def levels(values: npt.NDArray[np.float32]) -> Levels:
         elif feature.curve == "log":
             column = np.log1p(np.maximum(column, np.float32(0)))
         scale = np.float32((LEVELS - 1) / (feature.high - feature.low))
-        scaled = (np.nan_to_num(column, nan=feature.low, posinf=feature.high, neginf=feature.low) - np.float32(feature.low)) * scale
+        low, high = np.float32(feature.low), np.float32(feature.high)
+        # Clipped first: the largest float32 times the scale would overflow.
+        scaled = (np.clip(np.where(np.isnan(column), low, column), low, high) - low) * scale
         found[:, place] = np.rint(np.clip(scaled, 0, LEVELS - 1)).astype(np.uint8)
     return found
 
