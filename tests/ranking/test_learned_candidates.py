@@ -60,7 +60,9 @@ def test_they_are_few_and_may_all_be_recommended(seeds: list[int]) -> None:
 
 
 def test_each_source_brings_its_own_best() -> None:
-    request = Request(["s030", "s031"], [Entry(1.0, START_MS, PURCHASE), Entry(0.5, START_MS - 2 * 10**7, PURCHASE)], [], "lamp", [], START_MS)
+    request = Request(
+        ["s030", "s031"], [Entry(1.0, START_MS, PURCHASE), Entry(0.5, START_MS - 2 * 10**7, PURCHASE)], [], "lamp", [], START_MS
+    )
     matrix, popularity, together, related = shop()
     found = {source: set(keys.tolist()) for source, keys in found_for([request]).sources.items()}
     rows, is_open = matrix.rows, matrix.recommendable

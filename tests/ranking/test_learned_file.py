@@ -29,7 +29,8 @@ HEADER = 8 + int.from_bytes(DATA[:8], "little")
 def equal(a: Ranker, b: Ranker) -> bool:
     ours, theirs = ([one.tables, *one.forest, *one.related.neighbours] for one in (a, b))
     plain = [
-        [getattr(one, field.name) for field in fields(Ranker) if field.name not in ("tables", "forest", "related", "names")] for one in (a, b)
+        [getattr(one, field.name) for field in fields(Ranker) if field.name not in ("tables", "forest", "related", "names")]
+        for one in (a, b)
     ]
     return (
         plain[0] == plain[1]

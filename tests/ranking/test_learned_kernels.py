@@ -108,7 +108,9 @@ def test_parts_say_which_item_of_the_history_adds_what(drawn: tuple[Case, Any, A
 
 @settings(max_examples=300)
 @given(with_pairs(), st.lists(st.booleans(), min_size=ROWS, max_size=ROWS), st.integers(1, 4))
-def test_the_strongest_are_the_largest_sums_and_those_equal_to_the_last(drawn: tuple[Case, Any, Any], is_open: list[bool], most: int) -> None:
+def test_the_strongest_are_the_largest_sums_and_those_equal_to_the_last(
+    drawn: tuple[Case, Any, Any], is_open: list[bool], most: int
+) -> None:
     case, shut_begins, shut_rows = drawn
     counts, out, total = np.zeros(case.users, np.int64), np.full(case.users * 2 * most, -9, np.int64), np.zeros(ROWS)
     pair_sums.strongest(*case, total, np.array(is_open), shut_begins, shut_rows, most, counts, out)

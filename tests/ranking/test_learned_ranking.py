@@ -108,7 +108,9 @@ def test_reasons_add_up_to_the_score(seed: int, asking: int, most: int) -> None:
 
 
 def test_every_reason_but_the_last_is_one_that_was_asked_for() -> None:
-    asking = [seed for seed in range(40) if request_of(seed).queries and any(e.event_type == DISMISS for e in request_of(seed).item_entries)]
+    asking = [
+        seed for seed in range(40) if request_of(seed).queries and any(e.event_type == DISMISS for e in request_of(seed).item_entries)
+    ]
     assert len(asking) > 5, "queries and dismissals are among the histories"
     for seed in asking:
         answer = answers([request_of(seed)], forest_ranker(seed, shop().related), replace(RULES, reasons_max=3))[0]

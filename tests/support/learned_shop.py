@@ -93,7 +93,9 @@ def shop() -> Shop:
             popularity.put(partition, item, DecayedCount(float(counts[0]), START_MS - n * 1000, n, others, first, bought, n % 6))
     together = TogetherTable(CODECS.for_topic(ITEMS_TOGETHER), RULES.together.half_life_ms)
     for n in range(0, 120):
-        others = {ITEMS[m]: float(count) for m, count in zip(rng.choice(120, 6, replace=False), rng.integers(1, 9, 6), strict=True) if m != n}
+        others = {
+            ITEMS[m]: float(count) for m, count in zip(rng.choice(120, 6, replace=False), rng.integers(1, 9, 6), strict=True) if m != n
+        }
         together.put(0, ITEMS[n], 12.0 + n % 5, others, as_of_ms=START_MS - n, source_offset=n)
     together.refresh()
     return Shop(matrix, popularity, together, random_related(rng))
@@ -120,7 +122,7 @@ def request_of(seed: int) -> Request:
     asked = [str(word) for word in rng.choice(WORDS, rng.integers(0, 3), replace=False)]
     queries = [(word, Entry(0.5, START_MS - int(rng.integers(10**8)), SEARCH)) for word in asked]
     query = str(rng.choice(WORDS)) if rng.random() < 0.3 else None
-    return Request(items, entries, queries, query, items[:2] + ["unknown too"], START_MS + int(rng.integers(10**9)))
+    return Request(items, entries, queries, query, [*items[:2], "unknown too"], START_MS + int(rng.integers(10**9)))
 
 
 def random_tree(rng: np.random.Generator, leaves: int) -> dict[str, Any]:

@@ -28,7 +28,15 @@ def boosted(leaves: int, objective: str, seed: int) -> tuple[Any, list[Any], Any
     a, b = levels[:, 0].astype(float), levels[:, 1].astype(float)
     wanted = np.sin(a / 40) + (a > 100) * (b < 60) * 2 + levels[:, 3] / 100 + rng.normal(0, 0.3, 3000)
     labels = np.digitize(wanted, [1.0, 2.5]) if objective == "lambdarank" else wanted
-    params = {"objective": objective, "num_leaves": leaves, "verbose": -1, "num_threads": 1, "max_bin": 255, "min_data_in_bin": 1, "seed": 0}
+    params = {
+        "objective": objective,
+        "num_leaves": leaves,
+        "verbose": -1,
+        "num_threads": 1,
+        "max_bin": 255,
+        "min_data_in_bin": 1,
+        "seed": 0,
+    }
     groups = [30] * 100 if objective == "lambdarank" else None
     booster = lightgbm.train(params, lightgbm.Dataset(levels, labels, group=groups, params=params), 25)
     trees = [tree["tree_structure"] for tree in booster.dump_model()["tree_info"]]
