@@ -31,6 +31,7 @@ class ItemFacts:
     text: str
     category: str | None = None
     recommendable: bool = True
+    price_band: int | None = None
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ class EvaluationData:
             categories=[facts.category for facts in self.items.values()],
             queries=dict(zip(queries, served.queries, strict=True)),
             together=self.together,
+            price_bands=[facts.price_band for facts in self.items.values()],
             recommendable=np.array([facts.recommendable for facts in self.items.values()], np.bool_),
         )
 

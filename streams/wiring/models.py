@@ -22,6 +22,7 @@ from streams.models.hotswap.loading import ModelLoader
 from streams.models.hotswap.metrics import ModelMetrics
 from streams.models.hotswap.profile_models import ProfileModels
 from streams.models.registry.channels import Channels
+from streams.models.registry.ranker_file import read_ranker
 from streams.privacy.keys import load_model_verify_key
 from streams.ranking.learned.model import Ranker
 from streams.ranking.rules import ProfileRules
@@ -117,6 +118,8 @@ class ModelParts:
     def _load(self, name_or_path: str) -> EncodesTexts:
         """By the engine that was found the fastest for the first model: trying them all again would take the processor from the
         batches. Raises ConfigurationError, also for a ranker in the folder that can't be served."""
+        from encoders.folder import locate
+
         try:
             encoder = self._load_with(name_or_path, self._precision)
         except SETUP:
@@ -125,7 +128,7 @@ class ModelParts:
             encoder = self._load_with(name_or_path, self._settings.precision)
         self._precision = getattr(encoder, "engine", self._precision).removeprefix("torch-")
         try:
-            ranker = ranker_of(name_or_path)
+            ranker = None if name_or_path == "hashing" else read_ranker(locate(name_or_path))
         except ConfigurationError:
             encoder.close()
             raise
@@ -144,23 +147,6 @@ class ModelParts:
             token_budget=settings.encoder_token_budget,
             compile_graphs=settings.encoder_compile,
         )
-
-
-def ranker_of(name_or_path: str) -> Ranker | None:
-    """The ranker in a model's folder; None where it has none. Raises ConfigurationError for one that can't be served."""
-    from encoders.folder import RANKER, locate
-
-    if name_or_path == "hashing":
-        return None
-    path = locate(name_or_path) / RANKER
-    if not path.is_file():
-        return None
-    from streams.ranking.learned.file import ranker_from
-
-    try:
-        return ranker_from(path.read_bytes())
-    except ValueError as error:
-        raise ConfigurationError(f"{path.name} can't be served: {error}; publish the model again, or update Veilstream") from error
 
 
 def item_scan(vectors: FloatArray) -> CandidateScan | None:

@@ -14,6 +14,7 @@ from streams.ranking.embedding import Embedding
 from streams.ranking.item_matrix import NO_BAND, NO_CATEGORY
 from streams.ranking.learned.features import FEATURES, PLACE
 from streams.ranking.popularity_table import Activity, Rows
+from streams.ranking.prepared import Catalogue
 from streams.ranking.request import Request
 from streams.ranking.together_table import Ints, Neighbours, Together
 
@@ -43,19 +44,6 @@ class Pairs(NamedTuple):
     def users(self) -> Ints:
         """int64 [pairs]: the shopper of each."""
         return np.repeat(np.arange(len(self.begins) - 1), np.diff(self.begins))
-
-
-class Catalogue(Rows, Protocol):
-    """The part of the item matrix that is read here."""
-
-    @property
-    def vectors(self) -> FloatArray: ...
-    @property
-    def categories(self) -> npt.NDArray[np.int32]: ...
-    @property
-    def price_bands(self) -> npt.NDArray[np.int16]: ...
-    @property
-    def recommendable(self) -> npt.NDArray[np.bool_]: ...
 
 
 @dataclass(frozen=True)

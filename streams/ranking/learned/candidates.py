@@ -8,8 +8,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from streams.ranking.learned.batch import Batch, Catalogue, NeighbourTable, Pairs, strongest
+from streams.ranking.learned.batch import Batch, NeighbourTable, Pairs, strongest
 from streams.ranking.popularity_table import Counts
+from streams.ranking.prepared import Catalogue
 from streams.ranking.together_table import Ints, Together
 
 SOURCES = {"similar": 60, "related": 60, "together": 20, "session": 20, "popular": 10, "rising": 5, "new": 5, "match": 20}

@@ -15,8 +15,12 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from streams.ranking.learned.features import FEATURES, LEVELS, NAMES, Levels, schema
+from streams.ranking.learned.features import FEATURES, LEVELS, NAMES, PLACE, Levels, schema
+from streams.ranking.learned.ranking import LearnedRanking
 from streams.ranking.learned.related import RelatedItems
+from streams.ranking.popularity_table import PopularityTable
+from streams.ranking.prepared import Prepared
+from streams.ranking.together_table import TogetherTable
 
 NODES = 7
 PATTERNS = 1 << NODES
@@ -80,6 +84,15 @@ class Ranker:
     def schema(self) -> str:
         """Of the features that it was fitted to."""
         return schema()
+
+    @property
+    def searches(self) -> bool:
+        """Whether the lists that it was fitted to answered searches: only then it knows what a match is worth."""
+        return PLACE["match"] in self.used
+
+    def ranking(self, batch: Prepared, popularity: PopularityTable, together: TogetherTable) -> LearnedRanking:
+        """The batch, ranked by it."""
+        return LearnedRanking(batch, self, popularity, together)
 
     def scores(self, levels: Levels) -> npt.NDArray[np.float64]:
         """float64 [pairs]: the scores. That of a pair depends on its levels only."""

@@ -15,8 +15,9 @@ import numpy.typing as npt
 
 from streams.engine.ports import FloatArray
 from streams.ranking.embedding import Embedding
-from streams.ranking.learned.batch import Batch, Catalogue, NeighbourTable
+from streams.ranking.learned.batch import Batch, NeighbourTable
 from streams.ranking.learned.features import FEATURES
+from streams.ranking.prepared import Catalogue
 from streams.ranking.reasons import Reasons, largest
 from streams.ranking.request import Source
 from streams.ranking.together_table import Ints

@@ -10,10 +10,11 @@ import numpy.typing as npt
 
 from streams.engine.ports import FloatArray
 from streams.ranking.embedding import Embedding
-from streams.ranking.learned.batch import Batch, Catalogue, NeighbourTable, Pairs, dots, gather, values
+from streams.ranking.learned.batch import Batch, NeighbourTable, Pairs, dots, gather, values
 from streams.ranking.learned.candidates import by_source, for_all, most_similar, union
 from streams.ranking.learned.features import PLACE, Levels, levels
 from streams.ranking.popularity_table import PopularityTable
+from streams.ranking.prepared import Catalogue
 from streams.ranking.request import Request
 from streams.ranking.select import ScorePairs
 from streams.ranking.together_table import Ints, Together

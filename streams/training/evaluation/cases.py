@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,11 @@ import numpy.typing as npt
 from encoders.item_space import fit
 from streams.engine.ports import FloatArray
 from streams.ranking.together_table import TogetherTable
+from streams.training.evaluation.fixed_items import FixedItems, fixed_items
 from streams.training.evaluation.popularity import Popularity
+
+if TYPE_CHECKING:
+    from streams.training.evaluation.score_learned import Learned
 
 
 class Part(NamedTuple):
@@ -60,6 +64,10 @@ class EvaluationCatalogue:
     """[items]; None: all are."""
     together: TogetherTable | None = None
     """What was bought together before the cases."""
+    price_bands: Sequence[int | None] = ()
+    """Empty, or one an item."""
+    learned: Learned | None = None
+    """A ranker, and the tables that it needs; None: cases are ranked by the hand-set sum."""
     layout: ClassVar[int] = 0
     """Rows never change hands."""
 
@@ -79,6 +87,11 @@ class EvaluationCatalogue:
     def rows(self) -> Mapping[str, int]:
         """Item id to row."""
         return {item_id: row for row, item_id in enumerate(self.ids)}
+
+    @cached_property
+    def items(self) -> FixedItems:
+        """As the ranking reads them."""
+        return fixed_items(self.ids, self.vectors, self.open_rows, self.categories, self.price_bands)
 
     @property
     def open_rows(self) -> npt.NDArray[np.bool_]:

@@ -13,7 +13,8 @@ import numpy as np
 from streams.ranking.serving_params import ServingParams
 from streams.training.evaluation.cases import Case, EvaluationCatalogue
 from streams.training.evaluation.metrics import Bools, Floats, head, hits, per_case
-from streams.training.evaluation.score import Ranked, chunks, rank_by, top
+from streams.training.evaluation.ranked import Ranked
+from streams.training.evaluation.score import chunks, rank_by, top
 
 LEAST_ITEMS = 50
 """A precision over fewer items is too uncertain."""

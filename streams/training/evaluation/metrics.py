@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streams.training.evaluation.cases import Case, EvaluationCatalogue
-from streams.training.evaluation.score import Ranked
+from streams.training.evaluation.ranked import Ranked
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]

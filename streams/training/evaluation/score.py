@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -12,26 +11,17 @@ import numpy.typing as npt
 from streams.engine.ports import FloatArray
 from streams.ranking.embedding import embed, scratch_for
 from streams.ranking.popularity import prior
-from streams.ranking.ranking import MatrixView
-from streams.ranking.request import Entry, Request
-from streams.ranking.rules import DAY_MS, VIEW
+from streams.ranking.prepared import MatrixView
+from streams.ranking.rules import DAY_MS
 from streams.ranking.select import best, cosines, exclude, margin, masked_rows, propose
 from streams.ranking.serving_params import ServingParams
 from streams.ranking.together_table import NOTHING, Together, dense, total_at
 from streams.training.evaluation.cases import Case, EvaluationCatalogue
+from streams.training.evaluation.ranked import Ranked, request_of
+from streams.training.evaluation.score_learned import rank_learned
 
 _CHUNK = 4_000_000
 """Most scores in memory at a time (16 MB)."""
-
-
-@dataclass(frozen=True)
-class Ranked:
-    """Each case's best items, best first."""
-
-    rows: npt.NDArray[np.intp]
-    """[cases, K]: rows of the catalogue, -1 after the last."""
-    scores: npt.NDArray[np.float64]
-    """[cases, K]: minus infinity where there is no item."""
 
 
 class Chunk(NamedTuple):
@@ -70,7 +60,9 @@ def rank(
 
 
 def rank_by(cases: Sequence[Case], catalogue: EvaluationCatalogue, params: ServingParams, count: int) -> Ranked:
-    """``rank`` under a model's serving parameters."""
+    """``rank`` under a model's serving parameters, or by its ranker where it has one."""
+    if catalogue.learned is not None:
+        return rank_learned(cases, catalogue, catalogue.learned, params, count)
     return rank(
         cases,
         catalogue,
@@ -89,7 +81,7 @@ def chunks(cases: Sequence[Case], catalogue: EvaluationCatalogue, half_life_days
     step = max(1, _CHUNK // max(1, len(catalogue.ids)))
     for start in range(0, len(cases), step):
         some = cases[start : start + step]
-        requests = [_request(case) for case in some]
+        requests = [request_of(case) for case in some]
         scratch = scratch_for(requests, catalogue.dimension)
         embeddings = [embed(r, view, catalogue.queries, scratch, half_life_ms=half_life_days * DAY_MS, blend=0.0) for r in requests]
         users = np.stack([embedding.vector for embedding in embeddings])
@@ -122,15 +114,3 @@ def top(chunk: Chunk, catalogue: EvaluationCatalogue, popularity_weight: float, 
     rows[cases, columns] = pairs.rows[chosen.places]
     found[cases, columns] = numbers[chosen.places].sum(axis=1, dtype=np.float64)
     return Ranked(rows, found)
-
-
-def _request(case: Case) -> Request:
-    items = [part for part in case.history if part.kind == "item"]
-    return Request(
-        items=[part.ref for part in items],
-        item_entries=[Entry(part.weight, case.at_ms - part.age_ms, VIEW) for part in items],
-        queries=[(part.ref, Entry(part.weight, case.at_ms - part.age_ms, VIEW)) for part in case.history if part.kind == "query"],
-        query=None,
-        excluded=sorted(case.excluded),
-        at_ms=case.at_ms,
-    )

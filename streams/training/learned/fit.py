@@ -15,6 +15,7 @@ import numpy.typing as npt
 from streams.ranking.learned.features import FEATURES, LEVELS
 from streams.ranking.learned.model import Ranker, no_forest
 from streams.ranking.learned.related import RelatedItems, nothing_related
+from streams.ranking.prepared import Items
 from streams.ranking.rules import ProfileRules
 from streams.training.evaluation.metrics import discounts
 from streams.training.learned.ease import fit_ease
@@ -80,7 +81,7 @@ class Fitted(NamedTuple):
     """Share of what shoppers took at the last moment that each source of candidates found."""
 
 
-def fit_ranker(past: PastShop, matrix: Any, rules: ProfileRules, rule: RankerRule, on_step: OnStep = lambda step: None) -> Fitted | None:
+def fit_ranker(past: PastShop, matrix: Items, rules: ProfileRules, rule: RankerRule, on_step: OnStep = lambda step: None) -> Fitted | None:
     """A ranker for the shop as it is at the end of ``past``; None where there is too little to fit it to.
 
     The last moment validates: models fitted to what lay before it are compared there, and the better shape is fitted to everything. The
@@ -189,7 +190,7 @@ def _boosted(made: Sequence[Lists], shape: Shape, rule: RankerRule) -> list[Any]
 
 def _ranker(trees: Sequence[Any], shape: Shape, made: Sequence[Lists], related: RelatedItems) -> Ranker:
     """Tables are centred: a share of 0 is that of the usual candidate."""
-    if shape is INTERACTING:
+    if shape.leaves > 2:
         tables, forest, base = np.zeros((len(FEATURES), LEVELS)), forest_of(trees), 0.0
     else:
         tables, forest = tables_of(trees), no_forest()

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from streams.ranking.embedding import embed, scratch_for
 from streams.ranking.learned.candidates import SOURCES
 from streams.ranking.learned.features import Levels
+from streams.ranking.learned.ranking import candidates_of
 from streams.ranking.learned.related import RelatedItems
-from streams.ranking.learned.scoring import candidates
-from streams.ranking.popularity import prior
 from streams.ranking.popularity_table import PopularityTable
+from streams.ranking.prepared import Items, Prepared
 from streams.ranking.rules import ProfileRules
-from streams.ranking.select import exclude, margin, masked_rows, propose
-from streams.ranking.together_table import NOTHING, TogetherTable
+from streams.ranking.together_table import TogetherTable
 from streams.training.learned.past import Wanted
 
 _AT_ONCE = 64
@@ -49,38 +46,19 @@ class Lists:
 
 def make_lists(
     wanted: Sequence[Wanted],
-    matrix: Any,
+    matrix: Items,
     popularity: PopularityTable,
     together: TogetherTable,
     related: RelatedItems,
     rules: ProfileRules,
 ) -> Lists:
-    """The lists of these shoppers, candidates and levels exactly as they would have been served. ``matrix`` is an item matrix."""
+    """The lists of these shoppers, candidates and levels exactly as they would have been served."""
     levels, labels, sizes, counts, summed = [], [], [], [], []
     by_source: dict[str, int] = dict.fromkeys((*SOURCES, "all"), 0)
     for start in range(0, len(wanted), _AT_ONCE):
         some = wanted[start : start + _AT_ONCE]
-        requests = [one.request for one in some]
-        scratch = scratch_for(requests, matrix.dimension)
-        embeddings = [embed(r, matrix, {}, scratch, half_life_ms=rules.half_life_ms, blend=rules.search_blend) for r in requests]
-        users = np.stack([embedding.vector for embedding in embeddings])
-        priors = prior(popularity.counts(matrix, popularity.cell(requests[0].at_ms)), rules.popularity_weight)
-        scores = users @ matrix.vectors.T + priors + masked_rows(matrix.recommendable)
-        exclude(scores, [request.excluded for request in requests], matrix.rows)
-        proposed = propose(scores, SOURCES["similar"], float("-inf"), margin(matrix.dimension))
-        found = candidates(
-            requests,
-            embeddings,
-            users,
-            proposed,
-            priors[proposed.rows],
-            matrix,
-            popularity,
-            together,
-            related,
-            [NOTHING] * len(requests),
-            session_ms=rules.together.session_ms,
-        )
+        batch = Prepared([one.request for one in some], matrix, popularity, {}, rules)
+        found = candidates_of(batch, popularity, together, related)
         size = max(1, len(matrix.ids))
         grades = {
             user * size + row: grade
@@ -98,7 +76,7 @@ def make_lists(
         sizes.append(np.diff(found.pairs.begins))
         counts += [len(one.grades) for one in some]
         added = np.float32(rules.together_weight) * found.pairs_history
-        summed.append(found.cosines + priors[found.pairs.rows] + added)
+        summed.append(found.cosines + batch.priors[batch.which[found.pairs.users], found.pairs.rows] + added)
     total = max(1, sum(counts))
     return Lists(
         np.concatenate(levels),

@@ -1,0 +1,53 @@
+"""A catalogue that does not change, as the ranking reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from streams.engine.ports import CandidateScan, FloatArray
+from streams.ranking.item_matrix import NO_BAND, NO_CATEGORY
+from streams.ranking.lexical import TermIndex
+
+
+@dataclass(frozen=True, eq=False)
+class FixedItems:
+    """Rows by item; all arrays have one row an item."""
+
+    ids: Sequence[str]
+    rows: Mapping[str, int]
+    vectors: FloatArray
+    """float32 [items, dimension], as they are served."""
+    recommendable: npt.NDArray[np.bool_]
+    categories: npt.NDArray[np.int32]
+    price_bands: npt.NDArray[np.int16]
+    terms: TermIndex = field(default_factory=TermIndex)
+    layout: int = 0
+    scan: CandidateScan | None = None
+
+    @property
+    def dimension(self) -> int:
+        return int(self.vectors.shape[1])
+
+
+def fixed_items(
+    ids: Sequence[str],
+    vectors: FloatArray,
+    recommendable: npt.NDArray[np.bool_],
+    categories: Sequence[str | None] = (),
+    price_bands: Sequence[int | None] = (),
+) -> FixedItems:
+    """Categories become numbers; empty: no item has one."""
+    numbers: dict[str, int] = {}
+    named = np.full(len(ids), NO_CATEGORY, np.int32)
+    for row, category in enumerate(categories):
+        if category is not None:
+            named[row] = numbers.setdefault(category, len(numbers))
+    bands = np.full(len(ids), NO_BAND, np.int16)
+    for row, band in enumerate(price_bands):
+        if band is not None:
+            bands[row] = band
+    return FixedItems(list(ids), {item: row for row, item in enumerate(ids)}, vectors, recommendable, named, bands)
