@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.ranking.item_matrix import ItemMatrix
-from streams.ranking.learned.features import FEATURES, LEVELS
+from streams.ranking.learned.features import FEATURES, LEVELS, PLACE
 from streams.ranking.learned.model import Ranker
 from streams.ranking.learned.reasons import GROUPS
 from streams.ranking.learned.related import RelatedItems, nothing_related
@@ -172,6 +172,25 @@ def test_items_of_an_earlier_answer_are_left_out_when_told_so() -> None:
     ranking = Ranking([request, request], matrix, popularity, QUERIES, RULES, together, ranker)
     assert [one.items for one in ranking.answer(0, [request.excluded])] == [whole.items[: RULES.top_k]]
     assert [one.items for one in ranking.answer(1, [gone])] == [whole.items[4 : 4 + RULES.top_k]]
+
+
+def test_a_ranker_that_knows_nothing_of_matches_leaves_searches_to_the_sum() -> None:
+    additive, forest = rankers(3)
+    tables = additive.tables.copy()
+    tables[PLACE["match"]] = 0.0
+    deaf = replace(additive, tables=tables)
+    assert (deaf.searches, additive.searches, forest.searches) == (False, True, True)
+    requests = [request_of(seed) for seed in range(12)]
+    asked = [request.query is not None for request in requests]
+    assert any(asked) and not all(asked)
+    matrix, popularity, together, _ = shop()
+    by_sum = rank(requests, matrix, popularity, QUERIES, RULES, together)
+    for request, query, answer, summed in zip(requests, asked, answers(requests, deaf), by_sum, strict=True):
+        assert (answer.judged is None) == query
+        if query:
+            assert (answer.items, answer.scores.tolist()) == (summed.items, summed.scores.tolist())
+        else:
+            assert same(answer, answers([request], deaf)[0])
 
 
 def test_an_empty_catalogue_gives_empty_answers() -> None:

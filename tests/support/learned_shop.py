@@ -11,7 +11,7 @@ import numpy as np
 from streams.engine.ports import FloatArray
 from streams.engine.records import MemoryRecord
 from streams.ranking.item_matrix import ItemMatrix
-from streams.ranking.learned.features import FEATURES, LEVELS
+from streams.ranking.learned.features import FEATURES, LEVELS, PLACE
 from streams.ranking.learned.model import Ranker, no_forest
 from streams.ranking.learned.related import RelatedItems
 from streams.ranking.lexical import item_terms
@@ -141,17 +141,20 @@ def random_tree(rng: np.random.Generator, leaves: int) -> dict[str, Any]:
 
 
 def additive_ranker(seed: int, related: RelatedItems) -> Ranker:
-    """Random tables; some features say nothing."""
+    """Random tables; some features say nothing. It answers searches."""
     rng = np.random.default_rng(seed)
     tables = rng.normal(0, 0.3, (len(FEATURES), LEVELS)).astype(np.float32)
-    tables[rng.random(len(FEATURES)) < 0.2] = 0.0
+    said = rng.random(len(FEATURES)) > 0.2
+    said[PLACE["match"]] = True
+    tables[~said] = 0.0
     return Ranker(tables, float(rng.normal()), 1.5, -2.0, related, no_forest())
 
 
 def forest_ranker(seed: int, related: RelatedItems) -> Ranker:
-    """Random trees of up to eight leaves."""
+    """Random trees of up to eight leaves. It answers searches."""
     rng = np.random.default_rng(seed)
     trees = [random_tree(rng, int(rng.integers(2, 9))) for _ in range(12)]
+    trees[0]["split_feature"] = PLACE["match"]
     return Ranker(np.zeros((len(FEATURES), LEVELS), np.float32), float(rng.normal()), 0.7, -1.0, related, forest_of(trees))
 
 
