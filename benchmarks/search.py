@@ -22,7 +22,7 @@ from typing import Any
 import faiss
 import matplotlib as mpl
 import numpy as np
-from streams.ranking.centred_matrix import CentredItemMatrix
+from streams.ranking.whitened_matrix import WhitenedItemMatrix
 
 from benchmarks import search_peers
 from benchmarks.harness import RESULTS, interleave, save
@@ -49,7 +49,7 @@ PRODUCT, SCAN, REST = "veilstream, fp32 product", "veilstream, scan", "all but t
 VERSION = "bench"
 
 
-class Shop(CentredItemMatrix):
+class Shop(WhitenedItemMatrix):
     """The item matrix as it serves, with whatever index is put in."""
 
     chosen: CandidateScan | None = None

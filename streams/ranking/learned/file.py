@@ -12,6 +12,20 @@ from streams.ranking.learned.related import RelatedItems
 from streams.ranking.together_table import Neighbours
 
 _FORMAT = "1"
+_KINDS = {
+    "tables": ("float32", 2),
+    "numbers": ("float64", 1),
+    "related.items": ("uint8", 1),
+    "related.lengths": ("int64", 1),
+    "related.starts": ("int64", 1),
+    "related.others": ("int32", 1),
+    "related.strengths": ("float32", 1),
+    "forest.features": ("uint8", 2),
+    "forest.thresholds": ("uint8", 2),
+    "forest.values": ("float32", 2),
+    "forest.shapley": ("float32", 3),
+}
+"""Type and dimensions of each array. The compiled loops check nothing."""
 
 
 def ranker_bytes(ranker: Ranker) -> bytes:
@@ -49,9 +63,14 @@ def ranker_from(data: bytes) -> Ranker:
         raise ValueError(f"the ranker was fitted to features of schema {header.get('schema')}, this version computes {schema()}")
     try:
         found = load(data)
+        for name, kind in _KINDS.items():
+            if (found[name].dtype.name, found[name].ndim) != kind:
+                raise ValueError(f"the ranker's {name} are {found[name].dtype.name} in {found[name].ndim} dimensions, not {kind}")
         names = json.loads(header.get("features", "[]"))
         lengths = found["related.lengths"]
         text, ends = found["related.items"].tobytes(), np.cumsum(lengths).tolist()
+        if (lengths < 0).any() or lengths.sum() != len(text):
+            raise ValueError("the ranker's names of items are not as long as they should be")
         items = [text[end - length : end].decode() for end, length in zip(ends, lengths.tolist(), strict=True)]
         neighbours = Neighbours(found["related.starts"], found["related.others"].astype(np.int64), found["related.strengths"])
         base, slope, intercept = found["numbers"].tolist()

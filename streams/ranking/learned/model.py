@@ -88,7 +88,7 @@ class Ranker:
     @property
     def searches(self) -> bool:
         """Whether the lists that it was fitted to answered searches: only then it knows what a match is worth."""
-        return PLACE["match"] in self.used
+        return PLACE["match"] in self.used or bool((self.forest.features == PLACE["match"]).any())
 
     def ranking(self, batch: Prepared, popularity: PopularityTable, together: TogetherTable) -> LearnedRanking:
         """The batch, ranked by it."""

@@ -28,7 +28,8 @@ class RelatedItems:
             raise ValueError(f"neighbours of {len(neighbours.starts) - 1} items for {len(items)} items")
         if len(neighbours.others) and not 0 <= neighbours.others.min() <= neighbours.others.max() < len(items):
             raise ValueError("a neighbour is none of the items")
-        if (np.diff(neighbours.starts) < 0).any() or neighbours.starts[-1] != len(neighbours.others):
+        ends = neighbours.starts[0], neighbours.starts[-1]
+        if (np.diff(neighbours.starts) < 0).any() or ends != (0, len(neighbours.others)):
             raise ValueError("the neighbours' places are not in order")
         if not np.isfinite(neighbours.strengths).all():
             raise ValueError("a neighbour's weight is not a number")

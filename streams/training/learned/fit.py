@@ -90,6 +90,7 @@ def fit_ranker(past: PastShop, matrix: Items, rules: ProfileRules, rule: RankerR
     moments = past.moments(rule.moments, rule.first, rule.last)
     made: list[Lists] = []
     early: list[Lists] = []
+    test: Lists | None = None
     for number, at_ms in enumerate(moments):
         on_step(f"lists of moment {number + 1} of {len(moments)}")
         past.advance(at_ms)
@@ -99,14 +100,15 @@ def fit_ranker(past: PastShop, matrix: Items, rules: ProfileRules, rule: RankerR
         if not wanted:
             continue
         made.append(make_lists(wanted, matrix, *parts, rules))
+        test = made[-1] if number + 1 == len(moments) else None
         if number + 1 < len(moments):
             before = past.wanted(at_ms, moments[-1], rule.shoppers)
             if before:
                 early.append(make_lists(before, matrix, *parts, rules))
     usable = sum(int((taken(lists) > 0).sum()) for lists in early)
-    if usable < rule.least_lists or not made:
+    # Lists of an earlier moment could not validate: they are among those that models are fitted to.
+    if usable < rule.least_lists or test is None:
         return None
-    test = made[-1]
     validation = {"sum": float(ndcg(test, test.summed.astype(np.float64), rule.count).mean())}
     results: dict[Shape, tuple[Ranker, Floats]] = {}
     for shape in (ADDITIVE, INTERACTING):
@@ -221,15 +223,24 @@ def logistic(scores: Floats, hits: npt.NDArray[np.bool_]) -> tuple[float, float]
     at = (scores - middle) / spread
     positives, negatives = float(hits.sum()), float((~hits).sum())
     targets = np.where(hits, (positives + 1) / (positives + 2), 1 / (negatives + 2))
-    slope, intercept = 0.0, float(np.log((positives + 1) / (negatives + 1)))
+    level = float(np.log(targets.mean() / (1 - targets.mean())))
+    found, loss = np.array([0.0, level]), _loss(level * np.ones_like(at), targets)
     for _ in range(50):
-        guess = 1 / (1 + np.exp(-(slope * at + intercept)))
+        guess = 1 / (1 + np.exp(-np.clip(found[0] * at + found[1], -500, 500)))
         weight = guess * (1 - guess) + 1e-9
         gradient = np.array([((targets - guess) * at).sum(), (targets - guess).sum()])
         hessian = np.array([[(weight * at * at).sum() + 1e-6, (weight * at).sum()], [(weight * at).sum(), weight.sum()]])
         step = np.linalg.solve(hessian, gradient)
-        slope, intercept = slope + float(step[0]), intercept + float(step[1])
-        if np.abs(step).max() < 1e-9:
+        # Newton's step may go too far, and then ever farther, where few scores differ from the rest.
+        while np.abs(step).max() > 1e-9 and _loss((found[0] + step[0]) * at + found[1] + step[1], targets) > loss:
+            step = step / 2
+        if np.abs(step).max() <= 1e-9:
             break
-    slope = max(0.0, slope)
+        found = found + step
+        loss = _loss(found[0] * at + found[1], targets)
+    slope, intercept = found.tolist() if found[0] > 0 else (0.0, level)
     return slope / spread, intercept - slope * middle / spread
+
+
+def _loss(logits: Floats, targets: Floats) -> float:
+    return float((np.logaddexp(0.0, logits) - targets * logits).sum())

@@ -157,7 +157,8 @@ class PastShop:
         while place < len(own) and own[place]["occurred_at"] < until_ms:
             begun = own[place]["occurred_at"]
             grades: dict[str, int] = {}
-            while place < len(own) and begun <= own[place]["occurred_at"] <= begun + VISIT_MS:
+            end = min(until_ms, begun + VISIT_MS + 1)
+            while place < len(own) and own[place]["occurred_at"] < end:
                 pair = own[place]
                 if pair["item_id"] not in excluded:
                     grades[pair["item_id"]] = max(grades.get(pair["item_id"], 0), GRADES.get(pair["outcome"], 1))
