@@ -198,7 +198,15 @@ def lists_of(labels: Sequence[Sequence[int]], wanted: Sequence[int]) -> Lists:
     sizes = np.array([len(own) for own in labels])
     count = int(sizes.sum())
     flat = np.array([label for own in labels for label in own], np.int8)
-    return Lists(np.zeros((count, len(FEATURES)), np.uint8), flat, sizes, np.array(wanted), np.zeros(count, np.float32), {})
+    return Lists(
+        np.zeros((count, len(FEATURES)), np.uint8),
+        flat,
+        sizes,
+        np.zeros(count, np.int64),
+        np.array(wanted),
+        np.zeros(count, np.float32),
+        {},
+    )
 
 
 @given(st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=8), min_size=1, max_size=4), st.integers(1, 5), st.integers(0, 999))

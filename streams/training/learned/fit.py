@@ -20,7 +20,7 @@ from streams.ranking.rules import ProfileRules
 from streams.training.evaluation.metrics import discounts
 from streams.training.learned.ease import fit_ease
 from streams.training.learned.lists import Lists, make_lists
-from streams.training.learned.past import PastShop
+from streams.training.learned.past import VISIT_MS, PastShop
 from streams.training.learned.trees import forest_of, tables_of
 
 Floats = npt.NDArray[np.float64]
@@ -89,22 +89,18 @@ def fit_ranker(past: PastShop, matrix: Items, rules: ProfileRules, rule: RankerR
     """
     moments = past.moments(rule.moments, rule.first, rule.last)
     made: list[Lists] = []
-    early: list[Lists] = []
     test: Lists | None = None
     for number, at_ms in enumerate(moments):
         on_step(f"lists of moment {number + 1} of {len(moments)}")
         past.advance(at_ms)
         known = past.interactions(at_ms)
-        parts = (past.popularity(), past.together(at_ms), fit_ease(known, shoppers=rules.together.shoppers))
         wanted = past.wanted(at_ms, past.end_ms, rule.shoppers)
-        if not wanted:
-            continue
-        made.append(make_lists(wanted, matrix, *parts, rules))
-        test = made[-1] if number + 1 == len(moments) else None
-        if number + 1 < len(moments):
-            before = past.wanted(at_ms, moments[-1], rule.shoppers)
-            if before:
-                early.append(make_lists(before, matrix, *parts, rules))
+        if wanted:
+            related = fit_ease(known, shoppers=rules.together.shoppers)
+            made.append(make_lists(wanted, matrix, past.popularity(), past.together(at_ms), related, rules))
+            test = made[-1] if number + 1 == len(moments) else None
+    # What is fitted to validate knows nothing of what came after the last moment.
+    early = [some for lists in made if lists is not test and (some := lists.chosen(lists.at_ms + VISIT_MS < moments[-1])) is not None]
     usable = sum(int((taken(lists) > 0).sum()) for lists in early)
     # Lists of an earlier moment could not validate: they are among those that models are fitted to.
     if usable < rule.least_lists or test is None:

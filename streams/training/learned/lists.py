@@ -31,12 +31,23 @@ class Lists:
     """[pairs]: grade of what the shopper took, 0 for the rest."""
     sizes: npt.NDArray[np.int64]
     """[lists]: pairs of each."""
+    at_ms: npt.NDArray[np.int64]
+    """[lists]: when the visit began on which something was taken."""
     wanted: npt.NDArray[np.int64]
     """[lists]: items that were taken, found or not."""
     summed: npt.NDArray[np.float32]
     """[pairs]: the score by hand-set weights."""
     found: dict[str, float]
     """Share of what was taken that each source found, and all of them together (``all``)."""
+
+    def chosen(self, kept: npt.NDArray[np.bool_]) -> Lists | None:
+        """The lists that are kept [lists]; None if none is. ``found`` stays that of all."""
+        if not kept.any():
+            return None
+        pairs = kept[self.owners]
+        return Lists(
+            self.levels[pairs], self.labels[pairs], self.sizes[kept], self.at_ms[kept], self.wanted[kept], self.summed[pairs], self.found
+        )
 
     @property
     def owners(self) -> npt.NDArray[np.int64]:
@@ -82,6 +93,7 @@ def make_lists(
         np.concatenate(levels),
         np.concatenate(labels),
         np.concatenate(sizes),
+        np.array([one.at_ms for one in wanted], np.int64),
         np.array(counts, np.int64),
         np.concatenate(summed).astype(np.float32),
         {source: count / total for source, count in by_source.items()},

@@ -33,6 +33,8 @@ class Wanted(NamedTuple):
     request: Request
     grades: Mapping[str, int]
     """By item, those that could have been recommended; never empty."""
+    at_ms: int
+    """When that visit began."""
 
 
 class Interactions(NamedTuple):
@@ -70,8 +72,13 @@ class PastShop:
         self._liked: list[tuple[int, int, float, int]] = []
 
     def moments(self, count: int, first: float, last: float) -> list[int]:
-        """So many times, milliseconds, at equal shares of the interactions from ``first`` to ``last``."""
-        times = [pair["occurred_at"] for pair in self._pairs if pair["reward"] > 0]
+        """So many times, milliseconds, at equal shares of the interactions from ``first`` to ``last``. A shopper counts once for an item:
+        nobody can draw the moments to where she clicks."""
+        firsts: dict[tuple[str, str], int] = {}
+        for pair in self._pairs:
+            if pair["reward"] > 0:
+                firsts.setdefault((pair["pseudonym"], pair["item_id"]), pair["occurred_at"])
+        times = list(firsts.values())
         return sorted({int(at) for at in np.quantile(times, np.linspace(first, last, count))}) if times else []
 
     @property
@@ -144,14 +151,15 @@ class PastShop:
             excluded = set(unwanted(profile, None, at_ms, self._rules))
             if self._exclude_seen:
                 excluded |= self._seen.get(shopper, set())
-            grades = self._next_visit(shopper, at_ms, until_ms, excluded)
-            if grades:
+            visit = self._next_visit(shopper, at_ms, until_ms, excluded)
+            if visit is not None:
+                begun_ms, grades = visit
                 request = Request(list(profile.items), list(profile.items.values()), [], None, sorted(excluded), at_ms)
-                found.append(Wanted(shopper, request, grades))
+                found.append(Wanted(shopper, request, grades, begun_ms))
         step = max(1.0, len(found) / most)
         return [found[int(place * step)] for place in range(min(most, len(found)))]
 
-    def _next_visit(self, shopper: str, at_ms: int, until_ms: int, excluded: set[str]) -> dict[str, int]:
+    def _next_visit(self, shopper: str, at_ms: int, until_ms: int, excluded: set[str]) -> tuple[int, dict[str, int]] | None:
         own = self._later.get(shopper, [])
         place = bisect_left(own, at_ms, key=lambda pair: pair["occurred_at"])
         while place < len(own) and own[place]["occurred_at"] < until_ms:
@@ -164,5 +172,5 @@ class PastShop:
                     grades[pair["item_id"]] = max(grades.get(pair["item_id"], 0), GRADES.get(pair["outcome"], 1))
                 place += 1
             if grades:
-                return grades
-        return {}
+                return begun, grades
+        return None
