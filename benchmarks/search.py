@@ -22,7 +22,6 @@ from typing import Any
 import faiss
 import matplotlib as mpl
 import numpy as np
-from streams.ranking.whitened_matrix import WhitenedItemMatrix
 
 from benchmarks import search_peers
 from benchmarks.harness import RESULTS, interleave, save
@@ -34,6 +33,7 @@ from streams.ranking.popularity_table import PopularityTable
 from streams.ranking.ranking import rank
 from streams.ranking.request import Entry, Request
 from streams.ranking.rules import CODES, DAY_MS, ProfileRules
+from streams.ranking.whitened_matrix import WhitenedItemMatrix
 from streams.serde.codec import local_codecs
 from streams.serde.vectors import to_bytes, vector_key
 from streams.settings import Settings
