@@ -144,6 +144,14 @@ def test_a_last_moment_after_which_nobody_known_comes_back_validates_nothing() -
     assert fitted([*early, *late]) is None
 
 
+def test_thousands_of_clicks_at_the_end_do_not_draw_the_moments_there() -> None:
+    honest = purchases(SHOPPERS)
+    end = max(pair["occurred_at"] for pair in honest)
+    clicks = [bought("attacker", "g07", end + 1000 * n, "click") for n in range(5000)]
+    plain, attacked = (PastShop(pairs, RULES, exclude_seen=True).moments(7, 0.55, 0.94) for pairs in (honest, [*honest, *clicks]))
+    assert max(abs(one - other) for one, other in zip(plain, attacked, strict=True)) < 2 * DAY_MS
+
+
 @pytest.mark.parametrize("spread", ["all the time", "a burst in the middle"])
 def test_one_shopper_who_clicks_thousands_of_times_hardly_changes_what_others_get(spread: str) -> None:
     item, count = "g07", 3000

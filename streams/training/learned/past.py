@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple, cast
@@ -13,7 +14,7 @@ import numpy.typing as npt
 from streams.ranking.popularity import DecayedCount
 from streams.ranking.popularity_table import PopularityTable
 from streams.ranking.request import Request
-from streams.ranking.rules import CODES, PURCHASE, ProfileRules
+from streams.ranking.rules import CODES, DAY_MS, PURCHASE, ProfileRules
 from streams.ranking.together import ItemPairs, count_purchase, publishable
 from streams.ranking.together_table import TogetherTable
 from streams.serde.records import CleanEvent, TrainingPair
@@ -22,6 +23,8 @@ from streams.stages.profile.profile import Profile
 
 VISIT_MS = 3_600_000
 """What follows the first interaction within it is one visit."""
+DAILY = 20
+"""Interactions of a shopper and day that count for the choice of moments."""
 GRADES = {"purchase": 3, "cart": 2, "click": 1, "view": 1}
 """How much an outcome counts as a label."""
 
@@ -72,13 +75,15 @@ class PastShop:
         self._liked: list[tuple[int, int, float, int]] = []
 
     def moments(self, count: int, first: float, last: float) -> list[int]:
-        """So many times, milliseconds, at equal shares of the interactions from ``first`` to ``last``. A shopper counts once for an item:
-        nobody can draw the moments to where she clicks."""
-        firsts: dict[tuple[str, str], int] = {}
+        """So many times, milliseconds, at equal shares of the interactions from ``first`` to ``last``. A shopper counts at most
+        ``DAILY`` times a day: nobody can draw the moments to where she clicks."""
+        counted: Counter[tuple[str, int]] = Counter()
+        times = []
         for pair in self._pairs:
             if pair["reward"] > 0:
-                firsts.setdefault((pair["pseudonym"], pair["item_id"]), pair["occurred_at"])
-        times = list(firsts.values())
+                day = (pair["pseudonym"], pair["occurred_at"] // DAY_MS)
+                counted[day] += 1
+                times += [pair["occurred_at"]] if counted[day] <= DAILY else []
         return sorted({int(at) for at in np.quantile(times, np.linspace(first, last, count))}) if times else []
 
     @property
