@@ -49,6 +49,7 @@ def command(items: Path, events: Path, cutoff: str, top: int, out: Path, include
 
     from encoders import load_encoder
     from encoders.batching.micro_batcher import MicroBatcher
+    from encoders.errors import require
     from streams.backtest.finetune import pair_rules
     from streams.backtest.history import EventsBefore
     from streams.backtest.pairs import PairMaker
@@ -64,6 +65,8 @@ def command(items: Path, events: Path, cutoff: str, top: int, out: Path, include
     except RecordError as error:
         raise click.UsageError(f"--cutoff: {error.detail}") from None
     settings = load_settings()
+    if not no_fit:
+        require("train", "lightgbm", "scipy")
     report = ReadReport()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with TemporaryDirectory(prefix="veilstream-") as scratch, Bars(*columns, console=Console(stderr=True)) as progress:
@@ -111,10 +114,8 @@ def command(items: Path, events: Path, cutoff: str, top: int, out: Path, include
 
 def _ranked(backtest: Backtest, pairs: list[TrainingPair], include_seen: bool, progress: Bars) -> Ranker | None:
     """A ranker fitted to the pairs, and a line about it. None, with the reason, where there is too little."""
-    from encoders.errors import require
     from streams.training.learned.fit import RankerRule
 
-    require("train", "lightgbm", "scipy")
     steps = progress.add_task("ranker", total=None)
     begun = time.monotonic()
     fitted = backtest.fit(
