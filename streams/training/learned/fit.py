@@ -56,10 +56,10 @@ _COMMON = {
 class RankerRule:
     """What a ranker is fitted to."""
 
-    moments: int = 7
+    moments: int = 14
     first: float = 0.55
     """Share of the interactions before the first moment."""
-    last: float = 0.94
+    last: float = 0.96
     shoppers: int = 4000
     """Most lists at a moment."""
     least_lists: int = 200
