@@ -74,6 +74,7 @@ class CatalogueStage:
         known = {key.decode(): load_item(data) for key, data in state.get_many(keys).items()}
         with self._models.use() as active:
             vectors = await _encode(active, changes, known)
+            self._note_models(batch[0].partition, active)
         now_ms = self._clock.now_ms()
         for change in changes:
             try:
@@ -81,6 +82,13 @@ class CatalogueStage:
             except RecordError as error:
                 self._refuse(change.record, error, result)
         return result
+
+    def _note_models(self, partition: int, active: ActiveEncoders) -> None:
+        """What a batch has written is of its own models: where these are others than those that the partition is complete for, it is so no
+        longer. They may be back before the timer has seen that they were gone."""
+        done = self._done.get(partition)
+        if done is not None and done[0] != tuple(encoder.version for encoder in active.encoders):
+            del self._done[partition]
 
     async def on_assigned(self, partition: int, items: Iterable[tuple[bytes, bytes]]) -> None:
         """Another worker may have changed the partition since."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from nacl.public import PrivateKey
 
@@ -204,6 +204,7 @@ STEPS = st.lists(
 )
 
 
+@example(["ab", "tick", "a", ("i1", "red box", True), "ab"])
 @settings(max_examples=80, deadline=None)
 @given(STEPS)
 def test_whatever_happens_the_live_models_hold_the_catalogue(steps: list[Any]) -> None:
