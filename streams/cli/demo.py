@@ -26,8 +26,8 @@ def command(keep: bool, learn: bool, seconds: float | None, items: int, shoppers
     recommendations are compared with a control group that sees none.
 
     The demo ends by itself within three minutes and writes summary.json. With --keep it runs until stopped. With --learn a trainer
-    collects what the shoppers do, fine-tunes a small model (bundled-en), fits a ranker and judges both. Half of the shoppers get the new model first, and all of them
-    if they buy more.
+    collects what the shoppers do, fine-tunes a small model (bundled-en), fits a ranker and judges both. Half of the shoppers get the
+    new model first, and all of them if they buy more.
     """
     from streams.simulator.demo import Demo
 
