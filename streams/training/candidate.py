@@ -9,7 +9,7 @@ from hashlib import blake2b
 from streams.ranking.serving_params import ServingParams
 from streams.training.cases import Split
 from streams.training.evaluation.cases import Case, EvaluationCatalogue
-from streams.training.evaluation.fit import FitRule, fit
+from streams.training.evaluation.fit import FitRule, fit, for_volume
 from streams.training.evaluation.gate import GateRule, GateVerdict, decide
 from streams.training.evaluation.measure import Measurement, measure
 from streams.training.evaluation.metrics import hits, per_case
@@ -57,7 +57,7 @@ def judge(data: EvaluationData, split: Split, candidate: Encode, incumbent: Enco
     before = data.catalogue(incumbent, [*validation, *test, *old])
     fitted, gate = fit(validation, new, current, rule.fit), rule.gate
     if rule.fit.target_precision is None and rule.fit.target_volume is None:
-        fitted = _with_the_same_volume(validation, new, before, fitted, current, rule.fit)
+        fitted = with_the_same_volume(validation, new, before, fitted, current, rule.fit.count)
     else:
         gate = replace(gate, volume_tolerance=1.0)  # how much is recommended is what the target says, not what it was
     ours = measure(test, new, fitted, count=rule.fit.count, old=old)
@@ -77,31 +77,23 @@ def judge_weights(data: EvaluationData, split: Split, incumbent: Encode, current
     return Judgement(decide(ours, theirs, rule.gate), ours, theirs, fitted)
 
 
-def _with_the_same_volume(
+def with_the_same_volume(
     cases: Sequence[Case],
     new: EvaluationCatalogue,
     before: EvaluationCatalogue,
     fitted: ServingParams,
     current: ServingParams,
-    rule: FitRule,
+    count: int,
 ) -> ServingParams:
     """Set the threshold so that the candidate lets as many items pass as the incumbent. The scores of another model have another
     distribution, so the same threshold would let another share pass.
     """
     if len(cases) < _VOLUME_CASES:
         return fitted
-    wanted = measure(cases, before, current, count=rule.count).volume
-    if wanted <= 0 or abs(measure(cases, new, fitted, count=rule.count).volume - wanted) <= _VOLUME_TOLERANCE * wanted:
+    wanted = measure(cases, before, current, count=count).volume
+    if wanted <= 0 or abs(measure(cases, new, fitted, count=count).volume - wanted) <= _VOLUME_TOLERANCE * wanted:
         return fitted
-    same = replace(
-        rule,
-        half_lives_days=(fitted.half_life_days,),
-        weights=(fitted.popularity_weight,),
-        together_weights=(fitted.together_weight,),
-        target_volume=wanted,
-        min_cases=1,
-    )
-    return fit(cases, new, fitted, same)
+    return replace(fitted, threshold=for_volume(rank_by(cases, new, fitted, count), wanted, otherwise=fitted.threshold))
 
 
 def quick_score(data: EvaluationData, cases: Sequence[Case], encode: Encode, fitted: ServingParams, count: int) -> float:

@@ -12,13 +12,12 @@ from streams.ranking.learned.model import Ranker
 from streams.ranking.rules import DAY_MS, ProfileRules
 from streams.ranking.serving_params import ServingParams
 from streams.serde.records import TrainingPair
-from streams.training.candidate import Judgement, JudgeRule, sample
+from streams.training.candidate import Judgement, JudgeRule, sample, with_the_same_volume
 from streams.training.cases import Split
-from streams.training.evaluation.cases import Case, EvaluationCatalogue
-from streams.training.evaluation.fit import for_volume
+from streams.training.evaluation.cases import Case
+from streams.training.evaluation.fit import target_threshold
 from streams.training.evaluation.gate import decide
 from streams.training.evaluation.measure import measure
-from streams.training.evaluation.score import rank_by
 from streams.training.evaluation.score_learned import Learned, PastTables
 from streams.training.evaluation_data import Encode, EvaluationData
 from streams.training.learned.fit import Fitted, RankerRule, fit_ranker
@@ -82,10 +81,15 @@ def judge_ranker(
     if now.ranker is not None:
         serving = replace(serving, learned=Learned(now.ranker, tables, profile))
     count = rule.fit.count
-    chosen = _with_the_same_volume(validation, new, serving, params, now.params, count)
+    gate, fit = rule.gate, rule.fit
+    if fit.target_precision is None and fit.target_volume is None:
+        chosen = with_the_same_volume(validation, new, serving, params, now.params, count)
+    else:
+        chosen = replace(params, threshold=target_threshold(validation, new, params, fit))
+        gate = replace(gate, volume_tolerance=1.0)  # how much is recommended is what the target says, not what it was
     ours = measure(test, new, chosen, count=count, old=old)
     theirs = measure(test, serving, now.params, count=count, old=old)
-    return JudgedRanker(fitted, Judgement(decide(ours, theirs, rule.gate), ours, theirs, chosen))
+    return JudgedRanker(fitted, Judgement(decide(ours, theirs, gate), ours, theirs, chosen))
 
 
 def _tables(pairs: Sequence[TrainingPair], rules: ProfileRules, cases: Sequence[Case]) -> list[PastTables]:
@@ -95,20 +99,3 @@ def _tables(pairs: Sequence[TrainingPair], rules: ProfileRules, cases: Sequence[
         past.advance(at_ms)
         found.append(PastTables(at_ms, past.popularity(), past.together(at_ms)))
     return found
-
-
-def _with_the_same_volume(
-    cases: Sequence[Case],
-    new: EvaluationCatalogue,
-    serving: EvaluationCatalogue,
-    params: ServingParams,
-    current: ServingParams,
-    count: int,
-) -> ServingParams:
-    """The threshold that lets as many items pass as now."""
-    if not cases:
-        return params
-    wanted = measure(cases, serving, current, count=count).volume
-    if wanted <= 0:
-        return params
-    return replace(params, threshold=for_volume(rank_by(cases, new, params, count), wanted, otherwise=params.threshold))

@@ -132,6 +132,17 @@ def test_a_ranker_is_a_version_too_and_serves_with_the_model(base: Path, tmp_pat
     assert (opened.encode(["one"]) == load_encoder(str(base), precision="fp32").encode(["one"])).all()
 
 
+def test_a_ranker_keeps_to_the_volume_that_is_asked_for(base: Path, tmp_path: Path) -> None:
+    quick = quick_rules(steps=2)
+    thresholds = []
+    for volume in (1.0, 6.0):
+        judge = replace(quick.judge, fit=replace(quick.judge.fit, target_volume=volume))
+        judged = run_round(tmp_path / f"round {volume}", base, material(), replace(quick, learning_rate=1e-12, judge=judge))
+        assert "a ranker fitted to" in judged.reasons[0]
+        thresholds.append(judged.fitted.threshold)
+    assert thresholds[0] > thresholds[1]
+
+
 def test_beside_a_ranker_that_serves_a_model_without_one_is_never_promoted(base: Path, tmp_path: Path) -> None:
     served = tmp_path / "base"
     shutil.copytree(base, served)

@@ -72,7 +72,7 @@ def fit(cases: Sequence[Case], catalogue: EvaluationCatalogue, current: ServingP
     points = grid(cases, catalogue, current, rule)
     chosen = choose(points, current, [case.user for case in cases], rule)
     fitted = replace(current, half_life_days=chosen.half_life_days, popularity_weight=chosen.weight, together_weight=chosen.together)
-    return replace(fitted, threshold=_threshold(cases, catalogue, fitted, rule))
+    return replace(fitted, threshold=target_threshold(cases, catalogue, fitted, rule))
 
 
 def grid(cases: Sequence[Case], catalogue: EvaluationCatalogue, current: ServingParams, rule: FitRule) -> list[Point]:
@@ -139,7 +139,8 @@ def _distance(point: Point, current: ServingParams) -> float:
     return abs(log2(point.half_life_days / current.half_life_days)) + weights
 
 
-def _threshold(cases: Sequence[Case], catalogue: EvaluationCatalogue, fitted: ServingParams, rule: FitRule) -> float:
+def target_threshold(cases: Sequence[Case], catalogue: EvaluationCatalogue, fitted: ServingParams, rule: FitRule) -> float:
+    """The threshold that reaches the rule's target; without one it stays."""
     if rule.target_precision is None and rule.target_volume is None:
         return fitted.threshold
     ranked = rank_by(cases, catalogue, fitted, rule.count)
