@@ -16,7 +16,7 @@ from streams.ranking.together_table import Ints, Together
 SOURCES = {"similar": 60, "related": 60, "together": 20, "session": 20, "popular": 10, "rising": 5, "new": 5, "match": 20}
 """Most candidates from each.
 
-- similar: cosine and what is added to it by hand-set weights, as an answer without a ranker is made.
+- similar: cosine and popularity, with their hand-set weights.
 - related: related to the history by the ranker's own table.
 - together: bought together with the history; session: with the last session.
 - popular: most events lately; rising: most events of two days for those of two months; new: youngest first event.

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from streams.ranking.learned.features import FEATURES, LEVELS, NAMES, PLACE, Levels, schema
+from streams.ranking.learned.features import FEATURES, LEVELS, NAMES, PLACE, Levels
 from streams.ranking.learned.ranking import LearnedRanking
 from streams.ranking.learned.related import RelatedItems
 from streams.ranking.popularity_table import PopularityTable
@@ -81,11 +82,6 @@ class Ranker:
             raise ValueError("it holds a number that is not finite")
 
     @property
-    def schema(self) -> str:
-        """Of the features that it was fitted to."""
-        return schema()
-
-    @property
     def searches(self) -> bool:
         """Whether the lists that it was fitted to answered searches: only then it knows what a match is worth."""
         return PLACE["match"] in self.used or bool((self.forest.features == PLACE["match"]).any())
@@ -103,7 +99,7 @@ class Ranker:
             self._answers(levels, total)
         return total
 
-    @property
+    @cached_property
     def used(self) -> list[int]:
         """Places of the features whose tables say anything."""
         return np.flatnonzero((self.tables != 0).any(axis=1)).tolist()

@@ -6,7 +6,7 @@ Burges, "From RankNet to LambdaRank to LambdaMART: an overview", 2010; Ke et al.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -119,13 +119,11 @@ def fit_ranker(past: PastShop, matrix: Items, rules: ProfileRules, rule: RankerR
     past.advance(past.end_ms)
     related = fit_ease(past.interactions(past.end_ms), shoppers=rules.together.shoppers)
     final = _ranker(_boosted(made, chosen, rule), chosen, made, related)
-    return Fitted(
-        _calibrated(final, results[chosen][0], test, rule.count),
-        chosen.name,
-        validation,
-        sum(len(lists.sizes) for lists in made),
-        test.found,
-    )
+    count = sum(len(lists.sizes) for lists in made)
+    scores = ", ".join(f"{name} {value:.4f}" for name, value in validation.items())
+    told = f"to {count} lists, {chosen.name}; NDCG@{rule.count} at the last moment: {scores}"
+    ranker = replace(_calibrated(final, results[chosen][0], test, rule.count), fitted=told)
+    return Fitted(ranker, chosen.name, validation, count, test.found)
 
 
 def taken(lists: Lists) -> npt.NDArray[np.int64]:
