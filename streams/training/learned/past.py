@@ -57,8 +57,11 @@ class PastShop:
     """Goes through the pairs once, in order of time, and stops at moments."""
 
     def __init__(self, pairs: Iterable[TrainingPair], rules: ProfileRules, *, exclude_seen: bool) -> None:
-        """``exclude_seen``: nothing that a shopper ever turned to is to be recommended to her, as in a backtest."""
-        self._pairs = sorted((pair for pair in pairs if pair["outcome"] in CODES), key=lambda p: (p["occurred_at"], p["pair_id"]))
+        """``exclude_seen``: nothing that a shopper ever turned to is to be recommended to her, as in a backtest.
+
+        Pairs of the same moment keep their order: an order by name would change with the key of the pseudonyms.
+        """
+        self._pairs = sorted((pair for pair in pairs if pair["outcome"] in CODES), key=lambda pair: pair["occurred_at"])
         self._rules = replace(rules, recommend=False)
         self._exclude_seen = exclude_seen
         self._next = 0
