@@ -20,7 +20,7 @@ from benchmarks.harness import interleave, save
 from streams.engine.records import MemoryRecord
 from streams.ranking.embedding import Embedding, embed, scratch_for
 from streams.ranking.item_matrix import ItemMatrix
-from streams.ranking.learned.batch import Batch, Pairs, dots, gather, values
+from streams.ranking.learned.batch import Batch, Pairs, Reach, dots, gather, reach, values
 from streams.ranking.learned.candidates import SOURCES, by_source, for_all, most_similar, union
 from streams.ranking.learned.features import FEATURES, LEVELS, PLACE, Levels, levels
 from streams.ranking.learned.model import NODES, PATTERNS, Forest, Ranker, no_forest
@@ -68,10 +68,10 @@ class Prepared:
     requests: list[Request]
     embeddings: list[Embedding]
     users: Any
-    scratch: Any
     batch: Batch
     similar: Pairs
     shut: Pairs
+    reached: Reach
     found: Candidates
     chosen: ChosenPairs
 
@@ -233,7 +233,8 @@ def prepared(shop: Shop, some: list[Request]) -> Prepared:
     shut = Pairs(np.concatenate(([0], np.cumsum([len(rows) for rows in gone]))).astype(np.int64), np.concatenate(gone).astype(np.int64))
     pairs = ScorePairs(found.pairs.users, found.pairs.rows)
     chosen = best(pairs, found.cosines[:, None], matrix.ids, users=len(some), count=rules.top_k, threshold=float("-inf"))
-    return Prepared(some, embeddings, users, scratch, found.batch, similar, shut, found, chosen)
+    reached = reach(found.batch, shop.together, shop.related, matrix)
+    return Prepared(some, embeddings, users, found.batch, similar, shut, reached, found, chosen)
 
 
 def candidate_pairs(shop: Shop, of: Prepared) -> Pairs:
@@ -241,7 +242,8 @@ def candidate_pairs(shop: Shop, of: Prepared) -> Pairs:
     matrix, every = shop.matrix, np.arange(ITEMS)
     activity = shop.popularity.activity(matrix, np.full(ITEMS, shop.popularity.cell(NOW_MS)), every)
     shared = [for_all(activity.counts, activity.first_ms, matrix.recommendable)] * USERS
-    sources = by_source(of.batch, matrix, of.similar, shared, [NOTHING] * USERS, shop.together, shop.related, matrix.recommendable, of.shut)
+    reached = reach(of.batch, shop.together, shop.related, matrix)
+    sources = by_source(reached, matrix, of.similar, shared, [NOTHING] * USERS, matrix.recommendable, of.shut)
     return union(sources, USERS, ITEMS)
 
 
@@ -250,7 +252,7 @@ def features(shop: Shop, of: Prepared) -> Levels:
     pairs = of.found.pairs
     cells = np.full(len(pairs.rows), shop.popularity.cell(NOW_MS))
     activity = shop.popularity.activity(shop.matrix, cells, pairs.rows)
-    return levels(values(of.batch, shop.matrix, pairs, activity, shop.together, shop.related, [NOTHING] * USERS))
+    return levels(values(of.batch, shop.matrix, pairs, activity, of.reached, [NOTHING] * USERS))
 
 
 def reasons(shop: Shop, ranker: Ranker, of: Prepared) -> object:
@@ -260,7 +262,6 @@ def reasons(shop: Shop, ranker: Ranker, of: Prepared) -> object:
     return explain_learned(
         Chosen(chosen.counts, pairs.rows[chosen.places], shares, shares.sum(axis=1)),
         of.embeddings,
-        lambda embedding: embedding.parts(matrix, of.scratch),
         of.batch,
         0,
         matrix,

@@ -16,7 +16,7 @@ _compiled = compiler((), "pair sums")
 
 
 @_compiled
-def sums(
+def gathered(
     begins: Any,
     numbers: Any,
     weights: Any,
@@ -25,84 +25,74 @@ def sums(
     strengths: Any,
     rows_of: Any,
     total: Any,
-    pair_begins: Any,
-    pair_rows: Any,
-    out: Any,
+    sum_begins: Any,
+    sum_rows: Any,
+    sums: Any,
 ) -> None:
-    """out[pair] = Σ over the user's history of weight · strength(history item, the pair's row). ``total`` float64 [rows] of zeros."""
+    """Σ over the user's history of weight · strength(history item, row), for all rows where it is not 0: rows in ``sum_rows`` and sums in
+    ``sums``, user after user, each row once, in no order; where they begin in ``sum_begins`` [users + 1]. There is a place for each
+    neighbour and one more. ``total`` float64 [rows] of zeros."""
     items = len(starts) - 1
+    end = 0
+    sum_begins[0] = 0
     for user in range(len(begins) - 1):
-        if pair_begins[user] == pair_begins[user + 1]:
-            continue
-        reached = 0
         for place in range(begins[user], begins[user + 1]):
             number, weight = numbers[place], weights[place]
             if weight != 0 and 0 <= number < items:
-                reached += starts[number + 1] - starts[number]
                 for at in range(starts[number], starts[number + 1]):
                     row = rows_of[others[at]]
                     if row >= 0:
                         total[row] += weight * strengths[at]
-        for pair in range(pair_begins[user], pair_begins[user + 1]):
-            out[pair] = total[pair_rows[pair]]
-        if reached > len(total) // 16:
-            total[:] = 0.0
-            continue
         for place in range(begins[user], begins[user + 1]):
             number = numbers[place]
             if weights[place] != 0 and 0 <= number < items:
                 for at in range(starts[number], starts[number + 1]):
                     row = rows_of[others[at]]
                     if row >= 0:
+                        # Written in any case and kept if it counts: a processor can't guess which row comes for the first time. Emptied
+                        # when it is read, so no row is found twice.
+                        sum_rows[end], sums[end] = row, total[row]
+                        end += int(total[row] != 0)
                         total[row] = 0.0
+        sum_begins[user + 1] = end
+
+
+@_compiled
+def at(sum_begins: Any, sum_rows: Any, sums: Any, total: Any, pair_begins: Any, pair_rows: Any, out: Any) -> None:
+    """out[pair] = the user's sum of the pair's row. ``total`` float64 [rows] of zeros."""
+    for user in range(len(sum_begins) - 1):
+        if pair_begins[user] == pair_begins[user + 1]:
+            continue
+        for place in range(sum_begins[user], sum_begins[user + 1]):
+            total[sum_rows[place]] = sums[place]
+        for pair in range(pair_begins[user], pair_begins[user + 1]):
+            out[pair] = total[pair_rows[pair]]
+        for place in range(sum_begins[user], sum_begins[user + 1]):
+            total[sum_rows[place]] = 0.0
 
 
 @_compiled
 def strongest(
-    begins: Any,
-    numbers: Any,
-    weights: Any,
-    starts: Any,
-    others: Any,
-    strengths: Any,
-    rows_of: Any,
-    total: Any,
-    open_rows: Any,
-    shut_begins: Any,
-    shut_rows: Any,
-    most: Any,
-    counts: Any,
-    out: Any,
+    sum_begins: Any, sum_rows: Any, sums: Any, open_rows: Any, shut_begins: Any, shut_rows: Any, most: Any, counts: Any, out: Any
 ) -> None:
     """Each user's ``most`` rows with the largest sums above 0, and those equal to the last, but none of these where they would make more
     than twice as many: ``counts`` [users], rows in ``out`` [users · 2 · most], user after user. Rows of a user are in no order. Only rows
     that are open to all, and not among the user's shut ones."""
-    items = len(starts) - 1
     end = 0
-    found, values = np.empty(len(total) + 1, np.int64), np.empty(len(total) + 1, np.float64)
+    widest = 0
+    for user in range(len(sum_begins) - 1):
+        widest = max(widest, sum_begins[user + 1] - sum_begins[user])
+    found, values = np.empty(widest + 1, np.int64), np.empty(widest + 1, np.float64)
     open_to, heap = open_rows.copy(), np.empty(most, np.float64)
-    for user in range(len(begins) - 1):
-        for place in range(begins[user], begins[user + 1]):
-            number, weight = numbers[place], weights[place]
-            if weight != 0 and 0 <= number < items:
-                for at in range(starts[number], starts[number + 1]):
-                    row = rows_of[others[at]]
-                    if row >= 0:
-                        total[row] += weight * strengths[at]
+    for user in range(len(sum_begins) - 1):
         for place in range(shut_begins[user], shut_begins[user + 1]):
             open_to[shut_rows[place]] = False
         kept = 0
-        for place in range(begins[user], begins[user + 1]):
-            number = numbers[place]
-            if weights[place] != 0 and 0 <= number < items:
-                for at in range(starts[number], starts[number + 1]):
-                    row = rows_of[others[at]]
-                    if row >= 0:
-                        # Written in any case and kept if it counts: which sums are above 0 is anybody's guess, a processor's too. Emptied
-                        # when it is read, so no row is found twice.
-                        found[kept], values[kept] = row, total[row]
-                        kept += int((total[row] > 1e-12) & open_to[row])
-                        total[row] = 0.0
+        for place in range(sum_begins[user], sum_begins[user + 1]):
+            # Written in any case and kept if it counts: which sums are above 0 is anybody's guess, a processor's too.
+            row, value = sum_rows[place], sums[place]
+            found[kept], values[kept] = row, value
+            kept += int((value > 1e-12) & open_to[row])
         for place in range(shut_begins[user], shut_begins[user + 1]):
             open_to[shut_rows[place]] = open_rows[shut_rows[place]]
         least = _least(values[:kept], heap)

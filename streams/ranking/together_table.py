@@ -129,7 +129,8 @@ class TogetherTable:
 
     def numbers(self, item_ids: Sequence[str]) -> Ints:
         """int64 [items]: the table's numbers of items, -1 for those that it does not know."""
-        return np.fromiter((self._numbers.get(item, -1) for item in item_ids), np.int64, len(item_ids))
+        known = self._numbers
+        return np.array([known.get(item, -1) for item in item_ids], np.int64)
 
     def of(self, embedding: Embedding, matrix: Rows) -> Together:
         """What speaks for the matrix's items because of what was liked in a history; what was disliked says nothing here."""

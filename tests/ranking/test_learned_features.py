@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from streams.engine.ports import FloatArray
 from streams.ranking.embedding import embed, scratch_for
 from streams.ranking.learned import features
-from streams.ranking.learned.batch import Pairs, gather, values
+from streams.ranking.learned.batch import Pairs, gather, reach, values
 from streams.ranking.learned.features import FEATURES, LEVELS, NAMES, PLACE, Feature, levels, schema, value_of
 from streams.ranking.popularity import DAY_MS
 from streams.ranking.request import Request
@@ -88,7 +88,8 @@ def computed(requests: list[Request]) -> FloatArray:
     cells = np.array([popularity.cell(request.at_ms) for request in requests])
     activity = popularity.activity(matrix, cells[pairs.users], pairs.rows)
     matches = [NOTHING if r.query is None else Together(*matrix.terms.match(r.query), np.zeros(0, np.int64)) for r in requests]
-    return values(batch, matrix, pairs, activity, together, related, matches).reshape(len(requests), count, len(FEATURES))
+    found = values(batch, matrix, pairs, activity, reach(batch, together, related, matrix), matches)
+    return found.reshape(len(requests), count, len(FEATURES))
 
 
 class Plain:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -83,12 +84,22 @@ def with_pairs(draw: st.DrawFn) -> tuple[Case, Any, Any]:
     return case, begins_of([len(own) for own in rows]), np.array([row for own in rows for row in own], np.int64)
 
 
+def gathered(case: Case) -> tuple[Any, Any, Any]:
+    room = 30 * case.users + 1
+    begins, rows, sums, total = np.full(case.users + 1, -9), np.full(room, -9), np.full(room, np.nan), np.zeros(ROWS)
+    pair_sums.gathered(*case, total, begins, rows, sums)
+    assert not total.any(), "left empty for the next batch"
+    own = [rows[first:end].tolist() for first, end in pairwise(begins)]
+    assert all(len(some) == len(set(some)) for some in own)
+    return begins, rows, sums
+
+
 @settings(max_examples=150)
 @given(with_pairs())
 def test_sums_are_those_of_the_whole_history(drawn: tuple[Case, Any, Any]) -> None:
     case, begins, rows = drawn
     total, found = np.zeros(ROWS), np.full(len(rows), 7, np.float32)
-    pair_sums.sums(*case, total, begins, rows, found)
+    pair_sums.at(*gathered(case), total, begins, rows, found)
     owners = np.repeat(np.arange(case.users), np.diff(begins))
     np.testing.assert_array_equal(found, case.whole()[owners, rows])
     assert not total.any(), "left empty for the next batch"
@@ -112,8 +123,8 @@ def test_the_strongest_are_the_largest_sums_and_those_equal_to_the_last(
     drawn: tuple[Case, Any, Any], is_open: list[bool], most: int
 ) -> None:
     case, shut_begins, shut_rows = drawn
-    counts, out, total = np.zeros(case.users, np.int64), np.full(case.users * 2 * most, -9, np.int64), np.zeros(ROWS)
-    pair_sums.strongest(*case, total, np.array(is_open), shut_begins, shut_rows, most, counts, out)
+    counts, out = np.zeros(case.users, np.int64), np.full(case.users * 2 * most, -9, np.int64)
+    pair_sums.strongest(*gathered(case), np.array(is_open), shut_begins, shut_rows, most, counts, out)
     ends = np.cumsum(counts)
     for user, sums in enumerate(case.whole()):
         shut = set(shut_rows[shut_begins[user] : shut_begins[user + 1]].tolist())
@@ -125,17 +136,14 @@ def test_the_strongest_are_the_largest_sums_and_those_equal_to_the_last(
         found = out[ends[user] - counts[user] : ends[user]].tolist()
         assert len(found) == len(set(found))
         assert set(found) == kept
-    assert not total.any()
 
 
 def test_a_crowd_of_equals_leaves_other_shoppers_their_room() -> None:
-    # The first shopper's only item has eight equal neighbours, the second's has one.
-    starts, others = np.array([0, 8, 9] + [9] * 8), np.array([*range(2, 10), 2])
-    rows_of = np.array([-1, -1, *range(8)])
+    # The first shopper's history reaches eight rows alike, the second's reaches one.
+    sums = np.array([0, 8, 9]), np.array([*range(8), 0]), np.ones(9)
     counts, out = np.zeros(2, np.int64), np.zeros(4, np.int64)
     nobody = np.zeros(3, np.int64), np.zeros(0, np.int64)
-    arguments = (np.array([0, 1, 2]), np.array([0, 1]), np.ones(2), starts, others, np.ones(9, np.float32), rows_of)
-    pair_sums.strongest(*arguments, np.zeros(8), np.ones(8, np.bool_), *nobody, 1, counts, out)
+    pair_sums.strongest(*sums, np.ones(8, np.bool_), *nobody, 1, counts, out)
     assert counts.tolist() == [0, 1], "none of too many equals"
     assert out[0] == 0
 

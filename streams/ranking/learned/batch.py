@@ -127,41 +127,73 @@ def gather(requests: Sequence[Request], embeddings: Sequence[Embedding], users: 
     return Batch(begins, items, rows, weights, signed, weights / wholes, session, users, last, at_ms)
 
 
-def sums(batch: Batch, weights: npt.NDArray[np.float64], table: NeighbourTable, catalogue: Catalogue, pairs: Pairs) -> FloatArray:
-    """float32 [pairs]: Σ over the shopper's history of weight · strength of the pair (history item, candidate)."""
+class Sums(NamedTuple):
+    """What the items of each shopper's history add up to, row by row of the item matrix, where that is not 0."""
+
+    begins: Ints
+    """int64 [shoppers + 1]."""
+    rows: Ints
+    """int64 [sums]: each row of a shopper once, in no order."""
+    values: npt.NDArray[np.float64]
+    """[sums]: Σ over the history of weight · strength of the pair (history item, row)."""
+
+
+class Reach(NamedTuple):
+    """How far the histories reach over pairs of items."""
+
+    related: Sums
+    together: Sums
+    session: Sums
+    """Bought together with the last session."""
+
+
+def reach(batch: Batch, together: NeighbourTable, related: NeighbourTable, catalogue: Catalogue) -> Reach:
+    """All such sums that features and candidates need; they are the dearest part of both."""
+    return Reach(
+        gathered(batch, batch.weights, related, catalogue),
+        gathered(batch, batch.shares, together, catalogue),
+        gathered(batch, batch.session_shares, together, catalogue),
+    )
+
+
+def gathered(batch: Batch, weights: npt.NDArray[np.float64], table: NeighbourTable, catalogue: Catalogue) -> Sums:
+    """The sums over one table, with weights [items] of the histories' items."""
     from encoders.kernels import pair_sums
 
-    found = np.zeros(len(pairs.rows), np.float32)
     known = table.neighbours
-    if len(known.others) and len(batch.items):
-        total = np.zeros(len(catalogue.ids))
-        numbers, rows_of = batch.numbers(table), table.rows_of(catalogue)
-        pair_sums.sums(batch.begins, numbers, weights, *known, rows_of, total, pairs.begins, pairs.rows, found)
-    return found
+    begins = np.zeros(len(batch.begins), np.int64)
+    if not len(known.others) or not len(batch.items):
+        return Sums(begins, np.zeros(0, np.int64), np.zeros(0))
+    numbers, rows_of = batch.numbers(table), table.rows_of(catalogue)
+    own = numbers[(weights != 0) & (numbers >= 0) & (numbers < len(known.starts) - 1)]
+    most = int((known.starts[own + 1] - known.starts[own]).sum()) + 1
+    rows, values = np.empty(most, np.int64), np.empty(most)
+    pair_sums.gathered(batch.begins, numbers, weights, *known, rows_of, np.zeros(len(catalogue.ids)), begins, rows, values)
+    return Sums(begins, rows[: begins[-1]], values[: begins[-1]])
 
 
-def strongest(
-    batch: Batch,
-    weights: npt.NDArray[np.float64],
-    table: NeighbourTable,
-    catalogue: Catalogue,
-    open_rows: npt.NDArray[np.bool_],
-    shut: Pairs,
-    most: int,
-) -> Pairs:
-    """Each shopper's ``most`` rows with the largest such sums above 0, and all equal to the last of them, unless these are so many that
+def strongest(sums: Sums, open_rows: npt.NDArray[np.bool_], shut: Pairs, most: int) -> Pairs:
+    """Each shopper's ``most`` rows with the largest sums above 0, and all equal to the last of them, unless these are so many that
     there would be more than twice as many; then none of them. Only open rows that are not shut to the shopper."""
     from encoders.kernels import pair_sums
 
-    counts, known = np.zeros(len(batch.begins) - 1, np.int64), table.neighbours
-    if not len(known.others) or not len(batch.items):
+    counts = np.zeros(len(sums.begins) - 1, np.int64)
+    if not len(sums.rows):
         return Pairs(np.zeros(len(counts) + 1, np.int64), np.zeros(0, np.int64))
     out = np.empty(len(counts) * 2 * most, np.int64)
-    total = np.zeros(len(catalogue.ids))
-    numbers, rows_of = batch.numbers(table), table.rows_of(catalogue)
-    pair_sums.strongest(batch.begins, numbers, weights, *known, rows_of, total, open_rows, *shut, most, counts, out)
+    pair_sums.strongest(*sums, open_rows, *shut, most, counts, out)
     begins = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
     return Pairs(begins, out[: begins[-1]])
+
+
+def sums_at(sums: Sums, catalogue: Catalogue, pairs: Pairs) -> FloatArray:
+    """float32 [pairs]: the sum of each pair's row for its shopper."""
+    from encoders.kernels import pair_sums
+
+    found = np.zeros(len(pairs.rows), np.float32)
+    if len(sums.rows):
+        pair_sums.at(*sums, np.zeros(len(catalogue.ids)), *pairs, found)
+    return found
 
 
 def dots(users: FloatArray, catalogue: Catalogue, pairs: Pairs) -> FloatArray:
@@ -178,8 +210,7 @@ def values(
     catalogue: Catalogue,
     pairs: Pairs,
     activity: Activity,
-    together: NeighbourTable,
-    related: NeighbourTable,
+    reached: Reach,
     matches: Sequence[Together],
 ) -> FloatArray:
     """float32 [pairs, features], in the order of ``FEATURES``. ``activity`` is that of the pairs' rows at their shoppers' moments."""
@@ -189,9 +220,9 @@ def values(
     columns = np.zeros((len(FEATURES), len(pairs.rows)), np.float32)  # one feature after another: each is filled, and read, in one go
     columns[PLACE["text_history"]] = dots(batch.users, catalogue, pairs)
     columns[PLACE["text_session"]] = dots(batch.last, catalogue, pairs)
-    columns[PLACE["pairs_history"]] = sums(batch, batch.shares, together, catalogue, pairs)
-    columns[PLACE["pairs_session"]] = sums(batch, batch.session_shares, together, catalogue, pairs)
-    columns[PLACE["related"]] = sums(batch, batch.weights, related, catalogue, pairs)
+    columns[PLACE["pairs_history"]] = sums_at(reached.together, catalogue, pairs)
+    columns[PLACE["pairs_session"]] = sums_at(reached.session, catalogue, pairs)
+    columns[PLACE["related"]] = sums_at(reached.related, catalogue, pairs)
     first = PLACE["popularity_2"]
     columns[first : first + activity.counts.shape[1]] = activity.counts.T
     now, then = activity.counts[:, 1] / 5.0, activity.counts[:, 3] / 60.0

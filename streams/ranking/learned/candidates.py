@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from streams.ranking.learned.batch import Batch, NeighbourTable, Pairs, strongest
+from streams.ranking.learned.batch import Pairs, Reach, strongest
 from streams.ranking.popularity_table import Counts
 from streams.ranking.prepared import Catalogue
 from streams.ranking.together_table import Ints, Together
@@ -55,13 +55,11 @@ def _first(values: npt.NDArray[np.float64], wanted: int) -> Ints:
 
 
 def by_source(
-    batch: Batch,
+    reached: Reach,
     catalogue: Catalogue,
     similar: Pairs,
     shared: Sequence[ForAll],
     matches: Sequence[Together],
-    together: NeighbourTable,
-    related: NeighbourTable,
     open_rows: npt.NDArray[np.bool_],
     shut: Pairs,
 ) -> dict[str, Ints]:
@@ -70,9 +68,9 @@ def by_source(
     size = max(1, len(catalogue.ids))
     found = {
         "similar": _keys(similar, size),
-        "related": _keys(strongest(batch, batch.weights, related, catalogue, open_rows, shut, SOURCES["related"]), size),
-        "together": _keys(strongest(batch, batch.shares, together, catalogue, open_rows, shut, SOURCES["together"]), size),
-        "session": _keys(strongest(batch, batch.session_shares, together, catalogue, open_rows, shut, SOURCES["session"]), size),
+        "related": _keys(strongest(reached.related, open_rows, shut, SOURCES["related"]), size),
+        "together": _keys(strongest(reached.together, open_rows, shut, SOURCES["together"]), size),
+        "session": _keys(strongest(reached.session, open_rows, shut, SOURCES["session"]), size),
     }
     closed = np.sort(_keys(shut, size))
     for source in ("popular", "rising", "new"):

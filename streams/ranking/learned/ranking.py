@@ -76,7 +76,6 @@ class LearnedRanking:
         reasons = explain_learned(
             Chosen(chosen.counts, learned.pairs.rows[places], shares, totals),
             self._batch.embeddings[first : first + len(excluded)],
-            lambda embedding: embedding.parts(self._batch.catalogue, self._batch.scratch),
             learned.batch,
             first,
             matrix,

@@ -7,18 +7,17 @@ an item. The last reason of every item, of kind ``other``, is all that was left 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from streams.engine.ports import FloatArray
 from streams.ranking.embedding import Embedding
 from streams.ranking.learned.batch import Batch, NeighbourTable
 from streams.ranking.learned.features import FEATURES
 from streams.ranking.prepared import Catalogue
-from streams.ranking.reasons import Reasons, largest
+from streams.ranking.reasons import Reasons
 from streams.ranking.request import Source
 from streams.ranking.together_table import Ints
 
@@ -49,7 +48,6 @@ def by_group(shares: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 def explain_learned(
     chosen: Chosen,
     embeddings: Sequence[Embedding],
-    parts_of: Callable[[Embedding], FloatArray],
     batch: Batch,
     first: int,
     catalogue: Catalogue,
@@ -61,27 +59,41 @@ def explain_learned(
     shoppers in the batch."""
     if not most:
         return [Reasons([], np.zeros((count, 0), np.uint16), np.zeros((count, 0), np.float32)) for count in chosen.counts]
-    groups = by_group(chosen.shares)
+    from encoders.kernels import reason_shares
+
     users = np.repeat(np.arange(len(chosen.counts)), chosen.counts) + first
     owners = _owners(batch, users, chosen.rows, catalogue, together, related)
+    row_begins = _begins(chosen.counts)
+    parts = _begins([len(embedding.coefficients) for embedding in embeddings])
+    coefficients = np.concatenate([embedding.coefficients for embedding in embeddings])
+    items = batch.begins[first : first + len(embeddings) + 1]
+    queries = [vector for embedding in embeddings for vector in embedding.queries]
+    asked = np.stack(queries) if queries else np.zeros((0, catalogue.vectors.shape[1]), np.float32)
+    places, values = np.empty((len(chosen.rows), most), np.int64), np.empty((len(chosen.rows), most), np.float32)
+    reason_shares.largest(
+        row_begins, chosen.rows, by_group(chosen.shares), _TEXT, _PAIRS,
+        parts, coefficients, items, batch.rows, asked, catalogue.vectors, owners, places, values,
+    )  # fmt: skip
+    numbers, distinct = np.zeros((len(places), most + 1), np.uint16), np.empty(places.size, np.int64)
+    counts, width = np.empty(len(embeddings), np.int64), int((np.diff(parts) + np.diff(items)).max()) + len(GROUPS)
+    reason_shares.numbered(row_begins, places, width, numbers, counts, distinct)
+    rest = (chosen.scores - values.sum(axis=1, dtype=np.float64)).astype(np.float32)
+    shares = np.hstack((values, rest[:, None]))
     reasons, start = [], 0
-    for count, embedding in zip(chosen.counts, embeddings, strict=True):
-        own = slice(start, start + count)
+    for embedding, begin, end, count in zip(embeddings, row_begins[:-1].tolist(), row_begins[1:].tolist(), counts.tolist(), strict=True):
+        sources = [_source(embedding, place) for place in distinct[start : start + count].tolist()]
         start += count
-        parts, items = len(embedding.coefficients), len(embedding.items)
-        found = np.zeros((count, parts + items + len(GROUPS)))
-        if count:
-            found[:, parts + items :] = groups[own]
-            if parts:
-                text = catalogue.vectors[chosen.rows[own]] @ parts_of(embedding).T * embedding.coefficients
-                found[:, :parts] = _split(groups[own, _TEXT], text.astype(np.float64))
-                found[:, parts + items + _TEXT] -= found[:, :parts].sum(axis=1)
-            if items:
-                pairs = owners[own, :items]
-                found[:, parts : parts + items] = _split(groups[own, _PAIRS], pairs)
-                found[:, parts + items + _PAIRS] -= found[:, parts : parts + items].sum(axis=1)
-        reasons.append(_compact(embedding, found, chosen.scores[own], most))
+        own, own_shares = numbers[begin:end], shares[begin:end]
+        own[:, -1] = len(sources)
+        least = len(embedding.coefficients) + len(embedding.items) + len(GROUPS)
+        if least < most:  # there are no more
+            own, own_shares = np.delete(own, np.s_[least:most], axis=1), np.delete(own_shares, np.s_[least:most], axis=1)
+        reasons.append(Reasons([*sources, Source("other")], own, own_shares))
     return reasons
+
+
+def _begins(counts: Sequence[int]) -> Ints:
+    return np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
 
 
 def _owners(
@@ -98,26 +110,6 @@ def _owners(
             numbers, rows_of = batch.numbers(table), table.rows_of(catalogue)
             pair_sums.parts(batch.begins, numbers, weights, *known, rows_of, users, rows, found)
     return found
-
-
-def _split(amounts: npt.NDArray[np.float64], speaks: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """float64 [items, parts]: each amount above 0 in proportion to what speaks for the item; nothing where nothing does."""
-    speaks = np.maximum(speaks, 0.0)
-    totals = speaks.sum(axis=1)
-    found: npt.NDArray[np.float64] = speaks * np.where((totals > 0) & (amounts > 0), amounts / np.maximum(totals, 1e-30), 0.0)[:, None]
-    return found
-
-
-def _compact(embedding: Embedding, shares: npt.NDArray[np.float64], scores: npt.NDArray[np.float64], most: int) -> Reasons:
-    most = min(most, shares.shape[1])
-    places, values = largest(shares.astype(np.float32), most)
-    flat = places.ravel().tolist()
-    index = {place: n for n, place in enumerate(dict.fromkeys(flat))}
-    sources = [_source(embedding, place) for place in index]
-    numbers = np.array([index[place] for place in flat], np.uint16).reshape(places.shape)
-    rest = (scores - values.sum(axis=1, dtype=np.float64)).astype(np.float32)
-    other = np.full((len(scores), 1), len(sources), np.uint16)
-    return Reasons([*sources, Source("other")], np.hstack((numbers, other)), np.hstack((values, rest[:, None])))
 
 
 def _source(embedding: Embedding, place: int) -> Source:

@@ -44,7 +44,7 @@ class RelatedItems:
     def numbers(self, item_ids: Sequence[str]) -> Ints:
         """int64 [items]: their places, -1 for those that are not known."""
         known = self._numbers
-        return np.fromiter((known.get(item, -1) for item in item_ids), np.int64, len(item_ids))
+        return np.array([known.get(item, -1) for item in item_ids], np.int64)
 
     def rows_of(self, matrix: Rows) -> Ints:
         """int64 [known items]: the matrix's row of each, -1 for those that it does not have."""

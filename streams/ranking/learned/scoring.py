@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from streams.engine.ports import FloatArray
 from streams.ranking.embedding import Embedding
-from streams.ranking.learned.batch import Batch, NeighbourTable, Pairs, dots, gather, values
+from streams.ranking.learned.batch import Batch, NeighbourTable, Pairs, dots, gather, reach, values
 from streams.ranking.learned.candidates import by_source, for_all, most_similar, union
 from streams.ranking.learned.features import PLACE, Levels, levels
 from streams.ranking.popularity_table import PopularityTable
@@ -63,12 +63,11 @@ def candidates(
     for cell in np.unique(cells).tolist():
         activity = popularity.activity(matrix, np.full(len(every), cell), every)
         shared[cell] = for_all(activity.counts, activity.first_ms, matrix.recommendable)
-    sources = by_source(
-        batch, matrix, similar, [shared[cell] for cell in cells.tolist()], matches, together, related, matrix.recommendable, shut
-    )
+    reached = reach(batch, together, related, matrix)
+    sources = by_source(reached, matrix, similar, [shared[cell] for cell in cells.tolist()], matches, matrix.recommendable, shut)
     pairs = union(sources, count, len(matrix.ids))
     activity = popularity.activity(matrix, cells[pairs.users], pairs.rows)
-    found = values(batch, matrix, pairs, activity, together, related, matches)
+    found = values(batch, matrix, pairs, activity, reached, matches)
     return Candidates(batch, pairs, found[:, PLACE["text_history"]].copy(), found[:, PLACE["pairs_history"]].copy(), levels(found), sources)
 
 
