@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import load, save
 
 from streams.ranking.learned import features
+from streams.ranking.learned.crosses import no_crosses
 from streams.ranking.learned.features import FEATURES, LEVELS, NAMES
 from streams.ranking.learned.file import ranker_bytes, ranker_from
 from streams.ranking.learned.model import Ranker, no_forest
@@ -27,9 +28,9 @@ HEADER = 8 + int.from_bytes(DATA[:8], "little")
 
 
 def equal(a: Ranker, b: Ranker) -> bool:
-    ours, theirs = ([one.tables, *one.forest, *one.related.neighbours] for one in (a, b))
+    ours, theirs = ([one.tables, *one.forest, *one.crosses, *one.related.neighbours] for one in (a, b))
     plain = [
-        [getattr(one, field.name) for field in fields(Ranker) if field.name not in ("tables", "forest", "related", "names")]
+        [getattr(one, field.name) for field in fields(Ranker) if field.name not in ("tables", "forest", "crosses", "related", "names")]
         for one in (a, b)
     ]
     return (
@@ -89,7 +90,8 @@ def test_the_file_written_again_is_the_same_ranker() -> None:
 @pytest.mark.parametrize(
     ("header", "said"),
     [
-        ({"format": "2"}, "format 2"),
+        ({"format": "3"}, "format 3"),
+        ({"format": "1"}, "some"),
         ({"schema": "0" * 12}, "schema 000000000000"),
         ({"features": json.dumps([*NAMES[1:], NAMES[0]])}, "its features"),
         ({"features": json.dumps(list(NAMES[:-1]))}, "its features"),
@@ -100,6 +102,12 @@ def test_the_file_written_again_is_the_same_ranker() -> None:
 def test_another_format_schema_or_order_is_refused(header: dict[str, str], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         ranker_from(rewritten(**header))
+
+
+def test_a_file_from_before_there_were_tables_of_two_features_is_read() -> None:
+    arrays = {name: array for name, array in load(DATA).items() if not name.startswith("crosses.")}
+    text = json.loads(DATA[8:HEADER])["__metadata__"]
+    assert equal(ranker_from(save(arrays, {**text, "format": "1"})), replace(SMALL, crosses=no_crosses()))
 
 
 def test_a_ranker_of_features_on_another_scale_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,6 +142,11 @@ def changed(name: str, place: Any, value: float) -> dict[str, Any]:
         {"related.lengths": np.array([1, 9], np.int64)},
         changed("related.items", 2, 255),
         {"forest.features": np.full((1, 7), 18, np.uint8)},
+        changed("crosses.features", (1, 0), 18),
+        changed("crosses.bins", (0, 1, 3), 16),
+        changed("crosses.tables", (1, 9), np.nan),
+        {"crosses.tables": SMALL.crosses.tables[:1]},
+        {"crosses.bins": SMALL.crosses.bins[:, :, :-1]},
         {"forest.values": np.zeros((1, 128), np.float32)},
         # Numbers of another kind: negative places, or bits that mean something else.
         {"tables": SMALL.tables.view(np.int32)},

@@ -11,6 +11,7 @@ import numpy as np
 from streams.engine.ports import FloatArray
 from streams.engine.records import MemoryRecord
 from streams.ranking.item_matrix import ItemMatrix
+from streams.ranking.learned.crosses import BINS, Crosses
 from streams.ranking.learned.features import FEATURES, LEVELS, PLACE
 from streams.ranking.learned.model import Ranker, no_forest
 from streams.ranking.learned.related import RelatedItems
@@ -141,13 +142,18 @@ def random_tree(rng: np.random.Generator, leaves: int) -> dict[str, Any]:
 
 
 def additive_ranker(seed: int, related: RelatedItems) -> Ranker:
-    """Random tables; some features say nothing. It answers searches."""
+    """Random tables, two of them of two features; some features say nothing. It answers searches."""
     rng = np.random.default_rng(seed)
     tables = rng.normal(0, 0.3, (len(FEATURES), LEVELS)).astype(np.float32)
     said = rng.random(len(FEATURES)) > 0.2
     said[PLACE["match"]] = True
     tables[~said] = 0.0
-    return Ranker(tables, float(rng.normal()), 1.5, -2.0, related, no_forest())
+    crosses = Crosses(
+        rng.integers(0, len(FEATURES), (2, 2)).astype(np.uint8),
+        np.sort(rng.integers(0, BINS, (2, 2, LEVELS)), axis=2).astype(np.uint8),
+        rng.normal(0, 0.3, (2, BINS * BINS)).astype(np.float32),
+    )
+    return Ranker(tables, float(rng.normal()), 1.5, -2.0, related, no_forest(), crosses=crosses)
 
 
 def forest_ranker(seed: int, related: RelatedItems) -> Ranker:

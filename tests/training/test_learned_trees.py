@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from streams.ranking.learned.features import FEATURES, LEVELS
-from streams.ranking.learned.model import Ranker, no_forest
+from streams.ranking.learned.model import Ranker
 from streams.ranking.learned.related import nothing_related
-from streams.training.learned.trees import forest_of, tables_of
+from streams.training.learned.trees import forest_of
 from tests.support.learned_shop import random_tree
 
 KINDS = ("lambdarank", "regression")
@@ -44,38 +44,24 @@ def boosted(leaves: int, objective: str, seed: int) -> tuple[Any, list[Any], Any
     return booster, trees, np.concatenate([levels[:200], rng.integers(0, LEVELS, (300, len(FEATURES)), np.uint8)])
 
 
-def ranker_of(trees: list[Any], *, additive: bool) -> Ranker:
-    tables = tables_of(trees) if additive else np.zeros((len(FEATURES), LEVELS))
-    return Ranker(tables.astype(np.float32), 0.0, 1.0, 0.0, nothing_related(), no_forest() if additive else forest_of(trees))
-
-
-@pytest.mark.parametrize("objective", KINDS)
-def test_tables_say_what_the_stumps_say(objective: str) -> None:
-    booster, trees, levels = boosted(2, objective, 1)
-    found = ranker_of(trees, additive=True).scores(levels)
-    assert found == pytest.approx(booster.predict(levels), abs=1e-6)
-    assert np.ptp(found) > 0.1
+def ranker_of(trees: list[Any]) -> Ranker:
+    return Ranker(np.zeros((len(FEATURES), LEVELS), np.float32), 0.0, 1.0, 0.0, nothing_related(), forest_of(trees))
 
 
 @pytest.mark.parametrize("objective", KINDS)
 @pytest.mark.parametrize("leaves", [2, 8])
 def test_a_forest_says_what_the_trees_say(leaves: int, objective: str) -> None:
     booster, trees, levels = boosted(leaves, objective, 2)
-    assert ranker_of(trees, additive=False).scores(levels) == pytest.approx(booster.predict(levels), abs=1e-6)
+    assert ranker_of(trees).scores(levels) == pytest.approx(booster.predict(levels), abs=1e-6)
 
 
 @pytest.mark.parametrize("objective", KINDS)
 @pytest.mark.parametrize("leaves", [2, 8])
 def test_shares_are_lightgbms_shapley_values(leaves: int, objective: str) -> None:
     booster, trees, levels = boosted(leaves, objective, 3)
-    found = ranker_of(trees, additive=False).shares(levels)
+    found = ranker_of(trees).shares(levels)
     np.testing.assert_allclose(found, booster.predict(levels, pred_contrib=True), atol=1e-5)
     assert np.abs(found[:, 1]).max() > 0.01 or leaves == 2
-
-
-def test_a_table_of_more_than_two_leaves_is_refused() -> None:
-    with pytest.raises(ValueError, match="stumps"):
-        tables_of(boosted(8, "regression", 1)[1])
 
 
 def test_a_tree_of_more_than_eight_leaves_is_refused() -> None:
@@ -87,5 +73,4 @@ def test_a_tree_of_more_than_eight_leaves_is_refused() -> None:
 
 def test_a_tree_that_did_not_grow_says_nothing() -> None:
     leaf = {"leaf_value": 0.0, "leaf_count": 5}
-    assert not tables_of([leaf]).any()
     assert len(forest_of([leaf]).features) == 0

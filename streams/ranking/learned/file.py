@@ -6,12 +6,13 @@ import json
 
 import numpy as np
 
+from streams.ranking.learned.crosses import Crosses, no_crosses
 from streams.ranking.learned.features import schema
 from streams.ranking.learned.model import Forest, Ranker
 from streams.ranking.learned.related import RelatedItems
 from streams.ranking.together_table import Neighbours
 
-_FORMAT = "1"
+_FORMAT, _WITHOUT_CROSSES = "2", "1"
 _KINDS = {
     "tables": ("float32", 2),
     "numbers": ("float64", 1),
@@ -20,6 +21,9 @@ _KINDS = {
     "related.starts": ("int64", 1),
     "related.others": ("int32", 1),
     "related.strengths": ("float32", 1),
+    "crosses.features": ("uint8", 2),
+    "crosses.bins": ("uint8", 3),
+    "crosses.tables": ("float32", 2),
     "forest.features": ("uint8", 2),
     "forest.thresholds": ("uint8", 2),
     "forest.values": ("float32", 2),
@@ -42,10 +46,8 @@ def ranker_bytes(ranker: Ranker) -> bytes:
         "related.starts": neighbours.starts,
         "related.others": neighbours.others.astype(np.int32),
         "related.strengths": neighbours.strengths,
-        "forest.features": forest.features,
-        "forest.thresholds": forest.thresholds,
-        "forest.values": forest.values,
-        "forest.shapley": forest.shapley,
+        **{f"crosses.{field}": array for field, array in ranker.crosses._asdict().items()},
+        **{f"forest.{field}": array for field, array in forest._asdict().items()},
     }
     header = {"format": _FORMAT, "schema": schema(), "features": json.dumps(list(ranker.names)), "fitted": ranker.fitted}
     return save({name: np.ascontiguousarray(array) for name, array in tensors.items()}, header)
@@ -57,12 +59,16 @@ def ranker_from(data: bytes) -> Ranker:
     from safetensors.numpy import load
 
     header = _header(data)
-    if header.get("format") != _FORMAT:
+    if header.get("format") not in (_FORMAT, _WITHOUT_CROSSES):
         raise ValueError(f"the ranker is of format {header.get('format')}, this version reads {_FORMAT}")
     if header.get("schema") != schema():
         raise ValueError(f"the ranker was fitted to features of schema {header.get('schema')}, this version computes {schema()}")
     try:
         found = load(data)
+        if header["format"] == _WITHOUT_CROSSES:
+            if any(name.startswith("crosses.") for name in found):
+                raise ValueError("the ranker's format has no tables of two features, and its file has some")
+            found.update({f"crosses.{field}": array for field, array in no_crosses()._asdict().items()})
         for name, kind in _KINDS.items():
             if (found[name].dtype.name, found[name].ndim) != kind:
                 raise ValueError(f"the ranker's {name} are {found[name].dtype.name} in {found[name].ndim} dimensions, not {kind}")
@@ -75,9 +81,9 @@ def ranker_from(data: bytes) -> Ranker:
         neighbours = Neighbours(found["related.starts"], found["related.others"].astype(np.int64), found["related.strengths"])
         base, slope, intercept = found["numbers"].tolist()
         forest = Forest(*(found[f"forest.{field}"] for field in Forest._fields))
-        return Ranker(
-            found["tables"], base, slope, intercept, RelatedItems(items, neighbours), forest, tuple(names), header.get("fitted", "")
-        )
+        crosses = Crosses(*(found[f"crosses.{field}"] for field in Crosses._fields))
+        related, fitted = RelatedItems(items, neighbours), header.get("fitted", "")
+        return Ranker(found["tables"], base, slope, intercept, related, forest, tuple(names), crosses, fitted)
     except (SafetensorError, KeyError, UnicodeDecodeError, IndexError, TypeError) as error:
         raise ValueError(f"the ranker's file is damaged ({type(error).__name__})") from None
 

@@ -1,21 +1,24 @@
-"""A ranker: what each level of each feature adds to an item's score, and where features act together, small trees.
+"""A ranker: what each level of each feature adds to an item's score, and where features act together, tables of two or small trees.
 
-The additive part is one table a feature (a generalised additive model; Lou, Caruana, Gehrke, "Intelligible models for classification and
-regression", 2012): its shares are its table entries. Trees of at most eight leaves are kept by the pattern of their nodes' answers, at
-most 2^7: the value of each pattern, and for each pattern the exact Shapley value of each of the tree's features (Lundberg et al., "From
-local explanations to global understanding with explainable AI for trees", 2020). So both explain themselves by looking up.
+The additive part is one table a feature, and for some features one that depends on another feature (a generalised additive model; Lou,
+Caruana, Gehrke, "Intelligible models for classification and regression", 2012; with pairs: Lou, Caruana, Gehrke, Hooker, "Accurate
+intelligible models with pairwise interactions", 2013): its shares are its table entries. Trees of at most eight leaves are kept by the
+pattern of their nodes' answers, at most 2^7: the value of each pattern, and for each pattern the exact Shapley value of each of the tree's
+features (Lundberg et al., "From local explanations to global understanding with explainable AI for trees", 2020). So both explain
+themselves by looking up.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from streams.ranking.learned.crosses import Crosses, no_crosses
 from streams.ranking.learned.features import FEATURES, LEVELS, NAMES, PLACE, Levels
 from streams.ranking.learned.ranking import LearnedRanking
 from streams.ranking.learned.related import RelatedItems
@@ -64,6 +67,7 @@ class Ranker:
     forest: Forest
     names: Sequence[str] = NAMES
     """Of the features, in the tables' order."""
+    crosses: Crosses = field(default_factory=no_crosses)
     fitted: str = ""
     """What it was fitted to, and how well it did there; for people."""
 
@@ -77,14 +81,22 @@ class Ranker:
         shapes = ((trees, NODES), (trees, NODES), (trees, PATTERNS), (trees, PATTERNS, NODES))
         if tuple(array.shape for array in self.forest) != shapes or (self.forest.features >= len(FEATURES)).any():
             raise ValueError("its trees are of another form")
-        numbers = (self.tables, self.forest.values, self.forest.shapley, np.array([self.base, self.slope, self.intercept]))
+        self.crosses.check()
+        numbers = (
+            self.tables,
+            self.crosses.tables,
+            self.forest.values,
+            self.forest.shapley,
+            np.array([self.base, self.slope, self.intercept]),
+        )
         if not all(np.isfinite(number).all() for number in numbers):
             raise ValueError("it holds a number that is not finite")
 
     @property
     def searches(self) -> bool:
         """Whether the lists that it was fitted to answered searches: only then it knows what a match is worth."""
-        return PLACE["match"] in self.used or bool((self.forest.features == PLACE["match"]).any())
+        asked = np.concatenate([self.forest.features.ravel(), self.crosses.features.ravel()])
+        return PLACE["match"] in self.used or bool((asked == PLACE["match"]).any())
 
     def ranking(self, batch: Prepared, popularity: PopularityTable, together: TogetherTable) -> LearnedRanking:
         """The batch, ranked by it."""
@@ -95,6 +107,9 @@ class Ranker:
         total = np.full(len(levels), self.base)
         for place in self.used:
             total += self.tables[place].take(levels[:, place])
+        if len(self.crosses.features):
+            for table, cells in zip(self.crosses.tables, self.crosses.cells(levels).T, strict=True):
+                total += table.take(cells)
         if len(self.forest.features):
             self._answers(levels, total)
         return total
@@ -109,6 +124,10 @@ class Ranker:
         found = np.zeros((len(levels), len(FEATURES) + 1))
         for place in self.used:
             found[:, place] = self.tables[place].take(levels[:, place])
+        if len(self.crosses.features):
+            cells = self.crosses.cells(levels).T
+            for (place, _), table, own in zip(self.crosses.features.tolist(), self.crosses.tables, cells, strict=True):
+                found[:, place] += table.take(own)
         found[:, -1] = self.base
         if len(self.forest.features):
             from encoders.kernels import pair_sums

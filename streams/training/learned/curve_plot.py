@@ -29,8 +29,8 @@ def plot_curves(path: Path, ranker: Ranker, title: str) -> None:
         else:
             axes.set_axis_off()
     figure.suptitle(title, color=_COLOURS["axis"], fontsize=12)
-    trees = len(ranker.forest.features)
-    notes = [f"grey: from the least to the most, whatever the other features are ({trees} trees)"] if trees else []
+    together = len(ranker.forest.features) or len(ranker.crosses.features)
+    notes = ["grey: from the least to the most, whatever the other features are"] if together else []
     notes += [f"not used: {', '.join(unused(found))}"] if unused(found) else []
     if notes:
         figure.supxlabel("\n".join(notes), fontsize=8, color=_COLOURS["text"], wrap=True)

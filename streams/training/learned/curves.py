@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from streams.ranking.learned.crosses import BINS
 from streams.ranking.learned.features import FEATURES, LEVELS, Feature, value_of
 from streams.ranking.learned.model import NODES, PATTERNS, Forest, Ranker
 
@@ -33,9 +34,10 @@ class Curve(NamedTuple):
     weight: float
     """The most by which the feature's value can change a score."""
     mean: Floats
-    """[levels]: what a level adds; in trees, over all answers to their other questions."""
+    """[levels]: what a level adds; where it depends on other features, the mean over their bins, in trees over all answers to their
+    other questions."""
     low: Floats
-    """[levels]: the least, whatever the other features are; without trees the same."""
+    """[levels]: the least, whatever the other features are; the same where it depends on none."""
     high: Floats
 
     @property
@@ -62,6 +64,13 @@ def curves(ranker: Ranker) -> list[Curve]:
     mean, low, high = tables.copy(), tables.copy(), tables.copy()
     weights = tables.max(axis=1) - tables.min(axis=1)
     used = set(ranker.used)
+    for (place, _), bins, cells in zip(ranker.crosses.features.tolist(), ranker.crosses.bins, ranker.crosses.tables, strict=True):
+        own = cells.astype(np.float64).reshape(BINS, BINS)[bins[0], : int(bins[1].max()) + 1]
+        mean[place] += own.mean(axis=1)
+        low[place] += own.min(axis=1)
+        high[place] += own.max(axis=1)
+        weights[place] += own.max() - own.min()
+        used.add(place)
     for tree in range(len(ranker.forest.features)):
         for place, (middle, least, most) in _of_tree(ranker.forest, tree).items():
             mean[place] += middle
@@ -108,10 +117,14 @@ def text(ranker: Ranker, title: str) -> str:
     ]
     if len(ranker.forest.features):
         lines.append("curve: the mean over all answers to the trees' other questions")
+    if len(ranker.crosses.features):
+        lines.append("curve: where it depends on another feature, the mean over that feature's values")
     for number, curve in enumerate(found, 1):
         lines += ["", *_block(number, curve)]
     if not found:
         lines += ["", "it uses no feature: every item has the same score"]
+    depends = [f"{FEATURES[first].name} on {FEATURES[second].name}" for first, second in ranker.crosses.features.tolist()]
+    lines += ["", f"curves that depend on another feature: {', '.join(depends)}"] if depends else []
     lines += ["", f"not used: {', '.join(unused(found)) or 'none, all are'}"]
     together = pairs(ranker.forest)
     if together:

@@ -1,45 +1,42 @@
-"""Fits a ranker to a shop's own past: lists at past moments, LightGBM's LambdaMART in two shapes, and the choice between them.
+"""Fits a ranker to a shop's own past: lists at past moments, models of two shapes, and the choice between them.
 
-Burges, "From RankNet to LambdaRank to LambdaMART: an overview", 2010; Ke et al., "LightGBM", NIPS 2017.
+The additive one is our own (``additive.py``), the one with interactions is LightGBM's LambdaMART: Burges, "From RankNet to LambdaRank to
+LambdaMART: an overview", 2010; Ke et al., "LightGBM", NIPS 2017.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from streams.ranking.learned.features import FEATURES, LEVELS
-from streams.ranking.learned.model import Ranker, no_forest
+from streams.ranking.learned.features import FEATURES, LEVELS, Levels
+from streams.ranking.learned.model import Forest, Ranker, no_forest
 from streams.ranking.learned.related import RelatedItems, nothing_related
 from streams.ranking.prepared import Items
 from streams.ranking.rules import ProfileRules
 from streams.training.evaluation.metrics import discounts
+from streams.training.learned.additive import Additive, AdditiveRule, fit_additive
 from streams.training.learned.ease import fit_ease
 from streams.training.learned.lists import Lists, make_lists
 from streams.training.learned.past import VISIT_MS, PastShop
-from streams.training.learned.trees import forest_of, tables_of
+from streams.training.learned.trees import forest_of
 
 Floats = npt.NDArray[np.float64]
 OnStep = Callable[[str], None]
+_NOTHING = 1e-4
+"""A feature that changes no score by more says nothing."""
 
 
-class Shape(NamedTuple):
-    """A kind of model; its settings were chosen on the validation cuts of docs/decisions/0013."""
-
-    name: str
-    leaves: int
-    rounds: int
-    truncation: int
-
-
-ADDITIVE = Shape("additive", 2, 300, 30)
-INTERACTING = Shape("with interactions", 8, 60, 10)
-_COMMON = {
+ADDITIVE, INTERACTING = "additive", "with interactions"
+_LEAVES, _TREES = 8, 60
+_BOOSTING = {
     "objective": "lambdarank",
+    "num_leaves": _LEAVES,
+    "lambdarank_truncation_level": 10,
     "learning_rate": 0.1,
     "min_data_in_leaf": 50,
     "min_sum_hessian_in_leaf": 5.0,
@@ -50,6 +47,7 @@ _COMMON = {
     "verbose": -1,
     "seed": 0,
 }
+"""Chosen on the validation cuts of docs/decisions/0013."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +64,8 @@ class RankerRule:
     """With fewer lists that hold something taken, nothing is fitted."""
     count: int = 10
     threads: int = 0
-    """0: one a core."""
+    """Of LightGBM; 0: one a core."""
+    additive: AdditiveRule = field(default_factory=AdditiveRule)
 
 
 class Fitted(NamedTuple):
@@ -106,24 +105,24 @@ def fit_ranker(past: PastShop, matrix: Items, rules: ProfileRules, rule: RankerR
     if usable < rule.least_lists or test is None:
         return None
     validation = {"sum": float(ndcg(test, test.summed.astype(np.float64), rule.count).mean())}
-    results: dict[Shape, tuple[Ranker, Floats]] = {}
+    results: dict[str, tuple[Ranker, Floats]] = {}
     for shape in (ADDITIVE, INTERACTING):
-        on_step(f"validating, {shape.name}")
-        ranker = _ranker(_boosted(early, shape, rule), shape, early, nothing_related())
+        on_step(f"validating, {shape}")
+        ranker = _fit(early, shape, rule, nothing_related())
         results[shape] = (ranker, ndcg(test, ranker.scores(test.levels), rule.count))
-        validation[shape.name] = float(results[shape][1].mean())
+        validation[shape] = float(results[shape][1].mean())
     gain = results[INTERACTING][1] - results[ADDITIVE][1]
     error = float(gain.std() / np.sqrt(max(1, len(gain))))
     chosen = INTERACTING if gain.mean() > 1.96 * error else ADDITIVE
-    on_step(f"fitting, {chosen.name}")
+    on_step(f"fitting, {chosen}")
     past.advance(past.end_ms)
     related = fit_ease(past.interactions(past.end_ms), shoppers=rules.together.shoppers)
-    final = _ranker(_boosted(made, chosen, rule), chosen, made, related)
+    final = _fit(made, chosen, rule, related)
     count = sum(len(lists.sizes) for lists in made)
     scores = ", ".join(f"{name} {value:.4f}" for name, value in validation.items())
-    told = f"to {count} lists, {chosen.name}; NDCG@{rule.count} at the last moment: {scores}"
+    told = f"to {count} lists, {chosen}; NDCG@{rule.count} at the last moment: {scores}"
     ranker = replace(_calibrated(final, results[chosen][0], test, rule.count), fitted=told)
-    return Fitted(ranker, chosen.name, validation, count, test.found)
+    return Fitted(ranker, chosen, validation, count, test.found)
 
 
 def taken(lists: Lists) -> npt.NDArray[np.int64]:
@@ -161,39 +160,51 @@ def _places(lists: Lists, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     return found
 
 
-def _boosted(made: Sequence[Lists], shape: Shape, rule: RankerRule) -> list[Any]:
-    """The trees, as ``dump_model`` gives them."""
-    import lightgbm
+def _fit(made: Sequence[Lists], shape: str, rule: RankerRule, related: RelatedItems) -> Ranker:
+    levels, labels, sizes = _shuffled(made)
+    if shape == ADDITIVE:
+        fitted = fit_additive(levels, 2.0 ** labels.astype(np.float64) - 1.0, sizes, rule.additive)
+        return _centred(fitted, levels, related)
+    return Ranker(np.zeros((len(FEATURES), LEVELS), np.float32), 0.0, 1.0, 0.0, related, _boosted(levels, labels, sizes, rule))
 
+
+def _shuffled(made: Sequence[Lists]) -> tuple[Levels, npt.NDArray[np.int8], npt.NDArray[np.int64]]:
+    """Levels [pairs, features], labels [pairs] and sizes of the lists of which something was taken.
+
+    Each in an order drawn at random: LambdaRank looks at the first of each list only, and at the start all scores are equal. In the
+    candidates' own order it would learn that order."""
     levels, labels, sizes = [], [], []
     generator = np.random.default_rng(0)
     for lists in made:
         useful = taken(lists) > 0
-        # LambdaRank looks at the first of each list only, and at the start all scores are equal: in the candidates' own order it would
-        # learn that order.
         order = np.lexsort((generator.random(len(lists.labels)), lists.owners))
         order = order[useful[lists.owners[order]]]
         levels.append(lists.levels[order])
         labels.append(lists.labels[order])
         sizes.append(lists.sizes[useful])
-    data = lightgbm.Dataset(np.concatenate(levels), np.concatenate(labels), group=np.concatenate(sizes), params={**_COMMON})
-    params = {**_COMMON, "num_leaves": shape.leaves, "lambdarank_truncation_level": shape.truncation, "num_threads": rule.threads}
-    model = lightgbm.train(params, data, shape.rounds)
-    return [tree["tree_structure"] for tree in model.dump_model()["tree_info"]]
+    return np.concatenate(levels), np.concatenate(labels), np.concatenate(sizes)
 
 
-def _ranker(trees: Sequence[Any], shape: Shape, made: Sequence[Lists], related: RelatedItems) -> Ranker:
-    """Tables are centred: a share of 0 is that of the usual candidate."""
-    if shape.leaves > 2:
-        tables, forest, base = np.zeros((len(FEATURES), LEVELS)), forest_of(trees), 0.0
-    else:
-        tables, forest = tables_of(trees), no_forest()
-        levels = np.concatenate([lists.levels for lists in made])
-        means = np.array([tables[place].take(levels[:, place]).mean() for place in range(len(FEATURES))])
-        # A feature that no tree asks for stays 0.
-        tables -= np.where((tables != 0).any(axis=1), means, 0.0)[:, None]
-        base = float(means.sum())
-    return Ranker(tables.astype(np.float32), base, 1.0, 0.0, related, forest)
+def _boosted(levels: Levels, labels: npt.NDArray[np.int8], sizes: npt.NDArray[np.int64], rule: RankerRule) -> Forest:
+    import lightgbm
+
+    data = lightgbm.Dataset(levels, labels, group=sizes, params={**_BOOSTING})
+    model = lightgbm.train({**_BOOSTING, "num_threads": rule.threads}, data, _TREES)
+    return forest_of([tree["tree_structure"] for tree in model.dump_model()["tree_info"]])
+
+
+def _centred(fitted: Additive, levels: Levels, related: RelatedItems) -> Ranker:
+    """Every table moved so that a share of 0 is that of the usual candidate."""
+    tables, crosses = fitted.tables.copy(), fitted.crosses
+    means = np.array([table.take(levels[:, place]).mean() for place, table in enumerate(tables)])
+    # A feature that says nothing stays 0 everywhere: it need not be looked up.
+    tables[np.ptp(tables, axis=1) < _NOTHING] = 0.0
+    means[~tables.any(axis=1)] = 0.0
+    tables -= means[:, None]
+    cells = crosses.cells(levels).T
+    middles = np.array([table.take(own).mean() for table, own in zip(crosses.tables, cells, strict=True)]).reshape(-1, 1)
+    centred = crosses._replace(tables=(crosses.tables - middles).astype(np.float32))
+    return Ranker(tables.astype(np.float32), float(means.sum() + middles.sum()), 1.0, 0.0, related, no_forest(), crosses=centred)
 
 
 def _calibrated(final: Ranker, validated: Ranker, test: Lists, count: int) -> Ranker:
@@ -207,7 +218,9 @@ def _calibrated(final: Ranker, validated: Ranker, test: Lists, count: int) -> Ra
     shift = float(summed.mean() - scale * own.mean())
     slope, intercept = logistic(scale * own + shift, hits)
     forest = final.forest._replace(values=final.forest.values * np.float32(scale), shapley=final.forest.shapley * np.float32(scale))
-    return Ranker((final.tables * scale).astype(np.float32), scale * final.base + shift, slope, intercept, final.related, forest)
+    tables, crosses = (final.tables * scale).astype(np.float32), final.crosses
+    crosses = crosses._replace(tables=(crosses.tables * scale).astype(np.float32))
+    return replace(final, tables=tables, base=scale * final.base + shift, slope=slope, intercept=intercept, forest=forest, crosses=crosses)
 
 
 def logistic(scores: Floats, hits: npt.NDArray[np.bool_]) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""LightGBM's trees as a ranker keeps them: stumps as one table a feature, small trees as patterns with exact Shapley values."""
+"""LightGBM's small trees as a ranker keeps them: patterns with exact Shapley values."""
 
 from __future__ import annotations
 
@@ -10,26 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from streams.ranking.learned.features import FEATURES, LEVELS
+from streams.ranking.learned.features import LEVELS
 from streams.ranking.learned.model import NODES, PATTERNS, Forest
 
 Node = Mapping[str, Any]
 """As ``dump_model`` gives it."""
-
-
-def tables_of(trees: Sequence[Node]) -> npt.NDArray[np.float64]:
-    """float64 [features, levels]: what stumps add at each level. Raises ValueError for a tree of more than two leaves."""
-    tables = np.zeros((len(FEATURES), LEVELS))
-    for tree in trees:
-        if "split_feature" not in tree:
-            continue
-        left, right = tree["left_child"], tree["right_child"]
-        if "split_feature" in left or "split_feature" in right:
-            raise ValueError("an additive model has stumps only")
-        last = _threshold(tree) + 1
-        tables[tree["split_feature"], :last] += left["leaf_value"]
-        tables[tree["split_feature"], last:] += right["leaf_value"]
-    return tables
 
 
 def forest_of(trees: Sequence[Node]) -> Forest:

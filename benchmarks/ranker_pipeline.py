@@ -1,0 +1,122 @@
+"""Events per second through ingest, profile and feedback with a fitted ranker, beside the same without.
+
+The shop, the broker and the clock are those of ``benchmarks/pipeline.py``. The encoder is a transformer of one layer with random weights
+that gives vectors as long as those of the models in use: texts cost little, and what is ranked costs what it costs in a shop. The ranker
+is fitted to the very events, by the stages over memory, before anything is timed. ``make bench-ranker_pipeline``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import tempfile
+import time
+import uuid
+from pathlib import Path
+from shutil import copytree
+from typing import Any
+
+from benchmarks.harness import interleave, ratio, save
+from benchmarks.pipeline import SETTINGS, STAGES, make_events, publish, settled
+from streams import topics
+from streams.serde.codec import local_codecs
+from streams.simulator.shop import Emission, Shop
+from tests.support.apache_kafka import ApacheKafka
+from tests.support.deployment import deployed
+
+RUNS = int(os.environ.get("BENCH_RUNS", "5"))
+DIMENSION = 384
+
+
+def encoder(folder: Path, texts: list[str]) -> Path:
+    """A BERT of one layer with random weights whose words are those of the texts."""
+    import torch
+    from transformers import BertConfig, BertModel, BertTokenizerFast
+
+    torch.manual_seed(1)
+    words = sorted({word for text in texts for word in text.lower().split()})
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]
+    shape = {"hidden_size": DIMENSION, "num_hidden_layers": 1, "num_attention_heads": 6, "intermediate_size": 384}
+    config = BertConfig(vocab_size=len(vocabulary), max_position_embeddings=64, attn_implementation="sdpa", **shape)
+    BertModel(config).save_pretrained(folder)
+    BertTokenizerFast(vocab={word: place for place, word in enumerate(vocabulary)}).save_pretrained(folder)
+    (folder / "modules.json").write_text(json.dumps([{"type": "m.Transformer", "path": ""}, {"type": "m.Pooling", "path": "1_Pooling"}]))
+    (folder / "1_Pooling").mkdir()
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps({"word_embedding_dimension": DIMENSION, "pooling_mode_mean_tokens": True}))
+    (folder / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 32, "do_lower_case": True}))
+    return folder
+
+
+def add_ranker(folder: Path, shop: Shop, events: list[Emission]) -> dict[str, Any]:
+    """Fits a ranker to the events and puts it beside the encoder in ``folder``; what is told of the fit."""
+    from encoders import load_encoder
+    from encoders.batching.micro_batcher import MicroBatcher
+    from streams.backtest.finetune import pair_rules
+    from streams.backtest.pairs import PairMaker
+    from streams.backtest.runner import Backtest
+    from streams.models.registry.ranker_file import write_ranker
+    from streams.settings import Settings
+    from streams.training.learned.fit import RankerRule
+
+    settings = Settings(model=str(folder), threshold=float(SETTINGS["VEILSTREAM_THRESHOLD"]))
+    backtest = Backtest(settings, local_codecs(), MicroBatcher(load_encoder(str(folder))), time.time_ns() // 1_000_000)
+    backtest.load_items([item.value for item in shop.items], lambda _: None)
+    maker = PairMaker(pair_rules(settings))
+    # Those that are wrong on purpose become dead letters in either case.
+    backtest.learn([e.value for e in events if isinstance(e.value, dict) and e.expected is None], lambda _: None, maker.add)
+    fitted = backtest.fit(maker.pairs(), RankerRule(), include_seen=True, on_step=lambda step: print(step, flush=True))
+    if fitted is None:
+        raise SystemExit("too few shoppers came back to fit a ranker to; raise BENCH_EVENTS")
+    write_ranker(folder, fitted.ranker)
+    return {"shape": fitted.shape, "lists": fitted.lists, "validation": fitted.validation}
+
+
+def main() -> None:
+    shop, events = make_events()
+    codecs = local_codecs()
+    raw, item = codecs.for_topic(topics.BEHAVIOUR_RAW), codecs.for_topic(topics.CATALOGUE_ITEMS)
+    catalogue = [(topics.CATALOGUE_ITEMS, i.item_id.encode(), item.encode(i.value), []) for i in shop.items]
+    records = [
+        (topics.BEHAVIOUR_RAW, e.key, e.value if isinstance(e.value, bytes) else raw.encode(e.value), list(e.headers)) for e in events
+    ]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        texts = [str(value) for i in shop.items for value in i.value.values()]
+        models = {"without_ranker": encoder(folder / "without_ranker", texts)}
+        models["with_ranker"] = Path(copytree(models["without_ranker"], folder / "with_ranker"))
+        told = add_ranker(models["with_ranker"], shop, events)
+        broker = ApacheKafka(folder / "kafka")
+        broker.start()
+        written: dict[str, dict[str, int]] = {}
+
+        def run(which: str) -> float:
+            run_id = f"{which.replace('_', '')}{uuid.uuid4().hex[:6]}"
+            changes = {**SETTINGS, "VEILSTREAM_MODEL": str(models[which])}
+            with deployed(folder / run_id, broker.bootstrap_servers, f"{run_id}.", **changes) as deployment:
+                deployment.start("catalogue")
+                asyncio.run(publish(deployment, catalogue))
+                deployment.drain("catalogue")
+                deployment.stop("catalogue")
+                deployment.start(*STAGES)
+                begin = time.monotonic()
+                asyncio.run(publish(deployment, records))
+                elapsed = settled(deployment) - begin
+                written[which] = {t: len(deployment.read(t)) for t in (topics.BEHAVIOUR_CLEAN, topics.RECOMMENDATIONS, topics.FEEDBACK)}
+                return len(records) / elapsed
+
+        try:
+            measured = interleave({"with_ranker": lambda _: run("with_ranker"), "without_ranker": lambda _: run("without_ranker")}, RUNS)
+        finally:
+            broker.stop()
+    found = ratio(measured, "with_ranker", "without_ranker")
+    result = {"events": len(records), "unit": "events/s", "runs": measured, "records_written": written, "ranker": told, **found}
+    path = save("ranker_pipeline", result)
+    print(
+        f"{found['with_ranker_median']:,.0f} events/s with a ranker, {found['without_ranker_median']:,.0f} without: "
+        f"{found['ratio_median']:.2f} ×; wrote {path}"
+    )
+
+
+if __name__ == "__main__":
+    main()
