@@ -51,6 +51,27 @@ def past_of(done: Sequence[Did], *, exclude_seen: bool = False) -> PastShop:
     return PastShop([pair_of(number, did) for number, did in enumerate(done)], RULES, exclude_seen=exclude_seen)
 
 
+async def test_what_was_sent_back_counts_as_the_stage_counts_it() -> None:
+    done = [
+        ("a", "purchase", ITEMS[0], 10),
+        ("a", "purchase", ITEMS[1], 20),
+        ("a", "return", ITEMS[0], 3000),
+        ("a", "click", ITEMS[2], 9000),
+    ]
+    shop, _ = await staged(done)
+    *pairs, last = [pair_of(number, did) for number, did in enumerate(done) if did[1] != "return"]
+    history = [("purchase", ITEMS[0], 10), ("purchase", ITEMS[1], 20), ("return", ITEMS[0], 3000)]
+    told = [{"kind": "item", "ref": item, "event_type": kind, "age_ms": (9000 - minutes) * 60_000} for kind, item, minutes in history]
+    again = {**last, "pair_id": "0" * 32, "occurred_at": last["occurred_at"] + 5 * 60_000, "item_id": ITEMS[3]}
+    later = [{**one, "age_ms": one["age_ms"] + 5 * 60_000} for one in told]
+    past = PastShop([*pairs, {**last, "history": told}, {**again, "history": later}], RULES, exclude_seen=False)  # type: ignore[typeddict-item]
+    past.advance(at(9001))
+    (wanted,) = past.wanted(at(9001), past.end_ms, 10)
+    served = load_profile(shop.state[b"k1.a"])
+    assert dict(zip(wanted.request.items, wanted.request.item_entries, strict=True)) == served.items
+    assert served.items[ITEMS[0]].weight < 0
+
+
 def at(minutes: int) -> int:
     return START_MS + minutes * 60_000
 

@@ -6,6 +6,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from hashlib import blake2b
 from typing import NamedTuple, cast
 
 import numpy as np
@@ -61,7 +62,8 @@ class PastShop:
 
         Pairs of the same moment keep their order: an order by name would change with the key of the pseudonyms.
         """
-        self._pairs = sorted((pair for pair in pairs if pair["outcome"] in CODES), key=lambda pair: pair["occurred_at"])
+        own = [pair for pair in pairs if pair["outcome"] in CODES]
+        self._pairs = sorted([*own, *_returns(own)], key=lambda pair: pair["occurred_at"])
         self._rules = replace(rules, recommend=False)
         self._exclude_seen = exclude_seen
         self._next = 0
@@ -182,3 +184,16 @@ class PastShop:
             if grades:
                 return begun, grades
         return None
+
+
+def _returns(pairs: Iterable[TrainingPair]) -> list[TrainingPair]:
+    """What shoppers sent back. No pair tells of it, but the histories of later pairs do; only profiles take notice."""
+    found: dict[tuple[str, str, int], TrainingPair] = {}
+    for pair in pairs:
+        for past in pair["history"]:
+            if past["event_type"] == "return":
+                key = (pair["pseudonym"], past["ref"], pair["occurred_at"] - past["age_ms"])
+                name = blake2b("\x00".join(map(str, key)).encode(), digest_size=16).hexdigest()
+                done = {**pair, "pair_id": name, "history": [], "item_id": past["ref"], "outcome": "return", "reward": 0.0}
+                found[key] = cast(TrainingPair, {**done, "occurred_at": key[2]})
+    return list(found.values())
