@@ -132,6 +132,9 @@ def _ranked(backtest: Backtest, pairs: list[TrainingPair], include_seen: bool, p
     )
     sources = ", ".join(f"{name} {share:.3f}" for name, share in fitted.found.items())
     click.echo(f"share of what was taken that the candidates hold: {sources}")
+    if not fitted.beats_the_sum:
+        click.echo("the hand-set weights ranked better at the last moment: they are used")
+        return None
     return fitted.ranker
 
 

@@ -79,6 +79,11 @@ class Fitted(NamedTuple):
     found: dict[str, float]
     """Share of what shoppers took at the last moment that each source of candidates found."""
 
+    @property
+    def beats_the_sum(self) -> bool:
+        """Whether it ranked better than the hand-set weights at the last moment."""
+        return self.validation[self.shape] > self.validation["sum"]
+
 
 def fit_ranker(past: PastShop, matrix: Items, rules: ProfileRules, rule: RankerRule, on_step: OnStep = lambda step: None) -> Fitted | None:
     """A ranker for the shop as it is at the end of ``past``; None where there is too little to fit it to.
