@@ -81,6 +81,7 @@ class TogetherTable:
         self._neighbours = _no_neighbours()
         self._building: Future[Neighbours] | None = None
         self._rows: WeakKeyDictionary[Rows, tuple[int, int, Ints]] = WeakKeyDictionary()
+        self._numbers_of: WeakKeyDictionary[Rows, tuple[Ints, Ints]] = WeakKeyDictionary()
 
     def apply(self, records: Sequence[SourceRecord]) -> None:
         """Take in a fetch of ``items.together``. The counts are absolute: reading a record again changes nothing, and an older one
@@ -127,10 +128,13 @@ class TogetherTable:
         """All items' neighbours, by the table's numbers of items."""
         return self._neighbours
 
-    def numbers(self, item_ids: Sequence[str]) -> Ints:
-        """int64 [items]: the table's numbers of items, -1 for those that it does not know."""
-        known = self._numbers
-        return np.array([known.get(item, -1) for item in item_ids], np.int64)
+    def numbers_of(self, matrix: Rows) -> Ints:
+        """int64 [rows]: the table's number of each of the matrix's rows, -1 for those that had none when the neighbours were made."""
+        rows = self.rows_of(matrix)
+        known = self._numbers_of.get(matrix)
+        if known is None or known[0] is not rows:
+            known = self._numbers_of[matrix] = (rows, turned(rows, len(matrix.ids)))
+        return known[1]
 
     def of(self, embedding: Embedding, matrix: Rows) -> Together:
         """What speaks for the matrix's items because of what was liked in a history; what was disliked says nothing here."""
@@ -213,6 +217,14 @@ def total_at(parts: Sequence[Together], users: Ints, rows: Ints, weight: float) 
 def dense(part: Together, weight: float, count: int) -> FloatArray:
     """float32 [count rows]: what all parts of a history add to each row. Added up in double precision, in the order of the history."""
     return np.bincount(part.rows, part.values * np.float32(weight), minlength=count).astype(np.float32)
+
+
+def turned(rows: Ints, count: int) -> Ints:
+    """int64 [count]: the place of each row in ``rows``, -1 where it has none."""
+    found = np.full(count, -1, np.int64)
+    known = np.flatnonzero(rows >= 0)
+    found[rows[known]] = known
+    return found
 
 
 def _no_neighbours() -> Neighbours:

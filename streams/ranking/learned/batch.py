@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -28,7 +28,7 @@ class NeighbourTable(Protocol):
 
     @property
     def neighbours(self) -> Neighbours: ...
-    def numbers(self, item_ids: Sequence[str]) -> Ints: ...
+    def numbers_of(self, matrix: Rows) -> Ints: ...
     def rows_of(self, matrix: Rows) -> Ints: ...
 
 
@@ -70,14 +70,6 @@ class Batch:
     """float32 [shoppers, dimension]: those of the last sessions."""
     at_ms: npt.NDArray[np.float64]
     """[shoppers]: the moment."""
-    _numbers: dict[NeighbourTable, Ints] = field(default_factory=dict, init=False, repr=False)
-
-    def numbers(self, table: NeighbourTable) -> Ints:
-        """int64 [items]: their places in the table, as they were when this was first asked; every sum over the table needs them."""
-        found = self._numbers.get(table)
-        if found is None:
-            found = self._numbers[table] = table.numbers(self.items)
-        return found
 
     @property
     def session_shares(self) -> npt.NDArray[np.float64]:
@@ -164,7 +156,7 @@ def gathered(batch: Batch, weights: npt.NDArray[np.float64], table: NeighbourTab
     begins = np.zeros(len(batch.begins), np.int64)
     if not len(known.others) or not len(batch.items):
         return Sums(begins, np.zeros(0, np.int64), np.zeros(0))
-    numbers, rows_of = batch.numbers(table), table.rows_of(catalogue)
+    numbers, rows_of = table.numbers_of(catalogue)[batch.rows], table.rows_of(catalogue)
     own = numbers[(weights != 0) & (numbers >= 0) & (numbers < len(known.starts) - 1)]
     most = int((known.starts[own + 1] - known.starts[own]).sum()) + 1
     rows, values = np.empty(most, np.int64), np.empty(most)

@@ -107,7 +107,7 @@ def _owners(
     for table, weights in ((together, batch.shares), (related, batch.weights)):
         known = table.neighbours
         if len(known.others) and longest:
-            numbers, rows_of = batch.numbers(table), table.rows_of(catalogue)
+            numbers, rows_of = table.numbers_of(catalogue)[batch.rows], table.rows_of(catalogue)
             pair_sums.parts(batch.begins, numbers, weights, *known, rows_of, users, rows, found)
     return found
 

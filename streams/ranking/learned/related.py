@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import cached_property
+from collections.abc import Sequence
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -11,12 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from streams.ranking.popularity_table import Rows
-from streams.ranking.together_table import Ints, Neighbours
+from streams.ranking.together_table import Ints, Neighbours, turned
 
 
 class _Places(NamedTuple):
     layout: int
     rows: Ints
+    numbers: Ints
 
 
 class RelatedItems:
@@ -37,22 +37,20 @@ class RelatedItems:
         self.neighbours = neighbours
         self._rows: WeakKeyDictionary[Rows, _Places] = WeakKeyDictionary()
 
-    @cached_property
-    def _numbers(self) -> Mapping[str, int]:
-        return {item: number for number, item in enumerate(self.items)}
-
-    def numbers(self, item_ids: Sequence[str]) -> Ints:
-        """int64 [items]: their places, -1 for those that are not known."""
-        known = self._numbers
-        return np.array([known.get(item, -1) for item in item_ids], np.int64)
+    def numbers_of(self, matrix: Rows) -> Ints:
+        """int64 [rows]: the place of each of the matrix's rows, -1 for those that are not known."""
+        return self._places(matrix).numbers
 
     def rows_of(self, matrix: Rows) -> Ints:
         """int64 [known items]: the matrix's row of each, -1 for those that it does not have."""
+        return self._places(matrix).rows
+
+    def _places(self, matrix: Rows) -> _Places:
         found = self._rows.get(matrix)
         if found is None or found.layout != matrix.layout:
             rows = np.fromiter((matrix.rows.get(item, -1) for item in self.items), np.int64, len(self.items))
-            found = self._rows[matrix] = _Places(matrix.layout, rows)
-        return found.rows
+            found = self._rows[matrix] = _Places(matrix.layout, rows, turned(rows, len(matrix.ids)))
+        return found
 
 
 def nothing_related() -> RelatedItems:
