@@ -33,7 +33,7 @@ CATALOGUE = StageSpec(
 PROFILE = StageSpec(
     "profile",
     (topics.BEHAVIOUR_CLEAN,),
-    (topics.RECOMMENDATIONS, topics.ITEMS_POPULARITY, topics.ITEMS_TOGETHER, topics.DEAD_LETTER),
+    (topics.RECOMMENDATIONS, topics.RANKING_FEATURES, topics.ITEMS_POPULARITY, topics.ITEMS_TOGETHER, topics.DEAD_LETTER),
     table="profiles",
     aligned=True,
     follows=(topics.ITEMS_VECTORS, topics.ITEMS_POPULARITY, topics.ITEMS_TOGETHER, topics.MODELS),

@@ -188,6 +188,14 @@ class Settings(BaseSettings):
     )
     reasons_max: int = Field(3, ge=0, description="Maximum number of reasons per item.")
 
+    feature_log_share: float = Field(
+        0.02,
+        ge=0,
+        le=1,
+        description="Share of the events after which a fitted ranker's candidates and their features are logged to `ranking.features`: "
+        "what it is trained and judged by. 0: none.",
+    )
+
     # feedback
     attribution_window_s: float = Field(1800.0, gt=0, description="Event time in which a reaction counts for a recommendation, seconds.")
     idle_close_s: float = Field(

@@ -17,6 +17,7 @@ ITEMS_VECTORS = "items.vectors"
 ITEMS_POPULARITY = "items.popularity"
 ITEMS_TOGETHER = "items.together"
 RECOMMENDATIONS = "recommendations"
+RANKING_FEATURES = "ranking.features"
 FEEDBACK = "feedback"
 TRAINING_PAIRS = "training.pairs"
 TRAINING_TALLIES = "training.tallies"
@@ -59,6 +60,7 @@ TOPICS: tuple[TopicSpec, ...] = (
     TopicSpec(
         RECOMMENDATIONS, "pseudonym", "delete", 7 * DAY_MS, ("profile",), ("feedback", "learning", "subscribers"), co_partitioned=True
     ),
+    TopicSpec(RANKING_FEATURES, "pseudonym", "delete", 30 * DAY_MS, ("profile",), ("trainer", "operators"), co_partitioned=True),
     TopicSpec(FEEDBACK, "pseudonym", "delete", 30 * DAY_MS, ("feedback",), ("learning", "trainer", "analysts"), co_partitioned=True),
     TopicSpec(TRAINING_PAIRS, "pseudonym", "delete", 30 * DAY_MS, ("feedback",), ("learning", "trainer"), co_partitioned=True),
     TopicSpec(TRAINING_TALLIES, "partition", "compact", None, ("learning",), ("learning",), single_partition=True),

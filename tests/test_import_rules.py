@@ -65,7 +65,7 @@ ROOMS: dict[str, set[str]] = {
     "streams.stages": {"streams.privacy"},
     "streams.stages.ingest": {"streams.dead_letters", "streams.engine", "streams.privacy", "streams.serde", "streams.stages"},
     "streams.stages.catalogue": {"streams.engine", "streams.models.hotswap", "streams.ranking", "streams.serde", "streams.stages"},
-    "streams.stages.profile": {"streams.engine", "streams.models.hotswap", "streams.ranking", "streams.serde"},
+    "streams.stages.profile": {"streams.engine", "streams.models.hotswap", "streams.ranking", "streams.ranking.learned", "streams.serde"},
     "streams.stages.feedback": {"streams.engine", "streams.serde"},
     "streams.stages.learning": {"streams.engine", "streams.serde"},
     "streams.training.evaluation": {"streams.engine", "streams.ranking", "streams.ranking.learned", "streams.serde", *MATHEMATICS},

@@ -85,7 +85,7 @@ class Backtest:
             stage: DeadLetterBuilder(codecs.for_topic(topics.DEAD_LETTER), sealer, stage, clock, 0)
             for stage in ("ingest", "catalogue", "profile")
         }
-        self._rules = replace(ProfileRules.from_settings(settings), recommend=False)
+        self._rules = replace(ProfileRules.from_settings(settings), recommend=False, logged_share=0.0)
         self._matrix = WhitenedItemMatrix(codecs.for_topic(topics.ITEMS_VECTORS), encoder.version, encoder.dimension)
         self._popularity = PopularityTable(codecs.for_topic(topics.ITEMS_POPULARITY), self._rules.popularity_half_life_ms)
         self._together = TogetherTable(codecs.for_topic(topics.ITEMS_TOGETHER), self._rules.together.half_life_ms)

@@ -21,6 +21,7 @@ _COMMANDS = {
     "recover": "Open, repair and replay dead letters.",
     "trainer": "Train on the collected pairs, and publish a model that proves better.",
     "models": "List, add, promote and roll back model versions.",
+    "features": "Check the logged features of rankers.",
     "backtest": "Recommend from files, without a broker, and write the result.",
     "broker": "Run the embedded broker.",
 }

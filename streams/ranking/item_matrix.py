@@ -13,6 +13,7 @@ from streams.engine.ports import CandidateScan, FloatArray, RecordCodec
 from streams.engine.records import SourceRecord
 from streams.errors import Reason, RecordError
 from streams.ranking.lexical import TermIndex
+from streams.ranking.read_up_to import ReadUpTo
 from streams.serde.vectors import from_bytes, key_prefix
 
 _FIRST_CAPACITY = 1024
@@ -34,6 +35,7 @@ class ItemMatrix:
         self.dimension = dimension
         self.bad_records = 0
         """Records of this version that could not be used."""
+        self.read = ReadUpTo()
         self.layout = 0
         """Changes whenever a row changes hands."""
         self.terms = TermIndex()
@@ -93,6 +95,11 @@ class ItemMatrix:
         return 0
 
     @property
+    def space_of(self) -> list[int]:
+        """Up to where the records had been read that the space was fitted to, by partition: here it needs none."""
+        return []
+
+    @property
     def fitting(self) -> Future[object] | None:
         """Done when ``take_fitted`` would change the space of the vectors; None where nothing is being fitted."""
         return None
@@ -106,6 +113,7 @@ class ItemMatrix:
 
     def apply(self, records: Sequence[SourceRecord]) -> None:
         """Take in a fetch of ``items.vectors``: a value puts an item, a tombstone removes it. Never raises for a record."""
+        self.read.take(records)
         for record in records:
             key = record.key
             if key is None or not key.startswith(self._prefix):

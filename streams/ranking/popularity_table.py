@@ -15,6 +15,7 @@ from streams.engine.ports import RecordCodec
 from streams.engine.records import SourceRecord
 from streams.errors import Reason, RecordError
 from streams.ranking.popularity import OTHER_HALF_LIVES_MS, UNKNOWN, DecayedCount
+from streams.ranking.read_up_to import ReadUpTo
 
 Counts = npt.NDArray[np.float64]
 
@@ -72,6 +73,7 @@ class PopularityTable:
         """``codec``: None where only ``put`` fills it."""
         self.bad_records = 0
         """Records that could not be used."""
+        self.read = ReadUpTo()
         self._codec = codec
         self._half_life_ms = half_life_ms
         self._parts: dict[str, dict[int, DecayedCount]] = {}
@@ -90,6 +92,7 @@ class PopularityTable:
         one never replaces a newer one. Never raises for a record."""
         if self._codec is None:
             raise ValueError("a table without a codec reads no records")
+        self.read.take(records)
         for record in records:
             if record.value is None:
                 continue

@@ -28,6 +28,15 @@ class Request(NamedTuple):
     at_ms: int
 
 
+class LookedAt(NamedTuple):
+    """All candidates of a ranker for one answer."""
+
+    rows: npt.NDArray[np.int64]
+    """[candidates], of the item matrix."""
+    levels: npt.NDArray[np.uint8]
+    """[candidates, features]."""
+
+
 @dataclass(slots=True)
 class Ranked:
     """The answer, best first; all arrays have one row an item."""
@@ -43,6 +52,8 @@ class Ranked:
     """float32 [items, reasons]: what each reason adds to the score."""
     judged: npt.NDArray[np.float64] | None = None
     """float64 [items, 2]: a ranker's score, and the probability that the item is taken next; None where no ranker serves."""
+    looked_at: LookedAt | None = None
+    """None where no ranker serves."""
 
 
 class Entry(msgspec.Struct, array_like=True, frozen=True, gc=False):

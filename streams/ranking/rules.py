@@ -71,6 +71,8 @@ class ProfileRules:
     """An event this much earlier than the last trigger counts as the start of a replay."""
     recommended_cooldown_ms: int
     bought_cooldown_ms: int
+    logged_share: float
+    """Of the events, whose features are logged."""
 
     def concerns(self, event_type: int) -> bool:
         """Whether events of this type are relevant: they change a history or a popularity, or trigger a recommendation."""
@@ -94,4 +96,5 @@ class ProfileRules:
             debounce_ms=round(settings.debounce_s * SECOND_MS),
             recommended_cooldown_ms=round(settings.recommended_cooldown_s * SECOND_MS),
             bought_cooldown_ms=round(settings.bought_cooldown_days * DAY_MS),
+            logged_share=settings.feature_log_share,
         )

@@ -16,6 +16,7 @@ from streams.engine.records import SourceRecord
 from streams.errors import Reason, RecordError
 from streams.ranking.embedding import Embedding
 from streams.ranking.popularity_table import Rows
+from streams.ranking.read_up_to import ReadUpTo
 
 SHRINK = 10.0
 """Purchases added to each item's own in the cosine: a pair of two items that were hardly bought says little."""
@@ -66,10 +67,17 @@ NOTHING = Together(np.zeros(0, np.int64), np.zeros(0, np.float32), np.zeros(0, n
 class TogetherTable:
     """Adds up the partitions' pairs. Neighbours change only in ``refresh``, so all requests of a batch see the same."""
 
-    def __init__(self, codec: RecordCodec | None, half_life_ms: float, *, at_once: int = _AT_ONCE) -> None:
-        """``codec``: None where only ``put`` fills it."""
+    def __init__(
+        self, codec: RecordCodec | None, half_life_ms: float, *, at_once: int = _AT_ONCE, changed_share: float = _CHANGED_SHARE
+    ) -> None:
+        """``codec``: None where only ``put`` fills it. Neighbours are computed again when ``changed_share`` of the lists have changed; up
+        to ``at_once`` pairs without a thread."""
         self.bad_records = 0
         """Records that could not be used."""
+        self.read = ReadUpTo()
+        self.neighbours_of: list[int] = []
+        """Up to where the records had been read that the neighbours are made of, by partition."""
+        self._changed_share = changed_share
         self._codec = codec
         self._half_life_ms = half_life_ms
         self._at_once = at_once
@@ -80,6 +88,7 @@ class TogetherTable:
         self._version = 0
         self._neighbours = _no_neighbours()
         self._building: Future[Neighbours] | None = None
+        self._building_of: list[int] = []
         self._rows: WeakKeyDictionary[Rows, tuple[int, int, Ints]] = WeakKeyDictionary()
         self._numbers_of: WeakKeyDictionary[Rows, tuple[Ints, Ints]] = WeakKeyDictionary()
 
@@ -88,6 +97,7 @@ class TogetherTable:
         never replaces a newer one. Never raises for a record."""
         if self._codec is None:
             raise ValueError("a table without a codec reads no records")
+        self.read.take(records)
         for record in records:
             if record.value is None:
                 continue
@@ -101,17 +111,18 @@ class TogetherTable:
         if self._building is not None:
             if not self._building.done():
                 return
-            self._take(self._building.result())
+            self._take(self._building.result(), self._building_of)
             self._building = None
-        if not self._changes or self._changes < _CHANGED_SHARE * self._built:
+        if not self._changes or self._changes < self._changed_share * self._built:
             return
-        lists, items = dict(self._lists), len(self._numbers)
+        lists = dict(self._lists)
         self._changes, self._built = 0, len(lists)
         if sum(len(one.others) for one in lists.values()) <= self._at_once:
-            self._take(_neighbours(lists, items, self._half_life_ms))
+            self._take(_neighbours(lists, list(self._numbers), self._half_life_ms), self.read.following)
             return
         pool = ThreadPoolExecutor(1, thread_name_prefix="together")
-        self._building = pool.submit(_neighbours, lists, items, self._half_life_ms)
+        self._building_of = self.read.following
+        self._building = pool.submit(_neighbours, lists, list(self._numbers), self._half_life_ms)
         pool.shutdown(wait=False)
 
     def strengths(self, item_id: str) -> dict[str, float]:
@@ -195,8 +206,8 @@ class TogetherTable:
     def _number(self, item_id: str) -> int:
         return self._numbers.setdefault(item_id, len(self._numbers))
 
-    def _take(self, neighbours: Neighbours) -> None:
-        self._neighbours = neighbours
+    def _take(self, neighbours: Neighbours, of: list[int]) -> None:
+        self._neighbours, self.neighbours_of = neighbours, of
         self._version += 1
 
 
@@ -231,10 +242,12 @@ def _no_neighbours() -> Neighbours:
     return Neighbours(np.zeros(1, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))
 
 
-def _neighbours(lists: Mapping[tuple[int, int], _List], items: int, half_life_ms: float) -> Neighbours:
-    """The strongest neighbours of every item, strongest first; equal ones by number."""
+def _neighbours(lists: Mapping[tuple[int, int], _List], names: Sequence[str], half_life_ms: float) -> Neighbours:
+    """The strongest neighbours of every item, strongest first; equal ones by id: numbers depend on the order of reading."""
     if not lists:
         return _no_neighbours()
+    items = len(names)
+    by_name = np.argsort(np.argsort(names))
     # In order: the sums must not depend on the order in which records were read.
     ordered = sorted(lists.items())
     newest_ms = max(one.as_of_ms for _, one in ordered)
@@ -253,7 +266,7 @@ def _neighbours(lists: Mapping[tuple[int, int], _List], items: int, half_life_ms
     sums = np.add.reduceat(np.concatenate([counts, counts])[order], firsts)
     left, right = np.divmod(keys[firsts], items)
     strengths = sums / np.sqrt((totals[left] + SHRINK) * (totals[right] + SHRINK))
-    best = np.lexsort((right, -strengths, left))
+    best = np.lexsort((by_name[right], -strengths, left))
     left, right, strengths = left[best], right[best], strengths[best]
     begins = np.searchsorted(left, np.arange(items + 1))
     kept = np.arange(len(left)) - begins[left] < _NEIGHBOURS

@@ -40,9 +40,11 @@ class WhitenedItemMatrix(ItemMatrix):
         make_scan: Callable[[FloatArray], CandidateScan | None] | None = None,
         exact_up_to: int = 0,
         at_once: int = _AT_ONCE,
+        changed_share: float = _CHANGED_SHARE,
     ) -> None:
         """``make_scan``: an index of these vectors, or None where it would miss too much; asked for once, when there are more than
-        ``exact_up_to`` rows. ``at_once``: the most rows that are fitted without a thread. Raises as ``ItemMatrix``.
+        ``exact_up_to`` rows. ``at_once``: the most rows that are fitted without a thread. ``changed_share``: of the items, that
+        must have changed before the space is fitted anew; infinity: only by ``fit_now``. Raises as ``ItemMatrix``.
         """
         super().__init__(codec, version, dimension)
         self._make_scan = make_scan
@@ -59,6 +61,9 @@ class WhitenedItemMatrix(ItemMatrix):
         self._stale_since: set[int] = set()
         """Rows that changed while the fitting runs."""
         self._space_number = 0
+        self._changed_share = changed_share
+        self._space_of: list[int] = []
+        self._fitting_of: list[int] = []
 
     @property
     def vectors(self) -> FloatArray:
@@ -86,6 +91,12 @@ class WhitenedItemMatrix(ItemMatrix):
         return self._space_number
 
     @property
+    def space_of(self) -> list[int]:
+        """As in ``ItemMatrix``: of the space that ``vectors`` are in."""
+        self._refresh()
+        return self._space_of
+
+    @property
     def fitting(self) -> Future[object] | None:
         """Done when a new space is there for ``take_fitted``; None where none is being fitted."""
         return self._fitting  # type: ignore[return-value]
@@ -100,8 +111,12 @@ class WhitenedItemMatrix(ItemMatrix):
         space. Raises what the thread raised."""
         fitting = self._fitting
         if fitting is not None and fitting.done():
-            self._adopt(fitting.result(), self._stale_since)
+            self._adopt(fitting.result(), self._stale_since, self._fitting_of)
             self._fitting = None
+
+    def fit_now(self) -> None:
+        """Fit the space to what there is, at once."""
+        self._adopt(_fit(self._vectors[: len(self.ids)], len(self)), set(), self.read.following)
 
     def _apply_one(self, item_id: str, record: SourceRecord) -> None:
         row = self.rows.get(item_id)
@@ -115,12 +130,11 @@ class WhitenedItemMatrix(ItemMatrix):
     def _refresh(self) -> None:
         if not self._stale:
             return
-        if self._changes and self._changes >= _CHANGED_SHARE * self._fitted_items and self._fitting is None:
-            raw = self._vectors[: len(self.ids)]
+        if self._changes and self._changes >= self._changed_share * self._fitted_items and self._fitting is None:
             if len(self.ids) <= self._at_once:
-                self._adopt(_fit(raw, len(self)), set())
+                self.fit_now()
             else:
-                self._begin(raw)
+                self._begin(self._vectors[: len(self.ids)])
         self._grow_whitened()
         rows = np.fromiter(self._stale, np.intp, len(self._stale))
         self._space_rows(rows)
@@ -130,12 +144,14 @@ class WhitenedItemMatrix(ItemMatrix):
         """The rows are copied: others may be put while the thread works."""
         self._changes = 0
         self._stale_since = set()
+        self._fitting_of = self.read.following
         pool = ThreadPoolExecutor(1, thread_name_prefix="item-space")
         self._fitting = pool.submit(_fit, raw.copy(), len(self))
         pool.shutdown(wait=False)
 
-    def _adopt(self, fitted: _Fitted, changed: set[int]) -> None:
+    def _adopt(self, fitted: _Fitted, changed: set[int], of: list[int]) -> None:
         """All rows at once; those that changed meanwhile are stale in the new space too."""
+        self._space_of = of
         self._space, self._fitted_items = fitted.space, fitted.items
         self._space_number += 1
         if self._fitting is None:

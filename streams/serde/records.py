@@ -137,6 +137,26 @@ class Recommendation(TypedDict):
     items: list[RecommendedItem]
 
 
+class BoardPosition(TypedDict):
+    board: str
+    next: list[int]
+
+
+class FeatureLog(TypedDict):
+    log_id: str
+    pseudonym: str
+    recommendation_id: str | None
+    policy: str
+    source_offset: int
+    created_at: int
+    model_version: str
+    features: str
+    items: list[str]
+    levels: bytes
+    shown: list[int]
+    boards: list[BoardPosition]
+
+
 class Outcome(TypedDict):
     item_id: str
     rank: int

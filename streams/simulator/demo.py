@@ -6,6 +6,7 @@ import asyncio
 import json
 import shutil
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
@@ -31,6 +32,7 @@ from streams.simulator.learning import SETTINGS, Learning
 from streams.simulator.screen import Screen
 from streams.simulator.shop import Shop
 from streams.simulator.stages import StageProcesses
+from streams.wiring.feature_check import check_logs
 
 SIMULATED_MS = 3 * 86_400_000
 _DAYS_IN_S = 75.0
@@ -125,6 +127,7 @@ class Demo:
         for stage in STAGES:
             await self._until(partial(self._drained, settings, kafka, stage, stages), _DRAIN_LIMIT_S, None, f"{stage} did not finish")
         summary = await self._close(driver, account, shop, stages)
+        summary["features"] = await _features(settings, kafka)
         if learning is not None:
             summary["learning"] = learning.summary()
         (self._out / "summary.json").write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -213,6 +216,15 @@ def _rates(outcome: GroupOutcome) -> dict[str, Any]:
         "treated_sessions": outcome.treated_sessions,
         "control_sessions": outcome.control_sessions,
     }
+
+
+async def _features(settings: Settings, kafka: KafkaSettings) -> dict[str, int]:
+    """How many logs of features agree with what is rebuilt from the topics. Raises FatalError if one differs."""
+    checked, unreadable = await check_logs(settings, kafka)
+    counts = Counter(one.outcome for one in checked)
+    if counts["differs"] or unreadable:
+        raise FatalError(f"of {len(checked)} logs of features {counts['differs']} differ from what was served, {unreadable} can't be read")
+    return {"logs": len(checked), "agree": counts["agrees"], "untold": counts["untold"]}
 
 
 async def _nothing(left: list[str]) -> bool:

@@ -112,6 +112,10 @@ class Screen:
         table.add_row("purchases per session", _rates(summary))
         for language, rates in summary["by_language"].items():
             table.add_row(f"  {language} shoppers", _rates(rates))
+        features = summary["features"]
+        if features["logs"]:
+            told = f"{features['agree']} of {features['logs']} logs agree with what is rebuilt from the topics"
+            table.add_row("features", told + (f", {features['untold']} can't be told" if features["untold"] else ""))
         learnt = summary.get("learning")
         if learnt is not None:
             table.add_row("learning", f"{learnt['version']} promoted" if learnt["promoted"] else f"nothing promoted: {learnt['verdict']}")

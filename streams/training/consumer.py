@@ -18,9 +18,9 @@ from streams.errors import RecordError, TransientError
 from streams.kafka.clients import client_config, need_topic, no_broker
 from streams.serde.codec import Codec, open_codec
 from streams.serde.outcomes import each
-from streams.serde.records import Feedback, TrainingControl, TrainingPair
+from streams.serde.records import FeatureLog, Feedback, TrainingControl, TrainingPair
 from streams.settings import KafkaSettings, Settings
-from streams.topics import FEEDBACK, TRAINING_CONTROL, TRAINING_PAIRS
+from streams.topics import FEEDBACK, RANKING_FEATURES, TRAINING_CONTROL, TRAINING_PAIRS
 from streams.training.metrics import TrainerMetrics
 from streams.training.requests import pending
 from streams.training.reward_tally import RewardTally
@@ -28,7 +28,7 @@ from streams.training.store import PairStore
 
 log = logging.getLogger(__name__)
 
-_TOPICS = (TRAINING_PAIRS, FEEDBACK, TRAINING_CONTROL)
+_TOPICS = (TRAINING_PAIRS, FEEDBACK, TRAINING_CONTROL, RANKING_FEATURES)
 _MOST = 5000
 _FETCH_MS = 500
 _PAUSE_S = 5.0
@@ -49,6 +49,7 @@ class TrainerConsumer:
             TRAINING_PAIRS: self._take_pairs,
             FEEDBACK: self._take_feedback,
             TRAINING_CONTROL: self._take_control,
+            RANKING_FEATURES: self._take_logs,
         }
         self.tally = RewardTally.load(store.state("tally"))
         self.requests = pending(cast("list[dict[str, Any]]", store.state("requests") or []), [])
@@ -90,6 +91,7 @@ class TrainerConsumer:
                 self._following[tp] = max(stored.get(tp, 0), begins[tp])
         self._rewind()
         self._metrics.stored.set(len(self._store))
+        self._metrics.logs.set(self._store.logs)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until stopped. A broker that is away, or a full disk, is waited for: nothing is lost that the topic holds."""
@@ -188,6 +190,10 @@ class TrainerConsumer:
     def _take_pairs(self, partition: int, values: Sequence[tuple[int, TrainingPair]], following: int) -> None:
         self._metrics.pairs.inc(self._store.append([pair for _, pair in values], {(TRAINING_PAIRS, partition): following}))
         self._metrics.stored.set(len(self._store))
+
+    def _take_logs(self, partition: int, values: Sequence[tuple[int, FeatureLog]], following: int) -> None:
+        self._store.append_logs([log for _, log in values], {(RANKING_FEATURES, partition): following})
+        self._metrics.logs.set(self._store.logs)
 
     def _take_feedback(self, partition: int, values: Sequence[tuple[int, Feedback]], following: int) -> None:
         values = [(at, one) for at, record in values for one in each(record)]

@@ -26,6 +26,7 @@ class TrainerMetrics:
             return Gauge(f"veilstream_trainer_{name}", text, registry=registry)
 
         self.stored = gauge("pairs_stored", "Training pairs in the store.")
+        self.logs = gauge("logs_stored", "Logs of features in the store.")
         self.training = gauge("training", "1 while a round is running.")
         self.pending = gauge("requests_pending", "Waiting requests for a round.")
         self.pairs = Counter("veilstream_trainer_pairs_total", "Training pairs stored, each counted once.", registry=registry)

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
 from streams.ranking.learned.model import Ranker
 from streams.ranking.rules import DAY_MS, ProfileRules
 from streams.ranking.serving_params import ServingParams
-from streams.serde.records import TrainingPair
+from streams.serde.records import FeatureLog, TrainingPair
 from streams.training.candidate import Judgement, JudgeRule, sample, with_the_same_volume
 from streams.training.cases import Split
 from streams.training.evaluation.cases import Case
 from streams.training.evaluation.fit import target_threshold
 from streams.training.evaluation.gate import decide
 from streams.training.evaluation.measure import measure
+from streams.training.evaluation.off_policy import OffPolicy
 from streams.training.evaluation.score_learned import Learned, PastTables
 from streams.training.evaluation_data import Encode, EvaluationData
 from streams.training.learned.fit import Fitted, RankerRule, fit_ranker
+from streams.training.learned.logged import Joining, join, logged_lists, would_have_earned
 from streams.training.learned.past import PastShop
 
 log = logging.getLogger(__name__)
@@ -37,12 +40,31 @@ class Serving:
     ranker: Ranker | None
 
 
+class Logged(NamedTuple):
+    """Logs that a new ranker may learn from and be estimated by."""
+
+    joining: Joining
+    propensity: Mapping[int, float]
+    """By rank."""
+
+
+def logged_of(
+    logs: Sequence[FeatureLog], pairs: Sequence[TrainingPair], version: str, propensity: Mapping[int, float], window_ms: int
+) -> Logged | None:
+    """The logs of this version, joined with the pairs; None without logs."""
+    return Logged(join(logs, pairs, version, window_ms=window_ms), propensity) if logs else None
+
+
 @dataclass(frozen=True)
 class JudgedRanker:
     """A ranker, and what the gate says of it."""
 
     fitted: Fitted
     judgement: Judgement
+    off_policy: OffPolicy | None = None
+    """What it would have earned on logged answers that it was not fitted to; None without logs."""
+    told: Sequence[str] = ()
+    """Of the logs, for the verdict."""
 
 
 def judge_ranker(
@@ -55,9 +77,11 @@ def judge_ranker(
     profile: ProfileRules,
     rule: JudgeRule,
     ranker_rule: RankerRule,
+    logged: Logged | None = None,
 ) -> JudgedRanker | None:
     """Fits a ranker to the pairs before the validation slice, under the encoder and parameters that were chosen for it, and judges it on
-    the test slice beside what serves. None where there is too little to fit it to.
+    the test slice beside what serves. Logs from before the validation slice are learnt from too; by later ones it is estimated what
+    it would have earned. None where there is too little to fit it to.
     """
     validation, test, old = (sample(cases, rule.most) for cases in (split.validation, split.test, split.old))
     cases = [*validation, *test, *old]
@@ -70,8 +94,18 @@ def judge_ranker(
     )
     before = [pair for pair in pairs if pair["occurred_at"] < split.cuts.validation_from_ms]
     log.info("round: a ranker is fitted")
+    lists = None
+    if logged is not None:
+        log.info("round: %s", logged.joining)
+        learnt = logged.joining.between(0, split.cuts.validation_from_ms - logged.joining.window_ms)
+        lists = logged_lists(learnt, logged.propensity, window_ms=logged.joining.window_ms)
     fitted = fit_ranker(
-        PastShop(before, rules, exclude_seen=False), catalogue.items, rules, ranker_rule, lambda step: log.info("round: ranker, %s", step)
+        PastShop(before, rules, exclude_seen=False),
+        catalogue.items,
+        rules,
+        ranker_rule,
+        lambda step: log.info("round: ranker, %s", step),
+        lists,
     )
     if fitted is None:
         return None
@@ -89,7 +123,12 @@ def judge_ranker(
         gate = replace(gate, volume_tolerance=1.0)  # how much is recommended is what the target says, not what it was
     ours = measure(test, new, chosen, count=count, old=old)
     theirs = measure(test, serving, now.params, count=count, old=old)
-    return JudgedRanker(fitted, Judgement(decide(ours, theirs, gate), ours, theirs, chosen))
+    judgement = Judgement(decide(ours, theirs, gate), ours, theirs, chosen)
+    if logged is None:
+        return JudgedRanker(fitted, judgement)
+    unseen = logged.joining.between(split.cuts.validation_from_ms, 1 << 62)
+    earned = would_have_earned(unseen, fitted.ranker, logged.propensity)
+    return JudgedRanker(fitted, judgement, earned, [str(logged.joining), str(earned)])
 
 
 def _tables(pairs: Sequence[TrainingPair], rules: ProfileRules, cases: Sequence[Case]) -> list[PastTables]:

@@ -19,14 +19,14 @@ from streams.errors import SETUP, ConfigurationError
 from streams.models.registry.ranker_file import read_ranker, write_ranker
 from streams.ranking.rules import DAY_MS
 from streams.ranking.serving_params import ServingParams
-from streams.serde.records import TrainingPair
+from streams.serde.records import FeatureLog, TrainingPair
 from streams.training.candidate import judge, judge_weights, quick_score, sample
 from streams.training.cases import Split, split_by_time, without_exposure
 from streams.training.dataset import training_set
 from streams.training.evaluation.cases import Case
 from streams.training.evaluation.report import write_report
 from streams.training.evaluation_data import Encode, EvaluationData, ItemFacts, build_evaluation_data
-from streams.training.ranker_candidate import Serving, judge_ranker
+from streams.training.ranker_candidate import Serving, judge_ranker, logged_of
 from streams.training.round_directory import read_json, write_json
 from streams.training.rules import RoundRules
 from streams.training.time_slices import OldSlice
@@ -55,6 +55,8 @@ class Material:
     """By rank."""
     old: OldSlice | None = None
     newest_from_ms: int | None = None
+    logs: Sequence[FeatureLog] = ()
+    """What rankers looked at, as it was logged."""
 
 
 @dataclass(frozen=True)
@@ -223,20 +225,25 @@ def _judged(
             verdict = replace(
                 weighed.verdict, reasons=[_WEIGHED, *weighed.verdict.reasons, *(f"the trained model: {why}" for why in refused)]
             )
+        weights = found.fitted if verdict.promote else material.serving
+        # What was logged is what the new ranker would see only under the same encoder and half-life.
+        same = not trained and weights.half_life_days == material.serving.half_life_days
+        window_ms = rules.split.attribution_ms
         ranked = judge_ranker(
             data,
             material.pairs,
             split,
             _by(new) if trained else _by(old),
-            found.fitted if verdict.promote else material.serving,
+            weights,
             Serving(_by(old), material.serving, serves),
             rules.split.profile,
             rules.judge,
             rules.ranker,
+            logged_of(material.logs if same else (), material.pairs, versions[1], material.propensity, window_ms),
         )
     if ranked is not None:
         lists = f"{ranked.fitted.lists} lists, {ranked.fitted.shape}"
-        refused = verdict.reasons
+        refused = [*verdict.reasons, *ranked.told]
         if ranked.judgement.verdict.promote or serves is not None:
             # Beside a ranker that serves, an encoder is judged with a ranker only: alone it would take away what serves.
             found = ranked.judgement
@@ -254,7 +261,9 @@ def _judged(
             versions = (final.version, versions[1])
     if not split.alone and any(pair["rank"] is not None for pair in material.pairs):
         verdict = replace(verdict, reasons=[*verdict.reasons, _EXPOSED])
-    write_report(folder / "report", verdict, found.candidate, found.incumbent, versions=versions, fitted=(found.fitted, material.serving))
+    earned = None if ranked is None else ranked.off_policy
+    params = (found.fitted, material.serving)
+    write_report(folder / "report", verdict, found.candidate, found.incumbent, versions=versions, fitted=params, off_policy=earned)
     numbers = found.verdict.numbers
     times = [example.at_ms for example in frozen.examples]
     judged = Judged(

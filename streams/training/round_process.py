@@ -108,6 +108,7 @@ def _done(
             propensity=propensities(RewardTally.load(store.state("tally")).seen),
             old=None if old is None else OldSlice(*old),  # type: ignore[misc]
             newest_from_ms=store.state("learnt_until"),  # type: ignore[arg-type]
+            logs=store.read_logs(),
         )
     finally:
         store.close()

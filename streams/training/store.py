@@ -1,4 +1,4 @@
-"""Training pairs on disk: bounded, each once, together with the offsets of their topics, in one SQLite file. So both always agree.
+"""Training pairs and logs of features on disk: bounded, each once, with their topics' offsets in one SQLite file. So they always agree.
 
 SQLite's write-ahead log has checksums. A half-written end after a crash is cut off when the file is opened again.
 """
@@ -13,12 +13,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 
 from streams.errors import TransientError
-from streams.serde.records import TrainingPair
+from streams.serde.records import FeatureLog, TrainingPair
 from streams.training.cases import without_unused_histories
 from streams.training.time_slices import OldSlice
 
@@ -31,14 +31,22 @@ CREATE TABLE IF NOT EXISTS pairs (
 );
 CREATE INDEX IF NOT EXISTS pairs_by_time ON pairs (at_ms);
 CREATE INDEX IF NOT EXISTS pairs_by_pseudonym ON pairs (pseudonym, at_ms);
+CREATE TABLE IF NOT EXISTS logs (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, log_id TEXT NOT NULL UNIQUE, pseudonym TEXT NOT NULL, at_ms INTEGER NOT NULL, body BLOB NOT NULL
+);
+CREATE INDEX IF NOT EXISTS logs_by_time ON logs (at_ms);
+CREATE INDEX IF NOT EXISTS logs_by_pseudonym ON logs (pseudonym);
 CREATE TABLE IF NOT EXISTS offsets (topic TEXT NOT NULL, part INTEGER NOT NULL, next INTEGER NOT NULL, PRIMARY KEY (topic, part));
 CREATE TABLE IF NOT EXISTS counted (seq INTEGER PRIMARY KEY AUTOINCREMENT, feedback_id TEXT NOT NULL UNIQUE);
 CREATE TABLE IF NOT EXISTS state (name TEXT PRIMARY KEY, value BLOB NOT NULL);
 """
 _INSERT = "INSERT OR IGNORE INTO pairs (pair_id, pseudonym, at_ms, body) VALUES (?, ?, ?, ?)"
+_INSERT_LOG = "INSERT OR IGNORE INTO logs (log_id, pseudonym, at_ms, body) VALUES (?, ?, ?, ?)"
 _ADVANCE = "INSERT INTO offsets VALUES (?, ?, ?) ON CONFLICT (topic, part) DO UPDATE SET next = max(next, excluded.next)"
 _COUNTED = 500_000
 """Ids of feedback that are remembered."""
+_LOGS = 20_000
+"""Logs of features that are kept, the newest: some 100 MB."""
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _pack, _unpack = msgspec.msgpack.encode, msgspec.msgpack.decode
 
@@ -85,6 +93,24 @@ class PairStore:
             self._prune()
         return new
 
+    def append_logs(self, logs: Iterable[FeatureLog], offsets: Offsets) -> int:
+        """As ``append``, of logs of features."""
+        with _reached(self._path), self._db:
+            before = self._db.total_changes
+            self._db.executemany(_INSERT_LOG, [(log["log_id"], log["pseudonym"], log["created_at"], _pack(log)) for log in logs])
+            new = self._db.total_changes - before
+            self._advance(offsets)
+            over = self._count("logs") - _LOGS
+            if over > 0:
+                self._db.execute("DELETE FROM logs WHERE seq IN (SELECT seq FROM logs ORDER BY at_ms, seq LIMIT ?)", (over,))
+        return new
+
+    def read_logs(self) -> list[FeatureLog]:
+        """By time. None is older than the pairs: what was removed can't be joined."""
+        with _reached(self._path):
+            rows = self._db.execute("SELECT body FROM logs ORDER BY at_ms, log_id").fetchall()
+        return [_unpack(body) for (body,) in rows]
+
     def advance(self, offsets: Offsets, state: Mapping[str, object], counted: Sequence[str] = ()) -> None:
         """Write named values, the offsets of their topic, and the ids of the feedback in them, all or nothing."""
         with _reached(self._path), self._db:
@@ -118,17 +144,25 @@ class PairStore:
         return None if row is None else _unpack(row[0])
 
     def forget(self, pseudonym: str) -> int:
-        """Remove all pairs of a shopper, their bytes overwritten; how many there were. Offsets stay."""
+        """Remove all pairs and logs of a shopper, their bytes overwritten; how many there were. Offsets stay."""
         with _reached(self._path):
             with self._db:
                 removed = self._db.execute("DELETE FROM pairs WHERE pseudonym = ?", (pseudonym,)).rowcount
+                removed += self._db.execute("DELETE FROM logs WHERE pseudonym = ?", (pseudonym,)).rowcount
             # The log holds what was deleted until it is written over.
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         return removed
 
     def __len__(self) -> int:
+        """How many pairs there are."""
         with _reached(self._path):
-            return int(self._db.execute("SELECT count(*) FROM pairs").fetchone()[0])
+            return self._count("pairs")
+
+    @property
+    def logs(self) -> int:
+        """How many logs there are."""
+        with _reached(self._path):
+            return self._count("logs")
 
     def last(self) -> int:
         """Number of the newest pair taken in: numbers grow and are never given twice."""
@@ -148,6 +182,10 @@ class PairStore:
     def close(self) -> None:
         self._db.close()
 
+    def _count(self, table: Literal["pairs", "logs"]) -> int:
+        query = "SELECT count(*) FROM pairs" if table == "pairs" else "SELECT count(*) FROM logs"
+        return int(self._db.execute(query).fetchone()[0])
+
     def _advance(self, offsets: Offsets) -> None:
         self._db.executemany(_ADVANCE, [(topic, part, following) for (topic, part), following in offsets.items()])
 
@@ -156,15 +194,19 @@ class PairStore:
         chosen = self.state("old_slice")
         old = OldSlice(*chosen) if chosen is not None else None  # type: ignore[misc]
         self._db.create_function("is_old", 2, lambda user, at_ms: old is not None and old.holds(user, at_ms), deterministic=True)
+        before = self._db.total_changes
         self._db.execute(
             "DELETE FROM pairs WHERE at_ms < (SELECT max(at_ms) FROM pairs) - ? AND NOT is_old(pseudonym, at_ms)", (self._bounds.age_ms,)
         )
-        over = int(self._db.execute("SELECT count(*) FROM pairs").fetchone()[0]) - self._bounds.most
+        over = self._count("pairs") - self._bounds.most
         if over > 0:
             self._db.execute(
                 "DELETE FROM pairs WHERE seq IN (SELECT seq FROM pairs WHERE NOT is_old(pseudonym, at_ms) ORDER BY at_ms, seq LIMIT ?)",
                 (over,),
             )
+        if self._db.total_changes > before:
+            # Without its pairs a log would say that nothing was taken.
+            self._db.execute("DELETE FROM logs WHERE at_ms < (SELECT min(at_ms) FROM pairs WHERE NOT is_old(pseudonym, at_ms))")
 
 
 def _open(path: Path) -> sqlite3.Connection:

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from streams.ranking.learned.features import FEATURES, schema
 from streams.ranking.serving_params import ServingParams
-from streams.serde.records import TrainingPair
+from streams.serde.records import BoardPosition, FeatureLog, TrainingPair
 from streams.training.candidate import JudgeRule
 from streams.training.cases import SplitRule, old_slice
 from streams.training.evaluation.gate import GateRule
@@ -114,6 +115,26 @@ def feedback(
         "closed_at": 0,
         "others": [],
     }
+
+
+def feature_log(number: int, *, at_ms: int = START_MS, user: str = "k1.u", version: str = "v", shown: bool = True) -> FeatureLog:
+    """Of all items; the levels of the first feature fall with their numbers, and the first three were recommended."""
+    levels = np.full((ITEMS, len(FEATURES)), 7, np.uint8)
+    levels[:, 0] = np.arange(ITEMS)[::-1]
+    return FeatureLog(
+        log_id=f"{number:032x}",
+        pseudonym=user,
+        recommendation_id=f"r{number}" if shown else None,
+        policy="behaviour" if shown else "none",
+        source_offset=number,
+        created_at=at_ms,
+        model_version=version,
+        features=schema(),
+        items=[f"i{n}" for n in range(ITEMS)],
+        levels=levels.tobytes(),
+        shown=[0, 1, 2] if shown else [],
+        boards=[BoardPosition(board="popularity", next=[3, 4])],
+    )
 
 
 def material() -> Material:

@@ -18,18 +18,18 @@ from streams.serde import local_codecs
 from streams.serde.outcomes import feedback_id, together
 from streams.serde.records import Feedback
 from streams.settings import KafkaSettings, Settings
-from streams.topics import FEEDBACK, TRAINING_CONTROL, TRAINING_PAIRS
+from streams.topics import FEEDBACK, RANKING_FEATURES, TRAINING_CONTROL, TRAINING_PAIRS
 from streams.training.consumer import TrainerConsumer
 from streams.training.metrics import TrainerMetrics
 from streams.training.store import Bounds, PairStore
 from tests.support import waiting
 from tests.support.apache_kafka import ApacheKafka
-from tests.support.trainer_data import feedback, pair
+from tests.support.trainer_data import feature_log, feedback, pair
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
 CODECS = local_codecs()
-TOPICS = (TRAINING_PAIRS, FEEDBACK, TRAINING_CONTROL)
+TOPICS = (TRAINING_PAIRS, FEEDBACK, TRAINING_CONTROL, RANKING_FEATURES)
 
 
 class Harness:
@@ -117,6 +117,14 @@ async def test_outcomes_that_one_record_tells_together_are_counted_each_once(har
         await until(lambda: intake.caught_up)
         assert counted(intake) == 1
         assert harness.store.counted([one["feedback_id"] for one in apart]) == {one["feedback_id"] for one in apart}
+
+
+async def test_logs_of_features_are_stored_once(harness: Harness) -> None:
+    logs = [feature_log(number) for number in range(3)]
+    await harness.send(RANKING_FEATURES, [*logs, logs[1]])
+    async with harness.intake() as intake:
+        await until(lambda: intake.caught_up)
+        assert harness.store.read_logs() == logs
 
 
 async def test_what_is_behind_a_transaction_is_the_end_too(harness: Harness) -> None:

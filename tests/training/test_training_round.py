@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from streams.training.evaluation.fit import FitRule
 from streams.training.learned.fit import RankerRule
 from streams.training.round import Judged, Material, run_round
 from tests.support import ROOT
-from tests.support.trainer_data import SERVING, material, model, quick_rules, shop_pairs
+from tests.support.trainer_data import SERVING, feature_log, material, model, pair, quick_rules, shop_pairs
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +89,7 @@ def test_a_full_disk_ends_the_round_and_the_next_try_goes_on(base: Path, tmp_pat
 
 ROUND = """
 import sys
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from tests.support.trainer_data import material
@@ -130,6 +132,29 @@ def test_a_ranker_is_a_version_too_and_serves_with_the_model(base: Path, tmp_pat
     opened = load_encoder(str(tmp_path / "round" / "model"), precision="fp32")
     assert opened.version == judged.version != judged.parent
     assert (opened.encode(["one"]) == load_encoder(str(base), precision="fp32").encode(["one"])).all()
+
+
+def test_logs_are_learnt_from_and_tell_what_a_ranker_would_have_earned(base: Path, tmp_path: Path) -> None:
+    quick, plain = quick_rules(steps=2), material()
+    quick = replace(quick, split=quick.split._replace(attribution_ms=1_800_000))
+    with closing(load_encoder(str(base), precision="fp32")) as opened:
+        version = opened.version
+    times = sorted(pair["occurred_at"] for pair in plain.pairs)
+    moments = times[:: len(times) // 60]
+    logs = [feature_log(n, at_ms=at_ms, user=f"k1.u{n}", version=version) for n, at_ms in enumerate(moments)]
+    taken = [pair(10**6 + n, log["pseudonym"], "i1", at_ms=log["created_at"] + 1000, rank=1) for n, log in enumerate(logs[::2])]
+    pairs = [*plain.pairs, *({**one, "recommendation_id": f"r{2 * n}"} for n, one in enumerate(taken))]
+    logs.append({**logs[0], "log_id": "f" * 32, "features": "0" * 12})
+    logged = replace(plain, pairs=pairs, logs=logs)  # type: ignore[arg-type]
+    judged = run_round(tmp_path / "round", base, logged, replace(quick, learning_rate=1e-12))
+    told = [reason for reason in judged.reasons if "logs of features used" in reason]
+    assert len(told) == 1 and "1 of another table of features" in told[0]
+    assert any("gain" in reason and "SNIPS" in reason for reason in judged.reasons)
+    report = (tmp_path / "round" / "report" / "report.md").read_text()
+    assert "## What the ranker would have earned" in report
+    if judged.promote:
+        ranker = read_ranker(tmp_path / "round" / "model")
+        assert ranker is not None and "of them logged" in ranker.fitted
 
 
 def test_a_ranker_keeps_to_the_volume_that_is_asked_for(base: Path, tmp_path: Path) -> None:

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.errors import TransientError
-from streams.topics import TRAINING_PAIRS
+from streams.topics import RANKING_FEATURES, TRAINING_PAIRS
 from streams.training.store import Bounds, PairStore
-from tests.support.trainer_data import DAY_MS, START_MS, pair
+from tests.support.trainer_data import DAY_MS, START_MS, feature_log, pair
 
 BOUNDS = Bounds(most=1000, age_ms=400 * DAY_MS)
 
@@ -150,4 +150,30 @@ def test_a_round_reads_what_was_there_when_it_began(tmp_path: Path) -> None:
     store.advance({}, {"tally": {"a": [1, 2.5]}})
     assert store.state("tally") == {"a": [1, 2.5]}
     assert store.state("nothing") is None
+    store.close()
+
+
+def test_logs_of_features_are_kept_once_and_never_without_their_pairs(tmp_path: Path) -> None:
+    store = PairStore(tmp_path, Bounds(most=1000, age_ms=10 * DAY_MS))
+    logs = [feature_log(n, at_ms=START_MS + n * DAY_MS, user=f"u{n % 3}") for n in range(20)]
+    assert store.append_logs(logs, {(RANKING_FEATURES, 1): 20}) == 20
+    assert store.append_logs(logs[5:9], {(RANKING_FEATURES, 1): 9}) == 0
+    assert store.offsets(RANKING_FEATURES) == {1: 20}
+    assert store.read_logs() == logs, "before there are pairs, nothing is known to be gone"
+    store.append([pair(n, "u", "i1", at_ms=START_MS + n * DAY_MS) for n in range(20)], {})
+    assert store.read_logs() == logs[9:], "of the pairs, those of the last ten days are left"
+    store.close()
+    store = PairStore(tmp_path, Bounds())
+    assert store.logs == 11
+    assert store.forget("u0") == sum(log["pseudonym"] == "u0" for log in logs[9:])
+    assert {log["pseudonym"] for log in store.read_logs()} == {"u1", "u2"}
+    store.close()
+
+
+def test_logs_are_bounded_and_the_newest_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streams.training.store._LOGS", 4)
+    store = PairStore(tmp_path, Bounds())
+    for n in (3, 1, 5, 2, 9, 0):
+        store.append_logs([feature_log(n, at_ms=START_MS + n)], {})
+    assert [log["created_at"] - START_MS for log in store.read_logs()] == [2, 3, 5, 9]
     store.close()

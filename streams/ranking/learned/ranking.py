@@ -13,7 +13,7 @@ from streams.ranking.learned.related import RelatedItems
 from streams.ranking.learned.scoring import Candidates, candidates
 from streams.ranking.popularity_table import PopularityTable
 from streams.ranking.prepared import Prepared, without
-from streams.ranking.request import Ranked
+from streams.ranking.request import LookedAt, Ranked
 from streams.ranking.select import ScorePairs, best, exclude, margin, propose
 from streams.ranking.together_table import TogetherTable
 
@@ -86,7 +86,9 @@ class LearnedRanking:
         judged = np.stack((totals, ranker.probability(totals)), axis=1)
         items = [matrix.ids[row] for row in learned.pairs.rows[places].tolist()]
         ranked = []
-        for start, count, why in zip(chosen.starts, chosen.counts, reasons, strict=True):
-            mine = slice(start, start + count)
-            ranked.append(Ranked(items[mine], numbers[mine].astype(np.float32), *why, judged[mine]))
+        bounds = begins.tolist()
+        for place, (start, count, why) in enumerate(zip(chosen.starts, chosen.counts, reasons, strict=True)):
+            mine, all_of = slice(start, start + count), slice(bounds[place], bounds[place + 1])
+            looked_at = LookedAt(learned.pairs.rows[all_of], learned.levels[all_of])
+            ranked.append(Ranked(items[mine], numbers[mine].astype(np.float32), *why, judged[mine], looked_at))
         return ranked

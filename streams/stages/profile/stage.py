@@ -1,4 +1,4 @@
-"""``behaviour.clean`` to ``recommendations`` and ``items.popularity``: one decode, one pass over the profiles, one matrix product."""
+"""``behaviour.clean`` to ``recommendations`` and what is counted: one decode, one pass over the profiles, one matrix product."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from streams.errors import Reason, RecordError
 from streams.models.hotswap.serving_model import Routing, ServingModel
 from streams.ranking.popularity_table import PopularityTable
 from streams.ranking.ranking import Ranking, most_requests, rank
-from streams.ranking.request import Entry, Request
+from streams.ranking.request import Entry, Ranked, Request
 from streams.ranking.rules import CODES, SEARCH, ProfileRules
 from streams.ranking.together_table import TogetherTable
-from streams.serde.records import CleanEvent
+from streams.serde.records import CleanEvent, FeatureLog
+from streams.stages.profile.feature_log import board_positions, to_log
 from streams.stages.profile.history import recently_recommended
 from streams.stages.profile.popularity_counter import PopularityCounter
 from streams.stages.profile.profile import IssuedRecommendation, Profile, dump_profile, load_profile
@@ -23,7 +24,7 @@ from streams.stages.profile.recommendation import answer_id, make, remember
 from streams.stages.profile.recommendation_writer import RecommendationWriter
 from streams.stages.profile.together_counter import TogetherCounter, is_profile, state_key
 from streams.stages.profile.triggers import Trigger, Triggered, by_model, find_triggers
-from streams.topics import BEHAVIOUR_CLEAN, ITEMS_POPULARITY, ITEMS_TOGETHER, RECOMMENDATIONS
+from streams.topics import BEHAVIOUR_CLEAN, ITEMS_POPULARITY, ITEMS_TOGETHER, RANKING_FEATURES, RECOMMENDATIONS
 
 __all__ = ["ProfileRules", "ProfileStage"]
 
@@ -53,6 +54,7 @@ class ProfileStage:
     ) -> None:
         self._events = codecs.reading(BEHAVIOUR_CLEAN, _FIELDS)
         self._writer = RecommendationWriter(codecs.for_topic(RECOMMENDATIONS))
+        self._logs = codecs.for_topic(RANKING_FEATURES)
         self._models = models
         self._popularity_table = popularity
         self._together = together
@@ -78,13 +80,14 @@ class ProfileStage:
         triggered = find_triggers(events, profiles, tally, pairs, self._rules)
         with self._models.use() as routing:
             parts = [(model, part, await model.queries.lookup(part.queries())) for model, part in by_model(routing, triggered)]
-            issued = triggered.repeats
+            issued, logs = triggered.repeats, list[FeatureLog]()
             for model, part, found in parts:
                 model.matrix.take_fitted()
-                issued += self._recommend(model, part, model.queries.transformed(found, model.matrix))
+                issued += self._recommend(model, part, model.queries.transformed(found, model.matrix), logs)
 
         issued.sort(key=lambda pair: pair[0].offset)
         result.outputs += [self._output(recommendation, event, partition) for recommendation, event in issued]
+        result.outputs += [self._log(log, partition) for log in logs]
         changed, published = self._pairs.end(pairs, partition)
         # The pairs first: of a state that is only partly written, a beginning is there. A purchase that is in a profile is then in the
         # pairs too, and one that is only in the pairs is known by its offset.
@@ -107,7 +110,7 @@ class ProfileStage:
         for record in batch:
             try:
                 event = cast(CleanEvent, decode(record.value, record.headers))
-                _check(record.key, event)
+                check(record.key, event)
             except RecordError as error:
                 result.outputs.append(self._dead_letters.build(record, error))
                 result.rejected += 1
@@ -117,10 +120,12 @@ class ProfileStage:
         return accepted
 
     def _recommend(
-        self, model: ServingModel, triggered: Triggered, vectors: dict[str, FloatArray]
+        self, model: ServingModel, triggered: Triggered, vectors: dict[str, FloatArray], logs: list[FeatureLog]
     ) -> list[tuple[IssuedRecommendation, CleanEvent]]:
+        """Recommendations with their events. What is to be logged of candidates goes into ``logs``."""
         rules, matrix = model.rules, model.matrix
         result = []
+        looked: list[tuple[Trigger, list[str], Ranked, IssuedRecommendation | None]] = []
         for rounds in triggered.groups(most_requests(matrix)):
             requests = [trigger.request for triggers in rounds for trigger in triggers]
             # Items of an earlier answer in this batch are left out of the same shopper's later answers.
@@ -132,14 +137,26 @@ class ProfileStage:
             )
             first = 0
             for triggers in rounds:
-                answers = ranking.answer(first, [_excluded(trigger, rules) for trigger in triggers])
+                closed = [_excluded(trigger, rules) for trigger in triggers]
+                answers = ranking.answer(first, closed)
                 first += len(triggers)
-                for trigger, ranked in zip(triggers, answers, strict=True):
-                    if ranked.items:
+                for trigger, ranked, own in zip(triggers, answers, closed, strict=True):
+                    issued = None
+                    if ranked.items and trigger.policy != "none":
                         issued = make(trigger.event, trigger.offset, trigger.policy, ranked, model_version=model.version, rules=rules)
                         remember(trigger.profile, issued, trigger.event["occurred_at"], rules)
                         result.append((issued, trigger.event))
+                    if trigger.is_logged:
+                        looked.append((trigger, own, ranked, issued))
+        boards = board_positions(model, self._popularity_table, self._together) if looked else []
+        for trigger, own, ranked, issued in looked:
+            if ranked.looked_at is not None:
+                what = (trigger.event, trigger.offset, trigger.policy, ranked.looked_at)
+                logs.append(to_log(*what, matrix.ids, own, issued, model.version, boards))
         return result
+
+    def _log(self, log: FeatureLog, partition: int) -> OutputRecord:
+        return OutputRecord(RANKING_FEATURES, log["pseudonym"].encode(), self._logs.encode(log), bytes.fromhex(log["log_id"]), partition)
 
     def _output(self, issued: IssuedRecommendation, event: CleanEvent, partition: int) -> OutputRecord:
         value = self._writer.encode(issued, event)
@@ -150,8 +167,8 @@ def _excluded(trigger: Trigger, rules: ProfileRules) -> list[str]:
     return trigger.request.excluded + recently_recommended(trigger.profile, trigger.request.at_ms, rules)
 
 
-def _check(key: bytes | None, event: CleanEvent) -> None:
-    """What the rules of this stage take for granted. Only a writer other than ingest can break it."""
+def check(key: bytes | None, event: CleanEvent) -> None:
+    """What the rules of this stage take for granted. Only a writer other than ingest can break it: RecordError."""
     if key != event["pseudonym"].encode():
         raise RecordError(Reason.KEY_MISMATCH, "the message key must be the pseudonym")
     code = CODES.get(event["event_type"])

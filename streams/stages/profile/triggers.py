@@ -10,23 +10,27 @@ from streams.models.hotswap.serving_model import Routing, ServingModel
 from streams.ranking.request import Request
 from streams.ranking.rules import CODES, PURCHASE, SEARCH, TRIGGERS, ProfileRules
 from streams.serde.records import CleanEvent
+from streams.stages.profile.feature_log import is_logged
 from streams.stages.profile.history import apply_event, unwanted
 from streams.stages.profile.popularity_counter import PopularityTally
 from streams.stages.profile.profile import IssuedRecommendation, Profile, unpack_issued
 from streams.stages.profile.together_counter import TogetherTally
 
-Policy = Literal["behaviour", "search"]
+Policy = Literal["behaviour", "search", "none"]
+"""``none``: nothing is recommended; the candidates are logged, to know what shoppers turn to where nothing is shown."""
 
 
 @dataclass(slots=True)
 class Trigger:
-    """An event that causes a recommendation, and the profile as it stood right after it."""
+    """An event that causes a recommendation or a log, and the profile as it stood right after it."""
 
     profile: Profile
     event: CleanEvent
     offset: int
     policy: Policy
     request: Request
+    is_logged: bool = False
+    """Whether the candidates' features are logged."""
 
 
 @dataclass(slots=True)
@@ -103,19 +107,23 @@ def find_triggers(
             bought = code == PURCHASE
             tally.add(item_id, rules.popularity_weights[code], time_ms, offset, bought=bought, new_buyer=bought and before_ms is None)
         policy = policy_of(code, time_ms, profile.triggered_at, rules)
+        logged = is_logged(event, rules.logged_share)
         if policy is None:
-            continue
+            if not (logged and rules.recommend and code in TRIGGERS):
+                continue
+            policy = "none"
         if policy == "behaviour":
             profile.triggered_at = time_ms
         number = counts.get(pseudonym, 0)
         counts[pseudonym] = number + 1
         if number == len(result.rounds):
             result.rounds.append([])
-        result.rounds[number].append(Trigger(profile, event, offset, policy, _request(profile, event, policy, rules)))
+        result.rounds[number].append(Trigger(profile, event, offset, policy, request_of(profile, event, policy, rules), logged))
     return result
 
 
-def _request(profile: Profile, event: CleanEvent, policy: Policy, rules: ProfileRules) -> Request:
+def request_of(profile: Profile, event: CleanEvent, policy: Policy, rules: ProfileRules) -> Request:
+    """What is asked of the ranking after the event, which is in the profile."""
     query = event["query"] if policy == "search" else None
     return Request(
         items=list(profile.items),
@@ -146,13 +154,21 @@ def policy_of(event_type: int, time_ms: int, triggered_at: int, rules: ProfileRu
 
 
 def by_model(routing: Routing, triggered: Triggered) -> list[tuple[ServingModel, Triggered]]:
-    """What must be recommended, by the model that does it. All of a shopper's triggers go to one."""
-    if routing.canary is None:
-        return [(routing.stable, triggered)]
+    """What must be recommended, by the model that does it. All of a shopper's triggers go to one. A model without a ranker logs nothing."""
+    canary = routing.canary
+    if canary is None:
+        return [(routing.stable, triggered if routing.stable.ranker is not None else _answered(triggered))]
     models = {trigger.event["pseudonym"]: routing.of(trigger.event["pseudonym"]) for triggers in triggered.rounds for trigger in triggers}
     parts = []
-    for model in (routing.stable, routing.canary):
-        rounds = [[trigger for trigger in triggers if models[trigger.event["pseudonym"]] is model] for triggers in triggered.rounds]
-        if own := [triggers for triggers in rounds if triggers]:
-            parts.append((model, Triggered(rounds=own)))
+    for model in (routing.stable, canary):
+        own = Triggered(rounds=[[one for one in triggers if models[one.event["pseudonym"]] is model] for triggers in triggered.rounds])
+        own = Triggered(rounds=[triggers for triggers in own.rounds if triggers]) if model.ranker is not None else _answered(own)
+        if own.rounds:
+            parts.append((model, own))
     return parts
+
+
+def _answered(triggered: Triggered) -> Triggered:
+    """Only what asks for an answer."""
+    rounds = [[trigger for trigger in triggers if trigger.policy != "none"] for triggers in triggered.rounds]
+    return Triggered(rounds=[triggers for triggers in rounds if triggers])

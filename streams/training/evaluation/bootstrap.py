@@ -33,7 +33,7 @@ def interval(values: Floats, users: Sequence[str], *, confidence: float = 0.95, 
     owner = np.array([numbers.setdefault(user, len(numbers)) for user in users], np.intp)
     sums = np.bincount(owner, values)
     counts = np.bincount(owner).astype(np.float64)
-    drawn = np.concatenate([(times @ sums) / (times @ counts) for times in _draws(len(numbers), resamples, seed)])
+    drawn = np.concatenate([(times @ sums) / (times @ counts) for times in draws(len(numbers), resamples, seed)])
     low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
     return Interval(float(values.mean()), float(low), float(high))
 
@@ -47,7 +47,7 @@ def paired(
     return interval(candidate - incumbent, users, confidence=confidence, resamples=resamples, seed=seed)
 
 
-def _draws(users: int, resamples: int, seed: int) -> list[Floats]:
+def draws(users: int, resamples: int, seed: int) -> list[Floats]:
     """How often each user is drawn, [some resamples, users], until all resamples are made. Each part has its own generator. So the
     same seed gives the same draws, whatever the values are.
     """

@@ -8,6 +8,7 @@ from pathlib import Path
 from streams.ranking.serving_params import ServingParams
 from streams.training.evaluation.gate import METRICS, GateVerdict
 from streams.training.evaluation.measure import Measurement
+from streams.training.evaluation.off_policy import OffPolicy
 
 _NAMES = {"hit": "shoppers with a hit (HR@K)", "ndcg": "ranking quality (NDCG@K)", "recall": "targets found (recall@K)"}
 
@@ -20,13 +21,14 @@ def write_report(
     *,
     versions: tuple[str, str],
     fitted: tuple[ServingParams, ServingParams],
+    off_policy: OffPolicy | None = None,
 ) -> Path:
     """``report.md`` and ``report.png`` in the folder, which is made; the path of the first. ``versions`` and ``fitted`` are the
     candidate's and the incumbent's."""
     folder.mkdir(parents=True, exist_ok=True)
     plot(folder / "report.png", verdict, candidate, incumbent)
     path = folder / "report.md"
-    path.write_text(markdown(verdict, candidate, incumbent, versions=versions, fitted=fitted), encoding="utf-8")
+    path.write_text(markdown(verdict, candidate, incumbent, versions=versions, fitted=fitted, off_policy=off_policy), encoding="utf-8")
     return path
 
 
@@ -37,6 +39,7 @@ def markdown(
     *,
     versions: tuple[str, str],
     fitted: tuple[ServingParams, ServingParams],
+    off_policy: OffPolicy | None = None,
 ) -> str:
     """The report's text; it refers to ``report.png`` beside it."""
     new, old = versions
@@ -58,6 +61,8 @@ def markdown(
         ),
         "",
     ]
+    if off_policy is not None and off_policy.answers:
+        lines += _off_policy(off_policy)
     parts = [name for name in verdict.differences if name not in METRICS]
     if parts:
         rows = [[name, _size(name, candidate), *_interval(verdict, name)] for name in parts]
@@ -95,6 +100,21 @@ def plot(path: Path, verdict: GateVerdict, candidate: Measurement, incumbent: Me
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=120)
+
+
+def _off_policy(of: OffPolicy) -> list[str]:
+    rows = [
+        [name, f"{value.mean:.4f}", f"{value.low:.4f} to {value.high:.4f}"]
+        for name, value in (("as served", of.served), ("candidate, SNIPS", of.snips), ("candidate, IPS", of.ips), ("gain (SNIPS)", of.gain))
+    ]
+    return [
+        "## What the ranker would have earned",
+        f"Rewards an answer, estimated from {of.answers} logged answers of {of.shoppers} shoppers from after what it was fitted to; "
+        f"{of.supported:.1%} of its exposure was logged, worth {of.effective:.0f} shown items.",
+        "",
+        *_table(["", "rewards", "interval"], rows),
+        "",
+    ]
 
 
 def _metric_rows(verdict: GateVerdict, candidate: Measurement, incumbent: Measurement) -> list[list[str]]:

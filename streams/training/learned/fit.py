@@ -85,8 +85,16 @@ class Fitted(NamedTuple):
         return self.validation[self.shape] > self.validation["sum"]
 
 
-def fit_ranker(past: PastShop, matrix: Items, rules: ProfileRules, rule: RankerRule, on_step: OnStep = lambda step: None) -> Fitted | None:
-    """A ranker for the shop as it is at the end of ``past``; None where there is too little to fit it to.
+def fit_ranker(
+    past: PastShop,
+    matrix: Items,
+    rules: ProfileRules,
+    rule: RankerRule,
+    on_step: OnStep = lambda step: None,
+    logged: Lists | None = None,
+) -> Fitted | None:
+    """A ranker for the shop as it is at the end of ``past``; None where there is too little to fit it to. ``logged``: lists as they were
+    served, which are learnt from beside the rebuilt ones, and validate nothing.
 
     The last moment validates: models fitted to what lay before it are compared there, and the better shape is fitted to everything. The
     additive one is taken unless the other is better by more than its 95 % interval.
@@ -103,6 +111,8 @@ def fit_ranker(past: PastShop, matrix: Items, rules: ProfileRules, rule: RankerR
             related = fit_ease(known, shoppers=rules.together.shoppers)
             made.append(make_lists(wanted, matrix, past.popularity(), past.together(at_ms), related, rules))
             test = made[-1] if number + 1 == len(moments) else None
+    if logged is not None:
+        made.append(logged)
     # What is fitted to validate knows nothing of what came after the last moment.
     early = [some for lists in made if lists is not test and (some := lists.chosen(lists.at_ms + VISIT_MS < moments[-1])) is not None]
     usable = sum(int((taken(lists) > 0).sum()) for lists in early)
@@ -124,8 +134,9 @@ def fit_ranker(past: PastShop, matrix: Items, rules: ProfileRules, rule: RankerR
     related = fit_ease(past.interactions(past.end_ms), shoppers=rules.together.shoppers)
     final = _fit(made, chosen, rule, related)
     count = sum(len(lists.sizes) for lists in made)
+    of_them = "" if logged is None else f" ({len(logged.sizes)} of them logged)"
     scores = ", ".join(f"{name} {value:.4f}" for name, value in validation.items())
-    told = f"to {count} lists, {chosen}; NDCG@{rule.count} at the last moment: {scores}"
+    told = f"to {count} lists{of_them}, {chosen}; NDCG@{rule.count} at the last moment: {scores}"
     ranker = replace(_calibrated(final, results[chosen][0], test, rule.count), fitted=told)
     return Fitted(ranker, chosen, validation, count, test.found)
 
