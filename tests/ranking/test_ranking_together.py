@@ -223,3 +223,31 @@ def test_shares_add_up_and_name_what_it_was_bought_with(weight: float) -> None:
     if weight == 3.0:
         assert set(together[0].items[:6]) == set(ITEMS[30:36])
         assert [s.kind for s in together[2].sources if s.kind == "together"] == []
+
+
+def test_neighbours_do_not_depend_on_the_order_of_reading() -> None:
+    """More of them are equal than an item keeps: which are kept goes by id."""
+    others = [f"x{number:03d}" for number in range(100)]
+    parts = [[record("a", dict.fromkeys(others[start::2], 3.0), partition=start)] for start in range(2)]
+    found = []
+    for order in (parts, parts[::-1]):
+        one = TogetherTable(CODEC, RULES.half_life_ms)
+        for records in order:
+            one.apply(records)
+        one.refresh()
+        found.append(one.strengths("a"))
+    assert found[0] == found[1]
+    assert list(found[0]) == others[: len(found[0])]
+    assert len(found[0]) < len(others)
+
+
+def test_it_tells_up_to_where_the_records_of_its_neighbours_were_read() -> None:
+    for at_once in (0, 1000):
+        one = TogetherTable(CODEC, RULES.half_life_ms, at_once=at_once)
+        one.apply([record("a", {"b": 2.0}, partition=1, offset=4)])
+        one.refresh()
+        one.apply([record("c", {"d": 2.0}, partition=0, offset=7)])
+        while not one.strengths("a"):
+            one.refresh()
+        assert one.neighbours_of == [0, 5]
+        assert one.read.following == [8, 5]

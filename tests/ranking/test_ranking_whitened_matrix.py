@@ -139,3 +139,16 @@ async def test_queries_are_never_of_an_older_space_than_the_rows() -> None:
     _ = tested.vectors
     for text in texts:
         assert (found[text] == tested.transform(raw[text])).all()
+
+
+@pytest.mark.parametrize("at_once", [0, 1000])
+def test_it_tells_up_to_where_the_records_of_its_space_were_read(at_once: int) -> None:
+    tested = WhitenedItemMatrix(CODECS.for_topic(ITEMS_VECTORS), VERSION, DIMENSION, at_once=at_once, changed_share=0.5)
+    tested.apply([vector_record(f"i{n}", vector, offset=n) for n, vector in enumerate(POOL)])
+    assert tested.space_of == ([] if at_once == 0 else [len(POOL)])
+    tested.apply([vector_record("i0", POOL[1], offset=len(POOL))])
+    if tested.fitting is not None:
+        tested.fitting.result()
+        tested.take_fitted()
+    assert tested.space_of == [len(POOL)]
+    assert tested.read.following == [len(POOL) + 1]

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streams.engine.ports import FloatArray
-from streams.ranking.learned.batch import NeighbourTable, Pairs, gather, values
+from streams.ranking.learned.batch import NeighbourTable, Pairs, gather, reach, values
 from streams.ranking.learned.features import Levels, levels
 from streams.ranking.popularity_table import PopularityTable
 from streams.ranking.prepared import Prepared
@@ -23,7 +23,7 @@ def features_of(
     history = gather(batch.requests, batch.embeddings, batch.users, matrix, batch.rules.together.session_ms)
     cells = np.array([popularity.cell(request.at_ms) for request in batch.requests], np.float64)
     activity = popularity.activity(matrix, cells[pairs.users], pairs.rows)
-    return values(history, matrix, pairs, activity, together, related, batch.matches)
+    return values(history, matrix, pairs, activity, reach(history, together, related, matrix), batch.matches)
 
 
 def agreeing(found: FloatArray, logged: Levels) -> npt.NDArray[np.bool_]:
