@@ -7,6 +7,7 @@ candidates are logged: without one there is no table of features, and a shop's p
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from functools import cache
 from hashlib import blake2b
 
 from streams.models.hotswap.serving_model import ServingModel
@@ -31,6 +32,9 @@ def is_logged(event: CleanEvent, share: float) -> bool:
     [True, True, False, False]
     """
     return share > 0 and int(event["event_id"][:_HEXADECIMAL], 16) < share * float(16**_HEXADECIMAL)
+
+
+_schema = cache(schema)
 
 
 def log_id(event_id: str) -> bytes:
@@ -62,10 +66,11 @@ def to_log(
     boards: list[BoardPosition],
 ) -> FeatureLog:
     """``ids``: row to item. Candidates that could not be recommended at that moment, the ``excluded``, are left out."""
-    closed = set(excluded)
-    kept = [(place, ids[row]) for place, row in enumerate(looked_at.rows.tolist()) if ids[row] not in closed]
-    items = [item_id for _, item_id in kept]
-    places = {item_id: place for place, item_id in enumerate(items)}
+    items, levels = [ids[row] for row in looked_at.rows.tolist()], looked_at.levels
+    closed = set(excluded).intersection(items)
+    if closed:
+        levels = levels[[item_id not in closed for item_id in items]]
+        items = [item_id for item_id in items if item_id not in closed]
     return FeatureLog(
         log_id=log_id(event["event_id"]).hex(),
         pseudonym=event["pseudonym"],
@@ -74,9 +79,9 @@ def to_log(
         source_offset=offset,
         created_at=event["occurred_at"],
         model_version=version,
-        features=schema(),
+        features=_schema(),
         items=items,
-        levels=looked_at.levels[[place for place, _ in kept]].tobytes(),
-        shown=[] if issued is None else [places[item_id] for item_id in issued.items],
+        levels=levels.tobytes(),
+        shown=[] if issued is None else [items.index(item_id) for item_id in issued.items],
         boards=boards,
     )
