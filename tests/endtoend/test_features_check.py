@@ -20,9 +20,9 @@ from tests.support.learned_shop import additive_ranker
 from tests.support.model_folders import WORDS, write_tiny_bert
 from tests.support.waiting import wait_until
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(600)]
 ITEMS = 150
-EVENTS = 900
+EVENTS = 600
 
 
 def titles(rng: np.random.Generator, numbers: range) -> str:
