@@ -6,7 +6,7 @@
                      │                │            │                        ▼
                      ▼                │            ▼                     feedback ──▶ feedback
              behaviour.dead-letter    │      items.popularity, .together    ▲  └────▶ training.pairs
-                                      │      ranking.features (to the trainer)│
+                                      │      ranking.features               │
                                       └─────────────────────────────────────┘
     catalogue.items ──catalogue──▶ items.vectors (read whole by profile)
 
