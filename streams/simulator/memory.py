@@ -32,14 +32,16 @@ from streams.ranking.whitened_matrix import WhitenedItemMatrix
 from streams.serde.codec import Codecs
 from streams.serde.records import Recommendation, TrainingPair
 from streams.settings import Settings
-from streams.simulator.shop import Shop, ShopItem
+from streams.simulator.catalogue import ShopItem
+from streams.simulator.shop import Emission, Shop
 from streams.stages.catalogue.stage import CatalogueRules, CatalogueStage
 from streams.stages.feedback.stage import FeedbackRules, FeedbackStage
-from streams.stages.ingest.stage import IngestRules, IngestStage
+from streams.stages.ingest.rules import IngestRules
+from streams.stages.ingest.stage import IngestStage
 from streams.stages.profile.stage import ProfileStage
 
-OnSeen = Callable[[str, Recommendation, int], None]
-"""Is told of a user id, a recommendation that she is about to see, and the time, milliseconds."""
+Deliver = Callable[[Recommendation, str, int], object]
+"""Shows a recommendation to its shopper (user id) at a time, milliseconds."""
 
 
 @dataclass
@@ -91,7 +93,9 @@ class MemoryShop:
         """``learns``: whether training pairs are made (``pairs``). Without ``rules`` the settings decide."""
         self.shop = shop
         self.rules = ProfileRules.from_settings(settings) if rules is None else rules
-        self.on_seen: OnSeen | None = None
+        self.deliver: Deliver = shop.receive
+        self.on_event: Callable[[Emission], None] | None = None
+        """Is told of every event that is sent."""
         self._settings, self._codecs, self._encoder, self._learns = settings, codecs, encoder, learns
         self._kept = Kept() if kept is None else kept
         self._clock = FixedClock(start_ms)
@@ -183,9 +187,11 @@ class MemoryShop:
         while self.now_ms < until_ms:
             now_ms = min(until_ms, self.now_ms + tick_ms)
             self._clock.set(now_ms)
-            events = [
-                (e.key, e.value if isinstance(e.value, bytes) else raw.encode(e.value), tuple(e.headers)) for e in self.shop.step(now_ms)
-            ]
+            sent = self.shop.step(now_ms)
+            if self.on_event is not None:
+                for emission in sent:
+                    self.on_event(emission)
+            events = [(e.key, e.value if isinstance(e.value, bytes) else raw.encode(e.value), tuple(e.headers)) for e in sent]
             clean = self._run("ingest", topics.BEHAVIOUR_RAW, events).get(topics.BEHAVIOUR_CLEAN, [])
             answers = self._process("profile", clean).get(topics.RECOMMENDATIONS, [])
             if self._learns:
@@ -194,9 +200,7 @@ class MemoryShop:
             for answer in answers:
                 value = cast(Recommendation, decode(answer.value, ()))
                 user_id = self._users[value["pseudonym"]]
-                if self.on_seen is not None:
-                    self.on_seen(user_id, value, now_ms)
-                self.shop.receive(value, user_id, now_ms)
+                self.deliver(value, user_id, now_ms)
 
     def _pair(self, records: Sequence[MemoryRecord]) -> None:
         decode = self._codecs.for_topic(topics.TRAINING_PAIRS).decode
@@ -207,9 +211,7 @@ class MemoryShop:
     ) -> dict[str, list[MemoryRecord]]:
         return self._process(stage, self._append(topic, values))
 
-    def _append(
-        self, topic: str, values: Sequence[tuple[bytes | None, bytes | None, tuple[tuple[str, bytes], ...]]]
-    ) -> list[MemoryRecord]:
+    def _append(self, topic: str, values: Sequence[tuple[bytes | None, bytes | None, tuple[tuple[str, bytes], ...]]]) -> list[MemoryRecord]:
         first = self._kept.offsets.get(topic, 0)
         self._kept.offsets[topic] = first + len(values)
         return [MemoryRecord(topic, 0, first + place, self.now_ms, *value) for place, value in enumerate(values)]

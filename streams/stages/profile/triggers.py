@@ -8,7 +8,7 @@ from typing import Literal
 
 from streams.models.hotswap.serving_model import Routing, ServingModel
 from streams.ranking.request import Request
-from streams.ranking.rules import CODES, PURCHASE, SEARCH, TRIGGERS, ProfileRules
+from streams.ranking.rules import CODES, DISMISS, IMPRESSION, PURCHASE, RETURN, SEARCH, TRIGGERS, ProfileRules
 from streams.serde.records import CleanEvent
 from streams.stages.profile.history import apply_event, unwanted
 from streams.stages.profile.popularity_counter import PopularityTally
@@ -93,10 +93,20 @@ def find_triggers(
             result.repeats += [(unpack_issued(issued), event) for cause, issued in profile.issued if cause == offset]
             continue
         code, time_ms, item_id = CODES[event["event_type"]], event["occurred_at"], event["item_id"]
+        if code == IMPRESSION:
+            # Nothing of the shopper's changes, so its offset alone says whether it is counted.
+            if item_id is not None and rules.slate.counts_outcomes:
+                tally.note(item_id, offset, event["event_id"], exposed=True)
+            continue
         before_ms = profile.bought.get(item_id) if item_id is not None else None
+        last = profile.items.get(item_id) if item_id is not None else None
         if not apply_event(profile, event, offset, rules):
             continue
         result.changed[pseudonym] = profile
+        if item_id is not None and code in (DISMISS, RETURN) and rules.slate.lowers and (last is None or last.event_type != code):
+            returned = code == RETURN and before_ms is not None
+            if code == DISMISS or returned:
+                tally.note(item_id, offset, event["event_id"], dismissed=code == DISMISS, returned=returned)
         if code == PURCHASE and item_id is not None:
             together.add(item_id, profile.bought, before_ms, time_ms, offset)
         if item_id is not None and rules.popularity_weights[code]:
@@ -125,6 +135,7 @@ def _request(profile: Profile, event: CleanEvent, policy: Policy, rules: Profile
         query=query,
         excluded=unwanted(profile, event["item_id"], event["occurred_at"], rules),
         at_ms=event["occurred_at"],
+        seed=int(event["event_id"][:16], 16),
     )
 
 
