@@ -46,12 +46,12 @@ _T_95 = {2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9
 class Size:
     """Of a shop and its run."""
 
-    items: int = 600
-    launched: int = 40
+    items: int = 400
+    launched: int = 24
     """Beside them, during the arms' first days."""
-    shoppers: int = 150
-    warm_days: int = 12
-    launch_days: int = 3
+    shoppers: int = 100
+    warm_days: int = 10
+    launch_days: int = 2
     horizon_days: int = 4
     """That each launched item is followed; the arms run for both."""
 
@@ -92,7 +92,7 @@ class Meter:
     """What the treated shoppers of one arm see and do."""
 
     def __init__(self, run: MemoryShop) -> None:
-        self._shop = run.shop
+        self._run, self._shop = run, run.shop
         self._by_user: dict[str, Shopper] = {shopper.user_id: shopper for shopper in run.shop.shoppers}
         self._treated = [shopper for shopper in run.shop.shoppers if not shopper.control]
         self._sessions, self._purchases = self._totals()
@@ -130,9 +130,7 @@ class Meter:
         item_id = value["item_id"]
         self._exposed[item_id] += 1
         if item_id in self.launched_ms and self._exposed[item_id] == EXPOSURES:
-            self._tenth_ms[item_id] = self.now_ms
-
-    now_ms = 0
+            self._tenth_ms[item_id] = self._run.now_ms
 
     def result(self, horizon_ms: int) -> dict[str, float]:
         """All figures of the arm."""
@@ -177,9 +175,7 @@ def measure(run: MemoryShop, arm: Arm, ranker: Ranker | None, size: Size, rules:
             launched = own.shop.launch(size.launched * (step + 1) // steps - size.launched * step // steps)
             own.publish(launched)
             meter.launched_ms.update(dict.fromkeys((item.item_id for item in launched), own.now_ms))
-        for _ in range(6 * HOUR_MS // TICK_MS):
-            meter.now_ms = own.now_ms + TICK_MS
-            own.run(own.now_ms + TICK_MS, TICK_MS)
+        own.run(own.now_ms + 6 * HOUR_MS, TICK_MS)
     return meter.result(size.horizon_days * DAY_MS)
 
 

@@ -40,9 +40,9 @@ class DecayedCount(NamedTuple):
     exposures: int = 0
     """Times that it was shown (``EXACT_EXPOSURES``)."""
     dismissals: int = 0
-    """Shoppers' dismissals; of one whose last word it was already, no second one."""
+    """Shoppers who dismissed it, as far as their profiles know."""
     returns: int = 0
-    """Returns by shoppers who bought it; of one whose last word it was already, no second one."""
+    """Shoppers who bought and returned it, as far as their profiles know."""
 
     def plus(
         self, weight: float, time_ms: int, offset: int, half_life_ms: float, *, bought: bool = False, new_buyer: bool = False

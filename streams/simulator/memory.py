@@ -178,10 +178,14 @@ class MemoryShop:
     def publish(self, items: Sequence[ShopItem]) -> None:
         """Put items into the catalogue."""
         codec = self._codecs.for_topic(topics.CATALOGUE_ITEMS)
-        self._run("catalogue", topics.CATALOGUE_ITEMS, [(item.item_id.encode(), codec.encode(item.value), ()) for item in items])
+        records = self._append(topics.CATALOGUE_ITEMS, [(item.item_id.encode(), codec.encode(item.value), ()) for item in items])
+        asyncio.run(self._process("catalogue", records))
 
     def run(self, until_ms: int, tick_ms: int) -> None:
         """Let the time pass. In every tick shoppers act, the stages answer, and the answers are seen at its end."""
+        asyncio.run(self._run(until_ms, tick_ms))
+
+    async def _run(self, until_ms: int, tick_ms: int) -> None:
         raw = self._codecs.for_topic(topics.BEHAVIOUR_RAW)
         decode = self._codecs.for_topic(topics.RECOMMENDATIONS).decode
         while self.now_ms < until_ms:
@@ -192,11 +196,12 @@ class MemoryShop:
                 for emission in sent:
                     self.on_event(emission)
             events = [(e.key, e.value if isinstance(e.value, bytes) else raw.encode(e.value), tuple(e.headers)) for e in sent]
-            clean = self._run("ingest", topics.BEHAVIOUR_RAW, events).get(topics.BEHAVIOUR_CLEAN, [])
-            answers = self._process("profile", clean).get(topics.RECOMMENDATIONS, [])
+            ingested = await self._process("ingest", self._append(topics.BEHAVIOUR_RAW, events))
+            clean = ingested.get(topics.BEHAVIOUR_CLEAN, [])
+            answers = (await self._process("profile", clean)).get(topics.RECOMMENDATIONS, [])
             if self._learns:
                 for batch in (clean, answers):
-                    self._pair(self._process("feedback", batch).get(topics.TRAINING_PAIRS, []))
+                    self._pair((await self._process("feedback", batch)).get(topics.TRAINING_PAIRS, []))
             for answer in answers:
                 value = cast(Recommendation, decode(answer.value, ()))
                 user_id = self._users[value["pseudonym"]]
@@ -206,22 +211,17 @@ class MemoryShop:
         decode = self._codecs.for_topic(topics.TRAINING_PAIRS).decode
         self._kept.pairs += [cast(TrainingPair, decode(record.value, ())) for record in records]
 
-    def _run(
-        self, stage: str, topic: str, values: Sequence[tuple[bytes, bytes, tuple[tuple[str, bytes], ...]]]
-    ) -> dict[str, list[MemoryRecord]]:
-        return self._process(stage, self._append(topic, values))
-
     def _append(self, topic: str, values: Sequence[tuple[bytes | None, bytes | None, tuple[tuple[str, bytes], ...]]]) -> list[MemoryRecord]:
         first = self._kept.offsets.get(topic, 0)
         self._kept.offsets[topic] = first + len(values)
         return [MemoryRecord(topic, 0, first + place, self.now_ms, *value) for place, value in enumerate(values)]
 
-    def _process(self, stage: str, batch: Sequence[MemoryRecord]) -> dict[str, list[MemoryRecord]]:
+    async def _process(self, stage: str, batch: Sequence[MemoryRecord]) -> dict[str, list[MemoryRecord]]:
         """What the stage writes of one batch, by topic. Its state and the read models follow."""
         if not batch:
             return {}
         table = self._kept.tables[stage]
-        result: BatchResult = asyncio.run(self._stages[stage](batch, table))
+        result: BatchResult = await self._stages[stage](batch, table)
         table.apply(result.state)
         written: dict[str, list[tuple[bytes | None, bytes | None, tuple[tuple[str, bytes], ...]]]] = {}
         for output in result.outputs:

@@ -10,7 +10,7 @@ from streams.models.hotswap.serving_model import Routing, ServingModel
 from streams.ranking.request import Request
 from streams.ranking.rules import CODES, DISMISS, IMPRESSION, PURCHASE, RETURN, SEARCH, TRIGGERS, ProfileRules
 from streams.serde.records import CleanEvent
-from streams.stages.profile.history import apply_event, unwanted
+from streams.stages.profile.history import apply_event, is_first_regret, unwanted
 from streams.stages.profile.popularity_counter import PopularityTally
 from streams.stages.profile.profile import IssuedRecommendation, Profile, unpack_issued
 from streams.stages.profile.together_counter import TogetherTally
@@ -99,14 +99,11 @@ def find_triggers(
                 tally.note(item_id, offset, event["event_id"], exposed=True)
             continue
         before_ms = profile.bought.get(item_id) if item_id is not None else None
-        last = profile.items.get(item_id) if item_id is not None else None
         if not apply_event(profile, event, offset, rules):
             continue
         result.changed[pseudonym] = profile
-        if item_id is not None and code in (DISMISS, RETURN) and rules.slate.lowers and (last is None or last.event_type != code):
-            returned = code == RETURN and before_ms is not None
-            if code == DISMISS or returned:
-                tally.note(item_id, offset, event["event_id"], dismissed=code == DISMISS, returned=returned)
+        if item_id is not None and rules.slate.lowers and is_first_regret(profile, item_id, code, before_ms is not None, rules):
+            tally.note(item_id, offset, event["event_id"], dismissed=code == DISMISS, returned=code == RETURN)
         if code == PURCHASE and item_id is not None:
             together.add(item_id, profile.bought, before_ms, time_ms, offset)
         if item_id is not None and rules.popularity_weights[code]:
