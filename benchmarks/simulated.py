@@ -51,7 +51,7 @@ class Size:
     """Beside them, during the arms' first days."""
     shoppers: int = 100
     warm_days: int = 10
-    launch_days: int = 2
+    launch_days: int = 1
     horizon_days: int = 4
     """That each launched item is followed; the arms run for both."""
 
@@ -65,11 +65,14 @@ class Arm:
 
 
 DIVERSITY, NEW_SHARE = 0.1, 0.1
+COUNTING = SlateRules(new_share=1e-9)
+"""Exposures are counted, and no place is drawn: the past of a shop in which what is new is known."""
 ARMS = {
     "hand-set sum": Arm(learned=False),
     "learned": Arm(),
     "learned, diverse": Arm(SlateRules(diversity_weight=DIVERSITY, variants_once=True)),
     "learned, new items": Arm(SlateRules(new_share=NEW_SHARE)),
+    "learned, twice as many": Arm(SlateRules(new_share=2 * NEW_SHARE)),
     "learned, all": Arm(SlateRules(diversity_weight=DIVERSITY, variants_once=True, new_share=NEW_SHARE)),
 }
 
@@ -153,7 +156,8 @@ class Meter:
 def warmed(seed: int, size: Size, settings: Settings, encoder: RememberingEncoder) -> MemoryShop:
     """A shop with a past, ranked by the hand-set sum."""
     shop = Shop(seed, size.items + size.launched, size.shoppers, START_MS, SESSION_EVERY_MS, size.launched)
-    run = MemoryShop(shop, settings, local_codecs(), encoder, START_MS, learns=True)
+    rules = replace(ProfileRules.from_settings(settings), slate=COUNTING)
+    run = MemoryShop(shop, settings, local_codecs(), encoder, START_MS, rules=rules, learns=True)
     run.publish(shop.items)
     run.run(START_MS + size.warm_days * DAY_MS, TICK_MS)
     return run

@@ -53,7 +53,8 @@ def fill(
     """User by user: out[user, place] is a place in rows, scores, is_new and draws (one entry a candidate).
 
     ``pool`` holds each user's candidates, best first; ``new_pool`` her new ones. At a place that is ``drawn`` [users, places] the new item
-    of the largest draw comes, unless as many new items as were drawn so far are above already; at the others, what is worth most.
+    of the largest draw comes, unless as many new items as were drawn so far are above already; at the others, what is worth most. A user
+    without a pool gets nothing.
     """
     taken = np.zeros(len(rows), np.bool_)
     nearest = np.zeros(len(rows), np.float64)
@@ -61,7 +62,7 @@ def fill(
         asked, placed = 0, 0
         for place in range(out.shape[1]):
             pick, chance = -1, False
-            if drawn[user, place]:
+            if drawn[user, place] and begins[user + 1] > begins[user]:
                 asked += 1
                 if placed < asked:
                     for at in range(new_begins[user], new_begins[user + 1]):

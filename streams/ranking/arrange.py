@@ -125,7 +125,8 @@ def arrange(
     count: int,
     threshold: float,
 ) -> Chosen:
-    """Each request's list of at most ``count`` pairs above the threshold. ``totals`` float64 [pairs] are the scores; ``pairs.users`` are
+    """Each request's list of at most ``count`` pairs above the threshold; in a list that is not empty without them, new items at places of
+    their own may have any score. ``totals`` float64 [pairs] are the scores; ``pairs.users`` are
     places in ``requests``, ascending. What a request gets does not depend on the others."""
     users = len(requests)
     if not rules.arranges:
@@ -141,7 +142,8 @@ def arrange(
         drawn = drawn_places(seeds, count, rules.new_share)
         drawn[[request.seed is None for request in requests]] = False
         is_new = newcomers.is_new[pairs.rows]
-        places = np.flatnonzero(is_new & (totals > threshold))
+        # Above the threshold or not: nobody knows yet what a new item is worth, and its score says so.
+        places = np.flatnonzero(is_new)
         if len(places):
             means = np.clip(values(places), 0.0, 1.0)
             strength = _BEFORE + newcomers.exposures[pairs.rows[places]]

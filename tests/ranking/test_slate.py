@@ -133,8 +133,15 @@ def test_every_item_is_open_above_the_threshold_and_no_other_ones_variant(seed: 
         assert len(rows) <= top_k
         assert all(matrix.recommendable[row] for row in rows)
         assert not set(answer.items) & set(request.excluded)
-        assert all(score > threshold for score in scores(answer))
+        new = varied_new()
+        assert all(score > threshold or item in new for item, score in zip(answer.items, scores(answer), strict=True))
+        assert not answer.items or max(scores(answer)) > threshold, "what is new makes no list by itself"
         assert len({int(matrix.products[row]) for row in rows}) == len(rows)
+
+
+def varied_new() -> set[str]:
+    counted = varied().popularity.outcomes(varied().matrix)
+    return {varied().matrix.ids[row] for row in np.flatnonzero(counted.exposures < ALL.new_exposures)}
 
 
 def greedy(scores: np.ndarray, vectors: np.ndarray, weight: float, count: int) -> list[int]:
@@ -242,7 +249,8 @@ def test_new_items_get_their_share_of_places() -> None:
         drawn = drawn_places(np.array([request.seed for request in requests], np.uint64), RULES.top_k, 0.25)
         for answer, wanted in zip(shown, drawn, strict=True):
             mine = sum(item in new for item in answer.items)
-            assert mine >= min(int(wanted.sum()), NEWCOMERS) or len(answer.items) < RULES.top_k
+            # A shopper may have had some of those that are looked at for her.
+            assert mine >= min(int(wanted.sum()), NEWCOMERS - 10)
         assert drawn.mean() == pytest.approx(0.25, abs=0.02)
 
 
