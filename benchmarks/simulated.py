@@ -103,7 +103,7 @@ class Meter:
         self._expected = 0.0
         self._kinds: list[int] = []
         self._lengths: list[int] = []
-        self._exposed: Counter[str] = Counter()
+        self.exposed: Counter[str] = Counter()
         self.launched_ms: dict[str, int] = {}
         self._tenth_ms: dict[str, int] = {}
         run.deliver, run.on_event = self.deliver, self.saw
@@ -131,8 +131,8 @@ class Meter:
         if isinstance(value, bytes) or emission.expected is not None or emission.duplicate or value["event_type"] != "impression":
             return
         item_id = value["item_id"]
-        self._exposed[item_id] += 1
-        if item_id in self.launched_ms and self._exposed[item_id] == EXPOSURES:
+        self.exposed[item_id] += 1
+        if item_id in self.launched_ms and self.exposed[item_id] == EXPOSURES:
             self._tenth_ms[item_id] = self._run.now_ms
 
     def result(self, horizon_ms: int) -> dict[str, float]:
@@ -146,10 +146,10 @@ class Meter:
             "purchases_expected": (purchases - self._by_lists + self._expected) / sessions,
             "hours_to_ten_exposures": statistics.fmean(waits),
             "reached_ten_exposures": statistics.fmean(wait < horizon_ms / HOUR_MS for wait in waits),
-            "new_items_share_of_exposures": sum(self._exposed[item] for item in self.launched_ms) / max(1, self._exposed.total()),
+            "new_items_share_of_exposures": sum(self.exposed[item] for item in self.launched_ms) / max(1, self.exposed.total()),
             "kinds_in_a_list": statistics.fmean(self._kinds),
             "items_in_a_list": statistics.fmean(self._lengths),
-            "items_exposed": len(self._exposed),
+            "items_exposed": len(self.exposed),
         }
 
 
