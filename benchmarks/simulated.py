@@ -1,7 +1,7 @@
 """Ways of ranking in the simulated shop, on the same shoppers and the same past: ``python -m benchmarks.simulated``.
 
 Each seed is a shop that warms up under the hand-set sum. A ranker is fitted to that shop's own training pairs. Then the shop is branched:
-each arm serves the same shoppers from the same moment on, while new items are launched. Weights were chosen with ``--first 100``.
+each arm serves the same shoppers from the same moment on, while new items are launched. Seeds from 100 on are for choosing weights.
 """
 
 from __future__ import annotations
@@ -194,7 +194,7 @@ def compared(runs: Mapping[str, Sequence[Mapping[str, float]]], ours: str, base:
 def summary(runs: Mapping[str, Sequence[Mapping[str, float]]]) -> dict[str, Any]:
     """Means, and the differences between arms that the targets are about."""
     names = list(runs)
-    metrics = [metric for metric in runs[names[0]][0] if metric != "sessions"]
+    metrics = [metric for metric in runs[names[0]][0] if metric not in ("seed", "sessions")]
     means = {name: {metric: statistics.fmean(one[metric] for one in own) for metric in metrics} for name, own in runs.items()}
     pairs = [(ours, base) for base, ours in combinations(names, 2) if base in ("hand-set sum", "learned")]
     differences = {f"{ours} / {base}": {metric: compared(runs, ours, base, metric) for metric in metrics} for ours, base in pairs}
