@@ -191,8 +191,8 @@ def _simulated(result: dict[str, Any]) -> list[str]:
         "",
         f"{result['seeds']} shops of {size['items']} items and {size['shoppers']} shoppers (seven of ten see lists), {result['model']} "
         f"encoder, {size['warm_days']} days under the hand-set sum first, then {size['launch_days'] + size['horizon_days']} days an arm. "
-        "In brackets 95% intervals over shops. Expected: what lists sell by the shoppers' own probabilities, in place of what they happened "
-        f"to sell. Hours: what is not reached in {size['horizon_days']} days counts as {24 * size['horizon_days']}.",
+        "In brackets 95% intervals over shops. Expected: what lists sell by the shoppers' own probabilities, in place of what they "
+        f"happened to sell. Hours: what is not reached in {size['horizon_days']} days counts as {24 * size['horizon_days']}.",
     ]
 
 
