@@ -18,6 +18,7 @@ import numpy as np
 
 from benchmarks.harness import interleave, save
 from streams.engine.records import MemoryRecord
+from streams.ranking.arrange import arrange, find_newcomers
 from streams.ranking.embedding import Embedding, embed, scratch_for
 from streams.ranking.item_matrix import ItemMatrix
 from streams.ranking.learned.batch import Batch, Pairs, Reach, dots, gather, reach, values
@@ -34,6 +35,7 @@ from streams.ranking.request import Entry, Request
 from streams.ranking.rules import CODES, DAY_MS, ProfileRules
 from streams.ranking.select import Chosen as ChosenPairs
 from streams.ranking.select import ScorePairs, best, exclude, margin, masked_rows, propose
+from streams.ranking.slate.rules import SlateRules
 from streams.ranking.together_table import NOTHING, Neighbours, TogetherTable
 from streams.serde.codec import local_codecs
 from streams.serde.vectors import to_bytes, vector_key
@@ -94,6 +96,9 @@ def main() -> None:
         "candidates": lambda of: candidate_pairs(shop, of),
         "reasons": partial(reasons, shop, additive),
         "reasons, forest": partial(reasons, shop, forest),
+        "list, best scores": partial(listed, shop, SlateRules()),
+        "list, varied": partial(listed, shop, SlateRules(diversity_weight=0.1, variants_once=True)),
+        "list, places for new items": partial(listed, shop, SlateRules(new_share=0.1)),
         "answer without ranker": lambda of: answer(shop, of, None),
         "answer, additive model": lambda of: answer(shop, of, additive),
         "answer, forest": lambda of: answer(shop, of, forest),
@@ -139,10 +144,16 @@ def catalogue(generator: np.random.Generator, kinds: Any) -> ItemMatrix:
     matrix = ItemMatrix(codec, VERSION, DIMENSION)
     directions = generator.standard_normal((KINDS, DIMENSION), np.float32)
     vectors = unit(directions[kinds] + generator.standard_normal((ITEMS, DIMENSION), np.float32))
-    value = {"model_version": VERSION, "text_hash": "0" * 32, "recommendable": True, "encoded_at": NOW_MS}
+    value = {"model_version": VERSION, "recommendable": True, "encoded_at": NOW_MS}
     records = []
     for item, vector in enumerate(vectors):
-        own = {"item_id": name_of(item), "vector": to_bytes(vector), "category": str(kinds[item]), "price_band": int(item % 12)}
+        own = {
+            "item_id": name_of(item),
+            "text_hash": f"{item:032x}",
+            "vector": to_bytes(vector),
+            "category": str(kinds[item]),
+            "price_band": int(item % 12),
+        }
         records.append(MemoryRecord(ITEMS_VECTORS, 0, 0, NOW_MS, vector_key(VERSION, name_of(item)), codec.encode({**value, **own})))
     matrix.apply(records)
     return matrix
@@ -198,7 +209,7 @@ def requests(shop: Shop, generator: np.random.Generator) -> list[Request]:
         entries = [
             Entry(float(generator.choice([0.2, 0.3, 0.6, 1.0])), NOW_MS - age, int(generator.choice(types))) for age in ages.tolist()
         ]
-        found.append(Request(history, entries, [], None, history, NOW_MS))
+        found.append(Request(history, entries, [], None, history, NOW_MS, int(generator.integers(1 << 62))))
     return found
 
 
@@ -268,6 +279,23 @@ def reasons(shop: Shop, ranker: Ranker, of: Prepared) -> object:
         shop.together,
         ranker.related,
         shop.rules.reasons_max,
+    )
+
+
+def listed(shop: Shop, slate: SlateRules, of: Prepared) -> object:
+    """The ten items that are shown, of scored candidates."""
+    pairs, totals = of.found.pairs, of.found.cosines.astype(np.float64)
+    newcomers = find_newcomers(slate, of.requests, of.users, shop.matrix, shop.popularity)
+    return arrange(
+        ScorePairs(pairs.users, pairs.rows),
+        totals,
+        lambda places: np.clip(totals[places], 0.0, 1.0),
+        of.requests,
+        newcomers,
+        shop.matrix,
+        slate,
+        count=shop.rules.top_k,
+        threshold=float("-inf"),
     )
 
 

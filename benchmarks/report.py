@@ -152,6 +152,54 @@ def _ranker(result: dict[str, Any]) -> list[str]:
     ]
 
 
+def _simulated(result: dict[str, Any]) -> list[str]:
+    means = result["means"]
+    rows = [
+        [
+            name,
+            f"{own['purchases']:.3f}",
+            f"{own['purchases_expected']:.3f}",
+            f"{own['hours_to_ten_exposures']:.0f}",
+            f"{own['reached_ten_exposures']:.0%}",
+            f"{own['new_items_share_of_exposures']:.1%}",
+            f"{own['kinds_in_a_list']:.1f}",
+            f"{own['items_in_a_list']:.1f}",
+        ]
+        for name, own in means.items()
+    ]
+    head = [
+        *(
+            "arm",
+            "purchases a session",
+            "expected",
+            "hours to a new item's tenth exposure",
+            "new items that had ten",
+            "their share of exposures",
+        ),
+        *("kinds in a list", "items in a list"),
+    ]
+    told = [
+        [pair, *(_percent(metrics[metric]) for metric in ("purchases", "purchases_expected", "hours_to_ten_exposures", "kinds_in_a_list"))]
+        for pair, metrics in result["differences"].items()
+    ]
+    compared = ["arm / arm, less 1", "purchases a session", "expected", "hours to the tenth exposure", "kinds in a list"]
+    size = result["size"]
+    return [
+        *_rows(head, rows),
+        "",
+        *_rows(compared, told),
+        "",
+        f"{result['seeds']} shops of {size['items']} items and {size['shoppers']} shoppers (seven of ten see lists), {result['model']} "
+        f"encoder, {size['warm_days']} days under the hand-set sum first, then {size['launch_days'] + size['horizon_days']} days an arm. "
+        "In brackets 95% intervals over shops. Expected: what lists sell by the shoppers' own probabilities, in place of what they "
+        f"happened to sell. Hours: what is not reached in {size['horizon_days']} days counts as {24 * size['horizon_days']}.",
+    ]
+
+
+def _percent(interval: dict[str, float]) -> str:
+    return f"{interval['mean']:+.1%} [{interval['low']:+.1%}, {interval['high']:+.1%}]"
+
+
 def _engines(result: dict[str, Any]) -> list[str]:
     names = sorted(result["medians"], key=result["medians"].__getitem__, reverse=True)
     rows = [[name, f"{result['medians'][name]:,.0f}", f"{result['worst_cosine_error'][name]:.1e}"] for name in names]
@@ -208,6 +256,7 @@ TABLES = {
     "quality": _quality,
     "search": _search,
     "ranker": _ranker,
+    "simulated": _simulated,
     "pipeline": _pipeline,
     "latency": _latency,
     "avro": _avro,

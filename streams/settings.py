@@ -186,6 +186,30 @@ class Settings(BaseSettings):
         description="Maximum number of items for exact search. Larger catalogues are searched by a scan with small integers (recall at "
         "least 0.98).",
     )
+    dismissal_weight: float = Field(
+        0.0, ge=0, description="Weight by which the predicted share of an item's exposures that end in a dismissal lowers its score."
+    )
+    return_weight: float = Field(
+        0.0, ge=0, description="Weight by which the predicted share of an item's buyers who return it lowers its score."
+    )
+    diversity_weight: float = Field(
+        0.0,
+        ge=0,
+        description="Weight by which an item's largest similarity (cosine) to an item above it in the list lowers its place, not its "
+        "score. 0: lists are in order of the scores.",
+    )
+    variants_once: bool = Field(
+        False, description="Whether a list has at most one of the items with the same text (title, category, brand, description)."
+    )
+    new_items_share: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Share of the places of lists that new items have, where any is above the threshold. Chance chooses the places and the "
+        "items.",
+    )
+    new_items_exposures: int = Field(30, ge=1, description="Number of impressions up to which an item is new.")
+    new_items_days: float = Field(7.0, gt=0, description="Time after its first event in which an item is new, days.")
     reasons_max: int = Field(3, ge=0, description="Maximum number of reasons per item.")
 
     feature_log_share: float = Field(

@@ -27,7 +27,7 @@ PURE = (
 FOREIGN = {"faust", "mode", "aiokafka", "torch", "transformers", "encoders", "asyncio", "threading", "subprocess", "socket", "urllib"}
 UNREPEATABLE = {"time", "os", "random", "secrets", "uuid", "pydantic", "pydantic_settings", "logging"}
 CLOCK_CALLS = {"now", "utcnow", "today", "fromtimestamp"}
-MATHEMATICS = {"encoders.item_space", "encoders.kernels.pair_sums", "encoders.kernels"}
+MATHEMATICS = {"encoders.item_space", "encoders.kernels.pair_sums", "encoders.kernels.slate", "encoders.kernels"}
 """Functions of arrays alone, used by serving, evaluation and training alike."""
 PURE_MAY_IMPORT = (
     *("streams.serde", "streams.privacy", "streams.errors", "streams.topics", "streams.clock", "streams.dead_letters.letters"),
@@ -51,7 +51,8 @@ ROOMS: dict[str, set[str]] = {
     "streams.engine.kafka": {"streams.engine", "streams.kafka"},
     "streams.engine.faust": {"streams.engine", "streams.kafka"},
     "streams.dead_letters": {"streams.engine", "streams.kafka", "streams.privacy", "streams.serde"},
-    "streams.ranking": {"streams.engine", "streams.serde", *MATHEMATICS},
+    "streams.ranking": {"streams.engine", "streams.ranking.slate", "streams.serde", *MATHEMATICS},
+    "streams.ranking.slate": set(),
     "streams.ranking.learned": {"streams.engine", "streams.ranking", "streams.serde", *MATHEMATICS},
     "streams.training.learned": {
         *("streams.engine", "streams.ranking", "streams.ranking.learned", "streams.serde", "streams.stages.profile"),

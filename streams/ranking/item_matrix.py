@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,7 @@ class ItemMatrix:
         self._recommendable = np.zeros(_FIRST_CAPACITY, np.bool_)
         self._categories = np.full(_FIRST_CAPACITY, NO_CATEGORY, np.int32)
         self._bands = np.full(_FIRST_CAPACITY, NO_BAND, np.int16)
+        self._products = np.zeros(_FIRST_CAPACITY, np.uint64)
         self._category_numbers: dict[str, int] = {}
         self._ids: list[str] = []
         self._rows: dict[str, int] = {}
@@ -83,6 +85,11 @@ class ItemMatrix:
     def price_bands(self) -> npt.NDArray[np.int16]:
         """int16 [rows], a view: the price band, ``NO_BAND`` where the item has none."""
         return self._bands[: len(self._ids)]
+
+    @property
+    def products(self) -> npt.NDArray[np.uint64]:
+        """uint64 [rows], a view: a hash of the item's text; items with the same are variants of one product."""
+        return self._products[: len(self._ids)]
 
     @property
     def scan(self) -> CandidateScan | None:
@@ -141,6 +148,7 @@ class ItemMatrix:
             NO_CATEGORY if category is None else self._category_numbers.setdefault(category, len(self._category_numbers))
         )
         self._bands[row] = NO_BAND if band is None else band
+        self._products[row] = int.from_bytes(blake2b(value["text_hash"].encode(), digest_size=8).digest(), "little")
         self.terms.put(row, value["terms"] or b"")  # fastavro reads a default of bytes as text
 
     def _take_row(self, item_id: str) -> int:
@@ -166,6 +174,7 @@ class ItemMatrix:
         self._vectors, self._recommendable = vectors, recommendable
         more = capacity - len(self._bands)
         self._categories = np.append(self._categories, np.full(more, NO_CATEGORY, np.int32))
+        self._products = np.append(self._products, np.zeros(more, np.uint64))
         self._bands = np.append(self._bands, np.full(more, NO_BAND, np.int16))
 
     def _remove(self, item_id: str) -> None:

@@ -15,6 +15,11 @@ OTHER_HALF_LIVES_MS = (2.0 * DAY_MS, 15.0 * DAY_MS, 60.0 * DAY_MS)
 UNKNOWN = -1
 """A time that has not come."""
 
+EXACT_EXPOSURES = 64
+"""Exposures of an item in one partition up to which each counts. Beyond, one of ``EXPOSURE_STEP`` counts for all of them: an item that is
+shown all the time must not be written all the time."""
+EXPOSURE_STEP = 16
+
 
 class DecayedCount(NamedTuple):
     """Weighted events, each halved once per half-life of its age at ``as_of_ms``, and what else is counted of an item."""
@@ -31,6 +36,13 @@ class DecayedCount(NamedTuple):
     """Event time of the last purchase."""
     buyers: int = 0
     """Purchases by shoppers who had not bought it before, as far as their profiles know."""
+
+    exposures: int = 0
+    """Times that it was shown (``EXACT_EXPOSURES``)."""
+    dismissals: int = 0
+    """Shoppers who dismissed it, as far as their profiles know."""
+    returns: int = 0
+    """Shoppers who bought and returned it, as far as their profiles know."""
 
     def plus(
         self, weight: float, time_ms: int, offset: int, half_life_ms: float, *, bought: bool = False, new_buyer: bool = False
@@ -53,6 +65,18 @@ class DecayedCount(NamedTuple):
             time_ms if self.first_ms == UNKNOWN else min(self.first_ms, time_ms),
             max(self.bought_ms, time_ms) if bought else self.bought_ms,
             self.buyers + new_buyer,
+            self.exposures,
+            self.dismissals,
+            self.returns,
+        )
+
+    def with_outcome(self, offset: int, *, exposures: int = 0, dismissals: int = 0, returns: int = 0) -> DecayedCount:
+        """With one more event of those that are no popularity: decayed counts and times stay to the last bit."""
+        return self._replace(
+            source_offset=offset,
+            exposures=self.exposures + exposures,
+            dismissals=self.dismissals + dismissals,
+            returns=self.returns + returns,
         )
 
 

@@ -24,7 +24,8 @@ _CELLS_PER_HALF_LIFE = 512
 _REFERENCE_HALF_LIVES = 200
 """How far, in the shortest half-life, the reference time may lag behind before it is moved; 2^200 is far within a double's range."""
 _COUNTS = 1 + len(OTHER_HALF_LIVES_MS)
-_FIRST, _BOUGHT, _BUYERS = range(_COUNTS, _COUNTS + 3)
+_WIDTH = _COUNTS + 6
+_FIRST, _BOUGHT, _BUYERS, _EXPOSURES, _DISMISSALS, _RETURNS = range(_COUNTS, _WIDTH)
 
 
 class Rows(Protocol):
@@ -51,13 +52,24 @@ class Activity(NamedTuple):
     """float64 [items]."""
 
 
+class Outcomes(NamedTuple):
+    """What became of items that were shown or bought: float64 [rows] each."""
+
+    first_ms: Counts
+    """Event time of the first event; not a number where there is none."""
+    exposures: Counts
+    dismissals: Counts
+    buyers: Counts
+    returns: Counts
+
+
 @dataclass(slots=True)
 class _Aligned:
     """What is counted by a matrix's rows, as these were at its layout; counts at the reference time."""
 
     layout: int = -1
-    counts: Counts = field(default_factory=lambda: np.zeros((0, _COUNTS + 3)))
-    """[rows, the setting's count, the others, first, bought, buyers]."""
+    counts: Counts = field(default_factory=lambda: np.zeros((0, _WIDTH)))
+    """[rows, the setting's count, the others, first, bought, buyers, exposures, dismissals, returns]."""
     changed: set[str] = field(default_factory=set)
     """Items to be counted again."""
 
@@ -128,9 +140,13 @@ class PopularityTable:
         counts = np.stack((others[0], own, *others[1:]), axis=1)
         return Activity(counts, found[:, _FIRST], found[:, _BOUGHT], found[:, _BUYERS])
 
+    def outcomes(self, rows: Rows) -> Outcomes:
+        """Of all rows."""
+        return Outcomes(*self._align(rows)[:, [_FIRST, _EXPOSURES, _DISMISSALS, _BUYERS, _RETURNS]].T)
+
     def put(self, partition: int, item_id: str, count: DecayedCount) -> None:
         """One item's count in one partition, in place of an older one. Raises RecordError for one that can't be."""
-        if not all(isfinite(value) and value >= 0 for value in (count.value, *count.others, count.buyers)):
+        if not all(isfinite(value) and value >= 0 for value in (count.value, *count.others, *count[-4:])):
             raise RecordError(Reason.UNDECODABLE, "a popularity count must be finite and not negative")
         parts = self._parts.setdefault(item_id, {})
         known = parts.get(partition)
@@ -150,7 +166,7 @@ class PopularityTable:
         if aligned is None:
             aligned = self._aligned[rows] = _Aligned()
         if aligned.layout != rows.layout:
-            aligned.counts = np.empty((len(rows.ids), _COUNTS + 3))
+            aligned.counts = np.empty((len(rows.ids), _WIDTH))
             for place, item_id in enumerate(rows.ids):
                 aligned.counts[place] = self._total(item_id)
             aligned.layout = rows.layout
@@ -175,10 +191,11 @@ class PopularityTable:
         ]
         first = min((c.first_ms for c in known if c.first_ms != UNKNOWN), default=nan)
         bought = max((c.bought_ms for c in known if c.bought_ms != UNKNOWN), default=nan)
-        return (*totals, first, bought, sum(c.buyers for c in known))
+        counted = (sum(amounts) for amounts in zip(*(c[-4:] for c in known), strict=True))  # buyers, exposures, dismissals, returns
+        return (*totals, first, bought, *counted)
 
 
-_NOTHING = (*(0.0,) * _COUNTS, nan, nan, 0.0)
+_NOTHING = (*(0.0,) * _COUNTS, nan, nan, *(0.0,) * 4)
 
 
 def _count_of(value: Mapping[str, Any]) -> DecayedCount:
@@ -191,4 +208,7 @@ def _count_of(value: Mapping[str, Any]) -> DecayedCount:
         UNKNOWN if first is None else first,
         UNKNOWN if bought is None else bought,
         value["buyers"],
+        value["exposures"],
+        value["dismissals"],
+        value["returns"],
     )

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streams.engine.ports import CandidateScan, FloatArray
+from streams.ranking.arrange import find_newcomers, penalties
 from streams.ranking.embedding import embed, scratch_for
 from streams.ranking.lexical import TermIndex
 from streams.ranking.popularity import prior
@@ -30,6 +31,8 @@ class Catalogue(Rows, Protocol):
     def price_bands(self) -> npt.NDArray[np.int16]: ...
     @property
     def recommendable(self) -> npt.NDArray[np.bool_]: ...
+    @property
+    def products(self) -> npt.NDArray[np.uint64]: ...
 
 
 class Items(Catalogue, Protocol):
@@ -74,6 +77,11 @@ class Prepared:
         ]
         self.users: FloatArray = np.stack([embedding.vector for embedding in self.embeddings])
         self.priors, self.which = _priors(requests, matrix, popularity, rules.popularity_weight)
+        self.penalties = penalties(rules.slate, matrix, popularity)
+        """float32 [rows]: what dismissals and returns take from the items' scores, in ``priors`` already; None where nothing."""
+        if self.penalties is not None:
+            self.priors = self.priors - self.penalties
+        self.newcomers = find_newcomers(rules.slate, requests, self.users, matrix, popularity)
         self.matches = [self._match(request) for request in requests]
         spare = [len(request.excluded) for request in requests] if most_excluded is None else most_excluded
         self.spare = np.array(spare, np.int64)

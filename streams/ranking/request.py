@@ -26,6 +26,8 @@ class Request(NamedTuple):
     excluded: list[str]
     """Items that must not be recommended."""
     at_ms: int
+    seed: int | None = None
+    """What chance in the answer is a function of, 64 bits; None: nothing is left to chance."""
 
 
 class LookedAt(NamedTuple):

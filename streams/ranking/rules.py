@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from streams.ranking.slate.rules import SlateRules
 from streams.ranking.together import TogetherRules
 
 if TYPE_CHECKING:
@@ -59,6 +60,9 @@ class ProfileRules:
     # search
     match_weight: float
 
+    # the list
+    slate: SlateRules = field(default_factory=SlateRules)
+
     # recommending
     recommend: bool = True
     """False: profiles and popularity are updated, but nothing is recommended. A backtest uses this while it learns."""
@@ -75,8 +79,9 @@ class ProfileRules:
     """Of the events, whose features are logged."""
 
     def concerns(self, event_type: int) -> bool:
-        """Whether events of this type are relevant: they change a history or a popularity, or trigger a recommendation."""
-        return bool(self.history_weights[event_type] or self.popularity_weights[event_type] or event_type in TRIGGERS)
+        """Whether events of this type are relevant: they change a history or what is counted of an item, or trigger a recommendation."""
+        counted = event_type == IMPRESSION and self.slate.counts_outcomes
+        return bool(self.history_weights[event_type] or self.popularity_weights[event_type] or event_type in TRIGGERS or counted)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> ProfileRules:
@@ -89,6 +94,7 @@ class ProfileRules:
             together=TogetherRules.from_settings(settings),
             together_weight=settings.together_weight,
             match_weight=settings.match_weight,
+            slate=SlateRules.from_settings(settings),
             threshold=settings.threshold,
             top_k=settings.top_k,
             reasons_max=settings.reasons_max,

@@ -8,10 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from streams.engine.ports import CandidateScan
+from streams.ranking.arrange import arrange, joined
 from streams.ranking.prepared import Prepared, without
 from streams.ranking.reasons import Added, explain
 from streams.ranking.request import Ranked
-from streams.ranking.select import best, cosines, exclude, margin, propose
+from streams.ranking.select import cosines, exclude, margin, propose
 from streams.ranking.together_table import NOTHING, Together, TogetherTable, dense, total_at
 
 
@@ -40,8 +41,9 @@ class SummedRanking:
 
     def _candidates(self, scan: CandidateScan) -> list[npt.NDArray[np.int64]]:
         """Each request's rows that may be among its best when the most are left out."""
-        wanted = np.minimum(self._batch.rules.top_k + self._batch.spare, max(1, len(self._batch.matrix.ids)))
-        rows = self._batch.scanned(scan, wanted, self._batch.rules.threshold)
+        rules = self._batch.rules
+        wanted = np.minimum(rules.slate.pool(rules.top_k) + self._batch.spare, max(1, len(self._batch.matrix.ids)))
+        rows = self._batch.scanned(scan, wanted, rules.threshold)
         for parts in (self._together, self._batch.matches):
             for request, part in enumerate(parts):
                 if len(part.rows):
@@ -67,9 +69,12 @@ class SummedRanking:
         if self._pairs is None:
             scores = self._scores[own]
             exclude(scores, excluded, matrix.rows)
-            pairs = propose(scores, rules.top_k, rules.threshold, margin(matrix.dimension))
+            pairs = propose(scores, rules.slate.pool(rules.top_k), rules.threshold, margin(matrix.dimension))
         else:
             pairs = without(self._pairs[own], excluded, matrix.rows)
+        newcomers = self._batch.newcomers
+        if newcomers is not None:
+            pairs = joined(pairs, newcomers.pairs, first, excluded, matrix)
         together = self._together[own]
         numbers = np.stack(
             (
@@ -80,7 +85,18 @@ class SummedRanking:
             ),
             axis=1,
         )
-        chosen = best(pairs, numbers, matrix.ids, users=len(users), count=rules.top_k, threshold=rules.threshold)
+        totals = numbers.sum(axis=1, dtype=np.float64)
+        chosen = arrange(
+            pairs,
+            totals,
+            lambda places: totals[places],
+            self._batch.requests[own],
+            newcomers,
+            matrix,
+            rules.slate,
+            count=rules.top_k,
+            threshold=rules.threshold,
+        )
 
         rows, numbers = pairs.rows[chosen.places], numbers[chosen.places]
         reasons = explain(

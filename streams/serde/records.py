@@ -93,6 +93,9 @@ class Popularity(TypedDict):
     first_at: int | None
     bought_at: int | None
     buyers: int
+    exposures: int
+    dismissals: int
+    returns: int
 
 
 class ItemsTogether(TypedDict):

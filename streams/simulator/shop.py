@@ -37,10 +37,12 @@ class Emission(NamedTuple):
 class Shop:
     """Deterministic by seed and by what it is given. Times are simulated milliseconds."""
 
-    def __init__(self, seed: int, items: int, shoppers: int, start_ms: int, session_every_ms: int) -> None:
+    def __init__(self, seed: int, items: int, shoppers: int, start_ms: int, session_every_ms: int, held_back: int = 0) -> None:
+        """``held_back``: so many of the items are not for sale before ``launch``."""
         self._rng = random.Random(seed)
         self._session_every_ms = session_every_ms
-        self.items = make_catalogue(items, self._rng)
+        made = make_catalogue(items, self._rng)
+        self.items, self._held_back = made[: items - held_back], made[items - held_back :]
         self.by_id = {item.item_id: item for item in self.items}
         self.shoppers = make_shoppers(shoppers, self._rng, start_ms, session_every_ms, CONTROL_SHARE)
         self._by_user = {shopper.user_id: shopper for shopper in self.shoppers}
@@ -50,6 +52,15 @@ class Shop:
         self._queue: list[tuple[int, int, Shopper, dict[str, Any]]] = []
         self._sequence = 0
         self._ids = 0
+
+    def launch(self, count: int) -> list[ShopItem]:
+        """The next items that were held back are for sale from now on, at most ``count``."""
+        launched, self._held_back = self._held_back[:count], self._held_back[count:]
+        for item in launched:
+            self.items.append(item)
+            self.by_id[item.item_id] = item
+            self._by_kind.setdefault(item.traits.kind, []).append(item)
+        return launched
 
     def step(self, now_ms: int, *, new_sessions: bool = True) -> list[Emission]:
         """Everything that happens up to now."""

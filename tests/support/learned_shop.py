@@ -47,14 +47,14 @@ class Shop(NamedTuple):
 
 
 def item_record(
-    item_id: str, vector: np.ndarray, *, category: str | None, band: int | None, title: str, recommendable: bool = True
+    item_id: str, vector: np.ndarray, *, category: str | None, band: int | None, title: str, recommendable: bool = True, text: str = "0"
 ) -> MemoryRecord:
     """One of ``items.vectors``, with all of its fields."""
     value = {
         "item_id": item_id,
         "model_version": VERSION,
         "vector": to_bytes(vector.astype(np.float32)),
-        "text_hash": "0" * 32,
+        "text_hash": text * 32,
         "recommendable": recommendable,
         "category": category,
         "price_band": band,

@@ -7,18 +7,22 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from streams.ranking.arrange import arrange
 from streams.ranking.learned.candidates import SOURCES
+from streams.ranking.learned.features import PLACE
 from streams.ranking.learned.reasons import GROUPS, Chosen, by_group, explain_learned
 from streams.ranking.learned.related import RelatedItems
 from streams.ranking.learned.scoring import Candidates, candidates
 from streams.ranking.popularity_table import PopularityTable
 from streams.ranking.prepared import Prepared, without
 from streams.ranking.request import LookedAt, Ranked
-from streams.ranking.select import ScorePairs, best, exclude, margin, propose
+from streams.ranking.select import ScorePairs, exclude, margin, propose
 from streams.ranking.together_table import TogetherTable
 
 if TYPE_CHECKING:
     from streams.ranking.learned.model import Ranker
+
+_POPULARITY = PLACE["popularity_5"]
 
 
 def candidates_of(batch: Prepared, popularity: PopularityTable, together: TogetherTable, related: RelatedItems) -> Candidates:
@@ -43,6 +47,7 @@ def candidates_of(batch: Prepared, popularity: PopularityTable, together: Togeth
         related,
         batch.matches,
         session_ms=batch.rules.together.session_ms,
+        newcomers=None if batch.newcomers is None else batch.newcomers.pairs,
     )
 
 
@@ -52,7 +57,9 @@ class LearnedRanking:
     def __init__(self, batch: Prepared, ranker: Ranker, popularity: PopularityTable, together: TogetherTable) -> None:
         self._batch, self._ranker, self._table = batch, ranker, together
         self._learned = candidates_of(batch, popularity, together, ranker.related)
-        self._scores = ranker.scores(self._learned.levels)
+        self._own = ranker.scores(self._learned.levels)
+        taken = batch.penalties
+        self._scores = self._own if taken is None else self._own - taken[self._learned.pairs.rows]
 
     def answer(self, first: int, excluded: Sequence[Sequence[str]]) -> list[Ranked]:
         """As ``Ranking.answer``."""
@@ -66,10 +73,22 @@ class LearnedRanking:
         gone = [user * size + row for user, items in enumerate(excluded) for row in map(matrix.rows.get, items) if row is not None]
         kept = np.flatnonzero(~np.isin(users * size + rows, gone))
         pairs, scores = ScorePairs(users[kept], rows[kept]), self._scores[own][kept]
-        chosen = best(pairs, scores[:, None], matrix.ids, users=len(excluded), count=rules.top_k, threshold=rules.threshold)
+        chosen = arrange(
+            pairs,
+            scores,
+            lambda some: ranker.probability(self._own[own][kept[some]]),
+            self._batch.requests[first : first + len(excluded)],
+            self._batch.newcomers,
+            matrix,
+            rules.slate,
+            count=rules.top_k,
+            threshold=rules.threshold,
+        )
 
         places = kept[chosen.places] + own.start
         shares = ranker.shares(learned.levels[places])
+        # What dismissals and returns take is told with popularity, as in the sum's prior; the probability is the ranker's own.
+        shares[:, _POPULARITY] += self._scores[places] - self._own[places]
         groups = by_group(shares)
         numbers = np.stack((learned.cosines[places], *(groups[:, GROUPS.index(name)] for name in ("popularity", "pairs", "match"))), axis=1)
         totals = self._scores[places]
@@ -83,7 +102,7 @@ class LearnedRanking:
             ranker.related,
             rules.reasons_max,
         )
-        judged = np.stack((totals, ranker.probability(totals)), axis=1)
+        judged = np.stack((totals, ranker.probability(self._own[places])), axis=1)
         items = [matrix.ids[row] for row in learned.pairs.rows[places].tolist()]
         ranked = []
         bounds = begins.tolist()

@@ -49,9 +49,11 @@ def candidates(
     matches: Sequence[Together],
     *,
     session_ms: int,
+    newcomers: ScorePairs | None = None,
 ) -> Candidates:
     """``users`` float32 [requests, dimension] are the embeddings' vectors; ``proposed`` holds all pairs that may be among the most
-    similar, none that its shopper must not get, ``priors`` [proposed] what popularity adds to their cosines."""
+    similar, none that its shopper must not get, ``priors`` [proposed] what popularity adds to their cosines, ``newcomers`` new items
+    that have places of their own."""
     batch = gather(requests, embeddings, users, matrix, session_ms)
     shut = _shut(requests, matrix)
     count = len(requests)
@@ -65,6 +67,8 @@ def candidates(
         shared[cell] = for_all(activity.counts, activity.first_ms, matrix.recommendable)
     reached = reach(batch, together, related, matrix)
     sources = by_source(reached, matrix, similar, [shared[cell] for cell in cells.tolist()], matches, matrix.recommendable, shut)
+    if newcomers is not None:
+        sources["newcomers"] = newcomers.users * max(1, len(matrix.ids)) + newcomers.rows
     pairs = union(sources, count, len(matrix.ids))
     activity = popularity.activity(matrix, cells[pairs.users], pairs.rows)
     found = values(batch, matrix, pairs, activity, reached, matches)

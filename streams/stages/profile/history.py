@@ -6,7 +6,7 @@ from math import inf, log2
 
 from streams.ranking.popularity import decay
 from streams.ranking.request import Entry
-from streams.ranking.rules import CODES, DISMISS, PURCHASE, SEARCH, ProfileRules
+from streams.ranking.rules import CODES, DISMISS, PURCHASE, RETURN, SEARCH, ProfileRules
 from streams.serde.records import CleanEvent
 from streams.stages.profile.profile import Profile
 
@@ -60,6 +60,19 @@ def merge(old: Entry, new: Entry, rules: ProfileRules) -> Entry:
         strong, weak, event_type = new_weight, old_weight, new.event_type
     weight = strong + rules.repeat_share * weak if strong > 0 else strong
     return Entry(min(weight, rules.weight_cap), time_ms, event_type)
+
+
+def is_first_regret(profile: Profile, item_id: str, code: int, was_bought: bool, rules: ProfileRules) -> bool:
+    """Whether a dismissal, or a return of what was bought, is the shopper's first of the item; then it is remembered. However often she
+    does it, she counts once."""
+    bit = {DISMISS: 1, RETURN: 2}.get(code, 0)
+    known = profile.regrets.get(item_id, 0)
+    if not bit or known & bit or (code == RETURN and not was_bought):
+        return False
+    profile.regrets.pop(item_id, None)
+    profile.regrets[item_id] = known | bit
+    _bound(profile.regrets, rules.bought_size)
+    return True
 
 
 def dismissed(profile: Profile) -> list[str]:

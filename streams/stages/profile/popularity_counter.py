@@ -8,7 +8,7 @@ from hashlib import blake2b
 
 from streams.engine.ports import RecordCodec
 from streams.engine.records import OutputRecord
-from streams.ranking.popularity import UNKNOWN, DecayedCount
+from streams.ranking.popularity import EXACT_EXPOSURES, EXPOSURE_STEP, UNKNOWN, DecayedCount
 from streams.ranking.popularity_table import PopularityTable
 from streams.serde.records import Popularity
 from streams.topics import ITEMS_POPULARITY
@@ -36,6 +36,20 @@ class PopularityTally:
         if known.source_offset < 0:
             known = DecayedCount(0.0, time_ms, -1)
         self.changed[item_id] = known.plus(weight, time_ms, offset, self.half_life_ms, bought=bought, new_buyer=new_buyer)
+
+    def note(
+        self, item_id: str, offset: int, event_id: str, *, exposed: bool = False, dismissed: bool = False, returned: bool = False
+    ) -> None:
+        """Count an event that is no popularity, in offset order."""
+        known = self.changed.get(item_id) or self._published(item_id)
+        if offset <= known.source_offset:
+            return
+        exposures = int(exposed)
+        if exposed and known.exposures >= EXACT_EXPOSURES:
+            if int(event_id[-4:], 16) % EXPOSURE_STEP:
+                return
+            exposures = EXPOSURE_STEP
+        self.changed[item_id] = known.with_outcome(offset, exposures=exposures, dismissals=int(dismissed), returns=int(returned))
 
     def _published(self, item_id: str) -> DecayedCount:
         read = self.table.latest(self.partition, item_id) or _NOTHING
@@ -92,6 +106,9 @@ class PopularityCounter:
                 first_at=None if count.first_ms == UNKNOWN else count.first_ms,
                 bought_at=None if count.bought_ms == UNKNOWN else count.bought_ms,
                 buyers=count.buyers,
+                exposures=count.exposures,
+                dismissals=count.dismissals,
+                returns=count.returns,
             )
         )
         identity = f"{partition}/{count.source_offset}/{item_id}"

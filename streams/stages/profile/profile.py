@@ -54,6 +54,8 @@ class Profile(msgspec.Struct, array_like=True):
     issued: list[tuple[int, bytes]] = []
     """The last recommendations, oldest first: offset of the trigger, and an ``IssuedRecommendation`` that is unpacked only if
     that comes again."""
+    regrets: dict[str, int] = {}
+    """Items whose dismissal (1) or return (2) by this shopper was counted; both: 3."""
 
 
 _encoder = msgspec.msgpack.Encoder()

@@ -8,10 +8,10 @@ from typing import Literal
 
 from streams.models.hotswap.serving_model import Routing, ServingModel
 from streams.ranking.request import Request
-from streams.ranking.rules import CODES, PURCHASE, SEARCH, TRIGGERS, ProfileRules
+from streams.ranking.rules import CODES, DISMISS, IMPRESSION, PURCHASE, RETURN, SEARCH, TRIGGERS, ProfileRules
 from streams.serde.records import CleanEvent
 from streams.stages.profile.feature_log import is_logged
-from streams.stages.profile.history import apply_event, unwanted
+from streams.stages.profile.history import apply_event, is_first_regret, unwanted
 from streams.stages.profile.popularity_counter import PopularityTally
 from streams.stages.profile.profile import IssuedRecommendation, Profile, unpack_issued
 from streams.stages.profile.together_counter import TogetherTally
@@ -97,10 +97,17 @@ def find_triggers(
             result.repeats += [(unpack_issued(issued), event) for cause, issued in profile.issued if cause == offset]
             continue
         code, time_ms, item_id = CODES[event["event_type"]], event["occurred_at"], event["item_id"]
+        if code == IMPRESSION:
+            # Nothing of the shopper's changes, so its offset alone says whether it is counted.
+            if item_id is not None and rules.slate.counts_outcomes:
+                tally.note(item_id, offset, event["event_id"], exposed=True)
+            continue
         before_ms = profile.bought.get(item_id) if item_id is not None else None
         if not apply_event(profile, event, offset, rules):
             continue
         result.changed[pseudonym] = profile
+        if item_id is not None and rules.slate.lowers and is_first_regret(profile, item_id, code, before_ms is not None, rules):
+            tally.note(item_id, offset, event["event_id"], dismissed=code == DISMISS, returned=code == RETURN)
         if code == PURCHASE and item_id is not None:
             together.add(item_id, profile.bought, before_ms, time_ms, offset)
         if item_id is not None and rules.popularity_weights[code]:
@@ -133,6 +140,7 @@ def request_of(profile: Profile, event: CleanEvent, policy: Policy, rules: Profi
         query=query,
         excluded=unwanted(profile, event["item_id"], event["occurred_at"], rules),
         at_ms=event["occurred_at"],
+        seed=int(event["event_id"][:16], 16),
     )
 
 

@@ -29,6 +29,11 @@ class FixedItems:
     scan: CandidateScan | None = None
 
     @property
+    def products(self) -> npt.NDArray[np.uint64]:
+        """uint64 [items]: the texts are not known here, so no item is another's variant."""
+        return np.arange(len(self.ids), dtype=np.uint64)
+
+    @property
     def dimension(self) -> int:
         return int(self.vectors.shape[1])
 

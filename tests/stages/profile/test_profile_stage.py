@@ -14,6 +14,7 @@ from encoders.hashing import HashingEncoder
 from streams.engine.records import MemoryRecord
 from streams.errors import ConfigurationError
 from streams.models.hotswap.serving_model import OneModel
+from streams.ranking.slate.rules import SlateRules
 from streams.stages.profile.profile import load_profile
 from streams.topics import DEAD_LETTER, RECOMMENDATIONS
 from tests.support.profile_harness import (
@@ -59,6 +60,9 @@ def histories(draw: st.DrawFn, most: int = 25) -> list[dict[str, Any]]:
     return events
 
 
+SLATES = st.sampled_from([SlateRules(), SlateRules(new_share=0.4, diversity_weight=0.2, dismissal_weight=0.5)])
+
+
 def split(records: list[MemoryRecord], cuts: list[int]) -> list[list[MemoryRecord]]:
     bounds = [0, *sorted({cut % len(records) for cut in cuts} - {0}), len(records)]
     return [records[start:end] for start, end in pairwise(bounds)]
@@ -69,10 +73,11 @@ async def run_all(harness: ProfileHarness, batches: list[list[MemoryRecord]]) ->
 
 
 @settings(max_examples=30, deadline=None)
-@given(histories(), st.lists(st.integers(0, 100), max_size=5))
-def test_batch_boundaries_do_not_matter(events: list[dict[str, Any]], cuts: list[int]) -> None:
+@given(histories(), st.lists(st.integers(0, 100), max_size=5), SLATES)
+def test_batch_boundaries_do_not_matter(events: list[dict[str, Any]], cuts: list[int], slate: SlateRules) -> None:
     records = event_records(events)
-    whole, parts = ProfileHarness(), ProfileHarness()
+    rules = dataclasses.replace(ProfileHarness().rules, slate=slate)
+    whole, parts = ProfileHarness(rules), ProfileHarness(rules)
     together = asyncio.run(run_all(whole, [records]))
     apart = asyncio.run(run_all(parts, split(records, cuts)))
     assert of_topic(together, RECOMMENDATIONS) == of_topic(apart, RECOMMENDATIONS)
@@ -81,10 +86,13 @@ def test_batch_boundaries_do_not_matter(events: list[dict[str, Any]], cuts: list
 
 
 @settings(max_examples=30, deadline=None)
-@given(histories(), st.data())
-def test_redo_after_torn_state_says_the_same_and_counts_nothing_twice(events: list[dict[str, Any]], data: st.DataObject) -> None:
+@given(histories(), st.data(), SLATES)
+def test_redo_after_torn_state_says_the_same_and_counts_nothing_twice(
+    events: list[dict[str, Any]], data: st.DataObject, slate: SlateRules
+) -> None:
     # Without the prior, since what was published changes it: a redo sees a newer popularity.
-    rules = dataclasses.replace(ProfileHarness().rules, popularity_weight=0.0)
+    slate = dataclasses.replace(slate, dismissal_weight=0.0, new_ms=1 << 50, new_exposures=1000)
+    rules = dataclasses.replace(ProfileHarness().rules, popularity_weight=0.0, slate=slate)
     records = event_records(events)
     undisturbed, harness = ProfileHarness(rules), ProfileHarness(rules)
     expected = asyncio.run(run_all(undisturbed, [records]))

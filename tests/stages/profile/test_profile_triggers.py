@@ -5,9 +5,11 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streams.ranking.popularity import EXACT_EXPOSURES, EXPOSURE_STEP
 from streams.ranking.popularity_table import PopularityTable
 from streams.ranking.request import Request
 from streams.ranking.rules import ProfileRules
+from streams.ranking.slate.rules import SlateRules
 from streams.stages.profile.popularity_counter import PopularityCounter
 from streams.stages.profile.profile import Profile
 from streams.stages.profile.together_counter import TogetherCounter
@@ -94,3 +96,63 @@ def test_groups_hold_every_trigger_once_and_each_shoppers_in_order(users: str, m
         assert sum(map(len, rounds)) <= most
         for triggers in rounds:
             assert len({trigger.event["pseudonym"] for trigger in triggers}) == len(triggers)
+
+
+def outcomes(events: list[dict[str, Any]], slate: SlateRules) -> dict[str, tuple[int, int, int]]:
+    """Exposures, dismissals and returns that are published."""
+    rules = profile_rules(slate=slate)
+    codec = CODECS.for_topic(ITEMS_POPULARITY)
+    counter = PopularityCounter(codec, PopularityTable(codec, rules.popularity_half_life_ms), rules.popularity_half_life_ms)
+    pairs = TogetherCounter(CODECS.for_topic(ITEMS_TOGETHER), rules.together).begin({e["item_id"] for e in events if e["item_id"]}, {})
+    tally = counter.begin(0, 0)
+    find_triggers(list(enumerate(events)), {e["pseudonym"]: Profile() for e in events}, tally, pairs, rules)  # type: ignore[arg-type]
+    values = [codec.decode(output.value or b"", ()) for output in counter.end(tally, len(events))]
+    return {value["item_id"]: (value["exposures"], value["dismissals"], value["returns"]) for value in values}
+
+
+COUNTS = SlateRules(dismissal_weight=0.1, return_weight=0.1)
+
+
+def test_exposures_dismissals_and_returns_are_counted_where_something_asks_for_them() -> None:
+    events = [
+        event(0, "a", "impression", "lamp"),
+        event(1, "b", "impression", "lamp"),
+        event(2, "a", "dismiss", "lamp"),
+        event(3, "b", "purchase", "lamp", at_s=60),
+        event(4, "b", "return", "lamp", at_s=90_000),
+        event(5, "c", "return", "lamp", at_s=90_000),  # never bought, as far as is known
+        event(6, "c", "return", "cup", at_s=90_000),
+    ]
+    assert outcomes(events, COUNTS) == {"lamp": (2, 1, 1)}
+    assert outcomes(events, SlateRules()) == {"lamp": (0, 0, 0)}
+    assert outcomes(events, SlateRules(new_share=0.1)) == {"lamp": (2, 0, 0)}
+
+
+def test_who_dismisses_or_returns_again_and_again_counts_once() -> None:
+    events = [event(0, "a", "purchase", "lamp")]
+    events += [event(n, "a", kind, "lamp", at_s=n) for n, kind in enumerate(["dismiss", "click", "return"] * 50, start=1)]
+    assert outcomes(events, COUNTS) == {"lamp": (0, 1, 1)}
+
+
+def test_an_item_that_is_shown_all_the_time_is_not_written_all_the_time() -> None:
+    exposures = outcomes([event(n, f"u{n}", "impression", "lamp") for n in range(3000)], COUNTS)["lamp"][0]
+    assert 2400 < exposures < 3600
+    assert (exposures - EXACT_EXPOSURES) % EXPOSURE_STEP == 0
+    assert outcomes([event(n, f"u{n}", "impression", "lamp") for n in range(60)], COUNTS) == {"lamp": (60, 0, 0)}
+
+
+def test_impressions_change_no_popularity_to_the_last_bit() -> None:
+    views = [event(n, f"u{n}", "view", "lamp", at_s=1000 * n) for n in range(5)]
+    shown = [e for n, one in enumerate(views) for e in (one, event(100 + n, f"u{n}", "impression", "lamp", at_s=1000 * n + 7))]
+
+    def count(events: list[dict[str, Any]]) -> tuple[object, ...]:
+        rules = profile_rules(slate=COUNTS)
+        codec = CODECS.for_topic(ITEMS_POPULARITY)
+        counter = PopularityCounter(codec, PopularityTable(codec, rules.popularity_half_life_ms), rules.popularity_half_life_ms)
+        pairs = TogetherCounter(CODECS.for_topic(ITEMS_TOGETHER), rules.together).begin({"lamp"}, {})
+        tally = counter.begin(0, 0)
+        find_triggers(list(enumerate(events)), {e["pseudonym"]: Profile() for e in events}, tally, pairs, rules)  # type: ignore[arg-type]
+        found = tally.changed["lamp"]
+        return (found.value, found.as_of_ms, found.others, found.first_ms, found.bought_ms, found.buyers)
+
+    assert count(views) == count(shown)
