@@ -108,9 +108,12 @@ def joined(pairs: ScorePairs, more: ScorePairs, first: int, excluded: Sequence[S
 
 
 def drawn_places(seeds: Words, count: int, share: float) -> npt.NDArray[np.bool_]:
-    """bool [lists, count]: the places that chance gives to new items, each with probability ``share``. ``seeds`` uint64 [lists]: the
-    first 16 hexadecimal characters of the trigger's event id, as numbers."""
-    return uniform(seeds[:, None], np.arange(count, dtype=np.uint64), _PLACES) < share
+    """bool [lists, count]: the places that chance gives to new items, each with probability ``share``; never all of a list, so the last one
+    of a list of ``count`` has it only where another has not. ``seeds`` uint64 [lists]: the first 16 hexadecimal characters of the
+    trigger's event id, as numbers."""
+    found: npt.NDArray[np.bool_] = uniform(seeds[:, None], np.arange(count, dtype=np.uint64), _PLACES) < share
+    found[found.all(axis=1), -1:] = False
+    return found
 
 
 def arrange(
