@@ -17,7 +17,7 @@ from streams.ranking.learned.features import FEATURES, LEVELS, PLACE
 from streams.training.learned.additive import AdditiveRule, fit_additive
 
 COUNT = len(FEATURES)
-RULE = AdditiveRule(smooth=1.0, smooth_crossed=1.0)
+RULE = AdditiveRule()
 
 
 def lists(wanted: Any, count: int = 400, size: int = 12, seed: int = 1) -> tuple[Any, Any, Any]:
@@ -36,7 +36,7 @@ def lists(wanted: Any, count: int = 400, size: int = 12, seed: int = 1) -> tuple
 def test_a_curve_is_found_and_what_says_nothing_stays_small() -> None:
     place = PLACE["popularity_60"]
     levels, gains, sizes = lists(lambda v: 3 * np.sin(v[:, place] / 40), count=3000)
-    tables = fit_additive(levels, gains, sizes, RULE).tables
+    tables = fit_additive(levels, gains, sizes, RULE, 1.0).tables
     expected = 3 * np.sin(np.arange(LEVELS) / 40)
     found = tables[place]
     assert np.corrcoef(found, expected)[0, 1] > 0.97
@@ -49,7 +49,7 @@ def test_a_curve_that_turns_with_another_feature_needs_both() -> None:
     rising = PLACE["related"], PLACE["history"]
     wanted = lambda v: 3 * (v[:, rising[0]] / 255 - 0.5) * np.sign(v[:, rising[1]] - 127.5)  # noqa: E731
     levels, gains, sizes = lists(wanted, count=3000)
-    fitted = fit_additive(levels, gains, sizes, RULE)
+    fitted = fit_additive(levels, gains, sizes, RULE, 1.0)
     number = [tuple(pair) for pair in fitted.crosses.features.tolist()].index(rising)
     grid = fitted.crosses.tables[number].reshape(BINS, BINS)
     slopes = grid[-1] - grid[0]
@@ -82,20 +82,20 @@ def test_the_gradient_is_that_of_the_loss(seed: int, sizes: list[int]) -> None:
 def test_lists_whose_candidates_are_all_alike_teach_nothing() -> None:
     levels, gains, sizes = lists(lambda v: 0 * v[:, 0])
     levels[:] = 17
-    fitted = fit_additive(levels, gains, sizes, RULE)
+    fitted = fit_additive(levels, gains, sizes, RULE, 1.0)
     assert np.abs(fitted.tables).max() < 1e-6
     assert np.abs(fitted.crosses.tables).max() < 1e-6
 
 
 def test_a_list_counts_once_however_much_of_it_was_taken() -> None:
     levels, gains, sizes = lists(lambda v: v[:, 0] / 50)
-    once = fit_additive(levels, gains, sizes, RULE)
-    heavy = fit_additive(levels, np.where(np.arange(len(gains)) < 12, 1000 * gains, gains), sizes, RULE)
+    once = fit_additive(levels, gains, sizes, RULE, 1.0)
+    heavy = fit_additive(levels, np.where(np.arange(len(gains)) < 12, 1000 * gains, gains), sizes, RULE, 1.0)
     np.testing.assert_allclose(once.tables, heavy.tables, atol=1e-9)
 
 
 def test_order_within_lists_changes_nothing() -> None:
     levels, gains, sizes = lists(lambda v: v[:, 0] / 50, count=100)
     turned = np.arange(len(gains)).reshape(100, 12)[:, ::-1].ravel()
-    one, other = fit_additive(levels, gains, sizes, RULE), fit_additive(levels[turned], gains[turned], sizes, RULE)
+    one, other = fit_additive(levels, gains, sizes, RULE, 1.0), fit_additive(levels[turned], gains[turned], sizes, RULE, 1.0)
     np.testing.assert_allclose(one.tables, other.tables, atol=1e-2)

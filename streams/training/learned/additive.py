@@ -29,10 +29,10 @@ class AdditiveRule:
     """How an additive ranker is fitted; the values were chosen on the validation cuts of docs/decisions/0013."""
 
     crossed: Sequence[tuple[str, str]] = CROSSED
-    smooth: float = 30.0
-    """Times the squared difference of neighbouring entries of a curve; in units of one list's loss."""
-    smooth_crossed: float = 30.0
-    """The same in both directions of a table of two features."""
+    smooth: Sequence[float] = (1000.0, 300.0, 100.0)
+    """What may be taken times the squared difference of neighbouring entries of a curve, and of a table of two features in both
+    directions; in units of one list's loss. Which is best depends on how many lists there are and how much they
+    repeat each other: it is chosen at the last moment."""
     ridge: float = 0.01
     """Times each squared entry: what no list tells anything about stays 0."""
     steps: int = 300
@@ -47,7 +47,7 @@ class Additive(NamedTuple):
     crosses: Crosses
 
 
-def fit_additive(levels: Levels, gains: Floats, sizes: npt.NDArray[np.int64], rule: AdditiveRule) -> Additive:
+def fit_additive(levels: Levels, gains: Floats, sizes: npt.NDArray[np.int64], rule: AdditiveRule, smooth: float) -> Additive:
     """``levels`` [pairs, features] of lists of ``sizes`` [lists], one after another; ``gains`` [pairs] of what was taken, 0 for the rest,
     something above 0 in each list. A list counts once, however much of it was taken."""
     from scipy.optimize import minimize
@@ -66,9 +66,9 @@ def fit_additive(levels: Levels, gains: Floats, sizes: npt.NDArray[np.int64], ru
         tables = values.reshape(-1, LEVELS)
         gradient = 2 * rule.ridge * tables
         total = float(listwise.loss_and_gradient(tables, own, taken, begins, gradient)) + rule.ridge * float((tables**2).sum())
-        total += _smooth(tables[:count], gradient[:count], rule.smooth, 1)
+        total += _smooth(tables[:count], gradient[:count], smooth, 1)
         grids, slopes = (part[count:].reshape(-1, BINS, BINS) for part in (tables, gradient))
-        total += _smooth(grids, slopes, rule.smooth_crossed, 1) + _smooth(grids, slopes, rule.smooth_crossed, 2)
+        total += _smooth(grids, slopes, smooth, 1) + _smooth(grids, slopes, smooth, 2)
         return total, gradient.ravel()
 
     start = np.zeros((count + len(features)) * LEVELS)

@@ -121,9 +121,13 @@ def fit_ranker(
         return None
     validation = {"sum": float(ndcg(test, test.summed.astype(np.float64), rule.count).mean())}
     results: dict[str, tuple[Ranker, Floats]] = {}
+    smooth = 0.0
     for shape in (ADDITIVE, INTERACTING):
         on_step(f"validating, {shape}")
-        ranker = _fit(early, shape, rule, nothing_related())
+        if shape == ADDITIVE:
+            ranker, smooth = _smoothed(early, test, rule)
+        else:
+            ranker = _interacting(early, rule, nothing_related())
         results[shape] = (ranker, ndcg(test, ranker.scores(test.levels), rule.count))
         validation[shape] = float(results[shape][1].mean())
     gain = results[INTERACTING][1] - results[ADDITIVE][1]
@@ -132,7 +136,7 @@ def fit_ranker(
     on_step(f"fitting, {chosen}")
     past.advance(past.end_ms)
     related = fit_ease(past.interactions(past.end_ms), shoppers=rules.together.shoppers)
-    final = _fit(made, chosen, rule, related)
+    final = _additive(made, rule, smooth, related) if chosen == ADDITIVE else _interacting(made, rule, related)
     count = sum(len(lists.sizes) for lists in made)
     of_them = "" if logged is None else f" ({len(logged.sizes)} of them logged)"
     scores = ", ".join(f"{name} {value:.4f}" for name, value in validation.items())
@@ -176,12 +180,25 @@ def _places(lists: Lists, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     return found
 
 
-def _fit(made: Sequence[Lists], shape: str, rule: RankerRule, related: RelatedItems) -> Ranker:
+def _smoothed(made: Sequence[Lists], test: Lists, rule: RankerRule) -> tuple[Ranker, float]:
+    """The additive ranker that ranks best at ``test``, and how smooth its curves are; of equal ones the smoothest."""
+    found = [(_additive(made, rule, smooth, nothing_related()), smooth) for smooth in sorted(rule.additive.smooth, reverse=True)]
+    return max(found, key=lambda one: float(ndcg(test, one[0].scores(test.levels), rule.count).mean()))
+
+
+def _additive(made: Sequence[Lists], rule: RankerRule, smooth: float, related: RelatedItems) -> Ranker:
     levels, labels, sizes = _shuffled(made)
-    if shape == ADDITIVE:
-        fitted = fit_additive(levels, 2.0 ** labels.astype(np.float64) - 1.0, sizes, rule.additive)
-        return _centred(fitted, levels, related)
-    return Ranker(np.zeros((len(FEATURES), LEVELS), np.float32), 0.0, 1.0, 0.0, related, _boosted(levels, labels, sizes, rule))
+    return _centred(fit_additive(levels, _gains(labels), sizes, rule.additive, smooth), levels, related)
+
+
+def _interacting(made: Sequence[Lists], rule: RankerRule, related: RelatedItems) -> Ranker:
+    forest = _boosted(*_shuffled(made), rule)
+    return Ranker(np.zeros((len(FEATURES), LEVELS), np.float32), 0.0, 1.0, 0.0, related, forest)
+
+
+def _gains(labels: npt.NDArray[np.int8]) -> Floats:
+    """float64: of each grade, as LambdaMART has them."""
+    return np.asarray(2.0 ** labels.astype(np.float64) - 1.0)
 
 
 def _shuffled(made: Sequence[Lists]) -> tuple[Levels, npt.NDArray[np.int8], npt.NDArray[np.int64]]:
