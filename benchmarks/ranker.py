@@ -252,7 +252,7 @@ def candidate_pairs(shop: Shop, of: Prepared) -> Pairs:
     """The union of all sources."""
     matrix, every = shop.matrix, np.arange(ITEMS)
     activity = shop.popularity.activity(matrix, np.full(ITEMS, shop.popularity.cell(NOW_MS)), every)
-    shared = [for_all(activity.counts, activity.first_ms, matrix.recommendable)] * USERS
+    shared = [for_all(activity.counts, activity.first_ms, matrix.recommendable, matrix.ids)] * USERS
     reached = reach(of.batch, shop.together, shop.related, matrix)
     sources = by_source(reached, matrix, of.similar, shared, [NOTHING] * USERS, matrix.recommendable, of.shut)
     return union(sources, USERS, ITEMS)

@@ -96,14 +96,26 @@ def test_what_rises_and_what_is_new() -> None:
     counts[3, 1] = 0.0
     first = np.where(np.arange(40) % 2 == 0, np.arange(40) * 1000.0, np.nan)
     open_rows = np.arange(40) != 1
-    found = for_all(counts, first, open_rows)
+    found = for_all(counts, first, open_rows, [f"i{row}" for row in range(len(first))])
     assert found.rising.tolist() == [row for row in range(40) if row not in (1, 3)][: 4 * SOURCES["rising"]]
     assert found.new.tolist() == list(range(38, -1, -2))[: 4 * SOURCES["new"]]
     assert not {1, 3} & set(found.popular.tolist())
 
 
+@settings(max_examples=40)
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=70), st.integers(0, 999))
+def test_what_all_may_get_does_not_depend_on_the_order_of_rows(known: list[tuple[int, int]], seed: int) -> None:
+    counts = np.array([[count, count, count, count] for count, _ in known], np.float64)
+    first, ids = np.array([at for _, at in known], np.float64), np.array([f"i{n}" for n in range(len(known))])
+    turn = np.random.default_rng(seed).permutation(len(known))
+    every = np.ones(len(known), np.bool_)
+    one, other = for_all(counts, first, every, ids.tolist()), for_all(counts[turn], first[turn], every, ids[turn].tolist())
+    for ours, theirs in zip(one, other, strict=True):
+        assert ids[ours].tolist() == ids[turn][theirs].tolist()
+
+
 def test_an_empty_shop_has_no_candidates_for_all() -> None:
-    found = for_all(np.zeros((0, 4)), np.zeros(0), np.zeros(0, np.bool_))
+    found = for_all(np.zeros((0, 4)), np.zeros(0), np.zeros(0, np.bool_), [])
     assert isinstance(found, ForAll)
     assert [len(rows) for rows in found] == [0, 0, 0]
 

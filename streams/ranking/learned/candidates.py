@@ -37,21 +37,26 @@ class ForAll(NamedTuple):
     new: Ints
 
 
-def for_all(counts: Counts, first_ms: npt.NDArray[np.float64], open_rows: npt.NDArray[np.bool_]) -> ForAll:
-    """From all rows' ``counts`` [rows, half-lives] and first events [rows], not a number where there is none."""
+def for_all(counts: Counts, first_ms: npt.NDArray[np.float64], open_rows: npt.NDArray[np.bool_], ids: Sequence[str]) -> ForAll:
+    """From all rows' ``counts`` [rows, half-lives] and first events [rows], not a number where there is none. Equal ones go by their
+    ``ids``: rows are numbered as they arrive, which differs from worker to worker."""
     seen = open_rows & (counts[:, 1] > 0)
     return ForAll(
-        _first(np.where(seen, counts[:, 1], -np.inf), SOURCES["popular"]),
-        _first(np.where(seen, counts[:, 0] / (counts[:, 3] + _STEADY), -np.inf), SOURCES["rising"]),
-        _first(np.where(seen & np.isfinite(first_ms), first_ms, -np.inf), SOURCES["new"]),
+        _first(np.where(seen, counts[:, 1], -np.inf), SOURCES["popular"], ids),
+        _first(np.where(seen, counts[:, 0] / (counts[:, 3] + _STEADY), -np.inf), SOURCES["rising"], ids),
+        _first(np.where(seen & np.isfinite(first_ms), first_ms, -np.inf), SOURCES["new"], ids),
     )
 
 
-def _first(values: npt.NDArray[np.float64], wanted: int) -> Ints:
+def _first(values: npt.NDArray[np.float64], wanted: int, ids: Sequence[str]) -> Ints:
     count = min(len(values), _SPARE * wanted)
-    found = np.argpartition(-values, count - 1)[:count] if count else np.zeros(0, np.int64)
-    found = found[np.isfinite(values[found])]
-    return found[np.lexsort((found, -values[found]))].astype(np.int64)
+    if not count:
+        return np.zeros(0, np.int64)
+    least = np.partition(values, len(values) - count)[len(values) - count]
+    found = np.flatnonzero((values >= least) & np.isfinite(values))
+    if len(found) > 2 * count:  # very many are equal, and nothing is known that tells them apart
+        found = found[values[found] > least]
+    return np.array(sorted(found.tolist(), key=lambda row: (-values[row], ids[row])), np.int64)
 
 
 def by_source(

@@ -64,7 +64,7 @@ def candidates(
     shared = {}
     for cell in np.unique(cells).tolist():
         activity = popularity.activity(matrix, np.full(len(every), cell), every)
-        shared[cell] = for_all(activity.counts, activity.first_ms, matrix.recommendable)
+        shared[cell] = for_all(activity.counts, activity.first_ms, matrix.recommendable, matrix.ids)
     reached = reach(batch, together, related, matrix)
     sources = by_source(reached, matrix, similar, [shared[cell] for cell in cells.tolist()], matches, matrix.recommendable, shut)
     if newcomers is not None:
