@@ -127,6 +127,11 @@ class Backtest:
         """How many items the catalogue has, without those that were refused."""
         return len(self._matrix)
 
+    @property
+    def matrix(self) -> WhitenedItemMatrix:
+        """The catalogue that was loaded."""
+        return self._matrix
+
     def load_items(self, items: Iterable[Mapping[str, Any]], on_progress: Callable[[int], None]) -> int:
         """Encode the catalogue; how many items there are then."""
         codec = self._codecs.for_topic(topics.CATALOGUE_ITEMS)
@@ -182,7 +187,7 @@ class Backtest:
         self._together.refresh()
         for start in range(0, len(users), BATCH):
             some = users[start : start + BATCH]
-            requests = [self._request(user, seen.get(user, set())) for user in some]
+            requests = [self.request(user, seen.get(user, set())) for user in some]
             texts = [text for request in requests for text, _ in request.queries]
             found = asyncio.run(self._queries.lookup(texts))
             queries = self._queries.transformed(found, self._matrix)
@@ -193,7 +198,8 @@ class Backtest:
                     yield Recommended(user, place + 1, item, score)
             on_progress(len(some))
 
-    def _request(self, user: str, seen: set[str]) -> Request:
+    def request(self, user: str, seen: set[str]) -> Request:
+        """What is asked for a user at the cutoff; ``seen`` is what she must not get again."""
         data = self._profiles.values.get(self._pseudonymizer.pseudonym(user).encode())
         if data is None:
             return Request([], [], [], None, sorted(seen), self._now_ms)

@@ -1,7 +1,7 @@
 """EASE: the weights by which a history foretells items, in closed form (Steck, "Embarrassingly shallow autoencoders for sparse data",
 WWW 2019), bounded and anonymous.
 
-The inverse of a matrix of items by items costs their number cubed, so a large catalogue's most frequent items only are taken.
+The inverse of a matrix of items by items costs their number cubed. So a large catalogue is solved item by item (``local_ease.py``).
 """
 
 from __future__ import annotations
@@ -9,17 +9,25 @@ from __future__ import annotations
 import numpy as np
 
 from streams.ranking.learned.related import RelatedItems, bounded, nothing_related
+from streams.training.learned.local_ease import LocalRule, fit_local
 from streams.training.learned.past import Interactions
 
 LAMBDA = 300.0
 MOST_ITEMS = 8000
+"""With more items that enough shoppers turned to, each item is solved for by itself."""
 NEIGHBOURS = 128
 """Kept for an item."""
 
 
+def fit_related(known: Interactions, *, shoppers: int, local: bool) -> RelatedItems:
+    """The weights, by the way that suits the catalogue. A ranker's moments must all go the same way: the weights of the two are not on the
+    same scale."""
+    return fit_local(known, LocalRule(), shoppers=shoppers) if local else fit_ease(known, shoppers=shoppers)
+
+
 def fit_ease(known: Interactions, *, shoppers: int, most_items: int = MOST_ITEMS) -> RelatedItems:
-    """B = -P / diag(P) without its diagonal, P = (XᵀX + λI)⁻¹, X [shoppers, items] the decayed weights. A pair of items that fewer than
-    ``shoppers`` shoppers share has no weight: it would tell of single persons."""
+    """B = -P / diag(P) without its diagonal, P = (XᵀX + λI)⁻¹, X [shoppers, items] the decayed weights, of the ``most_items`` most
+    frequent. A pair of items that fewer than ``shoppers`` shoppers share has no weight: it would tell of single persons."""
     from scipy import sparse
 
     if not len(known.items):

@@ -20,7 +20,7 @@ from streams.ranking.prepared import Items
 from streams.ranking.rules import ProfileRules
 from streams.training.evaluation.metrics import discounts
 from streams.training.learned.additive import Additive, AdditiveRule, fit_additive
-from streams.training.learned.ease import fit_ease
+from streams.training.learned.ease import MOST_ITEMS, fit_related
 from streams.training.learned.lists import Lists, make_lists
 from streams.training.learned.past import VISIT_MS, PastShop
 from streams.training.learned.trees import forest_of
@@ -100,6 +100,8 @@ def fit_ranker(
     additive one is taken unless the other is better by more than its 95 % interval.
     """
     moments = past.moments(rule.moments, rule.first, rule.last)
+    shoppers = rules.together.shoppers
+    local = past.shared_items(shoppers) > MOST_ITEMS
     made: list[Lists] = []
     test: Lists | None = None
     for number, at_ms in enumerate(moments):
@@ -108,7 +110,7 @@ def fit_ranker(
         known = past.interactions(at_ms)
         wanted = past.wanted(at_ms, past.end_ms, rule.shoppers)
         if wanted:
-            related = fit_ease(known, shoppers=rules.together.shoppers)
+            related = fit_related(known, shoppers=shoppers, local=local)
             made.append(make_lists(wanted, matrix, past.popularity(), past.together(at_ms), related, rules))
             test = made[-1] if number + 1 == len(moments) else None
     if logged is not None:
@@ -135,7 +137,7 @@ def fit_ranker(
     chosen = INTERACTING if gain.mean() > 1.96 * error else ADDITIVE
     on_step(f"fitting, {chosen}")
     past.advance(past.end_ms)
-    related = fit_ease(past.interactions(past.end_ms), shoppers=rules.together.shoppers)
+    related = fit_related(past.interactions(past.end_ms), shoppers=shoppers, local=local)
     final = _additive(made, rule, smooth, related) if chosen == ADDITIVE else _interacting(made, rule, related)
     count = sum(len(lists.sizes) for lists in made)
     of_them = "" if logged is None else f" ({len(logged.sizes)} of them logged)"

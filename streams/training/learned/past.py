@@ -96,6 +96,11 @@ class PastShop:
         """Just after the last pair."""
         return self._pairs[-1]["occurred_at"] + 1 if self._pairs else 0
 
+    def shared_items(self, shoppers: int) -> int:
+        """Items that at least so many shoppers turn to, first to last: a catalogue's size as it matters to weights between items."""
+        counted = Counter(item for item, _ in {(pair["item_id"], pair["pseudonym"]) for own in self._later.values() for pair in own})
+        return sum(count >= shoppers for count in counted.values())
+
     def advance(self, until_ms: int) -> None:
         """Apply everything before that time."""
         while self._next < len(self._pairs) and self._pairs[self._next]["occurred_at"] < until_ms:
