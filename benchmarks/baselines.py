@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from implicit.als import AlternatingLeastSquares
-from implicit.bpr import BayesianPersonalizedRanking
 from scipy import sparse
 
 from benchmarks.retail import DAY_S, Cut, Scores
@@ -38,6 +36,8 @@ def item_knn(cut: Cut, neighbours: int, *, last_basket: bool) -> Scores:
 def als(cut: Cut, *, factors: int, regularization: float, alpha: float, iterations: int, half_life_days: float | None) -> Scores:
     """Hu, Koren, Volinsky, "Collaborative filtering for implicit feedback datasets" (ICDM 2008), by ``implicit``. The half-life is
     an addition in the baseline's favour: older purchases count less, as they do in the product."""
+    from implicit.als import AlternatingLeastSquares
+
     model = AlternatingLeastSquares(
         factors=factors, regularization=regularization, alpha=alpha, iterations=iterations, num_threads=1, random_state=SEED, use_gpu=False
     )
@@ -48,6 +48,8 @@ def als(cut: Cut, *, factors: int, regularization: float, alpha: float, iteratio
 def bpr(cut: Cut, *, factors: int, learning_rate: float, regularization: float, iterations: int) -> Scores:
     """Rendle, Freudenthaler, Gantner, Schmidt-Thieme, "BPR: Bayesian personalized ranking from implicit feedback" (UAI 2009), by
     ``implicit``."""
+    from implicit.bpr import BayesianPersonalizedRanking
+
     model = BayesianPersonalizedRanking(
         factors=factors,
         learning_rate=learning_rate,

@@ -95,7 +95,12 @@ def judged(shop: Learned, related: RelatedItems, cut: Cut, purchases: Purchases)
 
     at_ms = round(cut.second * 1000)
     wanted = [
-        Wanted(purchases.user_ids[user], shop.requests[purchases.user_ids[user]], {purchases.item_ids[item]: 3 for item in sorted(items)}, at_ms)
+        Wanted(
+            purchases.user_ids[user],
+            shop.requests[purchases.user_ids[user]],
+            {purchases.item_ids[item]: 3 for item in sorted(items)},
+            at_ms,
+        )
         for user, items in zip(cut.shoppers.tolist(), cut.targets, strict=True)
     ]
     tables = (shop.past.popularity(), shop.past.together(at_ms), related)

@@ -1,5 +1,7 @@
 """How good the recommendations are on the shared year, beside published rankers: ``python -m benchmarks.quality``.
 
+Two results: ``--part published`` measures the hand-set sum beside published rankers, ``--part ranker`` what the fitted ranker is made of
+(``--ranker recall`` its candidates, ``ablation`` its groups of features, ``peer`` a ranker as Metarank builds it); all by default.
 ``--data FOLDER`` (or ``BENCH_DATA``) says where the year is; ``--finetuned out.csv`` adds what ``veilstream backtest --finetune`` wrote at
 the 80% cut. Everything that can be chosen is chosen at the 70% cut; the 80% cut is looked at once.
 """
@@ -21,8 +23,9 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks import baselines
 from benchmarks.harness import RESULTS, save
+from benchmarks.quality_ranker import PARTS, measure
 from benchmarks.retail import Cut, Ints, Purchases, Scores, best, cut_at, read_purchases
-from benchmarks.sasrec import SETTINGS, sasrec
+from benchmarks.tune import tune
 from streams.training.evaluation.bootstrap import interval, paired
 from streams.training.evaluation.metrics import discounts
 
@@ -70,20 +73,30 @@ GRIDS: dict[str, tuple[Callable[..., Scores], dict[str, Any], dict[str, Sequence
 @click.command()
 @click.option("--data", type=click.Path(path_type=Path, file_okay=False), envvar="BENCH_DATA", default=DATA, help="Folder of the year.")
 @click.option("--finetuned", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="CSV of `backtest --finetune`, 80% cut.")
-def main(data: Path, finetuned: Path | None) -> None:
+@click.option("--part", "parts", type=click.Choice(["published", "ranker"]), multiple=True, default=("published", "ranker"), help="Which.")
+@click.option("--ranker", "of_ranker", type=click.Choice(PARTS), multiple=True, default=PARTS, help="Of the ranker's part, only these.")
+def main(data: Path, finetuned: Path | None, parts: Sequence[str], of_ranker: Sequence[str]) -> None:
     """Measure, save, draw."""
     if not (data / "events.csv.gz").exists():
         raise click.UsageError(f"the shared year is not at {data}; say --data FOLDER or BENCH_DATA=FOLDER")
     torch.set_num_threads(1)
+    purchases = read_purchases(data)
     with threadpool_limits(1):
-        purchases = read_purchases(data)
-        validation, test = cut_at(purchases, VALIDATION), cut_at(purchases, TEST)
-        rows = dict(published(validation, test))
-        rows["veilstream, encoder as it ships"] = row("veilstream", product(data, purchases, validation), product(data, purchases, test))
-        if finetuned is not None:
-            with finetuned.open(newline="", encoding="utf-8") as file:
-                listed = from_rows([(r["user"], r["item"]) for r in csv.DictReader(file)], purchases, test)
-            rows["veilstream, fine-tuned"] = row("veilstream fine-tuned", None, (test, listed))
+        if "published" in parts:
+            beside_published(data, purchases, finetuned)
+        if "ranker" in parts:
+            print(f"wrote {save('quality_ranker', measure(data, purchases, VALIDATION, TEST, of_ranker))}")
+
+
+def beside_published(data: Path, purchases: Purchases, finetuned: Path | None) -> None:
+    """The hand-set sum, and the rankers of others."""
+    validation, test = cut_at(purchases, VALIDATION), cut_at(purchases, TEST)
+    rows = dict(published(validation, test))
+    rows["veilstream, encoder as it ships"] = row("veilstream", product(data, purchases, validation), product(data, purchases, test))
+    if finetuned is not None:
+        with finetuned.open(newline="", encoding="utf-8") as file:
+            listed = from_rows([(r["user"], r["item"]) for r in csv.DictReader(file)], purchases, test)
+        rows["veilstream, fine-tuned"] = row("veilstream fine-tuned", None, (test, listed))
     result = summary(rows, test)
     print(f"wrote {save('quality', result)}")
     draw(result)
@@ -103,26 +116,6 @@ def published(validation: Cut, test: Cut) -> Mapping[str, dict[str, Any]]:
     return rows
 
 
-def tune(judge: Callable[[dict[str, Any]], float], start: dict[str, Any], grid: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
-    """One setting after the other, each at its best while the others stand still; twice over, as long as something moves."""
-    known: dict[tuple[Any, ...], float] = {}
-
-    def value(settings: dict[str, Any]) -> float:
-        key = tuple(settings.values())
-        if key not in known:
-            known[key] = judge(settings)
-        return known[key]
-
-    chosen = dict(start)
-    for _ in range(2):
-        before = dict(chosen)
-        for name, values in grid.items():
-            chosen = max((chosen, *({**chosen, name: other} for other in values)), key=value)
-        if chosen == before or len(known) > 40:
-            break
-    return chosen
-
-
 def objective(cut: Cut, scores: Scores) -> float:
     """HR@10 + NDCG@10, as for the product's own fitting."""
     hit, ndcg = judge(cut, best(cut, scores, K))
@@ -131,6 +124,8 @@ def objective(cut: Cut, scores: Scores) -> float:
 
 def transformer(validation: Cut, test: Cut) -> dict[str, Any]:
     """RecTools' SASRec, which finds its epoch on a validation slice of each cut's own past."""
+    from benchmarks.sasrec import SETTINGS, sasrec
+
     begun, judged, told = time.perf_counter(), [], {}
     for name, cut in (("validation", validation), ("test", test)):
         scores, told[name] = sasrec(cut)

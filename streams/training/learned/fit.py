@@ -147,6 +147,14 @@ def fit_ranker(
     return Fitted(ranker, chosen, validation, count, test.found)
 
 
+def fitted_to(made: Sequence[Lists], shape: Shape, rule: RankerRule, related: RelatedItems) -> Ranker:
+    """A ranker of this shape and these lists alone, compared with none, on LambdaMART's own scale. Raises ValueError where nothing was
+    taken in any list."""
+    if not any((lists.labels > 0).any() for lists in made):
+        raise ValueError("nothing was taken in any list")
+    return _ranker(_boosted(made, shape, rule), shape, made, related)
+
+
 def taken(lists: Lists) -> npt.NDArray[np.int64]:
     """int64 [lists]: candidates of each that were taken."""
     found: npt.NDArray[np.int64] = np.bincount(lists.owners, lists.labels > 0, minlength=len(lists.sizes)).astype(np.int64)
