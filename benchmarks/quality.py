@@ -75,7 +75,8 @@ GRIDS: dict[str, tuple[Callable[..., Scores], dict[str, Any], dict[str, Sequence
 @click.option("--finetuned", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="CSV of `backtest --finetune`, 80% cut.")
 @click.option("--part", "parts", type=click.Choice(["published", "ranker"]), multiple=True, default=("published", "ranker"), help="Which.")
 @click.option("--ranker", "of_ranker", type=click.Choice(PARTS), multiple=True, default=PARTS, help="Of the ranker's part, only these.")
-def main(data: Path, finetuned: Path | None, parts: Sequence[str], of_ranker: Sequence[str]) -> None:
+@click.option("--keep", type=click.Path(path_type=Path, file_okay=False), help="Folder that keeps the ranker's lists between runs.")
+def main(data: Path, finetuned: Path | None, parts: Sequence[str], of_ranker: Sequence[str], keep: Path | None) -> None:
     """Measure, save, draw."""
     if not (data / "events.csv.gz").exists():
         raise click.UsageError(f"the shared year is not at {data}; say --data FOLDER or BENCH_DATA=FOLDER")
@@ -85,7 +86,7 @@ def main(data: Path, finetuned: Path | None, parts: Sequence[str], of_ranker: Se
         if "published" in parts:
             beside_published(data, purchases, finetuned)
         if "ranker" in parts:
-            print(f"wrote {save('quality_ranker', measure(data, purchases, VALIDATION, TEST, of_ranker))}")
+            print(f"wrote {save('quality_ranker', measure(data, purchases, VALIDATION, TEST, of_ranker, keep))}")
 
 
 def beside_published(data: Path, purchases: Purchases, finetuned: Path | None) -> None:

@@ -6,6 +6,7 @@ the features and of the model.
 
 from __future__ import annotations
 
+import pickle
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -38,17 +39,27 @@ class AtCut(NamedTuple):
     test: Told
 
 
-def at_cut(data: Path, purchases: Purchases, quantile: float) -> AtCut:
-    """The lists at a cut."""
+def at_cut(data: Path, purchases: Purchases, quantile: float, kept: Path | None) -> AtCut:
+    """The lists at a cut, made in minutes; with a folder ``kept`` those of an earlier run are used again."""
+    path = None if kept is None else kept / f"lists-{quantile}.pickle"
+    if path is not None and path.exists():
+        found: AtCut = pickle.loads(path.read_bytes())  # noqa: S301 - written by the lines below
+        return found
     cut = cut_at(purchases, quantile)
     shop = learned(data, purchases, cut)
     made, related = training(shop, lambda step: print(f"{quantile:.0%} cut: {step}", flush=True))
-    return AtCut(made, judged(shop, related, cut, purchases))
+    found = AtCut(made, judged(shop, related, cut, purchases))
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(pickle.dumps(found))
+    return found
 
 
-def measure(data: Path, purchases: Purchases, validation: float, test: float, parts: Sequence[str]) -> dict[str, Any]:
+def measure(
+    data: Path, purchases: Purchases, validation: float, test: float, parts: Sequence[str], kept: Path | None = None
+) -> dict[str, Any]:
     """Each part at both cuts. The peer's settings are chosen at the validation cut, nothing at the other."""
-    lists = {"validation": at_cut(data, purchases, validation), "test": at_cut(data, purchases, test)}
+    lists = {"validation": at_cut(data, purchases, validation, kept), "test": at_cut(data, purchases, test, kept)}
     result: dict[str, Any] = {"cuts": {"validation": validation, "test": test}, "k": 10}
     result["users"] = {name: len(one.test.wanted) for name, one in lists.items()}
     if "recall" in parts:
