@@ -118,7 +118,7 @@ METHODS = {
     "local": Method(local, 1 << 30),
     "counts": Method(counts, 300_000),
     "8,000 most frequent": Method(frequent, 30_000),
-    "8,000 most frequent, and counts": Method(frequent_and_counts, 30_000),
+    "8,000 most frequent, and counts": Method(frequent_and_counts, 10_000),
     "communities": Method(communities, 30_000),
     "incomplete factor": Method(incomplete, 10_000),
 }

@@ -228,6 +228,56 @@ def _quality(result: dict[str, Any]) -> list[str]:
     return [*_rows(head, rows), "", note, "", "![quality](results/quality.png)"]
 
 
+def _quality_ranker(result: dict[str, Any]) -> list[str]:
+    cuts, users = result["cuts"], result["users"]
+    heads = [f"{part:.0%} cut, {metric}" for part in cuts.values() for metric in ("HR@10", "NDCG@10")]
+    ours = "ranker, additive"
+    lines = _rows(["ranker", *heads], [[name, *_beside(result["rankers"], name, ours, own=True)] for name in result["rankers"]["test"]])
+    if "recall" in result:
+        names = list(result["recall"]["test"])
+        rows = [[f"`{name}`", *(f"{result['recall'][cut][name]:.3f}" for cut in cuts)] for name in names]
+        rows[-1][0] = f"all of them, {result['candidates']['test']:.0f} candidates a shopper"
+        lines += ["", *_rows(["source of candidates", *(f"recall, {part:.0%} cut" for part in cuts.values())], rows)]
+    if "ablation" in result:
+        rows = [[name, *_beside(result["ablation"], name, ours, own=False)] for name in result["ablation"]["test"] if name != ours]
+        lines += ["", *_rows(["ranker without", *heads], rows)]
+    told = " and ".join(f"{users[name]:,} at the {part:.0%} cut" for name, part in cuts.items())
+    return [*lines, "", f"Shoppers: {told}. Differences are from `{ours}`; in brackets 95% bootstrap intervals of the paired difference."]
+
+
+def _beside(entries: dict[str, Any], name: str, ours: str, *, own: bool) -> list[str]:
+    """At each cut and for both metrics: the mean, and what it is less ours."""
+    found = []
+    for cut in entries:
+        for metric in ("hr", "ndcg"):
+            entry = entries[cut][name]
+            less = "" if name == ours else _range(entry[f"{metric}_less_{ours}"], "+")
+            found.append(" ".join(([_score(entry[metric]["mean"])] if own else []) + ([f"({less})" if own else less] if less else [])))
+    return found
+
+
+def _large_catalogues(result: dict[str, Any]) -> list[str]:
+    rows = []
+    for size, methods in result["sizes"].items():
+        for name, own in methods.items():
+            if "failed" in own:
+                rows.append([f"{int(size):,}", name, f"failed: {own['failed']}", *[""] * 5])
+                continue
+            told = (own["processor_seconds"], own["memory_mb"], own["recall"], own["ndcg"], own["reached"])
+            numbers = [f"{value:{form}}" for value, form in zip(told, (",.1f", ",.0f", ".3f", ".3f", ".3f"), strict=True)]
+            rows.append([f"{int(size):,}", name, *numbers, f"{own['pairs']:,}"])
+    head = ["items", "weights by", "processor s", "memory more, MB", "recall@20", "NDCG@10", "reached", "weights"]
+    forms = {"file_mb": ",.1f", "write_s": ".2f", "read_s": ".2f", "rows_s": ".2f", "related_us": ",.0f", "sums_us": ",.0f"}
+    forms |= dict.fromkeys(("recall", "recall_of_32", "recall_of_16"), ".3f")
+    served = [
+        [f"{int(size):,}", *(f"{own['local'][key]:{form}}" for key, form in forms.items())]
+        for size, own in result["sizes"].items()
+        if "file_mb" in own.get("local", {})
+    ]
+    heads = ["items", "file, MB", "written, s", "read, s", "rows found, s", "candidates, µs", "sums, µs", "recall@20", "of 32", "of 16"]
+    return [*_rows(head, rows), "", *_rows(heads, served), "", "![large catalogues](results/large_catalogues.png)"]
+
+
 def _range(interval: dict[str, float], sign: str = "") -> str:
     return f"{_score(interval['mean'], sign)} [{_score(interval['low'], sign)}, {_score(interval['high'], sign)}]"
 
@@ -254,6 +304,8 @@ TABLES = {
     "lookup": _lookup,
     "finetune": _finetune,
     "quality": _quality,
+    "quality_ranker": _quality_ranker,
+    "large_catalogues": _large_catalogues,
     "search": _search,
     "ranker": _ranker,
     "simulated": _simulated,

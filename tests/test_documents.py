@@ -143,7 +143,7 @@ def is_one_of(name: str, known: set[str]) -> bool:
 
 
 def is_benchmark(target: str) -> bool:
-    return target.startswith("bench-") and (ROOT / "benchmarks" / f"{target.removeprefix('bench-')}.py").is_file()
+    return target.startswith("bench-") and (ROOT / "benchmarks" / f"{target.removeprefix('bench-').replace('-', '_')}.py").is_file()
 
 
 def anchors(document: Path) -> set[str]:

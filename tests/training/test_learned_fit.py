@@ -12,13 +12,16 @@ from hypothesis import strategies as st
 
 from streams.ranking.learned.features import FEATURES
 from streams.ranking.learned.model import Ranker
+from streams.ranking.learned.related import RelatedItems, nothing_related
 from streams.ranking.ranking import rank
 from streams.serde.records import TrainingPair
 from streams.training.evaluation.metrics import discounts
-from streams.training.learned.ease import fit_ease
-from streams.training.learned.fit import Fitted, RankerRule, fit_ranker, logistic, ndcg, taken
+from streams.training.learned import fit as fit_module
+from streams.training.learned.ease import fit_ease, fit_related
+from streams.training.learned.fit import ADDITIVE, Fitted, RankerRule, fit_ranker, fitted_to, logistic, ndcg, taken
 from streams.training.learned.lists import Lists, make_lists
-from streams.training.learned.past import PastShop
+from streams.training.learned.local_ease import LocalRule, fit_local
+from streams.training.learned.past import Interactions, PastShop
 from tests.support.grouped_shop import DAY_MS, RULES, bought, clicks_of_one, group_of, matrix, purchases
 from tests.support.profile_harness import START_MS
 
@@ -81,6 +84,31 @@ def test_its_lists_are_what_is_served() -> None:
     begins = np.concatenate(([0], np.cumsum(lists.sizes)))
     assert hits == [int((lists.labels[best[begin : begin + 10]] > 0).sum()) for begin in begins[:-1].tolist()]
     assert lists.wanted.tolist() == [len(one.grades) for one in wanted]
+
+
+def test_of_a_large_catalogue_items_are_solved_for_by_themselves_at_every_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    ways = []
+
+    def told(known: Interactions, *, shoppers: int, local: bool) -> RelatedItems:
+        ways.append(local)
+        return fit_related(known, shoppers=shoppers, local=local)
+
+    monkeypatch.setattr(fit_module, "fit_related", told)
+    monkeypatch.setattr(fit_module, "MOST_ITEMS", 10)
+    found = fitted(purchases(SHOPPERS))
+    assert found is not None
+    assert ways == [True] * (RULE.moments + 1)
+    assert found.validation[found.shape] > found.validation["sum"] + 0.1
+    past = PastShop(purchases(SHOPPERS), RULES, exclude_seen=True)
+    past.advance(past.end_ms)
+    expected = fit_local(past.interactions(past.end_ms), LocalRule(), shoppers=RULES.together.shoppers)
+    for left, right in zip(found.ranker.related.neighbours, expected.neighbours, strict=True):
+        np.testing.assert_array_equal(left, right)
+
+
+def test_lists_in_which_nothing_was_taken_are_refused() -> None:
+    with pytest.raises(ValueError, match="nothing was taken in any list"):
+        fitted_to([lists_of([[0, 0]], [1])], ADDITIVE, RULE, nothing_related())
 
 
 def test_shoppers_get_their_groups() -> None:

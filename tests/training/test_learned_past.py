@@ -238,3 +238,10 @@ def test_nothing_happened() -> None:
     past.advance(10**15)
     assert (past.moments(5, 0.1, 0.9), past.end_ms, past.wanted(0, 10**15, 5)) == ([], 0, [])
     assert len(past.interactions(0).items) == 0
+
+
+def test_items_are_shared_by_shoppers_not_by_purchases() -> None:
+    often = [("a", "purchase", ITEMS[0], minute) for minute in range(9)]
+    past = past_of([*often, ("b", "click", ITEMS[0], 5), ("a", "purchase", ITEMS[1], 5), ("b", "dismiss", ITEMS[1], 6)])
+    assert [past.shared_items(shoppers) for shoppers in (1, 2, 3)] == [2, 1, 0]
+    assert past_of([]).shared_items(1) == 0

@@ -53,7 +53,7 @@ def fit_local(known: Interactions, rule: LocalRule, *, shoppers: int) -> Related
     place[chosen] = np.arange(len(chosen))
     by_shopper, by_item = _both_ways(known, place, rule.history)
     items = len(chosen)
-    squares = np.bincount(by_shopper.others, by_shopper.weights.astype(np.float64) ** 2, minlength=items)
+    squares = np.bincount(by_shopper.others, by_shopper.weights.astype(np.float64) ** 2, minlength=items).astype(np.float64)
     graph = _companions(by_item, by_shopper, squares, rule, shoppers)
     kept = np.zeros(items, np.int32)
     others, weights = np.empty((items, rule.kept(items)), np.int32), np.empty((items, rule.kept(items)), np.float32)
@@ -107,11 +107,7 @@ def _companions(
         others.append(near[own])
         sums.append(values[own])
     starts = np.concatenate(([0], np.cumsum(np.concatenate(counts, dtype=np.int64)))) if counts else np.zeros(1, np.int64)
-    return starts, _joined(others, np.int32), _joined(sums, np.float32)
-
-
-def _joined(parts: list[npt.NDArray[np.generic]], kind: type[np.generic]) -> npt.NDArray[np.generic]:
-    return np.concatenate(parts) if parts else np.zeros(0, kind)
+    return starts, np.concatenate([np.zeros(0, np.int32), *others]), np.concatenate([np.zeros(0, np.float32), *sums])
 
 
 def _related(
