@@ -92,20 +92,22 @@ def judge(shop: LargeShop, related: RelatedItems, most: int | None = None) -> di
     recall, ndcg, reached = [], [], []
     for history, wanted in zip(shop.histories, shop.wanted, strict=True):
         own = place[history]
-        total[:] = 0.0
-        for item in own[own >= 0].tolist():
-            total[others[starts[item] : starts[item + 1]]] += weights[starts[item] : starts[item + 1]]
-        total[own[own >= 0]] = 0.0
-        count = min(K, len(total))
-        best = np.argpartition(-total, count - 1)[:count]
-        best = best[total[best] > 0]
-        best = best[np.argsort(-total[best], kind="stable")]
+        own = own[own >= 0]
+        ranges = [slice(starts[item], starts[item + 1]) for item in own.tolist()]
+        touched = np.unique(np.concatenate([np.zeros(0, np.int64), *(others[one] for one in ranges)]))
+        for one in ranges:
+            total[others[one]] += weights[one]
+        total[own] = 0.0
+        # Only what a weight leads to can be among the best; of equal ones the item that comes first.
+        best = touched[total[touched] > 0]
+        best = best[np.argsort(-total[best], kind="stable")[:K]]
         targets = place[wanted]
         hit = np.isin(best, targets[targets >= 0])
         recall.append(hit.sum() / len(wanted))
         hits = hit[:10]
         ndcg.append((gains[: len(hits)] * hits).sum() / gains[: min(10, len(wanted))].sum())
         reached.append((total[targets[targets >= 0]] > 0).sum() / len(wanted))
+        total[touched] = 0.0
     return {"recall": float(np.mean(recall)), "ndcg": float(np.mean(ndcg)), "reached": float(np.mean(reached))}
 
 

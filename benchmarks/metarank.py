@@ -28,12 +28,11 @@ from streams.ranking.learned.features import PLACE
 SETTINGS: dict[str, Any] = {"iterations": 100, "learningRate": 0.1, "ndcgCutoff": 10, "maxDepth": 8, "sampling": 0.8, "numLeaves": 16}
 """Documented defaults of the LightGBM backend."""
 GRID: dict[str, Sequence[Any]] = {
-    "numLeaves": (4, 8, 32),
-    "iterations": (50, 200, 300),
-    "learningRate": (0.03, 0.05, 0.2),
-    "ndcgCutoff": (20, 50),
-    "maxDepth": (4,),
-    "sampling": (0.5, 1.0),
+    "numLeaves": (8, 32),
+    "iterations": (50, 200),
+    "learningRate": (0.05, 0.2),
+    "ndcgCutoff": (30,),
+    "sampling": (0.5,),
 }
 WINDOWS = (3, 7, 14, 30, 60)
 """Days; its automatic features have 3, 7, 14 and 30, its documentation's example of a window counter 7, 14, 30 and 60."""
