@@ -22,7 +22,7 @@ from benchmarks.tune import tune
 from streams.ranking.learned.features import FEATURES
 from streams.ranking.learned.related import nothing_related
 from streams.training.evaluation.bootstrap import interval, paired
-from streams.training.learned.fit import ADDITIVE, INTERACTING, RankerRule, Shape, fitted_to
+from streams.training.learned.fit import ADDITIVE, INTERACTING, RankerRule, fitted_to
 from streams.training.learned.lists import Lists
 
 GROUPS = tuple(dict.fromkeys(feature.group for feature in FEATURES))
@@ -90,12 +90,12 @@ def rankers(one: AtCut) -> dict[str, tuple[Floats, Floats]]:
     }
 
 
-def scored(one: AtCut, shape: Shape, gone: set[str]) -> tuple[Floats, Floats]:
+def scored(one: AtCut, shape: str, gone: set[str]) -> tuple[Floats, Floats]:
     """Of a ranker that is fitted without some groups of features: these have one value everywhere, so no tree asks for them."""
     begun = time.perf_counter()
     ranker = fitted_to([without(told.lists, gone) for told in one.made], shape, _RULE, nothing_related())
     hit, ndcg = judge(one.test.lists, ranker.scores(without(one.test.lists, gone).levels))
-    name = f"{shape.name} without {', '.join(sorted(gone)) or 'nothing'}"
+    name = f"{shape} without {', '.join(sorted(gone)) or 'nothing'}"
     print(f"{name}: {hit.mean():.4f} / {ndcg.mean():.4f}, {time.perf_counter() - begun:.0f} s", flush=True)
     return hit, ndcg
 

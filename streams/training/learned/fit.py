@@ -147,12 +147,12 @@ def fit_ranker(
     return Fitted(ranker, chosen, validation, count, test.found)
 
 
-def fitted_to(made: Sequence[Lists], shape: Shape, rule: RankerRule, related: RelatedItems) -> Ranker:
-    """A ranker of this shape and these lists alone, compared with none, on LambdaMART's own scale. Raises ValueError where nothing was
+def fitted_to(made: Sequence[Lists], shape: str, rule: RankerRule, related: RelatedItems) -> Ranker:
+    """A ranker of this shape and these lists alone, compared with none, on the model's own scale. Raises ValueError where nothing was
     taken in any list."""
     if not any((lists.labels > 0).any() for lists in made):
         raise ValueError("nothing was taken in any list")
-    return _ranker(_boosted(made, shape, rule), shape, made, related)
+    return _fit(made, shape, rule, related)
 
 
 def taken(lists: Lists) -> npt.NDArray[np.int64]:
