@@ -24,7 +24,7 @@ import numpy as np
 from benchmarks.harness import RESULTS, save
 from benchmarks.large_methods import METHODS
 from benchmarks.large_shop import drawn, judge
-from streams.ranking.learned.batch import Batch, Pairs, strongest, sums
+from streams.ranking.learned.batch import Batch, Pairs, gathered, strongest, sums_at
 from streams.ranking.learned.candidates import SOURCES
 from streams.ranking.learned.features import FEATURES, LEVELS
 from streams.ranking.learned.file import ranker_bytes, ranker_from
@@ -143,9 +143,10 @@ def answers(known: Interactions, related: RelatedItems) -> dict[str, float]:
     took: dict[str, list[float]] = {"related_us": [], "sums_us": []}
     for own in batches:
         begun = time.process_time()
-        strongest(own, own.weights, related, matrix, open_rows, shut, SOURCES["related"])
+        sums = gathered(own, own.weights, related, matrix)
+        strongest(sums, open_rows, shut, SOURCES["related"])
         then = time.process_time()
-        sums(own, own.weights, related, matrix, pairs)
+        sums_at(sums, matrix, pairs)
         took["related_us"].append(1e6 * (then - begun) / SHOPPERS)
         took["sums_us"].append(1e6 * (time.process_time() - then) / SHOPPERS)
     return {"rows_s": once, **{name: float(np.median(own[1:])) for name, own in took.items()}}  # the first compiles
