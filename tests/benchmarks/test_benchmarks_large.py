@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from benchmarks.large_catalogues import answers, file
 from benchmarks.large_methods import METHODS, RIDGE, counts, incomplete, local, together
 from benchmarks.large_shop import COMMUNITY, HELD, LargeShop, cut, drawn, judge
 from streams.ranking.learned.related import RelatedItems, nothing_related
@@ -76,3 +77,11 @@ def test_no_method_tells_of_pairs_of_few_shoppers() -> None:
         numbers = np.array([int(item) for item in related.items])
         rows = np.repeat(numbers, np.diff(related.neighbours.starts))
         assert allowed[rows, numbers[related.neighbours.others]].all()
+
+
+def test_what_serving_costs_is_measured_by_what_serves() -> None:
+    known = drawn(300, 4).known
+    related = local(known)
+    told = answers(known, related) | file(related)
+    assert all(value > 0 for value in told.values())
+    assert told["file_mb"] * 1e6 > 8 * len(related.neighbours.others)
