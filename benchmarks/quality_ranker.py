@@ -24,6 +24,7 @@ from streams.ranking.learned.related import nothing_related
 from streams.training.evaluation.bootstrap import interval, paired
 from streams.training.learned.fit import ADDITIVE, INTERACTING, RankerRule, fitted_to
 from streams.training.learned.lists import Lists
+from streams.training.learned.past import VISIT_MS
 
 GROUPS = tuple(dict.fromkeys(feature.group for feature in FEATURES))
 OURS = "ranker, additive"
@@ -71,29 +72,43 @@ def measure(
         settings[CHOSEN] = chosen(lists["validation"], known)
         result["peer"] = {"features": metarank.FEATURES, "settings": settings, "tried": metarank.GRID}
     for name, one in lists.items():
-        values = rankers(one)
+        smooth = smoothness(one)
+        result.setdefault("smooth", {})[name] = smooth
+        values = rankers(one, smooth)
         if known is not None:
             values |= {label: peer(one, known, own) for label, own in settings.items()}
         result.setdefault("rankers", {})[name] = beside(values, OURS, one)
         if "ablation" in parts:
-            without = {OURS: values[OURS]} | {group: scored(one, ADDITIVE, {group}) for group in GROUPS}
+            without = {OURS: values[OURS]} | {group: scored(one, ADDITIVE, {group}, smooth) for group in GROUPS}
             result.setdefault("ablation", {})[name] = beside(without, OURS, one)
     return result
 
 
-def rankers(one: AtCut) -> dict[str, tuple[Floats, Floats]]:
+def smoothness(one: AtCut) -> float:
+    """How smooth the additive ranker's curves are: what is best at the last moment, which the models are not fitted to, as in a fit."""
+    last = one.made[-1]
+    before = [some for told in one.made[:-1] if (some := told.lists.chosen(told.lists.at_ms + VISIT_MS < last.at_ms)) is not None]
+
+    def value(smooth: float) -> float:
+        scores = fitted_to(before, ADDITIVE, _RULE, nothing_related(), smooth).scores(last.lists.levels)
+        return float(judge(last.lists, scores)[1].mean())
+
+    return max(sorted(_RULE.additive.smooth, reverse=True), key=value)
+
+
+def rankers(one: AtCut, smooth: float) -> dict[str, tuple[Floats, Floats]]:
     """Hit and NDCG [shoppers] of the hand-set sum and of both shapes of the product's ranker."""
     return {
         "hand-set sum": judge(one.test.lists, one.test.lists.summed.astype(np.float64)),
-        OURS: scored(one, ADDITIVE, set()),
-        "ranker, with interactions": scored(one, INTERACTING, set()),
+        OURS: scored(one, ADDITIVE, set(), smooth),
+        "ranker, with interactions": scored(one, INTERACTING, set(), smooth),
     }
 
 
-def scored(one: AtCut, shape: str, gone: set[str]) -> tuple[Floats, Floats]:
+def scored(one: AtCut, shape: str, gone: set[str], smooth: float) -> tuple[Floats, Floats]:
     """Of a ranker that is fitted without some groups of features: these have one value everywhere, so no tree asks for them."""
     begun = time.perf_counter()
-    ranker = fitted_to([without(told.lists, gone) for told in one.made], shape, _RULE, nothing_related())
+    ranker = fitted_to([without(told.lists, gone) for told in one.made], shape, _RULE, nothing_related(), smooth)
     hit, ndcg = judge(one.test.lists, ranker.scores(without(one.test.lists, gone).levels))
     name = f"{shape} without {', '.join(sorted(gone)) or 'nothing'}"
     print(f"{name}: {hit.mean():.4f} / {ndcg.mean():.4f}, {time.perf_counter() - begun:.0f} s", flush=True)

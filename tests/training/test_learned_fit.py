@@ -108,7 +108,7 @@ def test_of_a_large_catalogue_items_are_solved_for_by_themselves_at_every_moment
 
 def test_lists_in_which_nothing_was_taken_are_refused() -> None:
     with pytest.raises(ValueError, match="nothing was taken in any list"):
-        fitted_to([lists_of([[0, 0]], [1])], ADDITIVE, RULE, nothing_related())
+        fitted_to([lists_of([[0, 0]], [1])], ADDITIVE, RULE, nothing_related(), 30.0)
 
 
 def test_shoppers_get_their_groups() -> None:

@@ -138,7 +138,7 @@ def fit_ranker(
     on_step(f"fitting, {chosen}")
     past.advance(past.end_ms)
     related = fit_related(past.interactions(past.end_ms), shoppers=shoppers, local=local)
-    final = _additive(made, rule, smooth, related) if chosen == ADDITIVE else _interacting(made, rule, related)
+    final = fitted_to(made, chosen, rule, related, smooth)
     count = sum(len(lists.sizes) for lists in made)
     of_them = "" if logged is None else f" ({len(logged.sizes)} of them logged)"
     scores = ", ".join(f"{name} {value:.4f}" for name, value in validation.items())
@@ -147,12 +147,12 @@ def fit_ranker(
     return Fitted(ranker, chosen, validation, count, test.found)
 
 
-def fitted_to(made: Sequence[Lists], shape: str, rule: RankerRule, related: RelatedItems) -> Ranker:
-    """A ranker of this shape and these lists alone, compared with none, on the model's own scale. Raises ValueError where nothing was
-    taken in any list."""
+def fitted_to(made: Sequence[Lists], shape: str, rule: RankerRule, related: RelatedItems, smooth: float) -> Ranker:
+    """A ranker of this shape and these lists alone, compared with none, on the model's own scale; ``smooth`` is how smooth curves are.
+    Raises ValueError where nothing was taken in any list."""
     if not any((lists.labels > 0).any() for lists in made):
         raise ValueError("nothing was taken in any list")
-    return _fit(made, shape, rule, related)
+    return _additive(made, rule, smooth, related) if shape == ADDITIVE else _interacting(made, rule, related)
 
 
 def taken(lists: Lists) -> npt.NDArray[np.int64]:
