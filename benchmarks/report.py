@@ -242,6 +242,7 @@ def _quality_ranker(result: dict[str, Any]) -> list[str]:
         rows = [[name, *_beside(result["ablation"], name, ours, own=False)] for name in result["ablation"]["test"] if name != ours]
         lines += ["", *_rows(["ranker without", *heads], rows)]
     told = " and ".join(f"{users[name]:,} at the {part:.0%} cut" for name, part in cuts.items())
+    told += f". Only a part was measured: {result['partial']}" if "partial" in result else ""
     return [*lines, "", f"Shoppers: {told}. Differences are from `{ours}`; in brackets 95% bootstrap intervals of the paired difference."]
 
 
