@@ -27,6 +27,8 @@ from tests.support.deployment import deployed
 
 RUNS = int(os.environ.get("BENCH_RUNS", "5"))
 DIMENSION = 384
+THRESHOLD = -10.0
+"""Every answer is full: with and without a ranker as much is recommended, as after a round, which fits the threshold for that."""
 
 
 def encoder(folder: Path, texts: list[str]) -> Path:
@@ -59,7 +61,7 @@ def add_ranker(folder: Path, shop: Shop, events: list[Emission]) -> dict[str, An
     from streams.settings import Settings
     from streams.training.learned.fit import RankerRule
 
-    settings = Settings(model=str(folder), threshold=float(SETTINGS["VEILSTREAM_THRESHOLD"]))
+    settings = Settings(model=str(folder), threshold=THRESHOLD)
     backtest = Backtest(settings, local_codecs(), MicroBatcher(load_encoder(str(folder))), time.time_ns() // 1_000_000)
     backtest.load_items([item.value for item in shop.items], lambda _: None)
     maker = PairMaker(pair_rules(settings))
@@ -92,7 +94,7 @@ def main() -> None:
 
         def run(which: str) -> float:
             run_id = f"{which.replace('_', '')}{uuid.uuid4().hex[:6]}"
-            changes = {**SETTINGS, "VEILSTREAM_MODEL": str(models[which])}
+            changes = {**SETTINGS, "VEILSTREAM_MODEL": str(models[which]), "VEILSTREAM_THRESHOLD": str(THRESHOLD)}
             with deployed(folder / run_id, broker.bootstrap_servers, f"{run_id}.", **changes) as deployment:
                 deployment.start("catalogue")
                 asyncio.run(publish(deployment, catalogue))

@@ -150,6 +150,26 @@ def dots(users: Any, vectors: Any, pair_begins: Any, pair_rows: Any, out: Any) -
             out[pair] = total
 
 
+@compiler((), "pair dots", fastmath={"reassoc", "contract", "nsz"})
+def directions(begins: Any, rows: Any, weights: Any, vectors: Any, out: Any) -> None:
+    """out[user] = Σ weight · vector over the user's items, of unit length; it is left as it is where all weights are 0 or the sum is."""
+    for user in range(len(begins) - 1):
+        total = np.zeros(vectors.shape[1], np.float32)
+        for place in range(begins[user], begins[user + 1]):
+            weight = np.float32(weights[place])
+            if weight != 0:
+                row = rows[place]
+                for at in range(len(total)):
+                    total[at] += weight * vectors[row, at]
+        square = np.float32(0)
+        for at in range(len(total)):
+            square += total[at] * total[at]
+        if square > 0:
+            scale = np.float32(1) / max(np.sqrt(square), np.float32(1e-12))
+            for at in range(len(total)):
+                out[user, at] = total[at] * scale
+
+
 @_compiled
 def own(
     begins: Any,

@@ -83,38 +83,37 @@ class Batch:
 
 def gather(requests: Sequence[Request], embeddings: Sequence[Embedding], users: FloatArray, catalogue: Catalogue, session_ms: int) -> Batch:
     """The requests' histories. ``users`` are the embeddings' vectors."""
+    from encoders.kernels import pair_sums
+
     counts = [len(embedding.items) for embedding in embeddings]
     begins = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
     items: list[str] = []
-    times = np.empty(begins[-1], np.float64)
-    signed, wholes = np.empty(begins[-1]), np.ones(begins[-1])
-    rows = np.empty(begins[-1], np.int64)
-    for request, embedding, first, end in zip(requests, embeddings, begins[:-1].tolist(), begins[1:].tolist(), strict=True):
-        if first == end:
-            continue
+    moments: list[int] = []
+    for request, embedding in zip(requests, embeddings, strict=True):
         items += embedding.items
-        rows[first:end] = embedding.rows
-        coefficients = np.abs(embedding.coefficients)
-        own = embedding.coefficients[: end - first]
-        signed[first:end] = own / max(float(coefficients[: end - first].max()), 1e-30)
-        wholes[first:end] = max(float(coefficients.sum()), 1e-30) / max(float(coefficients[: end - first].max()), 1e-30)
-        if len(request.items) == end - first:
-            times[first:end] = [entry.time_ms for entry in request.item_entries]
+        if len(request.items) == len(embedding.items):
+            moments += [entry.time_ms for entry in request.item_entries]
         else:
             of = dict(zip(request.items, request.item_entries, strict=True))
-            times[first:end] = [of[item].time_ms for item in embedding.items]
+            moments += [of[item].time_ms for item in embedding.items]
+    times = np.array(moments, np.float64)
+    rows = np.concatenate([embedding.rows for embedding in embeddings]).astype(np.int64)
+    parts = np.concatenate([embedding.coefficients for embedding in embeddings]).astype(np.float64)
+    sizes = np.array([len(embedding.coefficients) for embedding in embeddings], np.int64)
+    owners = np.repeat(np.arange(len(requests)), counts)
+    # Of each history's parts, the items come first.
+    own = parts[np.arange(len(rows)) + (np.cumsum(sizes) - sizes - begins[:-1])[owners]]
+    largest, whole = np.zeros(len(requests)), np.bincount(np.repeat(np.arange(len(requests)), sizes), np.abs(parts), len(requests))
+    np.maximum.at(largest, owners, np.abs(own))
+    signed = own / np.maximum(largest, 1e-30)[owners]
+    wholes = (np.maximum(whole, 1e-30) / np.maximum(largest, 1e-30))[owners]
     weights = np.maximum(signed, 0.0)
     newest = np.full(len(requests), -np.inf)
-    owners = np.repeat(np.arange(len(requests)), counts)
     liked = weights > 0
     np.maximum.at(newest, owners[liked], times[liked])
     session = liked & (times >= newest[owners] - session_ms)
     last = np.zeros_like(users)
-    for user, (first, end) in enumerate(zip(begins[:-1].tolist(), begins[1:].tolist(), strict=True)):
-        mine = np.flatnonzero(session[first:end]) + first
-        if len(mine):
-            total = weights[mine].astype(np.float32) @ catalogue.vectors[rows[mine]]
-            last[user] = total / max(float(np.sqrt(total @ total)), 1e-12)
+    pair_sums.directions(begins, rows, np.where(session, weights, 0.0), catalogue.vectors, last)
     at_ms = np.array([request.at_ms for request in requests], np.float64)
     return Batch(begins, items, rows, weights, signed, weights / wholes, session, users, last, at_ms)
 

@@ -93,7 +93,9 @@ def by_source(
 
 def union(keys: dict[str, Ints], shoppers: int, size: int) -> Pairs:
     """Each candidate once, whichever sources it has; ``size`` is the number of rows."""
-    all_keys = np.unique(np.concatenate(list(keys.values())))
+    # Sorted and compared: of so many integers that is several times as fast as np.unique, which hashes them first.
+    all_keys = np.sort(np.concatenate(list(keys.values())))
+    all_keys = all_keys[np.concatenate((np.ones(min(1, len(all_keys)), np.bool_), all_keys[1:] != all_keys[:-1]))]
     users, rows = np.divmod(all_keys, max(1, size))
     return Pairs(np.searchsorted(users, np.arange(shoppers + 1)).astype(np.int64), rows)
 
