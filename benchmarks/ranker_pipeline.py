@@ -2,7 +2,7 @@
 
 The shop, the broker and the clock are those of ``benchmarks/pipeline.py``. The encoder is a transformer of one layer with random weights
 that gives vectors as long as those of the models in use: texts cost little, and what is ranked costs what it costs in a shop. The ranker
-is fitted to the very events, by the stages over memory, before anything is timed. ``make bench-ranker_pipeline``.
+is fitted to the very events, by the stages over memory, before anything is timed. ``make bench-ranker-pipeline``.
 """
 
 from __future__ import annotations
