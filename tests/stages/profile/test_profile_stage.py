@@ -90,8 +90,9 @@ def test_batch_boundaries_do_not_matter(events: list[dict[str, Any]], cuts: list
 def test_redo_after_torn_state_says_the_same_and_counts_nothing_twice(
     events: list[dict[str, Any]], data: st.DataObject, slate: SlateRules
 ) -> None:
-    # Without the prior, since what was published changes it: a redo sees a newer popularity.
-    slate = dataclasses.replace(slate, dismissal_weight=0.0, new_ms=1 << 50, new_exposures=1000)
+    # Without the prior and without places for new items, since what was published changes them: a redo sees newer counts of events and
+    # exposures.
+    slate = dataclasses.replace(slate, dismissal_weight=0.0, new_share=0.0)
     rules = dataclasses.replace(ProfileHarness().rules, popularity_weight=0.0, slate=slate)
     records = event_records(events)
     undisturbed, harness = ProfileHarness(rules), ProfileHarness(rules)
