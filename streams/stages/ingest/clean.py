@@ -122,14 +122,17 @@ class EventCleaner:
 def quantity(value: float | None, cap: int = DEFAULT_CAP, *, is_return: bool = False) -> tuple[int, bool]:
     """Whole units, at least 1, and whether the cap cut it. Returns may be negative in some shops: their size counts.
 
-    Raises RecordError if it is not a number above zero.
+    Raises RecordError if it is not a whole number above zero: half a unit is not one, and not two.
     """
     if value is None:
         return 1, False
     size = abs(value) if is_return else value
     if not 0 < size < 1e12:  # also refuses NaN and infinity
         raise RecordError(Reason.BAD_QUANTITY, "quantity must be a number above zero")
-    return (cap, True) if size > cap else (max(1, round(size)), False)
+    units = int(size)
+    if units != size:
+        raise RecordError(Reason.BAD_QUANTITY, "quantity is a fraction; for goods by weight say `fractions: one` in the source's mapping")
+    return (cap, True) if units > cap else (units, False)
 
 
 def remembered(function: Callable[[str], T], *, entries: int, characters: int) -> Callable[[str], T]:

@@ -20,6 +20,8 @@ from streams.stages.ingest.throttle import Throttle
 from streams.topics import BEHAVIOUR_CLEAN, BEHAVIOUR_RAW, DEAD_LETTER
 
 _RECALLED = 20_000
+_NO_FAULT = frozenset({Reason.AUTOMATED, Reason.NOBODY})
+"""Robots and guests are no fault of the producer: the limit on rejects must not let them stop the stage for everybody."""
 
 
 class IngestStage:
@@ -73,8 +75,7 @@ class IngestStage:
             except RecordError as error:
                 letter = self._dead_letters.build(record, error, fields=known_fields)
                 result.outputs.append(letter._replace(unless=(BEHAVIOUR_CLEAN, _record_id(record))))
-                if error.reason is not Reason.AUTOMATED:
-                    # The limit on rejects must not let one robot stop the stage for everybody.
+                if error.reason not in _NO_FAULT:
                     result.rejected += 1
                     result.reasons[error.reason.value] = result.reasons.get(error.reason.value, 0) + 1
                 continue
