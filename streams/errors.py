@@ -50,6 +50,7 @@ class Reason(StrEnum):
     BAD_CURRENCY = "bad_currency"
     BAD_QUANTITY = "bad_quantity"
     AUTOMATED = "automated"
+    UNKNOWN_SOURCE = "unknown_source"
     BAD_SHAPE = "bad_shape"
     QUARANTINED = "quarantined"
     # item rules

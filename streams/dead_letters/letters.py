@@ -48,12 +48,14 @@ class DeadLetterBuilder:
         self._clock = clock
         self._max_sealed_bytes = max_sealed_bytes
 
-    def build(self, record: SourceRecord, error: RecordError, *, attempt: int = 1, fields: Sequence[str] = ()) -> OutputRecord:
-        """The dead letter of a record; ``fields`` are names of its known fields that had a value."""
+    def build(
+        self, record: SourceRecord, error: RecordError, *, attempt: int = 1, fields: Sequence[str] = (), line: int = 0
+    ) -> OutputRecord:
+        """The dead letter of a record, or of one of its lines; ``fields`` are names of its known fields that had a value."""
         # By rule, details hold no raw values. If one ever does, it must not be readable here.
         detail, _ = scrub(error.detail)
         position = f"{record.topic}/{record.partition}/{record.offset}"
-        record_id = self.record_id(record)
+        record_id = self.record_id(record, line)
         value = self._codec.encode(
             {
                 "dead_letter_id": record_id.hex(),
@@ -81,9 +83,10 @@ class DeadLetterBuilder:
         )
         return OutputRecord(DEAD_LETTER, position.encode(), value, record_id, None, headers, None, error.reason.value)
 
-    def record_id(self, record: SourceRecord) -> bytes:
-        """The id of a record's dead letter: 16 bytes."""
-        return blake2b(f"{self._stage}/{record.topic}/{record.partition}/{record.offset}".encode(), digest_size=16).digest()
+    def record_id(self, record: SourceRecord, line: int = 0) -> bytes:
+        """The id of the dead letter of a record, or of one of its lines: 16 bytes."""
+        position = f"{self._stage}/{record.topic}/{record.partition}/{record.offset}{f'/{line}' if line else ''}"
+        return blake2b(position.encode(), digest_size=16).digest()
 
     def _seal(self, record: SourceRecord) -> bytes | None:
         packed = msgspec.msgpack.encode((record.key, record.value, [(name, value) for name, value in record.headers]))

@@ -9,7 +9,7 @@ from streams.errors import Reason, RecordError
 from streams.privacy.scrub import scrub
 from streams.stages.placeholders import is_nobody, is_nothing
 
-EVENT_TYPES = frozenset({"view", "click", "search", "cart", "purchase", "return", "impression", "dismiss"})
+EVENT_TYPES = frozenset({"view", "click", "search", "cart", "purchase", "return", "impression", "dismiss", "wishlist"})
 MAX_USER = 256
 MAX_ITEM = 128
 MAX_QUERY = 256

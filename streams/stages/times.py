@@ -133,7 +133,7 @@ def _ordered(first: int, second: int) -> tuple[int, int]:
         return second, first
     raise RecordError(
         Reason.BAD_TIME,
-        "occurred_at is ambiguous: day or month first; declare `time:` in the mapping of the source (such as %m/%d/%Y %H:%M)",
+        "occurred_at is ambiguous: day or month first; declare `time:` in the mapping of its source (%m/%d/%Y)",
     )
 
 

@@ -44,8 +44,8 @@ class EventCleaner:
         self._is_automated = remembered(is_automated_agent, entries=2_000, characters=512)
         self._country = remembered(region.country, entries=2_000, characters=64)
 
-    def clean(self, raw: Mapping[str, Any], record: SourceRecord, now_ms: int) -> Cleaned:
-        """The clean event of a decoded one. Raises RecordError, which names the field and never its value."""
+    def clean(self, raw: Mapping[str, Any], record: SourceRecord, now_ms: int, line: int = 0) -> Cleaned:
+        """The clean event of a decoded one, the given line of its record. Raises RecordError, which names the field, never its value."""
         rules = self._rules
         flags: list[str] = []
         kind = identifiers.event_type(raw["event_type"])
@@ -86,7 +86,7 @@ class EventCleaner:
         event: CleanEvent = {
             "event_id": hashes.event_id(user, own_id)
             if own_id is not None
-            else hashes.position_id(record.topic, record.partition, record.offset),
+            else hashes.position_id(record.topic, record.partition, record.offset, line),
             "pseudonym": identity.pseudonym,
             "sealed_id": identity.sealed_id,
             "event_type": kind,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from hashlib import blake2b
+from typing import Protocol
 
 from streams.clock import Clock
 from streams.dead_letters.letters import DeadLetterBuilder
@@ -12,16 +13,33 @@ from streams.errors import Reason, RecordError
 from streams.privacy.pseudonym import Pseudonymizer
 from streams.privacy.seal import Sealer
 from streams.serde.codec import Codecs
+from streams.sources.loading import load_sources
+from streams.sources.source import Line
+from streams.sources.sources import Sources
 from streams.stages.ingest.clean import EventCleaner
 from streams.stages.ingest.deduplicate import RecentEvents
 from streams.stages.ingest.identities import Identities
+from streams.stages.ingest.quarantine import Quarantine, producer_of
 from streams.stages.ingest.rules import IngestRules
+from streams.stages.ingest.shared_ids import SharedIds
 from streams.stages.ingest.throttle import Throttle
 from streams.topics import BEHAVIOUR_CLEAN, BEHAVIOUR_RAW, DEAD_LETTER
 
 _RECALLED = 20_000
+_LINES = 8192
+"""More than a record has lines; so offset and line make one number that rises."""
 _NO_FAULT = frozenset({Reason.AUTOMATED, Reason.NOBODY})
 """Robots and guests are no fault of the producer: the limit on rejects must not let them stop the stage for everybody."""
+_SMALLEST_WINDOW = 50
+_APART = RecordError(Reason.QUARANTINED, "most of this producer's recent records were refused; mend it, then `veilstream recover --replay`")
+
+
+class Watches(Protocol):
+    """What the stage tells besides its result. Nothing of a record: sources are named by their mappings."""
+
+    def read(self, source: str, lines: int) -> None: ...
+    def refused(self, source: str, reason: str) -> None: ...
+    def shared_id(self) -> None: ...
 
 
 class IngestStage:
@@ -36,14 +54,21 @@ class IngestStage:
         dead_letters: DeadLetterBuilder,
         rules: IngestRules,
         clock: Clock,
+        sources: Sources | None = None,
+        watch: Watches | None = None,
     ) -> None:
-        self._raw = codecs.for_topic(BEHAVIOUR_RAW)
+        """Without ``sources`` those are known that the product has presets for, by header."""
+        self._sources = sources or Sources(codecs.for_topic(BEHAVIOUR_RAW), load_sources(None))
         self._clean = codecs.for_topic(BEHAVIOUR_CLEAN)
         self._cleaner = EventCleaner(rules, Identities(pseudonymizer, sealer), pseudonymizer)
         self._dead_letters = dead_letters
         self._clock = clock
+        self._watch = watch
         self._recent = RecentEvents(rules.dedup_window)
         self._throttle = Throttle(rules.throttle_per_minute)
+        self._shared = SharedIds(rules.shared_events, rules.shared_sessions)
+        window = max(_SMALLEST_WINDOW, rules.reject_window // 10)
+        self.quarantine = Quarantine(rules.reject_share_max, window) if rules.quarantines else None
         self.recalls = (BEHAVIOUR_CLEAN, min(rules.dedup_window, _RECALLED))
         """Read by the runtime at a take-over."""
 
@@ -59,49 +84,90 @@ class IngestStage:
             self._recent.remember(event["event_id"], -1, record.offset)
 
     async def __call__(self, batch: Sequence[SourceRecord], state: StateView) -> BatchResult:
-        """Clean events keyed by pseudonym, and dead letters, in the order of the records."""
+        """Clean events keyed by pseudonym, and dead letters, in the order of the records and their lines."""
         result = BatchResult()
         now_ms = self._clock.now_ms()
-        duplicates = 0
         for record in batch:
-            known_fields: list[str] = []
+            producer = producer_of(record.key, record.headers) if self.quarantine is not None else None
+            place = (record.topic, record.partition)
+            is_apart = producer is not None and self.quarantine is not None and self.quarantine.is_apart(place, producer, record.offset)
             try:
-                raw = self._raw.decode(record.value, record.headers)
-                try:
-                    output = self._pass_on(raw, record, now_ms)
-                except RecordError:
-                    known_fields = [name for name, value in raw.items() if value is not None]
-                    raise
+                lines: Sequence[Line] = self._sources.read(record)
             except RecordError as error:
-                letter = self._dead_letters.build(record, error, fields=known_fields)
-                result.outputs.append(letter._replace(unless=(BEHAVIOUR_CLEAN, _record_id(record))))
-                if error.reason not in _NO_FAULT:
-                    result.rejected += 1
-                    result.reasons[error.reason.value] = result.reasons.get(error.reason.value, 0) + 1
-                continue
-            if output is None:
-                duplicates += 1
-            else:
-                result.outputs.append(output)
-        if duplicates:
-            result.dropped["duplicate"] = duplicates
+                lines = [error]
+            faults = self._assessed(lines, record, now_ms, result) if is_apart else self._passed_on(lines, record, now_ms, result)
+            if faults:
+                # A record counts once, whatever number of its lines were refused.
+                result.rejected += 1
+                result.excused += producer is not None
+                result.reasons[faults[0]] = result.reasons.get(faults[0], 0) + 1
+            if producer is not None and self.quarantine is not None:
+                self.quarantine.observe(place, producer, record.offset, refused=bool(faults) and faults != [_APART.reason.value])
+            if self._watch is not None:
+                source = self._sources.of(record) or "none"
+                self._watch.read(source, len(lines))
+                for reason in faults:
+                    self._watch.refused(source, reason)
         return result
 
-    def _pass_on(self, raw: dict[str, object], record: SourceRecord, now_ms: int) -> OutputRecord | None:
+    def _passed_on(self, lines: Sequence[Line], record: SourceRecord, now_ms: int, result: BatchResult) -> list[str]:
+        """Adds the outputs of a record; the reasons of what was refused and is a fault of its producer."""
+        faults: list[str] = []
+        if not lines:
+            result.dropped["skipped"] = result.dropped.get("skipped", 0) + 1
+        for number, line in enumerate(lines):
+            known_fields: list[str] = []
+            try:
+                if isinstance(line, RecordError):
+                    raise line
+                known_fields = [name for name, value in line.items() if value is not None]
+                output = self._pass_on(line, record, now_ms, number)
+            except RecordError as error:
+                letter = self._dead_letters.build(record, error, fields=known_fields, line=number)
+                result.outputs.append(letter._replace(unless=(BEHAVIOUR_CLEAN, _record_id(record, number))))
+                if error.reason not in _NO_FAULT:
+                    faults.append(error.reason.value)
+                continue
+            if output is None:
+                result.dropped["duplicate"] = result.dropped.get("duplicate", 0) + 1
+            else:
+                result.outputs.append(output)
+        return faults
+
+    def _assessed(self, lines: Sequence[Line], record: SourceRecord, now_ms: int, result: BatchResult) -> list[str]:
+        """Adds the dead letter of a record that is set apart; the reasons of what would have been refused anyway, else that it is."""
+        letter = self._dead_letters.build(record, _APART)
+        result.outputs.append(letter._replace(unless=(BEHAVIOUR_CLEAN, _record_id(record, 0))))
+        faults = []
+        for number, line in enumerate(lines):
+            try:
+                if isinstance(line, RecordError):
+                    raise line
+                self._cleaner.clean(line, record, now_ms, number)
+            except RecordError as error:
+                if error.reason not in _NO_FAULT:
+                    faults.append(error.reason.value)
+        return faults or [_APART.reason.value]
+
+    def _pass_on(self, raw: dict[str, object], record: SourceRecord, now_ms: int, line: int) -> OutputRecord | None:
         """The clean event's record; None for a duplicate. Raises RecordError."""
-        cleaned = self._cleaner.clean(raw, record, now_ms)
+        cleaned = self._cleaner.clean(raw, record, now_ms, line)
         event = cleaned.event
-        partition, offset = record.partition, record.offset
-        if self._recent.is_duplicate(event["event_id"], partition, offset):
+        place, offset = (record.topic, record.partition), record.offset * _LINES + line
+        if self._recent.is_duplicate(event["event_id"], place, offset):
             return None
-        if not self._throttle.allows(event["pseudonym"], cleaned.occurred_ms, partition, offset):
+        pseudonym = event["pseudonym"]
+        if not self._throttle.allows(pseudonym, cleaned.occurred_ms, place, offset):
             raise RecordError(Reason.AUTOMATED, "more events per minute than a person makes (VEILSTREAM_THROTTLE_PER_MINUTE)")
+        if self._shared.observe(pseudonym, cleaned.occurred_ms, event["session"]) and self._watch is not None:
+            self._watch.shared_id()
         value = self._clean.encode(event)
-        self._recent.remember(event["event_id"], partition, offset)
+        self._recent.remember(event["event_id"], place, offset)
         # The clock and the throttle may decide differently when the record is processed again. The first decision counts.
-        refused = (DEAD_LETTER, self._dead_letters.record_id(record))
-        return OutputRecord(BEHAVIOUR_CLEAN, cleaned.key, value, _record_id(record), unless=refused)
+        refused = (DEAD_LETTER, self._dead_letters.record_id(record, line))
+        return OutputRecord(BEHAVIOUR_CLEAN, cleaned.key, value, _record_id(record, line), unless=refused)
 
 
-def _record_id(record: SourceRecord) -> bytes:
-    return blake2b(f"{record.topic}/{record.partition}/{record.offset}".encode(), digest_size=16).digest()
+def _record_id(record: SourceRecord, line: int) -> bytes:
+    position = f"{record.topic}/{record.partition}/{record.offset}{f'/{line}' if line else ''}"
+    return blake2b(position.encode(), digest_size=16).digest()
