@@ -25,6 +25,13 @@ def presets() -> dict[str, SourceMapping]:
     return {mapping.name: mapping for mapping in found}
 
 
+def preset_text(name: str) -> str:
+    """The file of a preset. Raises ConfigurationError if there is none of the name."""
+    if name not in presets():
+        raise ConfigurationError(f"{name} is no preset; there are {', '.join(sorted(presets()))}")
+    return (resources.files("streams.sources") / "presets" / f"{name}.yaml").read_text(encoding="utf-8")
+
+
 def load_sources(folder: Path | None) -> dict[str, Source]:
     """Presets, and the mappings of a folder (``*.yaml``), by name; a shop's own takes the place of a preset.
 

@@ -96,7 +96,9 @@ class SourceMapping:
     fractions_are_one: bool
     negative_is_return: bool
     columns: frozenset[str] = field(default_factory=frozenset)
-    """The first names of all paths: what a record of the source must have some of."""
+    """The first names of all paths."""
+    needed_columns: tuple[str, ...] = ()
+    """Of type, user, item or query and time: the first names of their paths, alternatives separated by ``|``."""
 
 
 def load_mapping(path: Path) -> SourceMapping:
@@ -120,7 +122,7 @@ def read_mapping(text: str | bytes, file: str) -> SourceMapping:
         raise top["source"].wrong("a name is of small letters, digits, and . _ -, at most 64")
     form: Literal["json", "csv"] = "csv" if "format" in top and top["format"].one_of(("json", "csv")) == "csv" else "json"
     firsts: set[str] = set()
-    getters = _fields(top["fields"], firsts, has_lines="lines" in top)
+    getters, needed = _fields(top["fields"], firsts, has_lines="lines" in top)
     placeholders = top["placeholders"].fields(("user", "item")) if "placeholders" in top else {}
     namespace = top["namespace"].text() if "namespace" in top else None
     if namespace is not None and not re.fullmatch(r"[A-Za-z0-9_-]{1,32}", namespace):
@@ -148,15 +150,23 @@ def read_mapping(text: str | bytes, file: str) -> SourceMapping:
         fractions_are_one="fractions" in top and top["fractions"].one_of(("refuse", "one")) == "one",
         negative_is_return="negative" in top and top["negative"].one_of(("refuse", "return")) == "return",
         columns=frozenset(firsts),
+        needed_columns=tuple(needed),
     )
 
 
-def _fields(node: Node, firsts: set[str], *, has_lines: bool) -> dict[str, Getter]:
-    getters = {FIELDS[name]: _getter(spec, firsts, has_lines=has_lines) for name, spec in node.items(FIELDS)}
+def _fields(node: Node, firsts: set[str], *, has_lines: bool) -> tuple[dict[str, Getter], list[str]]:
+    getters: dict[str, Getter] = {}
+    needed: list[str] = []
+    for name, spec in node.items(FIELDS):
+        own: set[str] = set()
+        getters[FIELDS[name]] = _getter(spec, own, has_lines=has_lines)
+        firsts |= own
+        if own and name in ("type", "user", "item", "time"):
+            needed.append("|".join(sorted(own)))
     missing = [name for name in ("type", "user") if FIELDS[name] not in getters]
     if missing or not {"item_id", "query"} & getters.keys():
         raise node.wrong(f"{' and '.join(missing) or 'item or query'} must be said; a constant type is `type: {{value: purchase}}`")
-    return getters
+    return getters, needed
 
 
 def _getter(node: Node, firsts: set[str], *, has_lines: bool) -> Getter:
