@@ -58,7 +58,7 @@ ROOMS: dict[str, set[str]] = {
     "streams.engine": set(),
     "streams.engine.kafka": {"streams.engine", "streams.kafka"},
     "streams.engine.faust": {"streams.engine", "streams.kafka"},
-    "streams.dead_letters": {"streams.engine", "streams.kafka", "streams.privacy", "streams.serde"},
+    "streams.dead_letters": {"streams.engine", "streams.kafka", "streams.privacy", "streams.serde", "streams.sources"},
     "streams.ranking": {"streams.engine", "streams.ranking.slate", "streams.serde", *MATHEMATICS},
     "streams.ranking.slate": set(),
     "streams.ranking.learned": {"streams.engine", "streams.ranking", "streams.serde", *MATHEMATICS},

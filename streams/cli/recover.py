@@ -99,15 +99,33 @@ async def _recover(choice: _Choice) -> Counter[str]:
                 click.echo(describe(letter))
                 if key is not None:
                     try:
-                        record = mended(opened(key, letter), letter, choice.edits, codecs, settings.topic_prefix)
+                        record = mended(
+                            opened(key, letter),
+                            letter,
+                            choice.edits,
+                            codecs,
+                            settings.topic_prefix,
+                            is_mapped=settings.source is not None,
+                        )
                     except RecordError as error:
                         counts["not replayed"] += choice.replay
                         click.echo(f"  can't be repaired: {error}", err=True)
                     else:
                         if choice.show:
-                            click.echo(f"  {visible(json.dumps(plain('', record.fields), ensure_ascii=False))}")
+                            shown = (
+                                json.dumps(plain("", record.fields), ensure_ascii=False)
+                                if record.fields
+                                else record.value.decode("utf-8", "replace")
+                            )
+                            click.echo(f"  {visible(shown)}")
                         if choice.replay:
-                            await producer.send_and_wait(record.topic, value=record.value, key=record.key, partition=record.partition)
+                            await producer.send_and_wait(
+                                record.topic,
+                                value=record.value,
+                                key=record.key,
+                                partition=record.partition,
+                                headers=list(record.headers) or None,
+                            )
                             counts["replayed"] += 1
                 if counts["listed"] == choice.maximum:
                     break

@@ -6,11 +6,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from streams.errors import Reason, RecordError
+from streams.errors import RecordError
 from streams.producers.csv_rows import ReadReport, read_rows
 from streams.producers.row_ids import event_id
 from streams.producers.source_files import read_source
-from streams.serde.json_repairs import canonical_number
 from streams.sources.mapping import SourceMapping
 
 __all__ = ["ReadReport", "event_id", "read_events", "read_items"]
@@ -83,9 +82,11 @@ def _number(cells: Mapping[str, str], *names: str) -> float | None:
         text = cells.get(name)
         if text and text.strip():
             try:
-                return canonical_number(text, name, Reason.UNDECODABLE)
-            except RecordError as error:
-                raise ValueError(error.detail) from None
+                if not text.isascii() or "_" in text:
+                    raise ValueError  # Python would read 1_0 and １０, too
+                return float(text)
+            except ValueError:
+                raise ValueError(f"{name} is not a number") from None
     return None
 
 

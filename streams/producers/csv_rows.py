@@ -116,7 +116,7 @@ class _Lines:
                 text = line.decode(self._encoding).rstrip("\r\n")
             except UnicodeDecodeError:
                 # Replacing what can't be read would make one name of two.
-                what = "UTF-8; save the file as UTF-8, or say `encoding:` in a mapping" if self._encoding == "utf-8" else self._encoding
+                what = "UTF-8; save the file as UTF-8" if self._encoding == "utf-8" else self._encoding
                 self._report.count(f"a line is not {what}", self.where(self._number))
                 continue
             if self._number == 1:

@@ -41,7 +41,7 @@ def canonical_number(text: str, field: str, reason: Reason) -> float:
     raise RecordError(reason, f"{field} is not a number")
 
 
-_DECLARE = 'send a JSON number, or declare `number:` in the mapping of the source (such as "1.299,00")'
+_DECLARE = "send a JSON number, or declare `number:` in the mapping of the source"
 
 
 def is_number_elsewhere(text: str) -> bool:

@@ -13,6 +13,9 @@ import orjson
 from streams.errors import Reason, RecordError
 
 SOURCE_HEADER = "veilstream-source"
+EVENT_ID_HEADER = "veilstream-event-id"
+TIME_HEADER = "veilstream-time"
+"""On records that ``recover`` publishes again: what stands for an id and a time that the events do not have (milliseconds)."""
 MAX_EVENTS = 1000
 """In one record."""
 _CLOUD = "application/cloudevents"
@@ -30,6 +33,8 @@ class Envelope(NamedTuple):
     """In lower case, without parameters; empty where there is none."""
     attributes: dict[str, str] | None
     """Those of a CloudEvent in binary mode."""
+    replayed: tuple[str | None, str | None] = (None, None)
+    """Id and time of a record that was published again."""
 
 
 def envelope(headers: Headers) -> Envelope:
@@ -37,10 +42,16 @@ def envelope(headers: Headers) -> Envelope:
     source: str | None = None
     content_type = ""
     attributes: dict[str, str] | None = None
+    event_id: str | None = None
+    time: str | None = None
     for name, value in headers:
         if value is None:
             continue
         lowered = name.lower()
+        if lowered == EVENT_ID_HEADER:
+            event_id = _text(value)
+        elif lowered == TIME_HEADER:
+            time = _text(value)
         if lowered == SOURCE_HEADER:
             source = _text(value) if source is None else source
         elif lowered == "content-type":
@@ -50,7 +61,7 @@ def envelope(headers: Headers) -> Envelope:
             attributes.setdefault(lowered[3:], _text(value))
     if attributes is not None and "specversion" not in attributes:
         attributes = None
-    return Envelope(source, content_type, attributes)
+    return Envelope(source, content_type, attributes, (event_id, time))
 
 
 def says_json(content_type: str) -> bool:

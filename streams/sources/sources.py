@@ -69,14 +69,20 @@ class Sources:
     def read(self, record: Record) -> list[Line]:
         """The events of a record, or why they can't be read. Raises RecordError where nothing of it can be."""
         headers = record.headers
-        found = envelope(headers) if headers else _NO_HEADERS
+        if not headers:
+            return self._read(record, _NO_HEADERS)
+        found = envelope(headers)
+        lines = self._read(record, found)
+        return lines if found.replayed == (None, None) else _as_replayed(lines, *found.replayed)
+
+    def _read(self, record: Record, found: Envelope) -> list[Line]:
         source = self._by_topic.get(record.topic, self._default)
         if found.source is not None and found.source != "":
             source = None if found.source == PLAIN else self._sources.get(found.source)
             if source is None and found.source != PLAIN:
                 raise RecordError(Reason.UNKNOWN_SOURCE, "the header veilstream-source names no source; see `veilstream sources list`")
         if source is None and not (found.attributes or says_json(found.content_type)):
-            return [self._own.decode(record.value, headers)]
+            return [self._own.decode(record.value, record.headers)]
         value = record.value
         if not value:
             raise RecordError(Reason.EMPTY, "the value is empty")
@@ -117,6 +123,17 @@ def _each(
 
 
 _MOST = 5000
+
+
+def _as_replayed(lines: list[Line], event_id: str | None, time: str | None) -> list[Line]:
+    """Lines with the id and time that they had when they came first, where they have none of their own."""
+    for number, line in enumerate(lines):
+        if isinstance(line, dict):
+            if event_id and not (line["event_id"] or "").strip():
+                line["event_id"] = f"{event_id}#{number}"
+            if line["occurred_at"] is None and time is not None and time.isdigit() and len(time) < 16:
+                line["occurred_at"] = int(time)
+    return lines
 
 
 def _with(one: Any, attributes: dict[str, str] | None) -> Any:
