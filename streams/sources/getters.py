@@ -47,6 +47,8 @@ def field_getter(node: Node, firsts: set[str], *, has_lines: bool) -> Getter:
 
 
 def _of_path(path: str, firsts: set[str], *, has_lines: bool) -> Getter:
+    if path == "line" and has_lines:
+        return lambda record, line: line if type(line) in (str, int) else None
     if path.startswith(_LINE) and has_lines:
         get = compile_path(path.removeprefix(_LINE))
         return lambda record, line: get(line)

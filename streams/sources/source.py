@@ -83,13 +83,13 @@ class Source:
             raise RecordError(Reason.BAD_SHAPE, "the lines of the record are not an array")
         if len(lines) > MAX_LINES:
             raise RecordError(Reason.TOO_LARGE, f"the record has {len(lines)} lines; at most {MAX_LINES} are read")
-        if self._kind(self._type(record, record)) == "search":
+        if self._is_search(self._type(record, None)):
             return self._line(record, record, None)  # what was found is no search
         return [event for index, line in enumerate(lines) for event in self._line(record, line, index)]
 
     def _line(self, record: Any, line: Any, index: int | None) -> list[Line]:
         try:
-            if type(line) is not dict:
+            if type(line) not in (dict, str, int):
                 return [_no_object()]
             event = self._event(record, line, index)
             return [] if event is None else [event]
@@ -126,6 +126,12 @@ class Source:
                 event[name] = _decoded(event[name], name)
         event["event_id"] = self._id(record, line, index, event["occurred_at"])
         return event
+
+    def _is_search(self, value: Any) -> bool:
+        if type(value) is not str:
+            return False
+        name = value.strip().lower()
+        return (name if self.mapping.types is None else self.mapping.types.get(name)) == "search"
 
     def _kind(self, value: Any) -> str:
         if type(value) is not str:
