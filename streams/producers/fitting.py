@@ -76,4 +76,4 @@ def _share_of_rows(mapping: SourceMapping, lines: list[bytes]) -> float:
         except RecordError:
             continue
     # A file of names only fits by its names.
-    return good / len(rows) if rows else 1.0
+    return good / len(rows) if rows else float(mapping.csv.columns is None and bool(lines))
