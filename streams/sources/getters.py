@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from streams.sources.paths import Get, compile_jmespath, compile_path
+from streams.sources.paths import Get, compile_jmespath, compile_path, direct
 from streams.sources.yaml_nodes import Node
-from streams.stages.placeholders import is_nothing
+from streams.stages.placeholders import LONGEST, NOTHING, is_nothing
 
 Getter = Callable[[Any, Any], Any]
 """From a record and one of its lines (the record itself where it has none) to a value."""
@@ -54,7 +54,7 @@ def _of_path(path: str, firsts: set[str], *, has_lines: bool) -> Getter:
         return lambda record, line: get(line)
     of_record: Get = compile_path(path)
     firsts.add(path.split(".", 1)[0].split("[", 1)[0].strip('"'))
-    return lambda record, line: of_record(record)
+    return direct(path) or (lambda record, line: of_record(record))
 
 
 def _first(getters: list[Getter]) -> Getter:
@@ -66,10 +66,10 @@ def _first(getters: list[Getter]) -> Getter:
             value = getter(record, line)
             if value is None:
                 continue
-            if type(value) is not str:
+            if type(value) is not str or len(value) > LONGEST:
                 return value
             text = value.strip()
-            if text and not is_nothing(text):
+            if text and text.lower() not in NOTHING:
                 return value
             placeholder = value if placeholder is None else placeholder
         return placeholder

@@ -25,6 +25,8 @@ FORMATS: dict[str, tuple[str, str, str]] = {
 }
 """By example, as a mapping names it: what separates groups, what separates decimals, and how long the inner groups may be."""
 _SIGN = r"(?:[A-Z]{3}|[^\W\d_]{1,3}\.?|元|円|원)"
+_SIGN_BEFORE = re.compile(rf"^{_SIGN}\s?(?=[-+]?\d)")
+_SIGN_AFTER = re.compile(rf"(?<=\d)\s?{_SIGN}$")
 
 
 def number_reader(example: str | None) -> ReadNumber:
@@ -44,10 +46,12 @@ def number_reader(example: str | None) -> ReadNumber:
     def read(value: Any, field: str, reason: Reason) -> float | None:
         if not isinstance(value, str):
             return _given(value, field)
-        plain = _without_currency(unicodedata.normalize("NFKC", value[: 2 * MAX_NUMBER_CHARACTERS]).replace("−", "-").strip())
-        if not plain:
-            return None
-        found = pattern.fullmatch(plain) if len(plain) <= MAX_NUMBER_CHARACTERS else None
+        found = pattern.fullmatch(value) if len(value) <= MAX_NUMBER_CHARACTERS else None
+        if found is None:
+            plain = _without_currency(unicodedata.normalize("NFKC", value[: 2 * MAX_NUMBER_CHARACTERS]).replace("−", "-").strip())
+            if not plain:
+                return None
+            found = pattern.fullmatch(plain) if len(plain) <= MAX_NUMBER_CHARACTERS else None
         if found is None:
             raise RecordError(reason, f"{field} does not fit the declared number format {example}")
         return float(f"{found['sign']}{found['whole'].translate(drop)}.{found['part'] or '0'}")
@@ -73,5 +77,4 @@ def _without_currency(text: str) -> str:
         text = text[1:].lstrip()
     while text and unicodedata.category(text[-1]) == "Sc":
         text = text[:-1].rstrip()
-    text = re.sub(rf"^{_SIGN}\s?(?=[-+]?\d)", "", text)
-    return re.sub(rf"(?<=\d)\s?{_SIGN}$", "", text)
+    return _SIGN_AFTER.sub("", _SIGN_BEFORE.sub("", text))

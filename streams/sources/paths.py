@@ -56,6 +56,22 @@ def compile_path(path: str) -> Get:
     return _chained(steps)
 
 
+def direct(path: str) -> Callable[[Any, Any], Any] | None:
+    """A getter of a record, an object, for a path of one or two plain names, in one call; None for other paths."""
+    names = path.split(".")
+    if len(names) > 2 or not all(re.fullmatch(r"[A-Za-z0-9_$-]{1,128}", name) for name in names):
+        return None
+    first, last = names[0], names[-1]
+    if len(names) == 1:
+        return lambda record, line: record.get(first)
+
+    def get(record: Any, line: Any) -> Any:
+        inner = record.get(first)
+        return inner.get(last) if type(inner) is dict else None
+
+    return get
+
+
 def compile_jmespath(expression: str) -> Get:
     """A function as above, of a JMESPath expression. Raises ValueError for one that is wrong, or could be slow: only what takes a time
     in proportion to the record is allowed.

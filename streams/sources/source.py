@@ -42,7 +42,8 @@ class Source:
 
         self._type = mapping.getters["event_type"]
         self._user = mapping.getters["user_id"]
-        self._others = [(name, get(name)) for name in ("currency", "recommendation_id", "region", "user_agent")]
+        self._currency, self._recommendation = get("currency"), get("recommendation_id")
+        self._region, self._agent = get("region"), get("user_agent")
         self._event_id, self._time = get("event_id"), get("occurred_at")
         self._item, self._query = get("item_id"), get("query")
         self._quantity, self._price = get("quantity"), get("price")
@@ -107,24 +108,27 @@ class Source:
                 kind, quantity = "return", -quantity
             if mapping.fractions_are_one and quantity > 0 and quantity != int(quantity):
                 quantity = 1
+        time = mapping.read_time(_or_cloud(self._time(record, line), record, "time"))
+        is_search = kind == "search"
         event: RawEvent = {
             "user_id": self._person(_text(self._user(record, line), "user_id")),
             "event_type": kind,
-            "event_id": None,
-            "occurred_at": mapping.read_time(_or_cloud(self._time(record, line), record, "time")),
-            "item_id": None if kind == "search" else self._thing(_text(self._item(record, line), "item_id")),
-            "query": _text(self._query(record, line), "query") if kind == "search" else None,
+            "event_id": self._id(record, line, index, time),
+            "occurred_at": time,
+            "item_id": None if is_search else self._thing(_text(self._item(record, line), "item_id")),
+            "query": _text(self._query(record, line), "query") if is_search else None,
             "quantity": quantity,
             "price": mapping.read_number(self._price(record, line), "price", Reason.BAD_PRICE),
+            "currency": _text(self._currency(record, line), "currency"),
+            "recommendation_id": _text(self._recommendation(record, line), "recommendation_id"),
             "position": _rank(self._position(record, line)),
             "session_id": _text(self._session(record, line), "session_id"),
+            "region": _text(self._region(record, line), "region"),
+            "user_agent": _text(self._agent(record, line), "user_agent"),
         }
-        for name, get in self._others:
-            event[name] = _text(get(record, line), name)
         for name in mapping.percent_encoded:
             if type(event[name]) is str:
                 event[name] = _decoded(event[name], name)
-        event["event_id"] = self._id(record, line, index, event["occurred_at"])
         return event
 
     def _is_search(self, value: Any) -> bool:
@@ -149,13 +153,13 @@ class Source:
     def _person(self, text: str | None) -> str:
         """The user id within the source's namespace. A placeholder stays outside, so that it is known for one."""
         plain = text.strip() if text is not None else ""
-        if plain.lower() in self.mapping.nobody:
+        if self.mapping.nobody and plain.lower() in self.mapping.nobody:
             return "null"
         space = self.mapping.namespace
         return plain if space is None or not plain or is_nobody(plain) else f"{space}:{plain}"
 
     def _thing(self, text: str | None) -> str | None:
-        return "null" if text is not None and text.strip().lower() in self.mapping.nothing else text
+        return "null" if self.mapping.nothing and text is not None and text.strip().lower() in self.mapping.nothing else text
 
     def _id(self, record: Any, line: Any, index: int | None, time: Any) -> str | None:
         """The producer's id, with the line's own id or place. Where there is none and the record has a time: a hash of the record, so
@@ -187,7 +191,7 @@ def rows_as_objects(columns: Sequence[str], cells: Sequence[str]) -> dict[str, s
 
 
 def _text(value: Any, field: str) -> str | None:
-    if value is None or type(value) is str:
+    if type(value) is str or value is None:
         return value
     if type(value) is int:
         return str(value)

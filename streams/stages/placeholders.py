@@ -49,7 +49,8 @@ NOBODY = NOTHING | {
 }
 """In lower case."""
 _ONLY_ZEROS = re.compile(r"[0-]{2,64}", re.ASCII)
-_LONGEST = 40
+LONGEST = 40
+"""No placeholder has more characters."""
 
 
 def is_nobody(user_id: str) -> bool:
@@ -58,7 +59,7 @@ def is_nobody(user_id: str) -> bool:
     >>> is_nobody("NULL"), is_nobody("0"), is_nobody("0000-0000"), is_nobody("anna")
     (True, True, True, False)
     """
-    return len(user_id) <= _LONGEST and (user_id.lower() in NOBODY or _ONLY_ZEROS.fullmatch(user_id) is not None)
+    return len(user_id) <= LONGEST and (user_id.lower() in NOBODY or _ONLY_ZEROS.fullmatch(user_id) is not None)
 
 
 def is_nothing(item_id: str) -> bool:
@@ -67,4 +68,4 @@ def is_nothing(item_id: str) -> bool:
     >>> is_nothing("undefined"), is_nothing("None"), is_nothing("0")
     (True, True, False)
     """
-    return len(item_id) <= _LONGEST and item_id.lower() in NOTHING
+    return len(item_id) <= LONGEST and item_id.lower() in NOTHING

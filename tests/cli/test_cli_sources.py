@@ -9,7 +9,6 @@ import pytest
 
 from streams.cli.main import run
 
-
 AT = "1700000000000000"
 
 

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 
 PRODUCERS_KEPT = 500
 _LONGEST = 64
+_HEADERS = frozenset({"client-id", "client.id", "ce_source"})
 _KEY_PREFIX = re.compile(rb"([A-Za-z0-9._-]{1,64}?)[:/|]")
 _CHANGES_KEPT = 64
 
@@ -31,28 +32,64 @@ def producer_of(key: bytes | None, headers: Sequence[tuple[str, bytes | None]]) 
     """
     named = None
     for name, value in headers:
+        if not value:
+            continue
         lowered = name.lower()
-        if value and lowered in ("veilstream-source", "client-id", "client.id", "ce_source"):
-            if lowered == "veilstream-source":
-                return b"h:" + value[:_LONGEST]
-            named = named or b"h:" + value[:_LONGEST]
+        if lowered == "veilstream-source":
+            return b"h:" + value[:_LONGEST]
+        if named is None and lowered in _HEADERS:
+            named = b"h:" + value[:_LONGEST]
     if named is not None:
         return named
     found = _KEY_PREFIX.match(key) if key else None
     return b"k:" + found[1] if found is not None else None
 
 
-class _Window:
-    __slots__ = ("apart", "changes", "last", "refused", "verdicts")
+class Window:
+    """The last records of one producer in one partition."""
 
-    def __init__(self, size: int) -> None:
-        self.verdicts: deque[bool] = deque(maxlen=size)
-        self.refused = 0
-        self.apart = False
-        self.last = -1
+    __slots__ = ("_changes", "_last", "_max_share", "_refused", "_size", "_verdicts", "apart")
+
+    def __init__(self, max_share: float, size: int) -> None:
+        self._max_share = max_share
+        self._size = size
+        self._verdicts: deque[bool] = deque()
+        self._refused = 0
+        self._last = -1
         """The last source offset that counted."""
-        self.changes: deque[tuple[int, bool]] = deque(maxlen=_CHANGES_KEPT)
+        self._changes: deque[tuple[int, bool]] = deque(maxlen=_CHANGES_KEPT)
         """From which offset on it was set apart, or no longer."""
+        self.apart = False
+
+    def is_apart(self, offset: int) -> bool:
+        """Whether the record at an offset is set apart."""
+        if offset > self._last:
+            return self.apart
+        apart = False
+        for begins, is_apart in self._changes:
+            if begins > offset:
+                break
+            apart = is_apart
+        return apart
+
+    def observe(self, offset: int, *, refused: bool) -> None:
+        """Count a record by what was found in it, whether it was set apart or not. A record that was counted is not counted again."""
+        if offset <= self._last:
+            return
+        self._last = offset
+        verdicts = self._verdicts
+        verdicts.append(refused)
+        self._refused += refused
+        if len(verdicts) <= self._size:
+            if len(verdicts) < self._size:
+                return
+        else:
+            self._refused -= verdicts.popleft()
+        share = self._refused / self._size
+        apart = share > (self._max_share / 2 if self.apart else self._max_share)
+        if apart != self.apart:
+            self.apart = apart
+            self._changes.append((offset + 1, apart))
 
 
 class Quarantine:
@@ -61,48 +98,21 @@ class Quarantine:
     def __init__(self, max_share: float, window: int) -> None:
         self._max_share = max_share
         self._size = window
-        self._windows: OrderedDict[tuple[str, int, bytes], _Window] = OrderedDict()
+        self._windows: OrderedDict[tuple[str, int, bytes], Window] = OrderedDict()
 
     @property
     def apart(self) -> int:
         """How many producers are set apart now, each partition by itself."""
         return sum(window.apart for window in self._windows.values())
 
-    def is_apart(self, place: tuple[str, int], producer: bytes, offset: int) -> bool:
-        """Whether a producer's record at an offset of a topic's partition is set apart."""
-        window = self._windows.get((*place, producer))
-        if window is None:
-            return False
-        if offset > window.last:
-            return window.apart
-        apart = False
-        for begins, is_apart in window.changes:
-            if begins > offset:
-                break
-            apart = is_apart
-        return apart
-
-    def observe(self, place: tuple[str, int], producer: bytes, offset: int, *, refused: bool) -> None:
-        """Count a record by what was found in it, whether it was set apart or not. A record that was counted is not counted again."""
-        key = (*place, producer)
+    def window(self, topic: str, partition: int, producer: bytes) -> Window:
+        """The window of a producer in a topic's partition."""
+        key = (topic, partition, producer)
         window = self._windows.get(key)
         if window is None:
-            window = self._windows[key] = _Window(self._size)
+            window = self._windows[key] = Window(self._max_share, self._size)
             if len(self._windows) > PRODUCERS_KEPT:
                 self._windows.popitem(last=False)
         else:
             self._windows.move_to_end(key)
-        if offset <= window.last:
-            return
-        window.last = offset
-        if len(window.verdicts) == self._size:
-            window.refused -= window.verdicts[0]
-        window.verdicts.append(refused)
-        window.refused += refused
-        if len(window.verdicts) < self._size:
-            return
-        share = window.refused / self._size
-        apart = share > self._max_share if not window.apart else share > self._max_share / 2
-        if apart != window.apart:
-            window.apart = apart
-            window.changes.append((offset + 1, apart))
+        return window

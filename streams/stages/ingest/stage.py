@@ -89,8 +89,10 @@ class IngestStage:
         now_ms = self._clock.now_ms()
         for record in batch:
             producer = producer_of(record.key, record.headers) if self.quarantine is not None else None
-            place = (record.topic, record.partition)
-            is_apart = producer is not None and self.quarantine is not None and self.quarantine.is_apart(place, producer, record.offset)
+            window = None
+            if producer is not None and self.quarantine is not None:
+                window = self.quarantine.window(record.topic, record.partition, producer)
+            is_apart = window is not None and window.is_apart(record.offset)
             try:
                 lines: Sequence[Line] = self._sources.read(record)
             except RecordError as error:
@@ -99,10 +101,10 @@ class IngestStage:
             if faults:
                 # A record counts once, whatever number of its lines were refused.
                 result.rejected += 1
-                result.excused += producer is not None
+                result.excused += window is not None
                 result.reasons[faults[0]] = result.reasons.get(faults[0], 0) + 1
-            if producer is not None and self.quarantine is not None:
-                self.quarantine.observe(place, producer, record.offset, refused=bool(faults) and faults != [_APART.reason.value])
+            if window is not None:
+                window.observe(record.offset, refused=bool(faults) and faults != [_APART.reason.value])
             if self._watch is not None:
                 source = self._sources.of(record) or "none"
                 self._watch.read(source, len(lines))
@@ -116,13 +118,12 @@ class IngestStage:
         if not lines:
             result.dropped["skipped"] = result.dropped.get("skipped", 0) + 1
         for number, line in enumerate(lines):
-            known_fields: list[str] = []
             try:
                 if isinstance(line, RecordError):
                     raise line
-                known_fields = [name for name, value in line.items() if value is not None]
                 output = self._pass_on(line, record, now_ms, number)
             except RecordError as error:
+                known_fields = [] if isinstance(line, RecordError) else [name for name, value in line.items() if value is not None]
                 letter = self._dead_letters.build(record, error, fields=known_fields, line=number)
                 result.outputs.append(letter._replace(unless=(BEHAVIOUR_CLEAN, _record_id(record, number))))
                 if error.reason not in _NO_FAULT:

@@ -97,8 +97,9 @@ def test_records_handed_over_again_get_the_same_answer(cuts: list[tuple[bool, in
     def answers(quarantine: Quarantine, begin: int, end: int) -> list[bool]:
         found = []
         for offset in range(begin, end):
-            found.append(quarantine.is_apart(("t", 0), b"p", offset))
-            quarantine.observe(("t", 0), b"p", offset, refused=refused[offset])
+            window = quarantine.window("t", 0, b"p")
+            found.append(window.is_apart(offset))
+            window.observe(offset, refused=refused[offset])
         return found
 
     wanted = answers(Quarantine(0.5, 10), 0, 200)
@@ -114,7 +115,7 @@ def test_records_handed_over_again_get_the_same_answer(cuts: list[tuple[bool, in
 def test_the_memory_is_bounded() -> None:
     quarantine = Quarantine(0.5, 10)
     for number in range(3 * PRODUCERS_KEPT):
-        quarantine.observe(("t", 0), str(number).encode(), number, refused=True)
+        quarantine.window("t", 0, str(number).encode()).observe(number, refused=True)
     assert len(quarantine._windows) == PRODUCERS_KEPT
 
 
