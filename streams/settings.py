@@ -114,6 +114,16 @@ class Settings(BaseSettings):
     source: str | None = Field(
         None, description="Source of raw events without the header `veilstream-source`, such as `segment`. Unset: the product's own form."
     )
+    source_topics: str = Field(
+        "",
+        description="Raw topics of their own for some sources, as topic=source, separated by commas. They need as many partitions as "
+        "behaviour.raw; `topics create` makes them.",
+    )
+    nobody: Literal["dead-letter", "popularity"] = Field(
+        "dead-letter",
+        description="What becomes of events whose user id names nobody (null, 0, guest, ...): dead letters, or they count for the "
+        "popularity of their items and for nothing else.",
+    )
     rejects: Literal["quarantine", "stop"] = Field(
         "quarantine",
         description="What happens if most records of one producer are refused: only its records are set aside (quarantine), or the stage "

@@ -76,10 +76,11 @@ async def _recover(choice: _Choice) -> Counter[str]:
     from streams.privacy.keys import load_private_key
     from streams.serde.codec import open_codecs
     from streams.settings import load_kafka_settings, load_settings
-    from streams.topics import DEAD_LETTER
+    from streams.topics import BEHAVIOUR_RAW, DEAD_LETTER, raw_topics
 
     quiet_client_loggers()
     settings, kafka = load_settings(), load_kafka_settings()
+    mapped = {*raw_topics(settings.source_topics), *((BEHAVIOUR_RAW,) if settings.source is not None else ())}
     opens = choice.replay or choice.show
     key = load_private_key(choice.key_file or settings.keys_dir / "recovery.key", "recovery") if opens else None
     codecs = open_codecs(settings.registry_url, topic_prefix=settings.topic_prefix)
@@ -105,7 +106,7 @@ async def _recover(choice: _Choice) -> Counter[str]:
                             choice.edits,
                             codecs,
                             settings.topic_prefix,
-                            is_mapped=settings.source is not None,
+                            mapped=mapped,
                         )
                     except RecordError as error:
                         counts["not replayed"] += choice.replay

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer
@@ -54,9 +54,15 @@ def opened(key: PrivateKey, letter: Mapping[str, Any]) -> Original:
 
 
 def mended(
-    original: Original, letter: Mapping[str, Any], edits: Mapping[str, str], codecs: Codecs, topic_prefix: str, *, is_mapped: bool = False
+    original: Original,
+    letter: Mapping[str, Any],
+    edits: Mapping[str, str],
+    codecs: Codecs,
+    topic_prefix: str,
+    *,
+    mapped: Collection[str] = (),
 ) -> Mended:
-    """The record to publish; ``is_mapped``: records without a header are read by a mapping.
+    """The record to publish; ``mapped`` are the topics, without prefix, whose records are read by a mapping though no header says so.
 
     Raises RecordError if the original can't be decoded, or the edits do not fit.
 
@@ -64,9 +70,9 @@ def mended(
     event, however often it is replayed.
     """
     topic = str(letter["source_topic"]).removeprefix(topic_prefix)
-    if topic not in BY_NAME:
+    if topic not in BY_NAME and topic not in mapped:
         raise RecordError(Reason.WRONG_SCHEMA, "it comes from no topic of this product; is VEILSTREAM_TOPIC_PREFIX right?")
-    if topic == BEHAVIOUR_RAW and original.value and (is_mapped or is_foreign(original)):
+    if original.value and (topic in mapped or (topic == BEHAVIOUR_RAW and is_foreign(original))):
         if edits:
             raise RecordError(
                 Reason.WRONG_SCHEMA, "a record that a mapping reads has no such fields; mend the mapping, and replay as it was"
@@ -77,6 +83,8 @@ def mended(
             (TIME_HEADER, str(letter["source_timestamp"]).encode()),
         )
         return Mended(letter["source_topic"], None, original.key, original.value, {}, (*kept, *replayed))
+    if topic not in BY_NAME:
+        raise RecordError(Reason.EMPTY, "the value is empty")
     codec = codecs.for_topic(topic)
     changes = {name: edit(codec, name, text) for name, text in edits.items()}
     fields = _with_changes(codec, original, changes)

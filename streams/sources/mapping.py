@@ -51,7 +51,7 @@ _TOP = (
         "fields",
         "number",
     ),
-    *("time", "percent_encoded", "placeholders", "namespace", "fractions", "negative"),
+    *("time", "percent_encoded", "placeholders", "namespace", "fractions", "negative", "without_user"),
 )
 _DELIMITERS = {"tab": "\t", ",": ",", ";": ";", "|": "|", "\t": "\t", "\x01": "\x01", "ctrl-a": "\x01"}
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
@@ -93,6 +93,8 @@ class SourceMapping:
     nothing: frozenset[str]
     """More placeholders than those that every source has, in lower case."""
     namespace: str | None
+    nobody_if_missing: bool
+    """A record without a user is of nobody, instead of a fault."""
     fractions_are_one: bool
     negative_is_return: bool
     columns: frozenset[str] = field(default_factory=frozenset)
@@ -147,6 +149,7 @@ def read_mapping(text: str | bytes, file: str) -> SourceMapping:
         nobody=_lowered(placeholders.get("user")),
         nothing=_lowered(placeholders.get("item")),
         namespace=namespace,
+        nobody_if_missing="without_user" in top and top["without_user"].one_of(("refuse", "nobody")) == "nobody",
         fractions_are_one="fractions" in top and top["fractions"].one_of(("refuse", "one")) == "one",
         negative_is_return="negative" in top and top["negative"].one_of(("refuse", "return")) == "return",
         columns=frozenset(firsts),

@@ -153,6 +153,8 @@ class Source:
     def _person(self, text: str | None) -> str:
         """The user id within the source's namespace. A placeholder stays outside, so that it is known for one."""
         plain = text.strip() if text is not None else ""
+        if not plain and self.mapping.nobody_if_missing:
+            return "null"
         if self.mapping.nobody and plain.lower() in self.mapping.nobody:
             return "null"
         space = self.mapping.namespace

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Gauge
@@ -77,10 +78,13 @@ class Bootstrap:
 
         dead_letters = self._dead_letters(INGEST.name, metrics)
         settings = self.settings
+        raw = topics.raw_topics(settings.source_topics)
+        spec = replace(INGEST, sources=tuple(dict.fromkeys((*INGEST.sources, *raw))))
         sources = Sources(
             self.codecs.for_topic(topics.BEHAVIOUR_RAW),
             load_sources(settings.sources_dir),
             default=settings.source,
+            by_topic={settings.topic_prefix + topic: name for topic, name in raw.items()},
             max_bytes=settings.max_record_bytes,
         )
         watch = IngestMetrics(self.registry)
@@ -96,7 +100,7 @@ class Bootstrap:
         )
         if handler.quarantine is not None:
             watch.watch_quarantine(functools.partial(getattr, handler.quarantine, "apart"))
-        return StageParts(INGEST, handler, dead_letters, metrics, self.registry)
+        return StageParts(spec, handler, dead_letters, metrics, self.registry)
 
     def _catalogue(self, metrics: StageMetrics) -> StageParts:
         from streams.stages.catalogue.stage import CatalogueRules, CatalogueStage

@@ -46,7 +46,7 @@ def test_the_retail_set_as_it_is_published(tmp_path: Path) -> None:
     assert [(e["user_id"], e["event_type"], e["item_id"], e["quantity"], e["price"], e["currency"]) for e in found] == [
         ("17850", "purchase", "85123A", 6.0, 2.55, "GBP"),
         ("14527", "return", "D", 1.0, 27.5, "GBP"),
-        ("", "purchase", "22139", 56.0, 0.0, "GBP"),
+        ("null", "purchase", "22139", 56.0, 0.0, "GBP"),
     ]
     assert [e["occurred_at"] for e in found] == [1_291_191_960_000, 1_291_196_460_000, 1_291_204_320_000]
     assert report.broken == {}

@@ -12,7 +12,7 @@ from streams.serde import local_codecs
 from streams.sources.mapping import read_mapping
 from streams.sources.source import Source
 from streams.sources.sources import Sources
-from streams.topics import BEHAVIOUR_RAW
+from streams.topics import BEHAVIOUR_RAW, DAY_MS, TOPICS, raw_topics, with_raw
 from tests.support.ingest_harness import CODECS, JSON, NOW, RECOVERY, Outcome, make_stage, record, run
 
 OWN = {"user_id": "anna", "event_type": "view", "item_id": "1"}
@@ -84,7 +84,32 @@ def test_recover_knows_records_of_a_default_mapping() -> None:
     (letter,) = run(make_stage(default="segment"), [record({"event": "Product Viewed", "properties": {}})]).letters
     with pytest.raises(RecordError):
         mended(opened(RECOVERY, letter), letter, {}, CODECS, "")
-    assert mended(opened(RECOVERY, letter), letter, {}, CODECS, "", is_mapped=True).headers
+    assert mended(opened(RECOVERY, letter), letter, {}, CODECS, "", mapped=[BEHAVIOUR_RAW]).headers
+
+
+@pytest.mark.parametrize(
+    "text", ["raw.web", "=segment", "raw.web=", "a b=segment", "raw.web=segment,raw.web=hm", "behaviour.clean=segment"]
+)
+def test_topics_that_are_none(text: str) -> None:
+    with pytest.raises(ConfigurationError, match="VEILSTREAM_SOURCE_TOPICS"):
+        raw_topics(text)
+
+
+def test_topics_of_the_shop() -> None:
+    assert raw_topics("") == {}
+    found = raw_topics(" raw.web = segment,behaviour.raw=ga4-bigquery ")
+    assert found == {"raw.web": "segment", "behaviour.raw": "ga4-bigquery"}
+    (spec,) = set(with_raw(found)) - set(TOPICS)
+    assert (spec.name, spec.raw_identity, spec.retention_ms) == ("raw.web", True, DAY_MS)
+
+
+def test_records_of_two_topics_do_not_hide_each_other() -> None:
+    """Same partition, same offset, same time: two records all the same."""
+    stage = make_stage(by_topic={"raw.a": "segment", "raw.b": "segment"})
+    first = {**SEGMENT, "messageId": "m"}
+    found = [run(stage, [record(first, topic=topic)]) for topic in ("raw.a", "raw.b")]
+    assert [len(outcome.events) for outcome in found] == [1, 0]
+    assert found[1].result.dropped == {"duplicate": 1}
 
 
 def test_the_name_of_a_source_is_a_mappings_and_never_a_producers() -> None:

@@ -258,7 +258,7 @@ SHAPES = [
     Shape(GA4_EVENTS + "#refund", GA4, ga4("refund", items=[{"item_id": "SKU_1", "quantity": 2}]), (Is(PSEUDO, "return", "SKU_1", 2),)),
     Shape(GA4_EVENTS + "#view_item_list", GA4, ga4("view_item_list", items=[{"item_id": "A", "item_list_index": "0"}, {"item_id": "B", "item_list_index": "1"}]), (Is(PSEUDO, "impression", "A"), Is(PSEUDO, "impression", "B"))),
     Shape("https://support.google.com/analytics/answer/9234069", GA4, ga4("session_start")),
-    Shape("https://adriennevermorel.com/notes/ga4-consent-mode-orphaned-events/", GA4, ga4("view_item", user_pseudo_id=None, items=[{"item_id": "A"}]), (), (Reason.MISSING_USER,)),
+    Shape("https://adriennevermorel.com/notes/ga4-consent-mode-orphaned-events/", GA4, ga4("view_item", user_pseudo_id=None, items=[{"item_id": "A"}]), (), (Reason.NOBODY,)),
     Shape(
         MP_DOC + "#add_to_cart",
         MP,
@@ -302,7 +302,7 @@ SHAPES = [
     Shape("https://docs.snowplow.io/docs/sources/web-trackers/tracking-events/site-search/", SNOW, snowplow("x") | {ACTION: None, "event_name": "site_search", "unstruct_event_com_snowplowanalytics_snowplow_site_search_1": {"terms": ["unified", "log"]}}, (Is(DEVICE, "search", "unified log"),)),
     Shape("https://docs.snowplow.io/docs/events/ootb-data/page-activity-tracking/", SNOW, {"event": "page_ping", "event_name": "page_ping", "domain_userid": DEVICE}),
     Shape(ORDER_DOC, "shopify-orders", {"id": 450789469, "customer": {"id": 207119551}, "created_at": "2026-11-27T00:00:00-05:00", "line_items": [{"id": 1, "product_id": 632910392, "quantity": 1, "price": "199.00"}]}, (Is("207119551", "purchase", "632910392", 1, 199.0),)),
-    Shape(ORDER_DOC + "#get-orders", "shopify-orders", {"orders": [{"id": 1, "customer": {"id": 5}, "created_at": f"{AT}Z", "line_items": [{"id": 2, "product_id": 3, "quantity": 2, "price": "1.50"}]}, {"id": 2, "customer": None, "line_items": [{"id": 3, "product_id": 3, "quantity": 1, "price": "1.50"}]}]}, (Is("5", "purchase", "3", 2, 1.5),), (Reason.MISSING_USER,)),
+    Shape(ORDER_DOC + "#get-orders", "shopify-orders", {"orders": [{"id": 1, "customer": {"id": 5}, "created_at": f"{AT}Z", "line_items": [{"id": 2, "product_id": 3, "quantity": 2, "price": "1.50"}]}, {"id": 2, "customer": None, "line_items": [{"id": 3, "product_id": 3, "quantity": 1, "price": "1.50"}]}]}, (Is("5", "purchase", "3", 2, 1.5),), (Reason.NOBODY,)),
     Shape("https://shopify.dev/docs/api/usage/gids", "shopify-orders", {"id": "gid://shopify/Order/9", "customer": {"id": "gid://shopify/Customer/5"}, "created_at": f"{AT}Z", "line_items": [{"id": 2, "product_id": "gid://shopify/Product/3", "quantity": 1, "price": "1.50"}]}, (Is("5", "purchase", "3", 1, 1.5),)),
     Shape(PIXEL_DOC + "/product_viewed", "shopify-pixel", pixel("product_viewed", {"productVariant": VARIANT}), (Is("7f2e5d4c-client", "view", "8950526378201", 1, 19.5),)),
     Shape(PIXEL_DOC + "/product_added_to_cart", "shopify-pixel", pixel("product_added_to_cart", {"cartLine": {"merchandise": VARIANT, "quantity": 2}}), (Is("7f2e5d4c-client", "cart", "8950526378201", 2, 19.5),)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from streams.engine.records import MemoryRecord
 from streams.errors import Reason
 from streams.stages.money import price_band
 from streams.topics import BEHAVIOUR_RAW
-from tests.support.ingest_harness import CODECS, JSON, NOW, feed, make_stage, record, run
+from tests.support.ingest_harness import CODECS, JSON, NOW, RULES, feed, make_stage, record, run
 
 BASE = {"user_id": "anna", "event_type": "cart", "item_id": "84029E", "occurred_at": NOW}
 GERMAN = """
@@ -123,6 +124,18 @@ def test_a_placeholder_is_nobody(user: Any) -> None:
     assert found.events == []
     assert [letter["reason"] for letter in found.letters] == [Reason.NOBODY]
     assert found.result.rejected == 0, "guests are no fault of the producer"
+
+
+def test_nobody_may_count_for_popularity() -> None:
+    stage = make_stage(replace(RULES, counts_nobody=True))
+    values = [record(BASE | {"user_id": user, "session_id": "s"}, offset=offset) for offset, user in enumerate(["guest", "null", "anna"])]
+    found = run(stage, values)
+    assert found.letters == []
+    *crowd, anna = found.events
+    assert [(event["flags"], event["sealed_id"], event["session"]) for event in crowd] == [(["nobody"], b"", None)] * 2
+    assert [event["pseudonym"] for event in crowd] == [f"nobody.{event['event_id']}" for event in crowd]
+    assert not anna["pseudonym"].startswith("nobody.")
+    assert [output.key for output in found.result.outputs] == [event["pseudonym"].encode() for event in found.events]
 
 
 @pytest.mark.parametrize("user", ["nullable", "0x1", "10", "guest-7", "Unknown Pleasures", "null@example.com", "a-b"])

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple, TypeVar
 from streams.engine.records import SourceRecord
 from streams.errors import Reason, RecordError
 from streams.privacy.pseudonym import Pseudonymizer
-from streams.serde.records import CleanEvent
+from streams.serde.records import NOBODY, CleanEvent
 from streams.stages import identifiers, money
 from streams.stages.ingest import region, times
-from streams.stages.ingest.identities import Identities
+from streams.stages.ingest.identities import Identities, Identity
 from streams.stages.ingest.rules import IngestRules
 from streams.stages.ingest.throttle import is_automated_agent
 
@@ -52,7 +52,7 @@ class EventCleaner:
         agent = raw["user_agent"]
         if agent and self._is_automated(agent):
             raise RecordError(Reason.AUTOMATED, "the user agent belongs to a robot or a script")
-        identity = self._identities.of(raw["user_id"])
+        identity = self._identity(raw["user_id"])
         query: str | None = None
         item: str | None = None
         if kind == "search":
@@ -82,11 +82,20 @@ class EventCleaner:
         position = raw["position"]
         own_id = identifiers.opaque_id(raw["event_id"])
         session = identifiers.opaque_id(raw["session_id"])
-        hashes, user = self._hashes, identity.user_id
+        hashes = self._hashes
+        user = identity.user_id if identity is not None else ""
+        if own_id is not None:
+            event_id = hashes.event_id(user, own_id)
+        else:
+            event_id = hashes.position_id(record.topic, record.partition, record.offset, line)
+        if identity is None:
+            # A pseudonym of its own for each event, so that strangers do not gather under one.
+            flags.append("nobody")
+            pseudonym = NOBODY + event_id
+            identity = Identity(user, pseudonym, pseudonym.encode(), b"")
+            session = None
         event: CleanEvent = {
-            "event_id": hashes.event_id(user, own_id)
-            if own_id is not None
-            else hashes.position_id(record.topic, record.partition, record.offset, line),
+            "event_id": event_id,
             "pseudonym": identity.pseudonym,
             "sealed_id": identity.sealed_id,
             "event_type": kind,
@@ -103,6 +112,15 @@ class EventCleaner:
             "flags": flags,
         }
         return Cleaned(event, identity.key, occurred_ms)
+
+    def _identity(self, user_id: str) -> Identity | None:
+        """None for nobody, where that counts. Raises RecordError."""
+        try:
+            return self._identities.of(user_id)
+        except RecordError as error:
+            if error.reason is Reason.NOBODY and self._rules.counts_nobody:
+                return None
+            raise
 
     def _time(self, occurred_at: float | str | None, record_ms: int, now_ms: int, flags: list[str]) -> int:
         if occurred_at is not None:

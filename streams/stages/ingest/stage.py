@@ -13,6 +13,7 @@ from streams.errors import Reason, RecordError
 from streams.privacy.pseudonym import Pseudonymizer
 from streams.privacy.seal import Sealer
 from streams.serde.codec import Codecs
+from streams.serde.records import has_shopper
 from streams.sources.loading import load_sources
 from streams.sources.source import Line
 from streams.sources.sources import Sources
@@ -158,9 +159,10 @@ class IngestStage:
         if self._recent.is_duplicate(event["event_id"], place, offset):
             return None
         pseudonym = event["pseudonym"]
-        if not self._throttle.allows(pseudonym, cleaned.occurred_ms, place, offset):
+        is_somebody = has_shopper(event)
+        if is_somebody and not self._throttle.allows(pseudonym, cleaned.occurred_ms, place, offset):
             raise RecordError(Reason.AUTOMATED, "more events per minute than a person makes (VEILSTREAM_THROTTLE_PER_MINUTE)")
-        if self._shared.observe(pseudonym, cleaned.occurred_ms, event["session"]) and self._watch is not None:
+        if is_somebody and self._shared.observe(pseudonym, cleaned.occurred_ms, event["session"]) and self._watch is not None:
             self._watch.shared_id()
         value = self._clean.encode(event)
         self._recent.remember(event["event_id"], place, offset)
