@@ -21,6 +21,9 @@ OUTCOME_OF_EVENT = {
 
 POSITIVE = frozenset({"purchase", "cart", "click"})
 
+ORGANIC = POSITIVE | {"wishlist"}
+"""Types of events that are examples by themselves, without a recommendation."""
+
 HISTORY_EVENTS = frozenset({"view", "click", "cart", "purchase", "return", "search", "wishlist"})
 
 

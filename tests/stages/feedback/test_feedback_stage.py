@@ -65,9 +65,10 @@ def test_each_item_gets_its_strongest_outcome() -> None:
 
 def test_nobodys_events_leave_nothing_behind() -> None:
     stage, state = make_stage(), State()
-    results = feed(stage, state, [[event(0, f"nobody.{'a' * 32}", "purchase", "x", 0)], [event(1, ANNA, "wishlist", "y", 1)], *the_end()])
+    crowd = event(0, f"nobody.{'a' * 32}", "purchase", "x", 0)
+    results = feed(stage, state, [[crowd, event(1, ANNA, "view", "x", 0), event(2, ANNA, "wishlist", "y", 1)], *the_end()])
     assert all(b"nobody" not in key for key in state.values)
-    assert [p["item_id"] for p in outputs(results, topics.TRAINING_PAIRS)] == ["y"]
+    assert {p["item_id"]: p["outcome"] for p in outputs(results, topics.TRAINING_PAIRS)} == {"y": "click"}
     assert sum(result.rejected for result in results) == 0
 
 
