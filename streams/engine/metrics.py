@@ -134,8 +134,8 @@ class IngestMetrics:
     def read(self, source: str, lines: int) -> None:
         self._lines.labels(source).inc(lines)
 
-    def refused(self, source: str, reason: str) -> None:
-        self._refused.labels(source, reason).inc()
+    def refused(self, source: str, reason: str, events: int) -> None:
+        self._refused.labels(source, reason).inc(events)
 
     def shared_id(self) -> None:
         self._shared.inc()

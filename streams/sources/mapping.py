@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
+from urllib.parse import unquote, unquote_plus
 
 from streams.errors import ConfigurationError
 from streams.sources.getters import MAX_ALTERNATIVES, Getter, field_getter
@@ -51,7 +52,7 @@ _TOP = (
         "fields",
         "number",
     ),
-    *("time", "percent_encoded", "placeholders", "namespace", "fractions", "negative", "without_user"),
+    *("time", "percent_encoded", "form_encoded", "placeholders", "namespace", "fractions", "negative", "without_user"),
 )
 _DELIMITERS = {"tab": "\t", ",": ",", ";": ";", "|": "|", "\t": "\t", "\x01": "\x01", "ctrl-a": "\x01"}
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
@@ -88,7 +89,8 @@ class SourceMapping:
     """By the names of events' fields."""
     read_number: ReadNumber
     read_time: ReadTime
-    percent_encoded: frozenset[str]
+    encoded: tuple[tuple[str, Callable[..., str]], ...]
+    """Fields, and how their encoding is undone."""
     nobody: frozenset[str]
     nothing: frozenset[str]
     """More placeholders than those that every source has, in lower case."""
@@ -143,9 +145,7 @@ def read_mapping(text: str | bytes, file: str) -> SourceMapping:
         getters=getters,
         read_number=number_reader(_number(top["number"]) if "number" in top else None),
         read_time=_time(top["time"]) if "time" in top else time_reader(),
-        percent_encoded=frozenset(FIELDS[f.one_of(FIELDS)] for f in top["percent_encoded"].elements())
-        if "percent_encoded" in top
-        else frozenset(),
+        encoded=(*_encoded(top.get("percent_encoded"), unquote), *_encoded(top.get("form_encoded"), unquote_plus)),
         nobody=_lowered(placeholders.get("user")),
         nothing=_lowered(placeholders.get("item")),
         namespace=namespace,
@@ -216,6 +216,10 @@ def _encoding(node: Node) -> str:
     except LookupError:
         raise node.wrong("is no text encoding, such as utf-8, gbk, latin-1") from None
     return name
+
+
+def _encoded(node: Node | None, undo: Callable[..., str]) -> list[tuple[str, Callable[..., str]]]:
+    return [] if node is None else [(FIELDS[element.one_of(FIELDS)], undo) for element in node.elements()]
 
 
 def _number(node: Node) -> str:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from typing import Any
-from urllib.parse import unquote_plus
 
 import orjson
 
@@ -16,6 +15,8 @@ from streams.stages.placeholders import is_nobody
 
 MAX_LINES = 1000
 """Of one record."""
+MAX_IN_ALL = 5000
+"""Of a record that holds several."""
 
 RawEvent = dict[str, Any]
 Line = RawEvent | RecordError
@@ -70,6 +71,8 @@ class Source:
                 found += self._record({**part, "batch": batch}) if type(part) is dict else [_no_object()]
             except RecordError as error:
                 found.append(error)
+            if len(found) > MAX_IN_ALL:
+                raise RecordError(Reason.TOO_LARGE, f"the record has more than {MAX_IN_ALL} lines")
         return found
 
     def _record(self, record: RawEvent) -> list[Line]:
@@ -126,9 +129,9 @@ class Source:
             "region": _text(self._region(record, line), "region"),
             "user_agent": _text(self._agent(record, line), "user_agent"),
         }
-        for name in mapping.percent_encoded:
+        for name, undo in mapping.encoded:
             if type(event[name]) is str:
-                event[name] = _decoded(event[name], name)
+                event[name] = _decoded(event[name], name, undo)
         return event
 
     def _is_search(self, value: Any) -> bool:
@@ -207,12 +210,10 @@ def _rank(value: Any) -> int | None:
     return value if type(value) is int and 0 <= value < 2**31 else None
 
 
-def _decoded(text: str, field: str) -> str:
+def _decoded(text: str, field: str, undo: Callable[..., str]) -> str:
     """Percent-encoding undone, once. Raises RecordError where it is not UTF-8."""
-    if "%" not in text and "+" not in text:
-        return text
     try:
-        return unquote_plus(text, errors="strict")
+        return undo(text, errors="strict")
     except UnicodeDecodeError:
         reason = Reason.BAD_QUERY if field == "query" else Reason.UNDECODABLE
         raise RecordError(reason, f"{field} is percent-encoded, and not UTF-8") from None

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from streams.errors import ConfigurationError, Reason, RecordError
 from streams.sources.envelope import Envelope, Headers, envelope, objects, says_json
-from streams.sources.source import Line, Source, rows_as_objects
+from streams.sources.source import MAX_IN_ALL, Line, Source, rows_as_objects
 from streams.stages.identifiers import EVENT_TYPES
 
+NONE = "none"
 PLAIN = "plain"
 """The product's own form, where a header asks for it although there is a default."""
 
@@ -58,29 +59,27 @@ class Sources:
             raise ConfigurationError(f"{setting} names {name}, which is no source; there are {', '.join(sorted(self._sources))}")
         return found
 
-    def of(self, record: Record) -> str | None:
-        """The name of the record's source, if it is one that is known here: never a producer's own words."""
-        found = envelope(record.headers) if record.headers else None
-        if found is not None and found.source is not None:
-            return found.source if found.source in self._sources else None
-        source = self._by_topic.get(record.topic, self._default)
-        return source.name if source is not None else None
+    def read(self, record: Record) -> tuple[str, Sequence[Line]]:
+        """The name of the record's source, and its events, or why they can't be read.
 
-    def read(self, record: Record) -> list[Line]:
-        """The events of a record, or why they can't be read. Raises RecordError where nothing of it can be."""
+        The name is that of a mapping, or ``none``: never a producer's own words.
+        """
         headers = record.headers
-        if not headers:
-            return self._read(record, _NO_HEADERS)
-        found = envelope(headers)
-        lines = self._read(record, found)
-        return lines if found.replayed == (None, None) else _as_replayed(lines, *found.replayed)
-
-    def _read(self, record: Record, found: Envelope) -> list[Line]:
+        found = envelope(headers) if headers else _NO_HEADERS
         source = self._by_topic.get(record.topic, self._default)
-        if found.source is not None and found.source != "":
-            source = None if found.source == PLAIN else self._sources.get(found.source)
-            if source is None and found.source != PLAIN:
-                raise RecordError(Reason.UNKNOWN_SOURCE, "the header veilstream-source names no source; see `veilstream sources list`")
+        try:
+            if found.source:
+                source = self._sources.get(found.source)
+                if source is None and found.source != PLAIN:
+                    raise RecordError(Reason.UNKNOWN_SOURCE, "the header veilstream-source names no source; see `veilstream sources list`")
+            lines = self._lines(record, found, source)
+        except RecordError as error:
+            lines = [error]
+        if found.replayed != _NOT_REPLAYED:
+            lines = _as_replayed(lines, *found.replayed)
+        return source.name if source is not None else NONE, lines
+
+    def _lines(self, record: Record, found: Envelope, source: Source | None) -> list[Line]:
         if source is None and not (found.attributes or says_json(found.content_type)):
             return [self._own.decode(record.value, record.headers)]
         value = record.value
@@ -89,24 +88,21 @@ class Sources:
         if len(value) > self._max_bytes:
             raise RecordError(Reason.TOO_LARGE, f"{len(value)} bytes; at most {self._max_bytes} are read")
         if source is None:
-            return self._plain(value, found)
+            return _each(objects(value, found), lambda one, attributes: [self._own.from_json(_completed(one, attributes))])
         if source.mapping.form == "csv":
             return source.events(_csv_row(value, source))
         if value[0] == 0:
             raise RecordError(Reason.BAD_FRAMING, "a source with a mapping sends JSON, and this is framed Avro")
-        return _each(objects(value, found, source.mapping.encoding), lambda one, attributes: source.events(_with(one, attributes)), source)
-
-    def _plain(self, value: bytes, found: Envelope) -> list[Line]:
-        return _each(objects(value, found), lambda one, attributes: [self._own.from_json(_completed(one, attributes))], None)
+        return _each(objects(value, found, source.mapping.encoding), lambda one, attributes: source.events(_with(one, attributes)))
 
 
 _NO_HEADERS = Envelope(None, "", None)
+_NOT_REPLAYED = (None, None)
 
 
 def _each(
     parts: list[tuple[Any, dict[str, str] | None]],
     read: Callable[[Any, dict[str, str] | None], list[Line]],
-    source: Source | None,
 ) -> list[Line]:
     """One that can't be read leaves the others of its array as they are."""
     if len(parts) == 1:
@@ -117,12 +113,9 @@ def _each(
             lines += read(one, attributes)
         except RecordError as error:
             lines.append(error)
-        if len(lines) > _MOST:
-            raise RecordError(Reason.TOO_LARGE, f"the record has more than {_MOST} lines")
+        if len(lines) > MAX_IN_ALL:
+            raise RecordError(Reason.TOO_LARGE, f"the record has more than {MAX_IN_ALL} lines")
     return lines
-
-
-_MOST = 5000
 
 
 def _as_replayed(lines: list[Line], event_id: str | None, time: str | None) -> list[Line]:

@@ -74,3 +74,25 @@ def test_list_and_show(tmp_path: Path, capsys: pytest.CaptureFixture[str], monke
     assert run(["sources", "list"]) == 0
     assert run(["sources", "show", "nothing"]) == 1
     assert "is no preset" in capsys.readouterr().err
+
+
+def test_backtest_takes_a_source(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VEILSTREAM_MODEL", "hashing")
+    rows = [
+        {
+            "event_name": "view_item",
+            "event_timestamp": AT,
+            "user_pseudo_id": f"{n}.5",
+            "event_bundle_sequence_id": n,
+            "items": [{"item_id": f"i{n}"}],
+        }
+        for n in range(5)
+    ]
+    (tmp_path / "ga4.json").write_text(json.dumps(rows))
+    (tmp_path / "items.csv").write_text("item,title\n" + "".join(f"i{n},Red thing {n}\n" for n in range(5)))
+    files = ["--items", str(tmp_path / "items.csv"), "--events", str(tmp_path / "ga4.json"), "--out", str(tmp_path / "out.csv")]
+    assert run(["backtest", *files, "--source", "ga4-bigquery", "--cutoff", "2024-01-01", "--no-fit", "--top", "2"]) == 0
+    assert "5 users, 5 items, 5 events before the cutoff" in capsys.readouterr().out
+    assert len((tmp_path / "out.csv").read_text().splitlines()) == 11
+    assert run(["backtest", *files, "--source", "nothing", "--cutoff", "2024-01-01", "--no-fit"]) == 1
+    assert "nothing is no source; there are ga4-bigquery" in capsys.readouterr().err

@@ -116,6 +116,14 @@ def test_the_name_of_a_source_is_a_mappings_and_never_a_producers() -> None:
     sources = Sources(
         local_codecs().for_topic(BEHAVIOUR_RAW), {"s": Source(read_mapping("source: s\nfields: {type: t, user: u, item: i}", "f"))}
     )
-    assert sources.of(record({}, source="s")) == "s"
-    assert sources.of(record({}, source="anna@example.com")) is None
-    assert sources.of(record({})) is None
+    assert sources.read(record({}, source="s"))[0] == "s"
+    assert sources.read(record({}, source="anna@example.com"))[0] == "none"
+    assert sources.read(record({}))[0] == "none"
+
+
+def test_a_record_of_too_many_lines_in_all() -> None:
+    order = {"line_items": [{}] * 100}
+    (letter,) = run(make_stage(), [record({"orders": [order] * 60}, source="shopify-orders")]).letters
+    assert letter["reason"] == Reason.TOO_LARGE
+    (letter,) = run(make_stage(), [record([order] * 60, source="shopify-orders")]).letters
+    assert letter["reason"] == Reason.TOO_LARGE

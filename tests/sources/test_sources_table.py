@@ -325,7 +325,9 @@ def test_percent_encoding_is_undone_once_where_it_is_declared() -> None:
         found = feed(search | {"q": text}, mapping=declared)
         return [event["query"] for event in found.events] + [letter["reason"] for letter in found.letters]
 
-    assert words("red%20shoes") == words("red+shoes") == ["red shoes"]
+    assert words("red%20shoes") == ["red shoes"]
+    assert words("c++") == words("c%2B%2B") == ["c++"]
+    assert words("red+shoes", mapping.replace("percent", "form")) == ["red shoes"]
     assert words("%E9%9E%8B") == ["鞋"]
     assert words("50%2525") == ["50%25"]
     assert words("%FF") == [Reason.BAD_QUERY]

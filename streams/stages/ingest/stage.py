@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Protocol
@@ -39,7 +40,7 @@ class Watches(Protocol):
     """What the stage tells besides its result. Nothing of a record: sources are named by their mappings."""
 
     def read(self, source: str, lines: int) -> None: ...
-    def refused(self, source: str, reason: str) -> None: ...
+    def refused(self, source: str, reason: str, events: int) -> None: ...
     def shared_id(self) -> None: ...
 
 
@@ -88,16 +89,15 @@ class IngestStage:
         """Clean events keyed by pseudonym, and dead letters, in the order of the records and their lines."""
         result = BatchResult()
         now_ms = self._clock.now_ms()
+        read: Counter[str] = Counter()
+        refused: Counter[tuple[str, str]] = Counter()
         for record in batch:
             producer = producer_of(record.key, record.headers) if self.quarantine is not None else None
             window = None
             if producer is not None and self.quarantine is not None:
                 window = self.quarantine.window(record.topic, record.partition, producer)
             is_apart = window is not None and window.is_apart(record.offset)
-            try:
-                lines: Sequence[Line] = self._sources.read(record)
-            except RecordError as error:
-                lines = [error]
+            source, lines = self._sources.read(record)
             faults = self._assessed(lines, record, now_ms, result) if is_apart else self._passed_on(lines, record, now_ms, result)
             if faults:
                 # A record counts once, whatever number of its lines were refused.
@@ -106,11 +106,14 @@ class IngestStage:
                 result.reasons[faults[0]] = result.reasons.get(faults[0], 0) + 1
             if window is not None:
                 window.observe(record.offset, refused=bool(faults) and faults != [_APART.reason.value])
-            if self._watch is not None:
-                source = self._sources.of(record) or "none"
-                self._watch.read(source, len(lines))
-                for reason in faults:
-                    self._watch.refused(source, reason)
+            read[source] += len(lines)
+            for reason in faults:
+                refused[source, reason] += 1
+        if self._watch is not None:
+            for source, count in read.items():
+                self._watch.read(source, count)
+            for (source, reason), count in refused.items():
+                self._watch.refused(source, reason, count)
         return result
 
     def _passed_on(self, lines: Sequence[Line], record: SourceRecord, now_ms: int, result: BatchResult) -> list[str]:

@@ -22,8 +22,8 @@ class Counts:
     def read(self, source: str, lines: int) -> None:
         self.lines[source] = self.lines.get(source, 0) + lines
 
-    def refused(self, source: str, reason: str) -> None:
-        self.reasons[source, reason] = self.reasons.get((source, reason), 0) + 1
+    def refused(self, source: str, reason: str, events: int) -> None:
+        self.reasons[source, reason] = self.reasons.get((source, reason), 0) + events
 
     def shared_id(self) -> None:
         self.shared += 1
