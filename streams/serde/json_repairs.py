@@ -64,10 +64,10 @@ def whole_number_text(value: Any, field: str) -> str:
     raise RecordError(Reason.UNDECODABLE, f"field {field} has a wrong type: it must be text or a whole number")
 
 
-def decimal_text(value: Any, field: str, reason: Reason) -> float:
-    """The number in a text. Raises RecordError."""
+def decimal_text(value: Any, field: str, reason: Reason) -> float | None:
+    """The number in a text; None for a blank one. Raises RecordError."""
     if isinstance(value, str):
-        return canonical_number(value, field, reason)
+        return canonical_number(value, field, reason) if value.strip() else None
     raise RecordError(Reason.UNDECODABLE, f"field {field} has a wrong type")
 
 

@@ -21,7 +21,7 @@ _ZONE = r"\s?(?:[Zz]|[+-]\d{2}(?::?\d{2})?)?"
 _ISO = re.compile(rf"(\d{{4}})-(\d\d)-(\d\d)(?:[Tt ](\d\d):(\d\d)(?::(\d\d)(?:[.,](\d{{1,9}}))?)?{_ZONE})?", re.ASCII)
 _COMPACT = re.compile(rf"(?:19|20)\d{{6}}(?:[Tt]\d{{4}}(?:\d\d)?{_ZONE})?", re.ASCII)
 _NUMBER = re.compile(r"[+-]?\d{1,19}(?:\.\d{1,9})?", re.ASCII)
-_CLOCK = r"(?:[Tt\s]\s?(?P<clock>\d{1,2}:\d\d(?::\d\d(?:[.,]\d{1,9})?)?))?"
+_CLOCK = r"(?:[Tt\s]\s?(?P<clock>\d{1,2}:\d\d(?::\d\d(?:[.,]\d{1,9})?)?)(?:\s?(?P<half>(?i:am|pm)))?)?"
 _CLOCK_AFTER_HAN = _CLOCK.replace(r"[Tt\s]\s?", r"\s?", 1)
 _OFFSET = r"(?:\s?(?:(?:GMT|UTC)(?=[+-]))?(?P<zone>[Zz]|[+-]\d\d:?\d\d|[A-Za-z]{2,5})(?:\s\([A-Za-z ]{2,50}\))?)?"
 _MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
@@ -41,6 +41,7 @@ _SPELLINGS = tuple(
         rf"(?P<either>\d{{1,2}})(?P<mark>[-/.])(?P<other>\d{{1,2}})(?P=mark)(?P<year>\d{{4}}){_CLOCK}{_OFFSET}",
     )
 )
+_HAN_CLOCK = re.compile(r"\s?(\d{1,2})[时時点點](\d{1,2})分(?:(\d{1,2})秒)?", re.ASCII)
 _JAVA_ZONE = re.compile(r"(?<=[Zz\d])\[[A-Za-z_/+\-0-9]{1,40}\]$", re.ASCII)
 """As java.time writes it, after the offset, which says all."""
 _SPACE_BEFORE_ZONE = re.compile(r"\s(?=[Zz+-])")
@@ -102,6 +103,9 @@ def _from_text(text: str, zone: tzinfo) -> int:
 
 def _spelled(text: str, zone: tzinfo) -> int:
     """A date as people and older software write it. Raises RecordError."""
+    if "年" in text:
+        # 5时30分 or 5:30
+        text = _HAN_CLOCK.sub(lambda match: f" {match[1]}:{match[2]}:{match[3] or '00'}", text)
     found = next((match for pattern in _SPELLINGS if (match := pattern.fullmatch(text))), None)
     if found is None:
         raise RecordError(Reason.BAD_TIME, "occurred_at is no time: neither ISO 8601, nor a number, nor a usual date")
@@ -117,12 +121,22 @@ def _spelled(text: str, zone: tzinfo) -> int:
     elif offset and offset[0] not in "+-" and offset != "Z":
         raise RecordError(Reason.BAD_TIME, "occurred_at is ambiguous: its zone is an abbreviation; write an offset such as +08:00")
     clock = part["clock"] or "00:00"
+    if part["half"]:
+        clock = _of_the_whole_day(clock, part["half"].lower())
     if clock[1] == ":":
         clock = f"0{clock}"
     moment = _parsed(f"{part['year']}-{month:02}-{day:02}T{clock}{offset}")
     if moment is None:
         raise RecordError(Reason.BAD_TIME, "occurred_at is not a calendar date")
     return since_epoch(moment, zone)
+
+
+def _of_the_whole_day(clock: str, half: str) -> str:
+    """Raises RecordError for an hour that half a day does not have."""
+    hour, _, rest = clock.partition(":")
+    if not 1 <= int(hour) <= 12:
+        raise RecordError(Reason.BAD_TIME, "occurred_at has an hour that half a day does not have")
+    return f"{int(hour) % 12 + (12 if half == 'pm' else 0):02}:{rest}"
 
 
 def _ordered(first: int, second: int) -> tuple[int, int]:

@@ -105,7 +105,7 @@ def wanted_number(value: Any, form: str | None) -> Any:
     if isinstance(value, (int, float)):
         return Fraction(value)
     if not value.strip():
-        return None if form is not None else REFUSED
+        return None
     if form is None:
         return slow_canonical(value)
     plain = value.translate({0xFF10 + n: str(n) for n in range(10)})
