@@ -31,6 +31,25 @@ class Original(NamedTuple):
     headers: list[tuple[str, bytes | None]]
 
 
+class PositionIds:
+    """Ids of records, and of their lines, by their positions: BLAKE2b-128 of ``<prefix><topic>/<partition>/<offset>[/<line>]``."""
+
+    def __init__(self, prefix: str = "") -> None:
+        self._prefix = prefix
+        self._topic, self._partition = "", -1
+        self._begun = blake2b(digest_size=16)
+        """Has taken in what the records of one partition have in common."""
+
+    def of(self, record: SourceRecord, line: int = 0) -> bytes:
+        """16 bytes."""
+        if record.partition != self._partition or record.topic != self._topic:
+            self._topic, self._partition = record.topic, record.partition
+            self._begun = blake2b(f"{self._prefix}{self._topic}/{self._partition}/".encode(), digest_size=16)
+        digest = self._begun.copy()
+        digest.update(b"%d/%d" % (record.offset, line) if line else b"%d" % record.offset)
+        return digest.digest()
+
+
 class DeadLetterBuilder:
     """Builds the dead letters of a stage. Only the position of the record is in the clear."""
 
@@ -45,6 +64,7 @@ class DeadLetterBuilder:
         self._codec = codec
         self._sealer = sealer
         self._stage = stage
+        self._ids = PositionIds(f"{stage}/")
         self._clock = clock
         self._max_sealed_bytes = max_sealed_bytes
 
@@ -85,8 +105,7 @@ class DeadLetterBuilder:
 
     def record_id(self, record: SourceRecord, line: int = 0) -> bytes:
         """The id of the dead letter of a record, or of one of its lines: 16 bytes."""
-        position = f"{self._stage}/{record.topic}/{record.partition}/{record.offset}{f'/{line}' if line else ''}"
-        return blake2b(position.encode(), digest_size=16).digest()
+        return self._ids.of(record, line)
 
     def _seal(self, record: SourceRecord) -> bytes | None:
         packed = msgspec.msgpack.encode((record.key, record.value, [(name, value) for name, value in record.headers]))

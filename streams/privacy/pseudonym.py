@@ -39,7 +39,8 @@ class Pseudonymizer:
 
     def position_id(self, topic: str, partition: int, offset: int, line: int = 0) -> str:
         """The id of an event whose producer gave none, by its record and its place in it: 32 hexadecimal characters."""
-        return _hash(self._position, f"{topic}/{partition}/{offset}{f'/{line}' if line else ''}".encode())
+        place = f"{topic}/{partition}/{offset}/{line}" if line else f"{topic}/{partition}/{offset}"
+        return _hash(self._position, place.encode())
 
     def session(self, user_id: str, session_id: str) -> str:
         """32 hexadecimal characters."""

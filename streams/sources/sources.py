@@ -51,6 +51,7 @@ class Sources:
         self._sources = sources
         self._max_bytes = max_bytes
         self._default = self._known(default, "VEILSTREAM_SOURCE") if default is not None else None
+        self._is_mapped = default is not None or bool(by_topic)
         self._by_topic = {topic: self._known(name, "VEILSTREAM_SOURCE_TOPICS") for topic, name in (by_topic or {}).items()}
 
     def _known(self, name: str, setting: str) -> Source:
@@ -65,6 +66,12 @@ class Sources:
         The name is that of a mapping, or ``none``: never a producer's own words.
         """
         headers = record.headers
+        if not self._is_mapped and (not headers or (len(headers) == 1 and headers[0] == _JSON and (record.value or b"")[:1] == b"{")):
+            # What most records are needs no closer look.
+            try:
+                return NONE, (self._own.decode(record.value, headers),)
+            except RecordError as error:
+                return NONE, (error,)
         found = envelope(headers) if headers else _NO_HEADERS
         source = self._by_topic.get(record.topic, self._default)
         try:
@@ -98,6 +105,7 @@ class Sources:
 
 _NO_HEADERS = Envelope(None, "", None)
 _NOT_REPLAYED = (None, None)
+_JSON = ("content-type", b"application/json")
 
 
 def _each(

@@ -7,7 +7,7 @@ import unicodedata
 
 from streams.errors import Reason, RecordError
 from streams.privacy.scrub import scrub
-from streams.stages.placeholders import is_nobody, is_nothing
+from streams.stages.placeholders import LONGEST, NOTHING, is_nobody
 
 EVENT_TYPES = frozenset({"view", "click", "search", "cart", "purchase", "return", "impression", "dismiss", "wishlist"})
 MAX_USER = 256
@@ -52,7 +52,7 @@ def item_id(value: str | None) -> str:
     cleaned = value.strip() if value is not None else ""
     if not cleaned:
         raise RecordError(Reason.MISSING_ITEM, "item_id is needed for this event type")
-    if is_nothing(cleaned):
+    if len(cleaned) <= LONGEST and cleaned.lower() in NOTHING:
         raise RecordError(Reason.MISSING_ITEM, "item_id is a placeholder, such as null, that names no item")
     if "@" in cleaned or "\uff20" in cleaned:
         raise RecordError(Reason.BAD_ITEM, "item_id holds an @")

@@ -52,7 +52,13 @@ class EventCleaner:
         agent = raw["user_agent"]
         if agent and self._is_automated(agent):
             raise RecordError(Reason.AUTOMATED, "the user agent belongs to a robot or a script")
-        identity = self._identity(raw["user_id"])
+        identity: Identity | None
+        try:
+            identity = self._identities.of(raw["user_id"])
+        except RecordError as error:
+            if error.reason is not Reason.NOBODY or not rules.counts_nobody:
+                raise
+            identity = None
         query: str | None = None
         item: str | None = None
         if kind == "search":
@@ -112,15 +118,6 @@ class EventCleaner:
             "flags": flags,
         }
         return Cleaned(event, identity.key, occurred_ms)
-
-    def _identity(self, user_id: str) -> Identity | None:
-        """None for nobody, where that counts. Raises RecordError."""
-        try:
-            return self._identities.of(user_id)
-        except RecordError as error:
-            if error.reason is Reason.NOBODY and self._rules.counts_nobody:
-                return None
-            raise
 
     def _time(self, occurred_at: float | str | None, record_ms: int, now_ms: int, flags: list[str]) -> int:
         if occurred_at is not None:

@@ -8,7 +8,6 @@ their state.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable
 
 
 class RecentEvents:
@@ -25,14 +24,14 @@ class RecentEvents:
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._seen: OrderedDict[str, tuple[Hashable, int]] = OrderedDict()
+        self._seen: OrderedDict[str, tuple[int, int]] = OrderedDict()
 
-    def is_duplicate(self, event_id: str, partition: Hashable, offset: int) -> bool:
+    def is_duplicate(self, event_id: str, partition: int, offset: int) -> bool:
         """Whether another record brought this event before."""
         first = self._seen.get(event_id)
         return first is not None and first != (partition, offset)
 
-    def remember(self, event_id: str, partition: Hashable, offset: int) -> None:
+    def remember(self, event_id: str, partition: int, offset: int) -> None:
         """The event was passed on."""
         if self._size:
             self._seen[event_id] = (partition, offset)

@@ -32,7 +32,7 @@ def producer_of(key: bytes | None, headers: Sequence[tuple[str, bytes | None]]) 
     """
     named = None
     for name, value in headers:
-        if not value:
+        if not value or name == "content-type":
             continue
         lowered = name.lower()
         if lowered == "veilstream-source":
@@ -41,7 +41,9 @@ def producer_of(key: bytes | None, headers: Sequence[tuple[str, bytes | None]]) 
             named = b"h:" + value[:_LONGEST]
     if named is not None:
         return named
-    found = _KEY_PREFIX.match(key) if key else None
+    if not key or (b":" not in key and b"/" not in key and b"|" not in key):
+        return None
+    found = _KEY_PREFIX.match(key)
     return b"k:" + found[1] if found is not None else None
 
 

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from hashlib import blake2b
-from typing import Protocol
+from typing import Protocol, cast
 
 from streams.clock import Clock
-from streams.dead_letters.letters import DeadLetterBuilder
+from streams.dead_letters.letters import DeadLetterBuilder, PositionIds
 from streams.engine.records import BatchResult, OutputRecord, SourceRecord, StateView
 from streams.errors import Reason, RecordError
 from streams.privacy.pseudonym import Pseudonymizer
 from streams.privacy.seal import Sealer
 from streams.serde.codec import Codecs
-from streams.serde.records import has_shopper
 from streams.sources.loading import load_sources
-from streams.sources.source import Line
+from streams.sources.source import Line, RawEvent
 from streams.sources.sources import Sources
 from streams.stages.ingest.clean import EventCleaner
 from streams.stages.ingest.deduplicate import RecentEvents
@@ -66,6 +64,9 @@ class IngestStage:
         self._dead_letters = dead_letters
         self._clock = clock
         self._watch = watch
+        self._ids = PositionIds()
+        self._places: dict[tuple[str, int], int] = {}
+        """Partitions of topics by number; several raw topics have partitions and offsets alike."""
         self._recent = RecentEvents(rules.dedup_window)
         self._throttle = Throttle(rules.throttle_per_minute)
         self._shared = SharedIds(rules.shared_events, rules.shared_sessions)
@@ -89,60 +90,63 @@ class IngestStage:
         """Clean events keyed by pseudonym, and dead letters, in the order of the records and their lines."""
         result = BatchResult()
         now_ms = self._clock.now_ms()
-        read: Counter[str] = Counter()
-        refused: Counter[tuple[str, str]] = Counter()
+        read: dict[str, int] = {}
+        topic, partition, place = "", -1, 0
         for record in batch:
-            producer = producer_of(record.key, record.headers) if self.quarantine is not None else None
+            if record.partition != partition or record.topic != topic:
+                topic, partition = record.topic, record.partition
+                place = self._places.setdefault((topic, partition), len(self._places))
             window = None
-            if producer is not None and self.quarantine is not None:
-                window = self.quarantine.window(record.topic, record.partition, producer)
-            is_apart = window is not None and window.is_apart(record.offset)
+            if self.quarantine is not None:
+                producer = producer_of(record.key, record.headers)
+                if producer is not None:
+                    window = self.quarantine.window(topic, partition, producer)
             source, lines = self._sources.read(record)
-            faults = self._assessed(lines, record, now_ms, result) if is_apart else self._passed_on(lines, record, now_ms, result)
+            read[source] = read.get(source, 0) + len(lines)
+            faults: Sequence[str] = ()
+            if window is not None and window.is_apart(record.offset):
+                faults = self._assessed(lines, record, now_ms, result)
+            elif not lines:
+                result.dropped["skipped"] = result.dropped.get("skipped", 0) + 1
+            else:
+                for number, line in enumerate(lines):
+                    try:
+                        if type(line) is RecordError:
+                            raise line
+                        output = self._pass_on(cast(RawEvent, line), record, now_ms, number, place)
+                    except RecordError as error:
+                        faults = [*faults, *self._refused(line, record, error, number, result)]
+                    else:
+                        if output is None:
+                            result.dropped["duplicate"] = result.dropped.get("duplicate", 0) + 1
+                        else:
+                            result.outputs.append(output)
             if faults:
                 # A record counts once, whatever number of its lines were refused.
                 result.rejected += 1
                 result.excused += window is not None
                 result.reasons[faults[0]] = result.reasons.get(faults[0], 0) + 1
+                if self._watch is not None:
+                    for reason, count in Counter(faults).items():
+                        self._watch.refused(source, reason, count)
             if window is not None:
-                window.observe(record.offset, refused=bool(faults) and faults != [_APART.reason.value])
-            read[source] += len(lines)
-            for reason in faults:
-                refused[source, reason] += 1
+                window.observe(record.offset, refused=bool(faults) and list(faults) != [_APART.reason.value])
         if self._watch is not None:
             for source, count in read.items():
                 self._watch.read(source, count)
-            for (source, reason), count in refused.items():
-                self._watch.refused(source, reason, count)
         return result
 
-    def _passed_on(self, lines: Sequence[Line], record: SourceRecord, now_ms: int, result: BatchResult) -> list[str]:
-        """Adds the outputs of a record; the reasons of what was refused and is a fault of its producer."""
-        faults: list[str] = []
-        if not lines:
-            result.dropped["skipped"] = result.dropped.get("skipped", 0) + 1
-        for number, line in enumerate(lines):
-            try:
-                if isinstance(line, RecordError):
-                    raise line
-                output = self._pass_on(line, record, now_ms, number)
-            except RecordError as error:
-                known_fields = [] if isinstance(line, RecordError) else [name for name, value in line.items() if value is not None]
-                letter = self._dead_letters.build(record, error, fields=known_fields, line=number)
-                result.outputs.append(letter._replace(unless=(BEHAVIOUR_CLEAN, _record_id(record, number))))
-                if error.reason not in _NO_FAULT:
-                    faults.append(error.reason.value)
-                continue
-            if output is None:
-                result.dropped["duplicate"] = result.dropped.get("duplicate", 0) + 1
-            else:
-                result.outputs.append(output)
-        return faults
+    def _refused(self, line: Line, record: SourceRecord, error: RecordError, number: int, result: BatchResult) -> list[str]:
+        """Adds the dead letter of a line; the reason, if it is a fault of the producer."""
+        known_fields = [] if isinstance(line, RecordError) else [name for name, value in line.items() if value is not None]
+        letter = self._dead_letters.build(record, error, fields=known_fields, line=number)
+        result.outputs.append(letter._replace(unless=(BEHAVIOUR_CLEAN, self._ids.of(record, number))))
+        return [] if error.reason in _NO_FAULT else [error.reason.value]
 
     def _assessed(self, lines: Sequence[Line], record: SourceRecord, now_ms: int, result: BatchResult) -> list[str]:
         """Adds the dead letter of a record that is set apart; the reasons of what would have been refused anyway, else that it is."""
         letter = self._dead_letters.build(record, _APART)
-        result.outputs.append(letter._replace(unless=(BEHAVIOUR_CLEAN, _record_id(record, 0))))
+        result.outputs.append(letter._replace(unless=(BEHAVIOUR_CLEAN, self._ids.of(record))))
         faults = []
         for number, line in enumerate(lines):
             try:
@@ -154,15 +158,15 @@ class IngestStage:
                     faults.append(error.reason.value)
         return faults or [_APART.reason.value]
 
-    def _pass_on(self, raw: dict[str, object], record: SourceRecord, now_ms: int, line: int) -> OutputRecord | None:
+    def _pass_on(self, raw: RawEvent, record: SourceRecord, now_ms: int, line: int, place: int) -> OutputRecord | None:
         """The clean event's record; None for a duplicate. Raises RecordError."""
         cleaned = self._cleaner.clean(raw, record, now_ms, line)
         event = cleaned.event
-        place, offset = (record.topic, record.partition), record.offset * _LINES + line
+        offset = record.offset * _LINES + line
         if self._recent.is_duplicate(event["event_id"], place, offset):
             return None
         pseudonym = event["pseudonym"]
-        is_somebody = has_shopper(event)
+        is_somebody = bool(event["sealed_id"])
         if is_somebody and not self._throttle.allows(pseudonym, cleaned.occurred_ms, place, offset):
             raise RecordError(Reason.AUTOMATED, "more events per minute than a person makes (VEILSTREAM_THROTTLE_PER_MINUTE)")
         if is_somebody and self._shared.observe(pseudonym, cleaned.occurred_ms, event["session"]) and self._watch is not None:
@@ -171,9 +175,4 @@ class IngestStage:
         self._recent.remember(event["event_id"], place, offset)
         # The clock and the throttle may decide differently when the record is processed again. The first decision counts.
         refused = (DEAD_LETTER, self._dead_letters.record_id(record, line))
-        return OutputRecord(BEHAVIOUR_CLEAN, cleaned.key, value, _record_id(record, line), unless=refused)
-
-
-def _record_id(record: SourceRecord, line: int) -> bytes:
-    position = f"{record.topic}/{record.partition}/{record.offset}{f'/{line}' if line else ''}"
-    return blake2b(position.encode(), digest_size=16).digest()
+        return OutputRecord(BEHAVIOUR_CLEAN, cleaned.key, value, self._ids.of(record, line), None, (), refused)

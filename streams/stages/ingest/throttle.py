@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from collections.abc import Hashable
 
 _MINUTE_MS = 60_000
 _MINUTES_KEPT = 20_000
@@ -50,9 +49,9 @@ class Throttle:
 
     def __init__(self, per_minute: int) -> None:
         self._per_minute = per_minute
-        self._minutes: OrderedDict[tuple[Hashable, str, int], _Minute] = OrderedDict()
+        self._minutes: OrderedDict[tuple[int, str, int], _Minute] = OrderedDict()
 
-    def allows(self, pseudonym: str, occurred_ms: int, partition: Hashable, offset: int) -> bool:
+    def allows(self, pseudonym: str, occurred_ms: int, partition: int, offset: int) -> bool:
         """Count the event at a source position; False if it is one too many.
 
         An event that is handed over again, after a failure, is not counted again and gets the same answer.
