@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from streams.errors import ConfigurationError, Reason, RecordError
-from streams.sources.envelope import Envelope, Headers, envelope, objects, says_json
+from streams.sources.envelope import SOURCE_HEADER, Envelope, Headers, envelope, objects, says_json
 from streams.sources.source import MAX_IN_ALL, Line, Source, rows_as_objects
 from streams.stages.identifiers import EVENT_TYPES
 
@@ -51,6 +51,7 @@ class Sources:
         self._sources = sources
         self._max_bytes = max_bytes
         self._default = self._known(default, "VEILSTREAM_SOURCE") if default is not None else None
+        self._by_header = {name.encode(): Envelope(name, "", None) for name in sources}
         self._is_mapped = default is not None or bool(by_topic)
         self._by_topic = {topic: self._known(name, "VEILSTREAM_SOURCE_TOPICS") for topic, name in (by_topic or {}).items()}
 
@@ -72,7 +73,10 @@ class Sources:
                 return NONE, (self._own.decode(record.value, headers),)
             except RecordError as error:
                 return NONE, (error,)
-        found = envelope(headers) if headers else _NO_HEADERS
+        if len(headers) == 1 and headers[0][0] == SOURCE_HEADER and headers[0][1] in self._by_header:
+            found = self._by_header[headers[0][1]]
+        else:
+            found = envelope(headers) if headers else _NO_HEADERS
         source = self._by_topic.get(record.topic, self._default)
         try:
             if found.source:
