@@ -69,6 +69,15 @@ def _avro(result: dict[str, Any]) -> list[str]:
     return _rows(["one value, µs", "fastavro", "compiled", "faster"], rows)
 
 
+def _sources(result: dict[str, Any]) -> list[str]:
+    names = {"plain": "plain JSON", "mapping": "JSON, a mapping of eleven fields", "segment": "JSON, the preset `segment`", "avro": "Avro"}
+    rows = [
+        [text, f"{statistics.median(result['runs'][name]):,.0f}", f"{result[name]['ratio_median']:.2f}" if name in result else "1"]
+        for name, text in names.items()
+    ]
+    return _rows(["through the ingest stage", "events/s, median", "to plain JSON"], rows)
+
+
 def _encoder(result: dict[str, Any]) -> list[str]:
     lines = []
     for model, found in result["models"].items():
@@ -313,6 +322,7 @@ TABLES = {
     "pipeline": _pipeline,
     "latency": _latency,
     "avro": _avro,
+    "sources": _sources,
 }
 
 

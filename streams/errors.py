@@ -37,6 +37,7 @@ class Reason(StrEnum):
     # event rules
     MISSING_USER = "missing_user"
     BAD_USER = "bad_user"
+    NOBODY = "nobody"
     UNKNOWN_EVENT_TYPE = "unknown_event_type"
     MISSING_ITEM = "missing_item"
     BAD_ITEM = "bad_item"
@@ -49,6 +50,9 @@ class Reason(StrEnum):
     BAD_CURRENCY = "bad_currency"
     BAD_QUANTITY = "bad_quantity"
     AUTOMATED = "automated"
+    UNKNOWN_SOURCE = "unknown_source"
+    BAD_SHAPE = "bad_shape"
+    QUARANTINED = "quarantined"
     # item rules
     BAD_TITLE = "bad_title"
     KEY_MISMATCH = "key_mismatch"

@@ -110,10 +110,41 @@ class Settings(BaseSettings):
     )
     quantity_cap: int = Field(1000, ge=1, description="Maximum quantity of an event. Larger quantities are reduced to this.")
     dedup_window: int = Field(100_000, ge=0, description="Number of recent event ids that an ingest worker remembers to drop duplicates.")
-    reject_share_max: float = Field(
-        0.5, gt=0, le=1, description="Maximum share of refused records among the recent ones. Above it, the stage stops."
+    sources_dir: Path | None = Field(None, description="Folder with the mappings of the shop's own sources (*.yaml). Presets need none.")
+    source: str | None = Field(
+        None, description="Source of raw events without the header `veilstream-source`, such as `segment`. Unset: the product's own form."
     )
-    reject_window: int = Field(2000, ge=100, description="Number of recent records for the share of refused records.")
+    source_topics: str = Field(
+        "",
+        description="Raw topics of their own for some sources, as topic=source, separated by commas. They need as many partitions as "
+        "behaviour.raw; `topics create` makes them.",
+    )
+    nobody: Literal["dead-letter", "popularity"] = Field(
+        "dead-letter",
+        description="What becomes of events whose user id names nobody (null, 0, guest, ...): dead letters, or they count for the "
+        "popularity of their items and for nothing else.",
+    )
+    rejects: Literal["quarantine", "stop"] = Field(
+        "quarantine",
+        description="What happens if most records of one producer are refused: only its records are set aside (quarantine), or the stage "
+        "stops. A producer is told by the headers veilstream-source and client-id, or by the key before the first : or / or |.",
+    )
+    shared_events: int = Field(
+        5000, ge=1, description="Number of events of one user in a day of event time from which on the id counts as shared by many."
+    )
+    shared_sessions: int = Field(
+        200, ge=1, description="Number of sessions of one user in a day of event time from which on the id counts as shared by many."
+    )
+    reject_share_max: float = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="Maximum share of refused records among the recent ones of a producer. Above it, see VEILSTREAM_REJECTS; where nothing "
+        "tells whose they are, the stage stops.",
+    )
+    reject_window: int = Field(
+        2000, ge=100, description="Number of recent records for the share of refused records. For one producer in one partition, a tenth."
+    )
 
     # encoder
     model: str = Field(

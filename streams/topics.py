@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Literal
+
+from streams.errors import ConfigurationError
 
 DAY_MS = 86_400_000
 
@@ -76,5 +80,34 @@ TOPICS: tuple[TopicSpec, ...] = (
     TopicSpec(MODELS, "channel", "compact", None, ("trainer", "operators"), ("catalogue", "profile", "trainer"), single_partition=True),
     TopicSpec(PRIVACY_AUDIT, "stage", "delete", -1, ("ingest", "catalogue", "profile", "feedback", "trainer"), ("operators",)),
 )
+
+_RAW_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,200}")
+
+
+def raw_topics(text: str) -> dict[str, str]:
+    """The shop's own raw topics, without prefix, and the source of each, of a setting's text.
+
+    Raises ConfigurationError where it is not ``topic=source,topic=source``, or names one of the product's topics.
+
+    >>> raw_topics("raw.web=segment, raw.ga4=ga4-bigquery")
+    {'raw.web': 'segment', 'raw.ga4': 'ga4-bigquery'}
+    """
+    found: dict[str, str] = {}
+    for part in filter(None, map(str.strip, text.split(","))):
+        topic, separator, source = (word.strip() for word in part.partition("="))
+        if not separator or not source or not _RAW_TOPIC.fullmatch(topic):
+            raise ConfigurationError("VEILSTREAM_SOURCE_TOPICS must be topic=source, several separated by commas")
+        if topic in found or (topic in BY_NAME and topic != BEHAVIOUR_RAW):
+            raise ConfigurationError(
+                f"VEILSTREAM_SOURCE_TOPICS: {topic} is {'there twice' if topic in found else 'a topic of the product'}"
+            )
+        found[topic] = source
+    return found
+
+
+def with_raw(names: Iterable[str]) -> tuple[TopicSpec, ...]:
+    """All topics, and the shop's own raw topics with the properties of behaviour.raw."""
+    return (*TOPICS, *(replace(BY_NAME[BEHAVIOUR_RAW], name=name) for name in names if name != BEHAVIOUR_RAW))
+
 
 BY_NAME: dict[str, TopicSpec] = {spec.name: spec for spec in TOPICS}

@@ -30,7 +30,15 @@ CLOCK_CALLS = {"now", "utcnow", "today", "fromtimestamp"}
 MATHEMATICS = {"encoders.item_space", "encoders.kernels.pair_sums", "encoders.kernels.slate", "encoders.kernels"}
 """Functions of arrays alone, used by serving, evaluation and training alike."""
 PURE_MAY_IMPORT = (
-    *("streams.serde", "streams.privacy", "streams.errors", "streams.topics", "streams.clock", "streams.dead_letters.letters"),
+    *(
+        "streams.serde",
+        "streams.privacy",
+        "streams.sources",
+        "streams.errors",
+        "streams.topics",
+        "streams.clock",
+        "streams.dead_letters.letters",
+    ),
     *("streams.engine.records", "streams.engine.ports", "streams.engine.handler", "streams.stages", "streams.ranking"),
     *("streams.models.hotswap.serving_model", "streams.models.hotswap.active_encoders", "streams.training.evaluation"),
 )
@@ -50,7 +58,7 @@ ROOMS: dict[str, set[str]] = {
     "streams.engine": set(),
     "streams.engine.kafka": {"streams.engine", "streams.kafka"},
     "streams.engine.faust": {"streams.engine", "streams.kafka"},
-    "streams.dead_letters": {"streams.engine", "streams.kafka", "streams.privacy", "streams.serde"},
+    "streams.dead_letters": {"streams.engine", "streams.kafka", "streams.privacy", "streams.serde", "streams.sources"},
     "streams.ranking": {"streams.engine", "streams.ranking.slate", "streams.serde", *MATHEMATICS},
     "streams.ranking.slate": set(),
     "streams.ranking.learned": {"streams.engine", "streams.ranking", "streams.serde", *MATHEMATICS},
@@ -64,7 +72,10 @@ ROOMS: dict[str, set[str]] = {
         *("streams.engine", "streams.models.registry", "streams.ranking", "streams.ranking.learned", "streams.serde", "encoders.threads")
     },
     "streams.stages": {"streams.privacy"},
-    "streams.stages.ingest": {"streams.dead_letters", "streams.engine", "streams.privacy", "streams.serde", "streams.stages"},
+    "streams.sources": {"streams.serde", "streams.stages"},
+    "streams.stages.ingest": {
+        *("streams.dead_letters", "streams.engine", "streams.privacy", "streams.serde", "streams.sources", "streams.stages")
+    },
     "streams.stages.catalogue": {"streams.engine", "streams.models.hotswap", "streams.ranking", "streams.serde", "streams.stages"},
     "streams.stages.profile": {"streams.engine", "streams.models.hotswap", "streams.ranking", "streams.ranking.learned", "streams.serde"},
     "streams.stages.feedback": {"streams.engine", "streams.serde"},
@@ -83,7 +94,7 @@ ROOMS: dict[str, set[str]] = {
             "encoders.folder",
         ),
     },
-    "streams.producers": {"streams.kafka", "streams.serde"},
+    "streams.producers": {"streams.kafka", "streams.serde", "streams.sources"},
 }
 """Each room, and the rooms it may use. Whoever puts rooms together (``wiring``, ``cli``, ``simulator``, ``backtest``) may use all, and is
 used by none of them."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from streams.errors import RecordError
 from streams.stages.identifiers import item_id, user_id
-from streams.stages.ingest.times import to_milliseconds
+from streams.stages.times import to_milliseconds
 
 
 class EventsBefore:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from streams.serde.records import CleanEvent, TrainingPair
+from streams.serde.records import CleanEvent, TrainingPair, has_shopper
 from streams.stages.feedback.ledger import Interaction, Past, Shopper
 from streams.stages.feedback.rules import HISTORY_EVENTS, OUTCOME_OF_EVENT, FeedbackRules
 from streams.stages.feedback.settlement import settle
@@ -31,6 +31,8 @@ class PairMaker:
         """Events in the order in which ingest wrote them."""
         for event in events:
             self._offset += 1
+            if not has_shopper(event):
+                continue
             shopper = self._shoppers.setdefault(event["pseudonym"], Shopper())
             if not shopper.is_new(event["event_id"]):
                 continue

@@ -27,6 +27,7 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 @click.command(name="backtest")
 @click.option("--items", required=True, type=_FILE, help="CSV or CSV.gz, as for replay.")
 @click.option("--events", required=True, type=_FILE, help="CSV or CSV.gz, as for replay.")
+@click.option("--source", metavar="PRESET|FILE", help="How the events are written: see `veilstream sources list`, or a mapping of yours.")
 @click.option("--cutoff", required=True, help="Learn from events before this time (ISO 8601, UTC, or epoch seconds).")
 @click.option("--top", default=10, show_default=True, type=click.IntRange(1, 1000), help="Items for each user.")
 @click.option("--out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="CSV to write: user,rank,item,score.")
@@ -39,7 +40,17 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
     help="Fine-tune the model for this many minutes on the events before the cutoff. It is used if the gate lets it pass.",
 )
 @click.option("--no-fit", is_flag=True, help="Fit no ranker to the events before the cutoff: about a minute instead of several.")
-def command(items: Path, events: Path, cutoff: str, top: int, out: Path, include_seen: bool, minutes: float | None, no_fit: bool) -> None:
+def command(
+    items: Path,
+    events: Path,
+    source: str | None,
+    cutoff: str,
+    top: int,
+    out: Path,
+    include_seen: bool,
+    minutes: float | None,
+    no_fit: bool,
+) -> None:
     """Run the stages' own code over files. It learns from the events before the cutoff, fits a ranker to them, and writes the best items
     of every user who has such an event.
     """
@@ -58,19 +69,21 @@ def command(items: Path, events: Path, cutoff: str, top: int, out: Path, include
     from streams.producers.csv_files import ReadReport, read_events, read_items
     from streams.serde.codec import local_codecs
     from streams.settings import load_settings
-    from streams.stages.ingest.times import to_milliseconds
+    from streams.sources.loading import find_mapping
+    from streams.stages.times import to_milliseconds
 
     try:
         cutoff_ms = to_milliseconds(cutoff)
     except RecordError as error:
         raise click.UsageError(f"--cutoff: {error.detail}") from None
     settings = load_settings()
+    mapping = find_mapping(source, settings.sources_dir) if source is not None else None
     if not no_fit:
         require("train", "lightgbm", "scipy")
     report = ReadReport()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with TemporaryDirectory(prefix="veilstream-") as scratch, Bars(*columns, console=Console(stderr=True)) as progress:
-        before = EventsBefore(read_events(events, report), cutoff_ms)
+        before = EventsBefore(read_events(events, report, mapping), cutoff_ms)
         if not before.users:
             raise ConfigurationError(f"{events} has no event before {cutoff}")
         catalogue = list(read_items(items, report))

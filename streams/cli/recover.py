@@ -76,10 +76,11 @@ async def _recover(choice: _Choice) -> Counter[str]:
     from streams.privacy.keys import load_private_key
     from streams.serde.codec import open_codecs
     from streams.settings import load_kafka_settings, load_settings
-    from streams.topics import DEAD_LETTER
+    from streams.topics import BEHAVIOUR_RAW, DEAD_LETTER, raw_topics
 
     quiet_client_loggers()
     settings, kafka = load_settings(), load_kafka_settings()
+    mapped = {*raw_topics(settings.source_topics), *((BEHAVIOUR_RAW,) if settings.source is not None else ())}
     opens = choice.replay or choice.show
     key = load_private_key(choice.key_file or settings.keys_dir / "recovery.key", "recovery") if opens else None
     codecs = open_codecs(settings.registry_url, topic_prefix=settings.topic_prefix)
@@ -99,15 +100,33 @@ async def _recover(choice: _Choice) -> Counter[str]:
                 click.echo(describe(letter))
                 if key is not None:
                     try:
-                        record = mended(opened(key, letter), letter, choice.edits, codecs, settings.topic_prefix)
+                        record = mended(
+                            opened(key, letter),
+                            letter,
+                            choice.edits,
+                            codecs,
+                            settings.topic_prefix,
+                            mapped=mapped,
+                        )
                     except RecordError as error:
                         counts["not replayed"] += choice.replay
                         click.echo(f"  can't be repaired: {error}", err=True)
                     else:
                         if choice.show:
-                            click.echo(f"  {visible(json.dumps(plain('', record.fields), ensure_ascii=False))}")
+                            shown = (
+                                json.dumps(plain("", record.fields), ensure_ascii=False)
+                                if record.fields
+                                else record.value.decode("utf-8", "replace")
+                            )
+                            click.echo(f"  {visible(shown)}")
                         if choice.replay:
-                            await producer.send_and_wait(record.topic, value=record.value, key=record.key, partition=record.partition)
+                            await producer.send_and_wait(
+                                record.topic,
+                                value=record.value,
+                                key=record.key,
+                                partition=record.partition,
+                                headers=list(record.headers) or None,
+                            )
                             counts["replayed"] += 1
                 if counts["listed"] == choice.maximum:
                     break

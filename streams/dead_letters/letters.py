@@ -31,6 +31,25 @@ class Original(NamedTuple):
     headers: list[tuple[str, bytes | None]]
 
 
+class PositionIds:
+    """Ids of records, and of their lines, by their positions: BLAKE2b-128 of ``<prefix><topic>/<partition>/<offset>[/<line>]``."""
+
+    def __init__(self, prefix: str = "") -> None:
+        self._prefix = prefix
+        self._topic, self._partition = "", -1
+        self._begun = blake2b(digest_size=16)
+        """Has taken in what the records of one partition have in common."""
+
+    def of(self, record: SourceRecord, line: int = 0) -> bytes:
+        """16 bytes."""
+        if record.partition != self._partition or record.topic != self._topic:
+            self._topic, self._partition = record.topic, record.partition
+            self._begun = blake2b(f"{self._prefix}{self._topic}/{self._partition}/".encode(), digest_size=16)
+        digest = self._begun.copy()
+        digest.update(b"%d/%d" % (record.offset, line) if line else b"%d" % record.offset)
+        return digest.digest()
+
+
 class DeadLetterBuilder:
     """Builds the dead letters of a stage. Only the position of the record is in the clear."""
 
@@ -45,15 +64,18 @@ class DeadLetterBuilder:
         self._codec = codec
         self._sealer = sealer
         self._stage = stage
+        self._ids = PositionIds(f"{stage}/")
         self._clock = clock
         self._max_sealed_bytes = max_sealed_bytes
 
-    def build(self, record: SourceRecord, error: RecordError, *, attempt: int = 1, fields: Sequence[str] = ()) -> OutputRecord:
-        """The dead letter of a record; ``fields`` are names of its known fields that had a value."""
+    def build(
+        self, record: SourceRecord, error: RecordError, *, attempt: int = 1, fields: Sequence[str] = (), line: int = 0
+    ) -> OutputRecord:
+        """The dead letter of a record, or of one of its lines; ``fields`` are names of its known fields that had a value."""
         # By rule, details hold no raw values. If one ever does, it must not be readable here.
         detail, _ = scrub(error.detail)
         position = f"{record.topic}/{record.partition}/{record.offset}"
-        record_id = self.record_id(record)
+        record_id = self.record_id(record, line)
         value = self._codec.encode(
             {
                 "dead_letter_id": record_id.hex(),
@@ -81,9 +103,9 @@ class DeadLetterBuilder:
         )
         return OutputRecord(DEAD_LETTER, position.encode(), value, record_id, None, headers, None, error.reason.value)
 
-    def record_id(self, record: SourceRecord) -> bytes:
-        """The id of a record's dead letter: 16 bytes."""
-        return blake2b(f"{self._stage}/{record.topic}/{record.partition}/{record.offset}".encode(), digest_size=16).digest()
+    def record_id(self, record: SourceRecord, line: int = 0) -> bytes:
+        """The id of the dead letter of a record, or of one of its lines: 16 bytes."""
+        return self._ids.of(record, line)
 
     def _seal(self, record: SourceRecord) -> bytes | None:
         packed = msgspec.msgpack.encode((record.key, record.value, [(name, value) for name, value in record.headers]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer
@@ -14,6 +14,8 @@ from streams.errors import ConfigurationError, Reason, RecordError
 from streams.kafka.topic_records import records_so_far
 from streams.serde.codec import Codec, Codecs, json_object
 from streams.serde.json_values import accepts
+from streams.sources.envelope import EVENT_ID_HEADER, TIME_HEADER, envelope, says_json
+from streams.sources.sources import PLAIN
 from streams.topics import BEHAVIOUR_RAW, BY_NAME, CATALOGUE_ITEMS, DEAD_LETTER
 
 
@@ -25,6 +27,8 @@ class Mended(NamedTuple):
     key: bytes | None
     value: bytes
     fields: dict[str, Any]
+    """Empty for a record of a source with a mapping, which is published as it was."""
+    headers: tuple[tuple[str, bytes | None], ...] = ()
 
 
 async def letters_so_far(consumer: AIOKafkaConsumer, codecs: Codecs) -> AsyncIterator[dict[str, Any] | RecordError]:
@@ -49,15 +53,38 @@ def opened(key: PrivateKey, letter: Mapping[str, Any]) -> Original:
         raise RecordError(Reason.UNDECODABLE, f"{error}; give the key of that time with --key") from None
 
 
-def mended(original: Original, letter: Mapping[str, Any], edits: Mapping[str, str], codecs: Codecs, topic_prefix: str) -> Mended:
-    """The record to publish. Raises RecordError if the original can't be decoded, or the edits do not fit.
+def mended(
+    original: Original,
+    letter: Mapping[str, Any],
+    edits: Mapping[str, str],
+    codecs: Codecs,
+    topic_prefix: str,
+    *,
+    mapped: Collection[str] = (),
+) -> Mended:
+    """The record to publish; ``mapped`` are the topics, without prefix, whose records are read by a mapping though no header says so.
+
+    Raises RecordError if the original can't be decoded, or the edits do not fit.
 
     An event without an id gets one from its position. An event without a time gets the time of its first arrival. So it is the same
     event, however often it is replayed.
     """
     topic = str(letter["source_topic"]).removeprefix(topic_prefix)
-    if topic not in BY_NAME:
+    if topic not in BY_NAME and topic not in mapped:
         raise RecordError(Reason.WRONG_SCHEMA, "it comes from no topic of this product; is VEILSTREAM_TOPIC_PREFIX right?")
+    if original.value and (topic in mapped or (topic == BEHAVIOUR_RAW and is_foreign(original))):
+        if edits:
+            raise RecordError(
+                Reason.WRONG_SCHEMA, "a record that a mapping reads has no such fields; mend the mapping, and replay as it was"
+            )
+        kept = tuple((name, value) for name, value in original.headers if name not in (EVENT_ID_HEADER, TIME_HEADER))
+        replayed = (
+            (EVENT_ID_HEADER, f"recovered-{letter['dead_letter_id']}".encode()),
+            (TIME_HEADER, str(letter["source_timestamp"]).encode()),
+        )
+        return Mended(letter["source_topic"], None, original.key, original.value, {}, (*kept, *replayed))
+    if topic not in BY_NAME:
+        raise RecordError(Reason.EMPTY, "the value is empty")
     codec = codecs.for_topic(topic)
     changes = {name: edit(codec, name, text) for name, text in edits.items()}
     fields = _with_changes(codec, original, changes)
@@ -72,6 +99,14 @@ def mended(original: Original, letter: Mapping[str, Any], edits: Mapping[str, st
         raise RecordError(Reason.WRONG_SCHEMA, f"the edited value does not fit the schema ({type(error).__name__})") from None
     key = fields["item_id"].strip().encode() if topic == CATALOGUE_ITEMS else original.key
     return Mended(letter["source_topic"], letter["source_partition"] if BY_NAME[topic].co_partitioned else None, key, value, fields)
+
+
+def is_foreign(original: Original) -> bool:
+    """Whether a record is not one event in the product's own form: of a source with a mapping, a CloudEvent, or several events."""
+    found = envelope(original.headers)
+    if found.source not in (None, "", PLAIN) or found.attributes is not None:
+        return True
+    return says_json(found.content_type) and (found.content_type != "application/json" or (original.value or b"").lstrip()[:1] == b"[")
 
 
 def edit(codec: Codec, name: str, text: str) -> Any:

@@ -360,7 +360,7 @@ class Checkpoint:
         self._metrics.rejected.inc(result.rejected)
         for reason, count in result.dropped.items():
             self._metrics.on_dropped(reason, count)
-        self._rejects.observe(result.rejected, len(records), result.reasons)
+        self._rejects.observe(result.rejected - result.excused, len(records), result.reasons)
 
     def _positions(self, source: SourceProgress) -> Positions:
         if self._written.awaits_any:

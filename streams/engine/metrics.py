@@ -116,6 +116,39 @@ class StageMetrics:
         self._read_model.labels(self._stage, model).set(rows)
 
 
+class IngestMetrics:
+    """What the ingest stage counts by source, as its handler sees it: a batch that is handled again counts again."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+        self._lines = Counter(
+            "veilstream_source_events_total", "Events read, by source: the name of a mapping, or `none`.", ["source"], registry=registry
+        )
+        self._refused = Counter(
+            "veilstream_source_refused_total", "Events refused, by source and reason.", ["source", "reason"], registry=registry
+        )
+        self._shared = Counter(
+            "veilstream_shared_ids_total", "Ids, a day each, with more events or sessions than one person makes.", registry=registry
+        )
+
+    def read(self, source: str, lines: int) -> None:
+        self._lines.labels(source).inc(lines)
+
+    def refused(self, source: str, reason: str, events: int) -> None:
+        self._refused.labels(source, reason).inc(events)
+
+    def shared_id(self) -> None:
+        self._shared.inc()
+
+    def watch_quarantine(self, count: Callable[[], int]) -> None:
+        """Tell from now on how many producers are set apart."""
+        Gauge(
+            "veilstream_producers_quarantined",
+            "Producers, each partition by itself, whose records are set apart because most of them were refused.",
+            registry=self._registry,
+        ).set_function(count)
+
+
 class LearningMetrics:
     """The values that the training trigger sees, set by the one worker that decides (the owner of partition 0).
 

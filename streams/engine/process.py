@@ -185,7 +185,10 @@ class StageProcess:
                 f"topics are missing, or may not be read with these credentials: {', '.join(missing)}; run `veilstream topics create`"
             )
         counts = {name: found[prefix + name] for name in names}
-        aligned = {name: count for name, count in counts.items() if topics.BY_NAME[name].co_partitioned}
+        aligned = {name: count for name, count in counts.items() if name in topics.BY_NAME and topics.BY_NAME[name].co_partitioned}
+        sources = {name: counts[name] for name in spec.sources}
+        if len(set(sources.values())) > 1:
+            raise ConfigurationError(f"the topics that a stage reads need the same number of partitions: {sources}")
         if spec.aligned and len(set(aligned.values())) > 1:
             raise ConfigurationError(f"these topics need the same number of partitions: {aligned}; see `veilstream topics check`")
         return counts

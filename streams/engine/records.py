@@ -112,6 +112,8 @@ class BatchResult:
     """Number of refused records by reason, if the handler reports it. The message about too many rejects names them."""
     dropped: dict[str, int] = field(default_factory=dict)
     """Records dropped by rule without a dead letter (duplicates), by reason; counted once the batch is written."""
+    excused: int = 0
+    """How many of the rejected records do not count towards the bound, because the handler keeps their producer apart."""
 
 
 class StateView(Protocol):

@@ -12,7 +12,7 @@ from aiokafka.errors import KafkaError, for_code
 from streams.errors import ConfigurationError
 from streams.kafka.clients import connect_admin, partition_counts
 from streams.settings import KafkaSettings, Settings
-from streams.topics import TOPICS, TopicSpec
+from streams.topics import BEHAVIOUR_RAW, TOPICS, TopicSpec, raw_topics, with_raw
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,17 +36,19 @@ def topic_config(spec: TopicSpec) -> dict[str, str]:
 
 async def create_topics(settings: Settings, kafka: KafkaSettings) -> tuple[list[str], list[str]]:
     """Make what is missing; returns the names made and the names that were there. Raises ConfigurationError if the broker refuses."""
+    specs = with_raw(raw_topics(settings.source_topics))
     admin = await connect_admin(kafka)
     try:
-        existing = await partition_counts(admin, [settings.topic_prefix + spec.name for spec in TOPICS])
-        missing = [spec for spec in TOPICS if settings.topic_prefix + spec.name not in existing]
+        existing = await partition_counts(admin, [settings.topic_prefix + spec.name for spec in specs])
+        missing = [spec for spec in specs if settings.topic_prefix + spec.name not in existing]
+        raw = existing.get(settings.topic_prefix + BEHAVIOUR_RAW, settings.partitions)
         aligned = _aligned(existing, settings.topic_prefix)
         if missing:
             response = await admin.create_topics(
                 [
                     NewTopic(
                         settings.topic_prefix + spec.name,
-                        1 if spec.single_partition else (spec.co_partitioned and aligned) or settings.partitions,
+                        _partitions(spec, aligned, raw, settings.partitions),
                         settings.replication,
                         topic_configs=topic_config(spec),
                     )
@@ -59,7 +61,7 @@ async def create_topics(settings: Settings, kafka: KafkaSettings) -> tuple[list[
                     raise ConfigurationError(
                         f"the broker refused to make topic {name}: {why}; see VEILSTREAM_PARTITIONS and VEILSTREAM_REPLICATION"
                     )
-        return [settings.topic_prefix + s.name for s in missing], [settings.topic_prefix + s.name for s in TOPICS if s not in missing]
+        return [settings.topic_prefix + s.name for s in missing], [settings.topic_prefix + s.name for s in specs if s not in missing]
     except KafkaError as error:
         raise ConfigurationError(f"the broker refused to make the topics: {type(error).__name__}") from error
     finally:
@@ -70,14 +72,15 @@ async def check_topics(settings: Settings, kafka: KafkaSettings) -> list[TopicSt
     """Compare every topic with the table."""
     admin = await connect_admin(kafka)
     try:
-        names = {settings.topic_prefix + spec.name: spec for spec in TOPICS}
+        names = {settings.topic_prefix + spec.name: spec for spec in with_raw(raw_topics(settings.source_topics))}
         described = await partition_counts(admin, names)
+        raw = described.get(settings.topic_prefix + BEHAVIOUR_RAW)
         policies: dict[str, str | None] = {}
         for name in described:
             policies[name] = await _cleanup_policy(admin, name)
         aligned = _aligned(described, settings.topic_prefix)
         return [
-            TopicState(name, described.get(name), _problem(name, spec, described.get(name), aligned, policies.get(name)))
+            TopicState(name, described.get(name), _problem(name, spec, described.get(name), aligned, policies.get(name), raw))
             for name, spec in names.items()
         ]
     finally:
@@ -103,9 +106,19 @@ async def _cleanup_policy(admin: object, name: str) -> str | None:
     return None
 
 
-def _problem(name: str, spec: TopicSpec, partitions: int | None, aligned: int | None, policy: str | None) -> str | None:
+def _partitions(spec: TopicSpec, aligned: int | None, raw: int, usual: int) -> int:
+    if spec.single_partition:
+        return 1
+    if spec not in TOPICS:
+        return raw  # the partitions of one number, of all raw topics, take turns
+    return (spec.co_partitioned and aligned) or usual
+
+
+def _problem(name: str, spec: TopicSpec, partitions: int | None, aligned: int | None, policy: str | None, raw: int | None) -> str | None:
     if partitions is None:
         return "missing; run `veilstream topics create`"
+    if spec not in TOPICS and partitions != raw:
+        return f"has {partitions} partitions, {BEHAVIOUR_RAW} has {raw}; make it anew with as many"
     if spec.co_partitioned and partitions != aligned:
         return f"has {partitions} partitions, the others that must match have {aligned}; make it anew with as many"
     if spec.single_partition and partitions != 1:

@@ -15,8 +15,12 @@ _REVERSED_LOCAL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~\-\u00c0-\u024f]{1,6
 _DOMAIN = re.compile(r"\[?[A-Za-z0-9.\-\u00c0-\u024f]{1,253}\]?")
 _ANY_DOMAIN = re.compile(r"[\w\-]{1,63}(?:\.[\w\-]{1,63})+")
 
-_IPV4 = re.compile(r"(?<![\d.])(?<![vV])(?:\d{1,3}\.){3}\d{1,3}(?![\d]|\.\d)", re.ASCII)
-_IPV6 = re.compile(r"(?<![0-9a-z:.])[0-9a-f:]{2,39}(?:\d{1,3}(?:\.\d{1,3}){3})?(?![0-9a-z:])", re.IGNORECASE | re.ASCII)
+_IPV4 = re.compile(r"(?:::(?:ffff:(?:0:)?)?)?(?<![\d.])(?<![vV])((?:\d{1,3}\.){3}\d{1,3})(?![\d]|\.\d)", re.ASCII | re.IGNORECASE)
+"""With what makes it one of IPv6, should that stand right after a word."""
+_IPV6 = re.compile(
+    r"(?<![0-9a-z:.])(?:[0-9a-f:]{1,38}:\d{1,3}(?:\.\d{1,3}){3}(?![0-9a-z:]|\.\d)|[0-9a-f:]{2,39}(?![0-9a-z:]))", re.IGNORECASE | re.ASCII
+)
+"""The first kind ends with an IPv4 address: ::ffff:10.0.0.1."""
 
 
 def replace_urls(text: str) -> str:
@@ -69,7 +73,7 @@ def _is_domain(domain: str, reversed_local: str) -> bool:
 
 
 def _ipv4(match: re.Match[str]) -> str:
-    return IP if all(int(part) <= 255 for part in match.group().split(".")) else match.group()
+    return IP if all(int(part) <= 255 for part in match.group(1).split(".")) else match.group()
 
 
 def _ipv6(match: re.Match[str]) -> str:

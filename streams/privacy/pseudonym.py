@@ -37,9 +37,10 @@ class Pseudonymizer:
         """32 hexadecimal characters; the same for the same event of the same user, whenever it is sent again."""
         return _hash(self._event, user_id.encode() + _SEPARATOR + event_id.encode())
 
-    def position_id(self, topic: str, partition: int, offset: int) -> str:
-        """The id of an event whose producer gave none: 32 hexadecimal characters."""
-        return _hash(self._position, f"{topic}/{partition}/{offset}".encode())
+    def position_id(self, topic: str, partition: int, offset: int, line: int = 0) -> str:
+        """The id of an event whose producer gave none, by its record and its place in it: 32 hexadecimal characters."""
+        place = f"{topic}/{partition}/{offset}/{line}" if line else f"{topic}/{partition}/{offset}"
+        return _hash(self._position, place.encode())
 
     def session(self, user_id: str, session_id: str) -> str:
         """32 hexadecimal characters."""

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from streams.producers.csv_rows import ReadReport, Row, read_rows
+from streams.errors import RecordError
+from streams.producers.csv_rows import ReadReport, read_rows
+from streams.producers.row_ids import event_id
+from streams.producers.source_files import read_source
+from streams.sources.mapping import SourceMapping
 
-__all__ = ["ReadReport", "read_events", "read_items"]
+__all__ = ["ReadReport", "event_id", "read_events", "read_items"]
 
 _ITEM_COLUMNS = ("item", "title")
 _EVENT_COLUMNS = ("ts", "user", "event_type", "item|query")
@@ -39,8 +42,17 @@ def read_items(path: Path, report: ReadReport) -> Iterator[dict[str, Any]]:
             report.count(str(error), f"{path.name} line {row.number}")
 
 
-def read_events(path: Path, report: ReadReport) -> Iterator[dict[str, Any]]:
-    """Raw event values. Raises ConfigurationError if the file can't be read or lacks a column."""
+def read_events(path: Path, report: ReadReport, mapping: SourceMapping | None = None) -> Iterator[dict[str, Any]]:
+    """Raw event values, of the product's own columns or by a mapping. Raises ConfigurationError if the file can't be read or lacks a
+    column."""
+    if mapping is not None:
+        for record in read_source(path, mapping, report):
+            for line in record.lines:
+                if isinstance(line, RecordError):
+                    report.count(str(line), record.where)
+                else:
+                    yield line
+        return
     for row in read_rows(path, _EVENT_COLUMNS, report):
         cells = row.cells
         try:
@@ -64,21 +76,14 @@ def read_events(path: Path, report: ReadReport) -> Iterator[dict[str, Any]]:
             report.count(str(error), f"{path.name} line {row.number}")
 
 
-def event_id(row: Row) -> str:
-    """The id of an event without one: a hash of the row's content and place, 32 hexadecimal characters.
-
-    So a file that is published twice, renamed, or extended at its end applies each event once. Two equal rows of one file are two
-    events. Another file under the same name does not collide with the first.
-    """
-    return blake2b(f"{row.number}\n{row.text}".encode(), digest_size=16).hexdigest()
-
-
 def _number(cells: Mapping[str, str], *names: str) -> float | None:
     """The first of these columns that holds something. Raises ValueError that names the column."""
     for name in names:
         text = cells.get(name)
         if text and text.strip():
             try:
+                if not text.isascii() or "_" in text:
+                    raise ValueError  # Python would read 1_0 and １０, too
                 return float(text)
             except ValueError:
                 raise ValueError(f"{name} is not a number") from None

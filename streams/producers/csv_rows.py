@@ -6,16 +6,18 @@ import csv
 import gzip
 import io
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
 from streams.errors import ConfigurationError
+from streams.sources.mapping import CsvForm
 
 MAX_LINE = 1_048_576
 """Bytes; no broker takes a larger record by default."""
+_DELIMITER_NAMES = {",": "commas", "\t": "tabs", ";": "semicolons"}
 MAX_JOINED = 50
 """Most lines of one row whose quoted fields hold line ends."""
 
@@ -48,17 +50,32 @@ class Row(NamedTuple):
     cells: dict[str, str]
 
 
-def read_rows(path: Path, needed: Sequence[str], report: ReadReport) -> Iterator[Row]:
-    """Rows of a file, plain or gzipped, whose first line names the columns (in any letter case).
+def read_rows(
+    path: Path,
+    needed: Sequence[str],
+    report: ReadReport,
+    form: CsvForm | None = None,
+    encoding: str = "utf-8",
+    columns: Collection[str] = (),
+) -> Iterator[Row]:
+    """Rows of a file, plain or gzipped, whose first line names the columns (in any letter case; the names come out in small letters).
 
+    With a ``form`` the columns may be named by it, are separated by its delimiter, and their names come out as ``columns`` writes them.
     Raises ConfigurationError if the file can't be read, is damaged, or lacks a column.
     """
-    with _open(path) as (file, raw):
-        lines = _Lines(path, file, raw, report)
-        names = _header(path, lines, needed)
+    delimiter = form.delimiter if form is not None else ","
+    with open_plain(path) as (file, raw):
+        lines = _Lines(path, file, raw, report, encoding, delimiter)
+        if form is not None and form.columns is not None:
+            names = list(form.columns)
+        else:
+            names = _header(path, lines, needed, delimiter)
+            if form is not None:
+                written = {name.lower(): name for name in columns}
+                names = [written.get(name, name) for name in names]
         while (line := lines.next()) is not None:
             number, text = line
-            cells = text.split(",") if '"' not in text else _quoted_cells(text, len(names), lines)
+            cells = text.split(delimiter) if '"' not in text else _quoted_cells(text, len(names), lines)
             if cells is None:
                 report.count("a quote is out of place", lines.where(number))
             elif len(cells) != len(names):
@@ -70,7 +87,11 @@ def read_rows(path: Path, needed: Sequence[str], report: ReadReport) -> Iterator
 class _Lines:
     """Lines with their numbers, blank ones left out; lines read ahead can be given back."""
 
-    def __init__(self, path: Path, file: BinaryIO, raw: BinaryIO, report: ReadReport) -> None:
+    def __init__(
+        self, path: Path, file: BinaryIO, raw: BinaryIO, report: ReadReport, encoding: str = "utf-8", delimiter: str = ","
+    ) -> None:
+        self.delimiter = delimiter
+        self._encoding = encoding
         self._path = path
         self._file = file
         self._raw = raw
@@ -92,11 +113,14 @@ class _Lines:
                 self._report.count(f"a line is longer than {MAX_LINE} bytes", self.where(self._number))
                 continue
             try:
-                text = line.decode().rstrip("\r\n")
+                text = line.decode(self._encoding).rstrip("\r\n")
             except UnicodeDecodeError:
                 # Replacing what can't be read would make one name of two.
-                self._report.count("a line is not UTF-8; save the file as UTF-8", self.where(self._number))
+                what = "UTF-8; save the file as UTF-8" if self._encoding == "utf-8" else self._encoding
+                self._report.count(f"a line is not {what}", self.where(self._number))
                 continue
+            if self._number == 1:
+                text = text.removeprefix("\ufeff")
             if text.strip():
                 return self._number, text
         return None
@@ -121,43 +145,44 @@ def _quoted_cells(text: str, width: int, lines: _Lines) -> list[str] | None:
     themselves. If the result is invalid, these lines are given back, and only the first line counts as broken.
     """
     taken: list[tuple[int, str]] = []
-    cells, unfinished = _parse(text)
+    cells, unfinished = _parse(text, lines.delimiter)
     while unfinished and len(taken) < MAX_JOINED and len(text) < MAX_LINE:
         line = lines.next()
         if line is None:
             break
         taken.append(line)
         if '"' not in line[1]:
-            if line[1].count(",") == width - 1:
+            if line[1].count(lines.delimiter) == width - 1:
                 break
             text += f"\n{line[1]}"
             continue
         text += f"\n{line[1]}"
-        cells, unfinished = _parse(text)
+        cells, unfinished = _parse(text, lines.delimiter)
     if taken and (cells is None or len(cells) != width):
         lines.give_back(taken)
         return None
     return cells
 
 
-def _parse(text: str) -> tuple[list[str] | None, bool]:
+def _parse(text: str, delimiter: str) -> tuple[list[str] | None, bool]:
     """The cells, or None; and whether a quoted field was still open at the end."""
     try:
-        return next(csv.reader([text], strict=True)), False
+        return next(csv.reader([text], delimiter=delimiter, strict=True)), False
     except csv.Error as error:
         return None, "unexpected end of data" in str(error)
 
 
-def _header(path: Path, lines: _Lines, needed: Sequence[str]) -> list[str]:
+def _header(path: Path, lines: _Lines, needed: Sequence[str], delimiter: str) -> list[str]:
     first = lines.next()
-    cells = _parse(first[1].removeprefix("\ufeff"))[0] if first else None
+    cells = _parse(first[1], delimiter)[0] if first else None
     names = [name.strip().lower() for name in cells or []]
-    missing = [name for name in needed if not set(name.split("|")) & set(names)]
+    missing = [name for name in needed if not set(name.lower().split("|")) & set(names)]
     if missing:
         wrong = ", ".join(name.replace("|", " or ") for name in missing)
         raise ConfigurationError(
-            f"{path} has no column {wrong}; its first line must name the columns, separated by commas, "
-            f"among them {', '.join(name.replace('|', ' or ') for name in needed)}"
+            f"{path} has no column {wrong}; its first line must name the columns, "
+            f"separated by {_DELIMITER_NAMES.get(delimiter, delimiter)}, "
+            f"among them {', '.join(name.replace('|', ' or ') for name in needed)}{hint(path)}"
         )
     twice = sorted({name for name in names if name and names.count(name) > 1})
     if twice:
@@ -165,8 +190,16 @@ def _header(path: Path, lines: _Lines, needed: Sequence[str]) -> list[str]:
     return names
 
 
+def hint(path: Path) -> str:
+    """Which preset fits a file, as the end of a message about it; empty if none does."""
+    from streams.producers.fitting import fitting
+
+    found = fitting(path)
+    return f"; it looks like {found}: try `--source {found}`" if found is not None else "; or say with `--source` how it is written"
+
+
 @contextmanager
-def _open(path: Path) -> Iterator[tuple[BinaryIO, BinaryIO]]:
+def open_plain(path: Path) -> Iterator[tuple[BinaryIO, BinaryIO]]:
     """The bytes of a plain or gzipped file, and the file itself."""
     try:
         raw = path.open("rb")

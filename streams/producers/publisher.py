@@ -19,6 +19,7 @@ from streams.kafka.clients import client_config, need_topic, no_broker
 from streams.producers.csv_files import ReadReport, read_events, read_items
 from streams.serde.codec import open_codec
 from streams.settings import KafkaSettings, Settings
+from streams.sources.mapping import SourceMapping
 
 _UNACKNOWLEDGED = 2000
 _TOO_LARGE = "a row is larger than the broker takes"
@@ -42,13 +43,16 @@ async def publish(
     report: ReadReport,
     published: Published,
     show: Callable[[], None],
+    mapping: SourceMapping | None = None,
 ) -> None:
-    """Publish a file. ``rate`` is in events a second. Rows that can't be sent are counted in the report, the rest goes on.
+    """Publish a file. ``rate`` is in events a second; ``mapping`` says how the events are written, if not in the product's columns.
+    Rows that can't be sent are counted in the report, the rest goes on.
 
     Raises ConfigurationError for a file or topic that can't be used, TransientError if the broker stops taking records.
     """
     topic = topics.CATALOGUE_ITEMS if kind == "items" else topics.BEHAVIOUR_RAW
-    read, key_field = (read_items, "item_id") if kind == "items" else (read_events, "user_id")
+    values = read_items(path, report) if kind == "items" else read_events(path, report, mapping)
+    key_field = "item_id" if kind == "items" else "user_id"
     full_name = settings.topic_prefix + topic
     await need_topic(kafka, full_name)
     codec = await open_codec(topic, settings.registry_url, topic_prefix=settings.topic_prefix)
@@ -73,7 +77,7 @@ async def publish(
         begin = settled = time.monotonic()
         read_so_far = 0
         try:
-            for value in read(path, report):
+            for value in values:
                 read_so_far += 1
                 try:
                     encoded = codec.encode(value)

@@ -13,16 +13,16 @@ from streams.ranking.together import TogetherRules
 if TYPE_CHECKING:
     from streams.settings import Settings
 
-EVENT_TYPES = ("view", "click", "search", "cart", "purchase", "return", "impression", "dismiss")
+EVENT_TYPES = ("view", "click", "search", "cart", "purchase", "return", "impression", "dismiss", "wishlist")
 """The index of a type is its code in stored profiles. Append new types; never reorder."""
 CODES: Mapping[str, int] = MappingProxyType({name: code for code, name in enumerate(EVENT_TYPES)})
-VIEW, CLICK, SEARCH, CART, PURCHASE, RETURN, IMPRESSION, DISMISS = range(8)
-HISTORY_WEIGHTS: tuple[float, ...] = (0.2, 0.3, 0.5, 0.6, 1.0, -0.3, 0.0, -0.5)
+VIEW, CLICK, SEARCH, CART, PURCHASE, RETURN, IMPRESSION, DISMISS, WISHLIST = range(9)
+HISTORY_WEIGHTS: tuple[float, ...] = (0.2, 0.3, 0.5, 0.6, 1.0, -0.3, 0.0, -0.5, 0.5)
 """By event code: weight of an event in the shopper's vector, relative to a purchase (1). Impressions have weight 0."""
-POPULARITY_WEIGHTS: tuple[float, ...] = (0.05, 0.1, 0.0, 0.3, 1.0, 0.0, 0.0, 0.0)
+POPULARITY_WEIGHTS: tuple[float, ...] = (0.05, 0.1, 0.0, 0.3, 1.0, 0.0, 0.0, 0.0, 0.2)
 """By event code: what an event adds to the popularity of its item, relative to a purchase (1). Impressions must not count: otherwise a
 recommendation would make its items popular."""
-TRIGGERS = frozenset({VIEW, CLICK, SEARCH, CART, PURCHASE})
+TRIGGERS = frozenset({VIEW, CLICK, SEARCH, CART, PURCHASE, WISHLIST})
 """Events after which a recommendation may be made."""
 
 SECOND_MS = 1000

@@ -19,6 +19,7 @@ from streams.errors import Reason, RecordError
 from streams.serde.compiled import compile_reader, compile_writer
 from streams.serde.compiled_reader import NotFiniteError
 from streams.serde.http_registry import HttpRegistry, LocalRegistry, SchemaRegistry
+from streams.serde.json_repairs import REPAIRS
 from streams.serde.json_values import JsonFields
 from streams.serde.writer_schema import parse_writer, without_logical_types
 from streams.topics import BEHAVIOUR_RAW, CATALOGUE_ITEMS, CONSENT_UPDATES, PRIVACY_ERASURE
@@ -52,7 +53,7 @@ class Codec:
         raw = json.loads(schemas.current(topic))
         self._kinds: dict[str, Any] = {field["name"]: field["type"] for field in raw["fields"]}
         self._reader: Any = parse_schema(without_logical_types(raw))
-        self._json = JsonFields(raw["fields"]) if topic in PRODUCER_TOPICS else None
+        self._json = JsonFields(raw["fields"], REPAIRS) if topic in PRODUCER_TOPICS else None
         # Producers' numbers are the stages' to judge, by field, so that an operator can mend them; in what the product itself
         # writes, a NaN is a fault that must not spread.
         self._finite = None if topic in PRODUCER_TOPICS else finite_test(self._reader)

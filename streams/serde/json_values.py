@@ -19,20 +19,26 @@ _MISSING = object()
 class JsonFields:
     """The fields of a record schema, made ready for reading JSON objects. Raises TypeError for a schema that JSON can't carry."""
 
-    def __init__(self, fields: Sequence[Mapping[str, Any]]) -> None:
-        self._fields = [(field["name"], accepts(field["type"]), field.get("default", _MISSING)) for field in fields]
+    def __init__(self, fields: Sequence[Mapping[str, Any]], repairs: Mapping[str, Callable[[Any], Any]] | None = None) -> None:
+        """``repairs`` read, by field, what does not fit its type; they raise RecordError where it can't be read either."""
+        known = repairs or {}
+        self._fields = [
+            (field["name"], accepts(field["type"]), field.get("default", _MISSING), known.get(field["name"])) for field in fields
+        ]
 
     def conform(self, value: Mapping[str, Any]) -> dict[str, Any]:
         """The value's known fields, with defaults; unknown ones are left out. Raises RecordError that names the field."""
         result: dict[str, Any] = {}
-        for name, fits, default in self._fields:
+        for name, fits, default, repair in self._fields:
             found = value.get(name, _MISSING)
             if found is _MISSING:
                 if default is _MISSING:
                     raise RecordError(Reason.UNDECODABLE, f"field {name} is missing")
                 found = copy.copy(default)
             elif not fits(found):
-                raise RecordError(Reason.UNDECODABLE, f"field {name} has a wrong type")
+                if repair is None:
+                    raise RecordError(Reason.UNDECODABLE, f"field {name} has a wrong type")
+                found = repair(found)
             result[name] = found
         return result
 

@@ -40,6 +40,15 @@ class CleanEvent(TypedDict):
     flags: list[str]
 
 
+NOBODY = "nobody."
+"""What the pseudonym of an event begins with that has no shopper: it counts for popularity, and for nothing else."""
+
+
+def has_shopper(event: CleanEvent) -> bool:
+    """Whether an event is of somebody: of a shopper with a history, who may get recommendations."""
+    return not event["pseudonym"].startswith(NOBODY)
+
+
 class DeadLetter(TypedDict):
     dead_letter_id: str
     reason: str

@@ -7,8 +7,9 @@ import unicodedata
 
 from streams.errors import Reason, RecordError
 from streams.privacy.scrub import scrub
+from streams.stages.placeholders import LONGEST, NOTHING, is_nobody
 
-EVENT_TYPES = frozenset({"view", "click", "search", "cart", "purchase", "return", "impression", "dismiss"})
+EVENT_TYPES = frozenset({"view", "click", "search", "cart", "purchase", "return", "impression", "dismiss", "wishlist"})
 MAX_USER = 256
 MAX_ITEM = 128
 MAX_QUERY = 256
@@ -34,10 +35,12 @@ def event_type(value: str) -> str:
 
 
 def user_id(value: str) -> str:
-    """NFC, trimmed. Raises RecordError if it is empty, too long, or holds characters that no id needs."""
+    """NFC, trimmed. Raises RecordError if it is empty, names nobody, is too long, or holds characters that no id needs."""
     cleaned = value.strip()
     if not cleaned:
         raise RecordError(Reason.MISSING_USER, "user_id is empty")
+    if is_nobody(cleaned):
+        raise RecordError(Reason.NOBODY, "user_id is a placeholder, such as null or guest, that stands for many people")
     try:
         return _bounded(cleaned, MAX_USER)
     except ValueError as error:
@@ -49,6 +52,8 @@ def item_id(value: str | None) -> str:
     cleaned = value.strip() if value is not None else ""
     if not cleaned:
         raise RecordError(Reason.MISSING_ITEM, "item_id is needed for this event type")
+    if len(cleaned) <= LONGEST and cleaned.lower() in NOTHING:
+        raise RecordError(Reason.MISSING_ITEM, "item_id is a placeholder, such as null, that names no item")
     if "@" in cleaned or "\uff20" in cleaned:
         raise RecordError(Reason.BAD_ITEM, "item_id holds an @")
     try:

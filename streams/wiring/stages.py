@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Gauge
@@ -17,7 +18,7 @@ from streams.clock import Clock, SystemClock
 from streams.dead_letters.letters import DeadLetterBuilder
 from streams.engine.handler import StageSpec
 from streams.engine.kafka.topic_follower import TopicFollower
-from streams.engine.metrics import LearningMetrics, StageMetrics
+from streams.engine.metrics import IngestMetrics, LearningMetrics, StageMetrics
 from streams.engine.parts import StageParts
 from streams.engine.process import StageProcess
 from streams.kafka.clients import client_config, no_broker
@@ -70,19 +71,36 @@ class Bootstrap:
 
     def _ingest(self, metrics: StageMetrics) -> StageParts:
         from streams.privacy.pseudonym import Pseudonymizer
+        from streams.sources.loading import load_sources
+        from streams.sources.sources import Sources
         from streams.stages.ingest.rules import IngestRules
         from streams.stages.ingest.stage import IngestStage
 
         dead_letters = self._dead_letters(INGEST.name, metrics)
+        settings = self.settings
+        raw = topics.raw_topics(settings.source_topics)
+        spec = replace(INGEST, sources=tuple(dict.fromkeys((*INGEST.sources, *raw))))
+        sources = Sources(
+            self.codecs.for_topic(topics.BEHAVIOUR_RAW),
+            load_sources(settings.sources_dir),
+            default=settings.source,
+            by_topic={settings.topic_prefix + topic: name for topic, name in raw.items()},
+            max_bytes=settings.max_record_bytes,
+        )
+        watch = IngestMetrics(self.registry)
         handler = IngestStage(
             codecs=self.codecs,
             pseudonymizer=Pseudonymizer(load_pseudonym_key(self.settings.keys_dir / "pseudonym.key")),
             sealer=Sealer(load_public_key(self.settings.keys_dir / "subscriber.pub", "subscriber")),
             dead_letters=dead_letters,
-            rules=IngestRules.from_settings(self.settings),
+            rules=IngestRules.from_settings(settings),
             clock=self.clock,
+            sources=sources,
+            watch=watch,
         )
-        return StageParts(INGEST, handler, dead_letters, metrics, self.registry)
+        if handler.quarantine is not None:
+            watch.watch_quarantine(functools.partial(getattr, handler.quarantine, "apart"))
+        return StageParts(spec, handler, dead_letters, metrics, self.registry)
 
     def _catalogue(self, metrics: StageMetrics) -> StageParts:
         from streams.stages.catalogue.stage import CatalogueRules, CatalogueStage

@@ -25,7 +25,7 @@ _SPACES = re.compile(r"\s+")
 
 
 def valid_item(key: bytes | None, value: Mapping[str, Any]) -> Item:
-    """The item in normal form: NFC, white space folded, texts cut to their limits.
+    """The item in normal form: NFKC, as the queries that look for it, white space folded, texts cut to their limits.
 
     Identifiers and prices follow the same rules as those of events, so that events find the item. Raises RecordError if the key is
     not the item's id, the title is empty, or id, price or currency are invalid.
@@ -73,7 +73,7 @@ def _text(value: str | None, bound: int) -> str:
     if not text.isprintable():
         text = _INVISIBLE.sub(" ", text)
     if not text.isascii():
-        text = unicodedata.normalize("NFC", text)
+        text = unicodedata.normalize("NFKC", text)
     return _SPACES.sub(" ", text).strip()[:bound].rstrip()
 
 

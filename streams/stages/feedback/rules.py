@@ -13,12 +13,18 @@ OUTCOMES = ("purchase", "cart", "click", "dismiss", "shown", "ignored")
 
 REWARDS = {"purchase": 1.0, "cart": 0.5, "click": 0.2, "dismiss": -0.5, "shown": 0.0, "ignored": 0.0}
 
-OUTCOME_OF_EVENT = {"purchase": "purchase", "cart": "cart", "click": "click", "view": "click", "dismiss": "dismiss", "impression": "shown"}
+OUTCOME_OF_EVENT = {
+    **{"purchase": "purchase", "cart": "cart", "click": "click", "view": "click", "dismiss": "dismiss", "impression": "shown"},
+    "wishlist": "click",  # more than a look and less than a cart; an outcome of its own would be one that older readers do not know
+}
 """Event type to outcome. A front end may send a view or a click when a shopper opens an item; both count as a click."""
 
 POSITIVE = frozenset({"purchase", "cart", "click"})
 
-HISTORY_EVENTS = frozenset({"view", "click", "cart", "purchase", "return", "search"})
+ORGANIC = POSITIVE | {"wishlist"}
+"""Types of events that are examples by themselves, without a recommendation."""
+
+HISTORY_EVENTS = frozenset({"view", "click", "cart", "purchase", "return", "search", "wishlist"})
 
 
 @dataclass(frozen=True, slots=True)

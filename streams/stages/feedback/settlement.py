@@ -9,7 +9,7 @@ from streams.serde.outcomes import feedback_id
 from streams.serde.records import Feedback, HistoryItem, TrainingPair
 from streams.stages.feedback.attribution import Attribution, attributions, closes_at, is_decidable, may_claim, settles_at
 from streams.stages.feedback.ledger import Interaction, Outstanding, Shopper
-from streams.stages.feedback.rules import OUTCOME_OF_EVENT, POSITIVE, REWARDS, FeedbackRules
+from streams.stages.feedback.rules import ORGANIC, OUTCOME_OF_EVENT, REWARDS, FeedbackRules
 
 
 def settle(
@@ -42,7 +42,7 @@ def settle(
             or any(may_claim(r, interaction, rules) for r in shopper.outstanding)
         ):
             kept.append(interaction)
-        elif not interaction.claimed and interaction.event_type in POSITIVE:
+        elif not interaction.claimed and interaction.event_type in ORGANIC:
             pairs.append(_organic_pair(pseudonym, shopper, interaction, rules))
     shopper.interactions = kept
     return feedback, pairs
@@ -121,7 +121,7 @@ def _organic_pair(pseudonym: str, shopper: Shopper, interaction: Interaction, ru
         "pseudonym": pseudonym,
         "history": _history(shopper, interaction.offset, interaction.time_ms, rules),
         "item_id": interaction.item_id,
-        "outcome": interaction.event_type,
+        "outcome": OUTCOME_OF_EVENT[interaction.event_type],
         "reward": REWARDS[OUTCOME_OF_EVENT[interaction.event_type]],
         "recommendation_id": None,
         "rank": None,

@@ -13,7 +13,7 @@ from streams.engine.ports import DeadLetters, TopicCodecs
 from streams.engine.records import BatchResult, OutputRecord, SourceRecord, StateView
 from streams.errors import Reason, RecordError
 from streams.serde.outcomes import together
-from streams.serde.records import CleanEvent, Feedback, Recommendation
+from streams.serde.records import CleanEvent, Feedback, Recommendation, has_shopper
 from streams.stages.feedback.ledger import Interaction, Outstanding, Past, Shopper, dump, load
 from streams.stages.feedback.rules import HISTORY_EVENTS, OUTCOME_OF_EVENT, FeedbackRules
 from streams.stages.feedback.settlement import due_at, identity, settle, waits_for
@@ -114,6 +114,8 @@ class FeedbackStage:
                 result.outputs.append(self._dead_letters.build(record, error))
                 reasons[error.reason.value] += 1
                 continue
+            if of_events and not has_shopper(cast(CleanEvent, value)):
+                continue  # nobody was recommended anything
             decoded.append((record.offset, key, value))
         result.rejected, result.reasons = reasons.total(), dict(reasons)
         return decoded

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple, TypeVar
 from streams.engine.records import SourceRecord
 from streams.errors import Reason, RecordError
 from streams.privacy.pseudonym import Pseudonymizer
-from streams.serde.records import CleanEvent
+from streams.serde.records import NOBODY, CleanEvent
 from streams.stages import identifiers, money
 from streams.stages.ingest import region, times
-from streams.stages.ingest.identities import Identities
+from streams.stages.ingest.identities import Identities, Identity
 from streams.stages.ingest.rules import IngestRules
 from streams.stages.ingest.throttle import is_automated_agent
 
@@ -44,15 +44,21 @@ class EventCleaner:
         self._is_automated = remembered(is_automated_agent, entries=2_000, characters=512)
         self._country = remembered(region.country, entries=2_000, characters=64)
 
-    def clean(self, raw: Mapping[str, Any], record: SourceRecord, now_ms: int) -> Cleaned:
-        """The clean event of a decoded one. Raises RecordError, which names the field and never its value."""
+    def clean(self, raw: Mapping[str, Any], record: SourceRecord, now_ms: int, line: int = 0) -> Cleaned:
+        """The clean event of a decoded one, the given line of its record. Raises RecordError, which names the field, never its value."""
         rules = self._rules
         flags: list[str] = []
         kind = identifiers.event_type(raw["event_type"])
         agent = raw["user_agent"]
         if agent and self._is_automated(agent):
             raise RecordError(Reason.AUTOMATED, "the user agent belongs to a robot or a script")
-        identity = self._identities.of(raw["user_id"])
+        identity: Identity | None
+        try:
+            identity = self._identities.of(raw["user_id"])
+        except RecordError as error:
+            if error.reason is not Reason.NOBODY or not rules.counts_nobody:
+                raise
+            identity = None
         query: str | None = None
         item: str | None = None
         if kind == "search":
@@ -82,11 +88,20 @@ class EventCleaner:
         position = raw["position"]
         own_id = identifiers.opaque_id(raw["event_id"])
         session = identifiers.opaque_id(raw["session_id"])
-        hashes, user = self._hashes, identity.user_id
+        hashes = self._hashes
+        user = identity.user_id if identity is not None else ""
+        if own_id is not None:
+            event_id = hashes.event_id(user, own_id)
+        else:
+            event_id = hashes.position_id(record.topic, record.partition, record.offset, line)
+        if identity is None:
+            # A pseudonym of its own for each event, so that strangers do not gather under one.
+            flags.append("nobody")
+            pseudonym = NOBODY + event_id
+            identity = Identity(user, pseudonym, pseudonym.encode(), b"")
+            session = None
         event: CleanEvent = {
-            "event_id": hashes.event_id(user, own_id)
-            if own_id is not None
-            else hashes.position_id(record.topic, record.partition, record.offset),
+            "event_id": event_id,
             "pseudonym": identity.pseudonym,
             "sealed_id": identity.sealed_id,
             "event_type": kind,
@@ -122,14 +137,17 @@ class EventCleaner:
 def quantity(value: float | None, cap: int = DEFAULT_CAP, *, is_return: bool = False) -> tuple[int, bool]:
     """Whole units, at least 1, and whether the cap cut it. Returns may be negative in some shops: their size counts.
 
-    Raises RecordError if it is not a number above zero.
+    Raises RecordError if it is not a whole number above zero: half a unit is not one, and not two.
     """
     if value is None:
         return 1, False
     size = abs(value) if is_return else value
     if not 0 < size < 1e12:  # also refuses NaN and infinity
         raise RecordError(Reason.BAD_QUANTITY, "quantity must be a number above zero")
-    return (cap, True) if size > cap else (max(1, round(size)), False)
+    units = int(size)
+    if units != size:
+        raise RecordError(Reason.BAD_QUANTITY, "quantity is a fraction; for goods by weight say `fractions: one` in the source's mapping")
+    return (cap, True) if units > cap else (units, False)
 
 
 def remembered(function: Callable[[str], T], *, entries: int, characters: int) -> Callable[[str], T]:

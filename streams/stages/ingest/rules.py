@@ -25,6 +25,12 @@ class IngestRules:
     quantity_cap: int
     throttle_per_minute: int
     dedup_window: int
+    counts_nobody: bool = False
+    quarantines: bool = True
+    reject_share_max: float = 0.5
+    reject_window: int = 2000
+    shared_events: int = 5000
+    shared_sessions: int = 200
 
     @classmethod
     def from_settings(cls, settings: Settings) -> IngestRules:
@@ -42,4 +48,10 @@ class IngestRules:
             quantity_cap=settings.quantity_cap,
             throttle_per_minute=settings.throttle_per_minute,
             dedup_window=settings.dedup_window,
+            counts_nobody=settings.nobody == "popularity",
+            quarantines=settings.rejects == "quarantine",
+            reject_share_max=settings.reject_share_max,
+            reject_window=settings.reject_window,
+            shared_events=settings.shared_events,
+            shared_sessions=settings.shared_sessions,
         )

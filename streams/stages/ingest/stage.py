@@ -2,24 +2,44 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from hashlib import blake2b
+from typing import Protocol, cast
 
 from streams.clock import Clock
-from streams.dead_letters.letters import DeadLetterBuilder
+from streams.dead_letters.letters import DeadLetterBuilder, PositionIds
 from streams.engine.records import BatchResult, OutputRecord, SourceRecord, StateView
 from streams.errors import Reason, RecordError
 from streams.privacy.pseudonym import Pseudonymizer
 from streams.privacy.seal import Sealer
 from streams.serde.codec import Codecs
+from streams.sources.loading import load_sources
+from streams.sources.source import Line, RawEvent
+from streams.sources.sources import Sources
 from streams.stages.ingest.clean import EventCleaner
 from streams.stages.ingest.deduplicate import RecentEvents
 from streams.stages.ingest.identities import Identities
+from streams.stages.ingest.quarantine import Quarantine, producer_of
 from streams.stages.ingest.rules import IngestRules
+from streams.stages.ingest.shared_ids import SharedIds
 from streams.stages.ingest.throttle import Throttle
 from streams.topics import BEHAVIOUR_CLEAN, BEHAVIOUR_RAW, DEAD_LETTER
 
 _RECALLED = 20_000
+_LINES = 8192
+"""More than a record has lines; so offset and line make one number that rises."""
+_NO_FAULT = frozenset({Reason.AUTOMATED, Reason.NOBODY})
+"""Robots and guests are no fault of the producer: the limit on rejects must not let them stop the stage for everybody."""
+_SMALLEST_WINDOW = 50
+_APART = RecordError(Reason.QUARANTINED, "most of this producer's recent records were refused; mend it, then `veilstream recover --replay`")
+
+
+class Watches(Protocol):
+    """What the stage tells besides its result. Nothing of a record: sources are named by their mappings."""
+
+    def read(self, source: str, lines: int) -> None: ...
+    def refused(self, source: str, reason: str, events: int) -> None: ...
+    def shared_id(self) -> None: ...
 
 
 class IngestStage:
@@ -34,14 +54,24 @@ class IngestStage:
         dead_letters: DeadLetterBuilder,
         rules: IngestRules,
         clock: Clock,
+        sources: Sources | None = None,
+        watch: Watches | None = None,
     ) -> None:
-        self._raw = codecs.for_topic(BEHAVIOUR_RAW)
+        """Without ``sources`` those are known that the product has presets for, by header."""
+        self._sources = sources or Sources(codecs.for_topic(BEHAVIOUR_RAW), load_sources(None))
         self._clean = codecs.for_topic(BEHAVIOUR_CLEAN)
         self._cleaner = EventCleaner(rules, Identities(pseudonymizer, sealer), pseudonymizer)
         self._dead_letters = dead_letters
         self._clock = clock
+        self._watch = watch
+        self._ids = PositionIds()
+        self._places: dict[tuple[str, int], int] = {}
+        """Partitions of topics by number; several raw topics have partitions and offsets alike."""
         self._recent = RecentEvents(rules.dedup_window)
         self._throttle = Throttle(rules.throttle_per_minute)
+        self._shared = SharedIds(rules.shared_events, rules.shared_sessions)
+        window = max(_SMALLEST_WINDOW, rules.reject_window // 10)
+        self.quarantine = Quarantine(rules.reject_share_max, window) if rules.quarantines else None
         self.recalls = (BEHAVIOUR_CLEAN, min(rules.dedup_window, _RECALLED))
         """Read by the runtime at a take-over."""
 
@@ -57,50 +87,92 @@ class IngestStage:
             self._recent.remember(event["event_id"], -1, record.offset)
 
     async def __call__(self, batch: Sequence[SourceRecord], state: StateView) -> BatchResult:
-        """Clean events keyed by pseudonym, and dead letters, in the order of the records."""
+        """Clean events keyed by pseudonym, and dead letters, in the order of the records and their lines."""
         result = BatchResult()
         now_ms = self._clock.now_ms()
-        duplicates = 0
+        read: dict[str, int] = {}
+        topic, partition, place = "", -1, 0
         for record in batch:
-            known_fields: list[str] = []
-            try:
-                raw = self._raw.decode(record.value, record.headers)
-                try:
-                    output = self._pass_on(raw, record, now_ms)
-                except RecordError:
-                    known_fields = [name for name, value in raw.items() if value is not None]
-                    raise
-            except RecordError as error:
-                letter = self._dead_letters.build(record, error, fields=known_fields)
-                result.outputs.append(letter._replace(unless=(BEHAVIOUR_CLEAN, _record_id(record))))
-                if error.reason is not Reason.AUTOMATED:
-                    # The limit on rejects must not let one robot stop the stage for everybody.
-                    result.rejected += 1
-                    result.reasons[error.reason.value] = result.reasons.get(error.reason.value, 0) + 1
-                continue
-            if output is None:
-                duplicates += 1
+            if record.partition != partition or record.topic != topic:
+                topic, partition = record.topic, record.partition
+                place = self._places.setdefault((topic, partition), len(self._places))
+            window = None
+            if self.quarantine is not None:
+                producer = producer_of(record.key, record.headers)
+                if producer is not None:
+                    window = self.quarantine.window(topic, partition, producer)
+            source, lines = self._sources.read(record)
+            read[source] = read.get(source, 0) + len(lines)
+            faults: Sequence[str] = ()
+            if window is not None and window.is_apart(record.offset):
+                faults = self._assessed(lines, record, now_ms, result)
+            elif not lines:
+                result.dropped["skipped"] = result.dropped.get("skipped", 0) + 1
             else:
-                result.outputs.append(output)
-        if duplicates:
-            result.dropped["duplicate"] = duplicates
+                for number, line in enumerate(lines):
+                    try:
+                        if type(line) is RecordError:
+                            raise line
+                        output = self._pass_on(cast(RawEvent, line), record, now_ms, number, place)
+                    except RecordError as error:
+                        faults = [*faults, *self._refused(line, record, error, number, result)]
+                    else:
+                        if output is None:
+                            result.dropped["duplicate"] = result.dropped.get("duplicate", 0) + 1
+                        else:
+                            result.outputs.append(output)
+            if faults:
+                # A record counts once, whatever number of its lines were refused.
+                result.rejected += 1
+                result.excused += window is not None
+                result.reasons[faults[0]] = result.reasons.get(faults[0], 0) + 1
+                if self._watch is not None:
+                    for reason, count in Counter(faults).items():
+                        self._watch.refused(source, reason, count)
+            if window is not None:
+                window.observe(record.offset, refused=bool(faults) and list(faults) != [_APART.reason.value])
+        if self._watch is not None:
+            for source, count in read.items():
+                self._watch.read(source, count)
         return result
 
-    def _pass_on(self, raw: dict[str, object], record: SourceRecord, now_ms: int) -> OutputRecord | None:
+    def _refused(self, line: Line, record: SourceRecord, error: RecordError, number: int, result: BatchResult) -> list[str]:
+        """Adds the dead letter of a line; the reason, if it is a fault of the producer."""
+        known_fields = [] if isinstance(line, RecordError) else [name for name, value in line.items() if value is not None]
+        letter = self._dead_letters.build(record, error, fields=known_fields, line=number)
+        result.outputs.append(letter._replace(unless=(BEHAVIOUR_CLEAN, self._ids.of(record, number))))
+        return [] if error.reason in _NO_FAULT else [error.reason.value]
+
+    def _assessed(self, lines: Sequence[Line], record: SourceRecord, now_ms: int, result: BatchResult) -> list[str]:
+        """Adds the dead letter of a record that is set apart; the reasons of what would have been refused anyway, else that it is."""
+        letter = self._dead_letters.build(record, _APART)
+        result.outputs.append(letter._replace(unless=(BEHAVIOUR_CLEAN, self._ids.of(record))))
+        faults = []
+        for number, line in enumerate(lines):
+            try:
+                if isinstance(line, RecordError):
+                    raise line
+                self._cleaner.clean(line, record, now_ms, number)
+            except RecordError as error:
+                if error.reason not in _NO_FAULT:
+                    faults.append(error.reason.value)
+        return faults or [_APART.reason.value]
+
+    def _pass_on(self, raw: RawEvent, record: SourceRecord, now_ms: int, line: int, place: int) -> OutputRecord | None:
         """The clean event's record; None for a duplicate. Raises RecordError."""
-        cleaned = self._cleaner.clean(raw, record, now_ms)
+        cleaned = self._cleaner.clean(raw, record, now_ms, line)
         event = cleaned.event
-        partition, offset = record.partition, record.offset
-        if self._recent.is_duplicate(event["event_id"], partition, offset):
+        offset = record.offset * _LINES + line
+        if self._recent.is_duplicate(event["event_id"], place, offset):
             return None
-        if not self._throttle.allows(event["pseudonym"], cleaned.occurred_ms, partition, offset):
+        pseudonym = event["pseudonym"]
+        is_somebody = bool(event["sealed_id"])
+        if is_somebody and not self._throttle.allows(pseudonym, cleaned.occurred_ms, place, offset):
             raise RecordError(Reason.AUTOMATED, "more events per minute than a person makes (VEILSTREAM_THROTTLE_PER_MINUTE)")
+        if is_somebody and self._shared.observe(pseudonym, cleaned.occurred_ms, event["session"]) and self._watch is not None:
+            self._watch.shared_id()
         value = self._clean.encode(event)
-        self._recent.remember(event["event_id"], partition, offset)
+        self._recent.remember(event["event_id"], place, offset)
         # The clock and the throttle may decide differently when the record is processed again. The first decision counts.
-        refused = (DEAD_LETTER, self._dead_letters.record_id(record))
-        return OutputRecord(BEHAVIOUR_CLEAN, cleaned.key, value, _record_id(record), unless=refused)
-
-
-def _record_id(record: SourceRecord) -> bytes:
-    return blake2b(f"{record.topic}/{record.partition}/{record.offset}".encode(), digest_size=16).digest()
+        refused = (DEAD_LETTER, self._dead_letters.record_id(record, line))
+        return OutputRecord(BEHAVIOUR_CLEAN, cleaned.key, value, self._ids.of(record, line), None, (), refused)

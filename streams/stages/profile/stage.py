@@ -15,7 +15,7 @@ from streams.ranking.ranking import Ranking, most_requests, rank
 from streams.ranking.request import Entry, Ranked, Request
 from streams.ranking.rules import CODES, SEARCH, ProfileRules
 from streams.ranking.together_table import TogetherTable
-from streams.serde.records import CleanEvent, FeatureLog
+from streams.serde.records import CleanEvent, FeatureLog, has_shopper
 from streams.stages.profile.feature_log import board_positions, to_log
 from streams.stages.profile.history import recently_recommended
 from streams.stages.profile.popularity_counter import PopularityCounter
@@ -68,7 +68,7 @@ class ProfileStage:
         partition = batch[0].partition
         result = BatchResult()
         events = self._accept(batch, result)
-        keys = list(dict.fromkeys(event["pseudonym"] for _, event in events))
+        keys = list(dict.fromkeys(event["pseudonym"] for _, event in events if has_shopper(event)))
         profiles = {key: Profile() for key in keys}
         purchased = list(dict.fromkeys(event["item_id"] for _, event in events if event["event_type"] == "purchase" and event["item_id"]))
         stored = state.get_many([*(key.encode() for key in keys), *map(state_key, purchased)])

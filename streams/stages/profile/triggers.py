@@ -9,7 +9,7 @@ from typing import Literal
 from streams.models.hotswap.serving_model import Routing, ServingModel
 from streams.ranking.request import Request
 from streams.ranking.rules import CODES, DISMISS, IMPRESSION, PURCHASE, RETURN, SEARCH, TRIGGERS, ProfileRules
-from streams.serde.records import CleanEvent
+from streams.serde.records import CleanEvent, has_shopper
 from streams.stages.profile.feature_log import is_logged
 from streams.stages.profile.history import apply_event, is_first_regret, unwanted
 from streams.stages.profile.popularity_counter import PopularityTally
@@ -92,6 +92,9 @@ def find_triggers(
     counts: dict[str, int] = {}
     for offset, event in events:
         pseudonym = event["pseudonym"]
+        if not has_shopper(event):
+            _count_only(event, offset, tally, rules)
+            continue
         profile = profiles[pseudonym]
         if offset <= profile.applied_offset:
             result.repeats += [(unpack_issued(issued), event) for cause, issued in profile.issued if cause == offset]
@@ -127,6 +130,12 @@ def find_triggers(
             result.rounds.append([])
         result.rounds[number].append(Trigger(profile, event, offset, policy, request_of(profile, event, policy, rules), logged))
     return result
+
+
+def _count_only(event: CleanEvent, offset: int, tally: PopularityTally, rules: ProfileRules) -> None:
+    code, item_id = CODES[event["event_type"]], event["item_id"]
+    if item_id is not None and rules.popularity_weights[code]:
+        tally.add(item_id, rules.popularity_weights[code], event["occurred_at"], offset, bought=code == PURCHASE)
 
 
 def request_of(profile: Profile, event: CleanEvent, policy: Policy, rules: ProfileRules) -> Request:

@@ -13,6 +13,7 @@ from streams.errors import ConfigurationError, Reason, RecordError
 from streams.serde.vectors import from_bytes, key_prefix, to_bytes, vector_key
 from streams.stages.catalogue.state import Content, KnownItem, dump_item, load_item
 from streams.stages.catalogue.validate import MAX_TITLE, item_text, text_hash, valid_item
+from streams.stages.identifiers import query
 
 
 def item(**changes: Any) -> dict[str, Any]:
@@ -145,3 +146,17 @@ def test_what_an_item_was_under_other_versions_holds_only_while_it_stays_the_sam
     other = item.became(KnownItem(0, "red box", Content("h", recommendable=False), {"v1": b"1"}))
     assert (other.vectors, other.others) == ({"v1": b"1"}, ("v2", "v0"))
     assert item.without("v1").versions == ["v2", "v0"]
+
+
+def test_a_title_has_the_form_of_the_queries_that_look_for_it() -> None:
+    wide = valid_item(b"84029E", item(title="ＩＰＨＯＮＥ　１５", brand="Ａｐｐｌｅ", tags=["５Ｇ"]))
+    assert (wide["title"], wide["brand"], wide["tags"]) == ("IPHONE 15", "Apple", ["5G"])
+    assert wide["title"] == query("ＩＰＨＯＮＥ　１５")[0]
+    assert item_text(wide, 100) == item_text(valid_item(b"84029E", item(title="IPHONE 15", brand="Apple", tags=["5G"])), 100)
+
+
+@pytest.mark.parametrize("item_id", ["null", "undefined", "(not set)"])
+def test_an_item_may_not_be_called_as_nothing_is(item_id: str) -> None:
+    with pytest.raises(RecordError) as raised:
+        valid_item(item_id.encode(), item(item_id=item_id))
+    assert raised.value.reason is Reason.MISSING_ITEM

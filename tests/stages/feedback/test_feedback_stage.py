@@ -63,6 +63,15 @@ def test_each_item_gets_its_strongest_outcome() -> None:
     assert [h["ref"] for h in next(p for p in pairs if p["item_id"] == "a")["history"]] == ["x"]
 
 
+def test_nobodys_events_leave_nothing_behind() -> None:
+    stage, state = make_stage(), State()
+    crowd = event(0, f"nobody.{'a' * 32}", "purchase", "x", 0)
+    results = feed(stage, state, [[crowd, event(1, ANNA, "view", "x", 0), event(2, ANNA, "wishlist", "y", 1)], *the_end()])
+    assert all(b"nobody" not in key for key in state.values)
+    assert {p["item_id"]: p["outcome"] for p in outputs(results, topics.TRAINING_PAIRS)} == {"y": "click"}
+    assert sum(result.rejected for result in results) == 0
+
+
 def test_one_record_a_recommendation_tells_the_same_as_one_an_item() -> None:
     def run(is_together: bool) -> list[list[dict[str, Any]]]:
         stage, state = make_stage(rules=replace(RULES, is_together=is_together)), State()

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.errors import Reason, RecordError
-from streams.stages.ingest import times as module
+from streams.stages import times as module
 from streams.stages.ingest.times import check_window, floor_to, to_milliseconds
 
 MOMENT = 1_323_434_999_000  # 2011-12-09T12:49:59Z
@@ -42,6 +42,25 @@ def test_doctest() -> None:
         "1323434999.0",
         "1323434999000",
         "+1323434999",
+        "1323434999000000",
+        "1323434999000000000",
+        "2011/12/09 12:49:59",
+        "2011.12.09 12:49:59",
+        "2011-12-9 12:49:59",
+        "2011-12-09T12:49:59 UTC",
+        "2011-12-09 12:49:59 UTC",
+        "2011-12-09 12:49:59.000000 UTC",
+        "2011-12-09T20:49:59+08:00[Asia/Shanghai]",
+        "2011年12月9日 12:49:59",
+        "2011年12月09日12:49:59",
+        "Fri, 09 Dec 2011 12:49:59 GMT",
+        "Fri, 9 Dec 2011 20:49:59 +0800",
+        "Fri Dec 09 2011 20:49:59 GMT+0800 (China Standard Time)",
+        "9-Dec-2011 12:49:59",
+        "December 9, 2011 12:49:59",
+        1_323_434_999_000_000,
+        1_323_434_999_000_000_000,
+        1_323_434_999_000_000.0,
         1_323_434_999,
         1_323_434_999.0,
         1_323_434_999_000,
@@ -61,6 +80,21 @@ def test_spellings(spelling: float | str) -> None:
         ("2016-12-31T23:59:60Z", 1_483_228_800_000),
         ("2017-01-01T07:59:60+08:00", 1_483_228_800_000),
         ("1969-12-31T23:59:59.5Z", -500),
+        ("2026/11/27 05:00:00", 1_795_755_600_000),
+        ("27/11/2026 05:00", 1_795_755_600_000),
+        ("27.11.2026 5:00", 1_795_755_600_000),
+        ("11/27/2026 05:00", 1_795_755_600_000),
+        ("Fri, 27 Nov 2026 05:00:00 GMT", 1_795_755_600_000),
+        ("2026-11-27T05:00:00 UTC", 1_795_755_600_000),
+        ("2026年11月27日", 1_795_737_600_000),
+        ("11/27/2026 5:00 PM", 1_795_798_800_000),
+        ("27 Nov 2026 12:00 am", 1_795_737_600_000),
+        ("Nov 27, 2026 12:30:00PM", 1_795_782_600_000),
+        ("2026年11月27日5时00分", 1_795_755_600_000),
+        ("2026年11月27日 05時00分00秒", 1_795_755_600_000),
+        ("5/5/2026", 1_777_939_200_000),
+        (99_999_999_999_999, 99_999_999_999_999),
+        (100_000_000_000_000, 100_000_000_000),
         (-0.0, 0),
         (-1.5, -1500),
         ("9999-12-31T23:59:59Z", 253_402_300_799_000),
@@ -79,7 +113,10 @@ def test_edges(spelling: float | str, moment: int) -> None:
         "", " ", "now", "yesterday", "11-12-09", "09/12/2011", "2011-13-01", "2011-02-30", "0000-01-01", "0000-01-01T00:00:00Z",
         "10000-01-01", "2011-12-09T25:00:00Z", "2011-12-09T12:60:00Z", "2011-12-09T12:30:60Z", "2011-12-09T12:49:59+99:99",
         "2011-12-09T12:49:59ZZ", "2011-12-09T", "2011-12", "２０１１-12-09", "1323434999e3", "0x10", "NaN", "inf", "--1", "1_000_000_000",
-        "2011-12-09T12:49:59Z\x00", "1" * 17, "9" * 100_000, "2011-12-09T12:49:59." + "0" * 100_000, "\u200f2011-12-09",
+        "2011-12-09T12:49:59Z\x00", "5/11/2026 05:00", "05.11.2026", "2011-12-09 12:49:59 CST", "2011-12-09 12:49:59 EST", "27 Decade 2026",
+        "12/9/11", "31/02/2026", "13/13/2026", "2011年13月09日", "2011-12-09 下午2:49", "32 Dec 2011", "9 Dec 2011 13:00 PM",
+        "9 Dec 2011 0:30 am",
+        "1" * 20, "9" * 100_000, "2011-12-09T12:49:59." + "0" * 100_000, "\u200f2011-12-09",
         math.nan, math.inf, -math.inf, True, False,
     ],
     ids=lambda value: str(value)[:24],
@@ -91,6 +128,28 @@ def test_no_times(spelling: float | str) -> None:
     assert not str(spelling).strip() or str(spelling)[:20] not in str(raised.value)
 
 
+@pytest.mark.parametrize("spelling", ["5/11/2026 05:00", "05.11.2026", "12/1/2010 8:26", "2011-12-09 12:49:59 CST", "9 Dec 2011 12:49 EST"])
+def test_what_could_be_two_moments_is_said_to(spelling: str) -> None:
+    with pytest.raises(RecordError, match="ambiguous"):
+        to_milliseconds(spelling)
+
+
+@given(
+    st.dates(dt.date(1971, 1, 1), dt.date(2100, 1, 1)),
+    st.times(),
+    st.sampled_from(["%d/%m/%Y %H:%M", "%m/%d/%Y %H:%M", "%d.%m.%Y", "%m-%d-%Y"]),
+)
+def test_a_day_is_never_taken_for_a_month(day: dt.date, time: dt.time, spelling: str) -> None:
+    moment = dt.datetime.combine(day, time, dt.UTC)
+    text = moment.strftime(spelling)
+    try:
+        found = to_milliseconds(text)
+    except RecordError:
+        assert day.day <= 12 and day.day != day.month
+    else:
+        assert found == dt.datetime.strptime(text, spelling).replace(tzinfo=dt.UTC).timestamp() * 1000
+
+
 @given(st.datetimes(dt.datetime(1971, 1, 1), dt.datetime(2100, 1, 1), timezones=zones))
 def test_iso_with_any_zone(moment: dt.datetime) -> None:
     wanted = math.floor(moment.timestamp() * 1000)
@@ -99,6 +158,12 @@ def test_iso_with_any_zone(moment: dt.datetime) -> None:
     if offset.total_seconds() % 60 == 0:
         for spelling in (moment.isoformat(), moment.isoformat(" "), moment.astimezone(dt.UTC).isoformat().replace("+00:00", "Z")):
             assert abs(to_milliseconds(spelling) - wanted) <= 1
+
+
+@given(st.integers(100_000_001, 4_000_000_000), st.sampled_from([10**6, 10**9]), st.integers(0, 999_999))
+def test_magnitude_tells_the_unit(seconds: int, unit: int, rest: int) -> None:
+    value = seconds * unit + rest * unit // 10**6
+    assert to_milliseconds(value) == to_milliseconds(str(value)) == seconds * 1000 + rest // 1000
 
 
 @given(st.integers(100_000_001, 4_000_000_000))

@@ -230,6 +230,17 @@ async def test_popularity_goes_to_the_partition_of_its_source_and_decays() -> No
     assert {key: value[2] for key, value in popularity(outputs).items()} == {"i001": 11, "i002": 12}
 
 
+async def test_nobodys_events_count_for_popularity_and_for_nothing_else() -> None:
+    harness = ProfileHarness()
+    crowd = [event(n, "a", "purchase", "i001") | {"pseudonym": f"nobody.{n:032x}", "sealed_id": b""} for n in range(3)]
+    result = await harness.run(event_records([*crowd, event(3, "b", "view", "i002")]))
+    assert popularity(result.outputs)["i001"][0] == pytest.approx(3.0)
+    assert [output.key for output in result.outputs if output.topic == RECOMMENDATIONS] in ([], [b"k1.b"])
+    assert all(b"nobody" not in key for key in result.state)
+    again = await harness.run(event_records([event(4, "c", "wishlist", "i001")], first=4))
+    assert popularity(again.outputs)["i001"][0] == pytest.approx(3.2)
+
+
 async def test_an_event_that_comes_again_under_another_offset_is_not_counted() -> None:
     harness = ProfileHarness()
     first = event(0, "a", "purchase", "i001")

@@ -1,0 +1,67 @@
+"""``veilstream sources``: the mappings that are known, and what one would make of a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
+
+
+@click.group(name="sources")
+def command() -> None:
+    """List the sources that are known, and check what would become of a file's records."""
+
+
+@command.command(name="list")
+def list_sources() -> None:
+    """List the presets, and the mappings in VEILSTREAM_SOURCES_DIR."""
+    from streams.settings import load_settings
+    from streams.sources.loading import load_sources
+
+    for name, source in sorted(load_sources(load_settings().sources_dir).items()):
+        click.echo(f"{name:<26} {source.mapping.about}")
+
+
+@command.command()
+@click.argument("name")
+def show(name: str) -> None:
+    """Print the mapping of a preset, as a beginning for a mapping of your own."""
+    from streams.sources.loading import preset_text
+
+    click.echo(preset_text(name), nl=False)
+
+
+@command.command()
+@click.argument("file", type=_FILE)
+@click.option("--mapping", type=_FILE, help="A mapping of yours.")
+@click.option("--source", metavar="NAME", help="A preset, or a mapping in VEILSTREAM_SOURCES_DIR.")
+@click.option("--records", default=1000, show_default=True, type=click.IntRange(1, 10_000_000), help="Check this many records.")
+@click.option("--show", "shown", default=10, show_default=True, type=click.IntRange(0, 1000), help="Show this many of them.")
+def check(file: Path, mapping: Path | None, source: str | None, records: int, shown: int) -> int:
+    """Show what would become of a file's records, the share refused by reason, and which preset fits. Nothing is published.
+
+    Without --mapping and --source the preset that fits is used. User ids are not shown. The exit code is 1 if most of the records would be
+    refused.
+    """
+    from streams.cli.source_report import report_on
+    from streams.producers.fitting import fitting
+    from streams.settings import load_settings
+    from streams.sources.loading import find_mapping
+    from streams.sources.mapping import load_mapping
+
+    if mapping is not None and source is not None:
+        raise click.UsageError("--mapping and --source exclude each other")
+    settings = load_settings()
+    fits = fitting(file)
+    click.echo(f"preset that fits: {fits or 'none'}")
+    if mapping is None and source is None:
+        if fits is None:
+            raise click.UsageError("no preset fits; say how the file is written with --mapping or --source (`veilstream sources list`)")
+        source = fits
+    used = load_mapping(mapping) if mapping is not None else find_mapping(source or "", settings.sources_dir)
+    report = report_on(file, used, settings, records, shown)
+    for line in report.lines():
+        click.echo(line)
+    return 0 if report.mostly_good else 1

@@ -1,0 +1,72 @@
+"""Ids that many people share are found: a hot key of events, or of sessions."""
+
+from __future__ import annotations
+
+import doctest
+from dataclasses import replace
+
+from streams.stages import placeholders
+from streams.stages.ingest import quarantine, shared_ids
+from streams.stages.ingest.shared_ids import SharedIds
+from tests.support.ingest_harness import NOW, RULES, make_stage, record, run
+
+DAY = 86_400_000
+
+
+class Counts:
+    def __init__(self) -> None:
+        self.shared = 0
+        self.lines: dict[str, int] = {}
+        self.reasons: dict[tuple[str, str], int] = {}
+
+    def read(self, source: str, lines: int) -> None:
+        self.lines[source] = self.lines.get(source, 0) + lines
+
+    def refused(self, source: str, reason: str, events: int) -> None:
+        self.reasons[source, reason] = self.reasons.get((source, reason), 0) + events
+
+    def shared_id(self) -> None:
+        self.shared += 1
+
+
+def test_doctests() -> None:
+    assert [doctest.testmod(module).failed for module in (shared_ids, quarantine, placeholders)] == [0, 0, 0]
+
+
+def test_sessions() -> None:
+    shared = SharedIds(events=1000, sessions=3)
+    assert [shared.observe("a", NOW, f"s{n % 5}") for n in range(8)] == [False, False, False, True, False, False, False, False]
+    assert not any(shared.observe("b", NOW, f"s{n % 3}") for n in range(100))
+
+
+def test_a_new_day_begins_anew_and_an_old_event_changes_nothing() -> None:
+    shared = SharedIds(events=2, sessions=3)
+    assert [shared.observe("a", NOW + n % 2 * DAY, None) for n in range(6)] == [False] * 5 + [True]
+
+
+def test_the_memory_is_bounded() -> None:
+    shared = SharedIds(events=2, sessions=3, kept=10)
+    for number in range(100):
+        shared.observe(str(number), NOW, "s")
+    assert len(shared._days) == 10
+
+
+def test_the_stage_tells_of_them_and_passes_them_on() -> None:
+    counts = Counts()
+    stage = make_stage(replace(RULES, shared_sessions=5), watch=counts)
+    values = [
+        record({"user_id": "kiosk", "event_type": "view", "item_id": "1", "session_id": f"s{n}", "occurred_at": NOW}, offset=n)
+        for n in range(20)
+    ]
+    assert len(run(stage, values).events) == 20
+    assert (counts.shared, counts.lines) == (1, {"none": 20})
+
+
+def test_refusals_are_counted_by_source_and_reason_and_no_producers_word_is_a_label() -> None:
+    counts = Counts()
+    stage = make_stage(watch=counts)
+    run(
+        stage, [record({"event": "Product Viewed", "userId": "u", "properties": {}}, source="segment"), record({}, offset=1, source="anna")]
+    )
+    assert counts.lines == {"segment": 1, "none": 1}
+    assert counts.reasons == {("segment", "missing_item"): 1, ("none", "unknown_source"): 1}
