@@ -42,6 +42,7 @@ class EventCleaner:
         self._identities = identities
         self._hashes = pseudonymizer
         self._is_automated = remembered(is_automated_agent, entries=2_000, characters=512)
+        self._item = remembered(identifiers.item_id, entries=20_000, characters=64)
         self._country = remembered(region.country, entries=2_000, characters=64)
 
     def clean(self, raw: Mapping[str, Any], record: SourceRecord, now_ms: int, line: int = 0) -> Cleaned:
@@ -66,7 +67,7 @@ class EventCleaner:
             if scrubbed:
                 flags.append("query_scrubbed")
         else:
-            item = identifiers.item_id(raw["item_id"])
+            item = self._item(raw["item_id"] or "")
         occurred_ms = self._time(raw["occurred_at"], record.timestamp, now_ms, flags)
         units = 1
         if kind in _WITH_QUANTITY:
