@@ -44,7 +44,7 @@ def make_events() -> tuple[Shop, list[Emission]]:
     return shop, events[:EVENTS]
 
 
-async def publish(deployment: Deployment, records: list[tuple[str, bytes, bytes, list[tuple[str, bytes]]]]) -> None:
+async def publish(deployment: Deployment, records: Records) -> None:
     producer = AIOKafkaProducer(bootstrap_servers=deployment.bootstrap_servers, linger_ms=20, max_batch_size=262_144)
     await producer.start()
     sends = [await producer.send(deployment.topic(topic), value, key=key, headers=headers) for topic, key, value, headers in records]
@@ -91,48 +91,68 @@ class Plain:
             time.sleep(0.2)
 
 
-def main() -> None:
-    shop, events = make_events()
+Records = list[tuple[str, bytes, bytes, list[tuple[str, bytes]]]]
+"""Topic, key, value and headers of each."""
+
+
+def records_of(shop: Shop, events: list[Emission]) -> tuple[Records, Records]:
+    """Those of the catalogue, and those of the events."""
     codecs = local_codecs()
     raw, item = codecs.for_topic(topics.BEHAVIOUR_RAW), codecs.for_topic(topics.CATALOGUE_ITEMS)
     catalogue = [(topics.CATALOGUE_ITEMS, i.item_id.encode(), item.encode(i.value), []) for i in shop.items]
-    records = [
+    behaviour = [
         (topics.BEHAVIOUR_RAW, e.key, e.value if isinstance(e.value, bytes) else raw.encode(e.value), list(e.headers)) for e in events
     ]
+    return catalogue, behaviour
 
+
+class Rounds:
+    """Runs of one broker, each in topics of its own."""
+
+    def __init__(self, folder: Path, broker: ApacheKafka, catalogue: Records, behaviour: Records) -> None:
+        self._folder, self._broker, self._catalogue, self._behaviour = folder, broker, catalogue, behaviour
+        self.written: dict[str, dict[str, int]] = {}
+        """Records of the latest run of each name, by topic."""
+
+    def run(self, name: str, settings: Mapping[str, str], start: Callable[[Deployment], object]) -> float:
+        """Events per second. ``start`` starts the stages; the catalogue is there by then."""
+        run_id = f"{name.replace('_', '')}{uuid.uuid4().hex[:6]}"
+        with deployed(self._folder / run_id, self._broker.bootstrap_servers, f"{run_id}.", **settings) as deployment:
+            deployment.start("catalogue")
+            asyncio.run(publish(deployment, self._catalogue))
+            deployment.drain("catalogue")
+            deployment.stop("catalogue")
+            start(deployment)
+            begin = time.monotonic()
+            asyncio.run(publish(deployment, self._behaviour))
+            elapsed = settled(deployment) - begin
+            counted = (topics.BEHAVIOUR_CLEAN, topics.RECOMMENDATIONS, topics.FEEDBACK)
+            self.written[name] = {topic: len(deployment.read(topic)) for topic in counted}
+            return len(self._behaviour) / elapsed
+
+
+def main() -> None:
+    catalogue, behaviour = records_of(*make_events())
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         broker = ApacheKafka(folder / "kafka")
         broker.start()
-        written: dict[str, dict[str, int]] = {}
-
-        def run(which: str) -> float:
-            run_id = f"{which}{uuid.uuid4().hex[:6]}"
-            with deployed(folder / run_id, broker.bootstrap_servers, f"{run_id}.", **SETTINGS) as deployment:
-                deployment.start("catalogue")
-                asyncio.run(publish(deployment, catalogue))
-                deployment.drain("catalogue")
-                deployment.stop("catalogue")
-                if which == "veilstream":
-                    deployment.start(*STAGES)
-                else:
-                    plain = Plain(deployment)
-                    plain.wait_ready()
-                begin = time.monotonic()
-                asyncio.run(publish(deployment, records))
-                elapsed = settled(deployment) - begin
-                written[which] = {t: len(deployment.read(t)) for t in (topics.BEHAVIOUR_CLEAN, topics.RECOMMENDATIONS, topics.FEEDBACK)}
-                return len(records) / elapsed
-
+        rounds = Rounds(folder, broker, catalogue, behaviour)
         try:
-            measured = interleave({"veilstream": lambda _: run("veilstream"), "plain_faust": lambda _: run("plain_faust")}, RUNS)
+            measured = interleave(
+                {
+                    "veilstream": lambda _: rounds.run("veilstream", SETTINGS, lambda deployment: deployment.start(*STAGES)),
+                    "plain_faust": lambda _: rounds.run("plain_faust", SETTINGS, lambda deployment: Plain(deployment).wait_ready()),
+                },
+                RUNS,
+            )
         finally:
             broker.stop()
     result = {
-        "events": len(records),
+        "events": len(behaviour),
         "unit": "events/s",
         "runs": measured,
-        "records_written": written,
+        "records_written": rounds.written,
         **ratio(measured, "veilstream", "plain_faust"),
     }
     path = save("pipeline", result)

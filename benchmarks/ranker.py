@@ -23,6 +23,7 @@ from streams.ranking.embedding import Embedding, embed, scratch_for
 from streams.ranking.item_matrix import ItemMatrix
 from streams.ranking.learned.batch import Batch, Pairs, Reach, dots, gather, reach, values
 from streams.ranking.learned.candidates import SOURCES, by_source, for_all, most_similar, union
+from streams.ranking.learned.crosses import BINS, Crosses
 from streams.ranking.learned.features import FEATURES, LEVELS, PLACE, Levels, levels
 from streams.ranking.learned.model import NODES, PATTERNS, Forest, Ranker, no_forest
 from streams.ranking.learned.reasons import Chosen, explain_learned
@@ -41,6 +42,7 @@ from streams.serde.codec import local_codecs
 from streams.serde.vectors import to_bytes, vector_key
 from streams.settings import Settings
 from streams.topics import ITEMS_VECTORS
+from streams.training.learned.additive import CROSSED
 
 ITEMS, DIMENSION, USERS, HISTORY, KINDS = 4_000, 384, 64, 30, 80
 TOGETHER, RELATED = 64, 128
@@ -83,7 +85,7 @@ def main() -> None:
     runs, seed = int(os.environ.get("BENCH_RUNS", "7")), int(os.environ.get("BENCH_SEED", "20"))
     generator = np.random.default_rng(seed)
     shop = made(generator)
-    additive = Ranker(*tables(generator), shop.related, no_forest())
+    additive = Ranker(*tables(generator), shop.related, no_forest(), crosses=crossed(generator))
     forest = Ranker(*tables(generator), shop.related, grown(generator))
     batches = [prepared(shop, requests(shop, generator)) for _ in range(BATCHES)]
     work: dict[str, Callable[[Prepared], object]] = {
@@ -310,6 +312,13 @@ def tables(generator: np.random.Generator) -> tuple[Any, float, float, float]:
     curves = np.cumsum(generator.normal(0.0, 0.01, (len(FEATURES), LEVELS)), axis=1)
     curves[PLACE["related"]] += np.linspace(0.0, 3.0, LEVELS)
     return curves.astype(np.float32), 0.0, 1.0, -3.0
+
+
+def crossed(generator: np.random.Generator) -> Crosses:
+    """As many tables of two features as a fitted ranker has; what they say does not matter here."""
+    features = np.array([[PLACE[first], PLACE[second]] for first, second in CROSSED], np.uint8)
+    bins = np.broadcast_to(np.arange(LEVELS) * BINS // LEVELS, (len(features), 2, LEVELS)).astype(np.uint8)
+    return Crosses(features, bins, generator.normal(0.0, 0.1, (len(features), BINS * BINS)).astype(np.float32))
 
 
 def grown(generator: np.random.Generator) -> Forest:

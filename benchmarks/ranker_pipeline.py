@@ -7,23 +7,19 @@ is fitted to the very events, by the stages over memory, before anything is time
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import tempfile
 import time
-import uuid
 from pathlib import Path
 from shutil import copytree
 from typing import Any
 
 from benchmarks.harness import interleave, ratio, save
-from benchmarks.pipeline import SETTINGS, STAGES, make_events, publish, settled
-from streams import topics
+from benchmarks.pipeline import SETTINGS, STAGES, Rounds, make_events, records_of
 from streams.serde.codec import local_codecs
 from streams.simulator.shop import Emission, Shop
 from tests.support.apache_kafka import ApacheKafka
-from tests.support.deployment import deployed
 
 RUNS = int(os.environ.get("BENCH_RUNS", "5"))
 DIMENSION = 384
@@ -76,12 +72,7 @@ def add_ranker(folder: Path, shop: Shop, events: list[Emission]) -> dict[str, An
 
 def main() -> None:
     shop, events = make_events()
-    codecs = local_codecs()
-    raw, item = codecs.for_topic(topics.BEHAVIOUR_RAW), codecs.for_topic(topics.CATALOGUE_ITEMS)
-    catalogue = [(topics.CATALOGUE_ITEMS, i.item_id.encode(), item.encode(i.value), []) for i in shop.items]
-    records = [
-        (topics.BEHAVIOUR_RAW, e.key, e.value if isinstance(e.value, bytes) else raw.encode(e.value), list(e.headers)) for e in events
-    ]
+    catalogue, behaviour = records_of(shop, events)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         texts = [str(value) for i in shop.items for value in i.value.values()]
@@ -90,29 +81,18 @@ def main() -> None:
         told = add_ranker(models["with_ranker"], shop, events)
         broker = ApacheKafka(folder / "kafka")
         broker.start()
-        written: dict[str, dict[str, int]] = {}
+        rounds = Rounds(folder, broker, catalogue, behaviour)
 
         def run(which: str) -> float:
-            run_id = f"{which.replace('_', '')}{uuid.uuid4().hex[:6]}"
-            changes = {**SETTINGS, "VEILSTREAM_MODEL": str(models[which]), "VEILSTREAM_THRESHOLD": str(THRESHOLD)}
-            with deployed(folder / run_id, broker.bootstrap_servers, f"{run_id}.", **changes) as deployment:
-                deployment.start("catalogue")
-                asyncio.run(publish(deployment, catalogue))
-                deployment.drain("catalogue")
-                deployment.stop("catalogue")
-                deployment.start(*STAGES)
-                begin = time.monotonic()
-                asyncio.run(publish(deployment, records))
-                elapsed = settled(deployment) - begin
-                written[which] = {t: len(deployment.read(t)) for t in (topics.BEHAVIOUR_CLEAN, topics.RECOMMENDATIONS, topics.FEEDBACK)}
-                return len(records) / elapsed
+            changes = {"VEILSTREAM_MODEL": str(models[which]), "VEILSTREAM_THRESHOLD": str(THRESHOLD)}
+            return rounds.run(which, {**SETTINGS, **changes}, lambda deployment: deployment.start(*STAGES))
 
         try:
             measured = interleave({"with_ranker": lambda _: run("with_ranker"), "without_ranker": lambda _: run("without_ranker")}, RUNS)
         finally:
             broker.stop()
     found = ratio(measured, "with_ranker", "without_ranker")
-    result = {"events": len(records), "unit": "events/s", "runs": measured, "records_written": written, "ranker": told, **found}
+    result = {"events": len(behaviour), "unit": "events/s", "runs": measured, "records_written": rounds.written, "ranker": told, **found}
     path = save("ranker_pipeline", result)
     print(
         f"{found['with_ranker_median']:,.0f} events/s with a ranker, {found['without_ranker_median']:,.0f} without: "

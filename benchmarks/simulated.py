@@ -37,6 +37,7 @@ DAY_MS, HOUR_MS = 86_400_000, 3_600_000
 START_MS = 1_700_000_000_000
 TICK_MS = HOUR_MS
 SESSION_EVERY_MS = 14 * HOUR_MS
+PILOT_MS = 24 * HOUR_MS
 EXPOSURES = 10
 _T_95 = {2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262, 10: 2.228, 11: 2.201, 19: 2.093}
 """Of Student's distribution by degrees of freedom."""
@@ -169,9 +170,35 @@ def fitted(run: MemoryShop) -> Ranker | None:
     return None if found is None else found.ranker
 
 
-def measure(run: MemoryShop, arm: Arm, ranker: Ranker | None, size: Size, rules: ProfileRules | None = None) -> dict[str, float]:
+def scores_served(run: MemoryShop, ranker: Ranker | None) -> tuple[FloatArray, int]:
+    """Scores of all that full lists hold in the shop's next hours, and how many lists these are. The shop itself stays where it is."""
+    own = run.branch(replace(run.rules, threshold=-1e9), ranker)
+    scores: list[float] = []
+    lists = 0
+
+    def keep(recommendation: Recommendation, _user_id: str, _now_ms: int) -> None:
+        nonlocal lists
+        lists += 1
+        scores.extend(entry["score"] for entry in recommendation["items"])
+
+    own.deliver = keep
+    own.run(own.now_ms + PILOT_MS, TICK_MS)
+    return np.array(scores, np.float32), lists
+
+
+def threshold_for(ranker: Ranker, run: MemoryShop) -> float:
+    """The threshold with which a ranker's lists are as long as those of the hand-set sum: as a round sets it."""
+    of_sum, sum_lists = scores_served(run, None)
+    of_ranker, lists = scores_served(run, ranker)
+    volume = float((of_sum > run.rules.threshold).sum()) / sum_lists
+    ordered = np.sort(of_ranker)[::-1]
+    allowed = int(volume * lists)
+    return float(ordered[allowed]) if allowed < len(ordered) else float(np.nextafter(ordered[-1], -np.inf))
+
+
+def measure(run: MemoryShop, arm: Arm, ranker: Ranker | None, size: Size, rules: ProfileRules) -> dict[str, float]:
     """One arm from the shop's present on. Equal parts of the new items are launched every six hours."""
-    own = run.branch(replace(rules or run.rules, slate=arm.slate), ranker if arm.learned else None)
+    own = run.branch(replace(rules, slate=arm.slate), ranker if arm.learned else None)
     meter = Meter(own)
     steps = size.launch_days * 4
     for step in range((size.launch_days + size.horizon_days) * 4):
@@ -213,9 +240,10 @@ def run_seeds(
         ranker = fitted(shop)
         if ranker is None:
             raise RuntimeError(f"the past of shop {seed} is too short to fit a ranker to; give it more days or shoppers")
-        say(f"seed {seed}: warm {time.perf_counter() - begun:.0f} s; {ranker.fitted}")
+        learned = replace(shop.rules, threshold=threshold_for(ranker, shop))
+        say(f"seed {seed}: warm {time.perf_counter() - begun:.0f} s; threshold {learned.threshold:.3f}; {ranker.fitted}")
         for name, arm in arms.items():
-            runs[name].append({"seed": seed, **measure(shop, arm, ranker, size)})
+            runs[name].append({"seed": seed, **measure(shop, arm, ranker, size, learned if arm.learned else shop.rules)})
             say(f"  {name}: " + ", ".join(f"{metric} {value:.4g}" for metric, value in runs[name][-1].items()))
         say(f"  {time.perf_counter() - begun:.0f} s")
     return runs

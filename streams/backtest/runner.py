@@ -14,6 +14,7 @@ from nacl.public import PrivateKey
 from streams import topics
 from streams.clock import FixedClock
 from streams.dead_letters.letters import DeadLetterBuilder
+from streams.engine.memory_table import MemoryTable
 from streams.engine.ports import TextEncoder
 from streams.engine.records import BatchResult, MemoryRecord, OutputRecord
 from streams.models.hotswap.active_encoders import OneEncoder
@@ -50,23 +51,6 @@ class Recommended(NamedTuple):
     rank: int
     item: str
     score: float
-
-
-class _State:
-    """A stage's table as a dict."""
-
-    def __init__(self) -> None:
-        self.values: dict[bytes, bytes] = {}
-
-    def get_many(self, keys: Sequence[bytes]) -> Mapping[bytes, bytes]:
-        return {key: self.values[key] for key in keys if key in self.values}
-
-    def apply(self, changes: Mapping[bytes, bytes | None]) -> None:
-        for key, value in changes.items():
-            if value is None:
-                self.values.pop(key, None)
-            else:
-                self.values[key] = value
 
 
 class Backtest:
@@ -113,8 +97,8 @@ class Backtest:
             dead_letters=letters["profile"],
             rules=self._rules,
         )
-        self._profiles = _State()
-        self._items = _State()
+        self._profiles = MemoryTable()
+        self._items = MemoryTable()
         self._clean_offset = 0
 
     @property
@@ -156,7 +140,7 @@ class Backtest:
         codec = self._codecs.for_topic(topics.BEHAVIOUR_RAW)
         records = (MemoryRecord(topics.BEHAVIOUR_RAW, 0, o, self._now_ms, None, codec.encode(event)) for o, event in enumerate(events))
         for batch in batched_records(records):
-            ingested = self._count(asyncio.run(_call(self._ingest, batch, _State())))
+            ingested = self._count(asyncio.run(_call(self._ingest, batch, MemoryTable())))
             clean = _records(ingested, topics.BEHAVIOUR_CLEAN, self._clean_offset)
             self._clean_offset += len(clean)
             if clean:
@@ -221,7 +205,7 @@ def batched_records(records: Iterable[MemoryRecord]) -> Iterator[list[MemoryReco
         yield batch
 
 
-async def _call(handler: Any, batch: Sequence[MemoryRecord], state: _State) -> BatchResult:
+async def _call(handler: Any, batch: Sequence[MemoryRecord], state: MemoryTable) -> BatchResult:
     result: BatchResult = await handler(batch, state)
     state.apply(result.state)
     return result

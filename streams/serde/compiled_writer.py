@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from struct import Struct
 from typing import Any
 
@@ -45,12 +46,12 @@ def _default(field: Any) -> Any:
     return default.encode("iso-8859-1") if field["type"] == "bytes" else default
 
 
-_SIZED = ("n = len(b)", "put(short[n] if n < 64 else long(n))", "put(b)")
+_SIZED = ("n = len(b)", "put(short[n] if n < 8192 else long(n))", "put(b)")
 _WRITES = {
     "null": (),
     "boolean": ("put(b'\\1' if {v} else b'\\0')",),
-    "int": ("put(short[{v}] if {v}.__class__ is whole and 0 <= {v} < 64 else int32({v}))",),
-    "long": ("put(short[{v}] if {v}.__class__ is whole and 0 <= {v} < 64 else long({v}))",),
+    "int": ("put(short[{v}] if {v}.__class__ is whole and 0 <= {v} < 8192 else int32({v}))",),
+    "long": ("put(short[{v}] if {v}.__class__ is whole and 0 <= {v} < 8192 else long({v}))",),
     "float": ("put(pack_float({v}))",),
     "double": ("put(pack_double({v}))",),
     "string": ("b = {v}.encode()", *_SIZED),
@@ -80,9 +81,10 @@ def _int32(number: Any) -> bytes:
 
 
 HELPERS: Mapping[str, Any] = {
-    "short": tuple(bytes((2 * n,)) for n in range(64)),
+    "short": tuple(_long(n) for n in range(8192)),
     "whole": int,
-    "long": _long,
+    # Times are rounded before they are written, so the same ones come again. Typed: 100.0 is no whole number where 100 was seen.
+    "long": lru_cache(4096, typed=True)(_long),
     "int32": _int32,
     "pack_float": Struct("<f").pack,
     "pack_double": Struct("<d").pack,

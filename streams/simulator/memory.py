@@ -18,6 +18,7 @@ from streams import topics
 from streams.clock import FixedClock
 from streams.dead_letters.letters import DeadLetterBuilder
 from streams.engine.ports import TextEncoder
+from streams.engine.memory_table import MemoryTable
 from streams.engine.records import BatchResult, MemoryRecord
 from streams.models.hotswap.active_encoders import OneEncoder
 from streams.models.hotswap.serving_model import OneModel
@@ -45,23 +46,6 @@ Deliver = Callable[[Recommendation, str, int], object]
 
 
 @dataclass
-class Table:
-    """A stage's table as a dict."""
-
-    values: dict[bytes, bytes] = field(default_factory=dict)
-
-    def get_many(self, keys: Sequence[bytes]) -> Mapping[bytes, bytes]:
-        return {key: self.values[key] for key in keys if key in self.values}
-
-    def apply(self, changes: Mapping[bytes, bytes | None]) -> None:
-        for key, value in changes.items():
-            if value is None:
-                self.values.pop(key, None)
-            else:
-                self.values[key] = value
-
-
-@dataclass
 class Kept:
     """What a shop's pipeline leaves behind: enough to go on from."""
 
@@ -69,7 +53,7 @@ class Kept:
     """Next offset by topic."""
     compacted: dict[str, dict[bytes, MemoryRecord]] = field(default_factory=dict)
     """Last record of each key, by topic, of those that read models are made of."""
-    tables: dict[str, Table] = field(default_factory=lambda: {stage: Table() for stage in ("catalogue", "ingest", "profile", "feedback")})
+    tables: dict[str, MemoryTable] = field(default_factory=lambda: {stage: MemoryTable() for stage in ("catalogue", "ingest", "profile", "feedback")})
     pairs: list[TrainingPair] = field(default_factory=list)
 
 
@@ -161,7 +145,7 @@ class MemoryShop:
         kept = Kept(
             dict(self._kept.offsets),
             {topic: dict(records) for topic, records in self._kept.compacted.items()},
-            {stage: Table(dict(table.values)) for stage, table in self._kept.tables.items()},
+            {stage: MemoryTable(dict(table.values)) for stage, table in self._kept.tables.items()},
         )
         return MemoryShop(
             copy.deepcopy(self.shop),

@@ -7,14 +7,16 @@ from typing import Any
 
 import pytest
 
-from benchmarks.simulated import EXPOSURES, START_MS, Arm, Meter, RememberingEncoder, Size, compared, fitted, measure, warmed
+from benchmarks.simulated import EXPOSURES, START_MS, Arm, Meter, RememberingEncoder, Size, compared, fitted, measure, scores_served, threshold_for, warmed
 from encoders.hashing import HashingEncoder
+from streams.ranking.learned.related import nothing_related
 from streams.ranking.slate.rules import SlateRules
 from streams.serde.codec import local_codecs
 from streams.serde.records import Recommendation
 from streams.settings import Settings
 from streams.simulator.memory import MemoryShop
 from streams.simulator.shop import Shop
+from tests.support.learned_shop import additive_ranker
 
 HOUR_MS = 3_600_000
 SMALL = Size(items=60, launched=12, shoppers=12, warm_days=1, launch_days=1, horizon_days=1)
@@ -83,14 +85,24 @@ def test_training_pairs_are_made_where_they_are_wanted() -> None:
 def test_an_arm_is_measured_and_can_be_compared() -> None:
     settings, encoder = Settings(feedback_records="recommendation"), RememberingEncoder(HashingEncoder(32))
     run = warmed(3, SMALL, settings, encoder)
-    plain = measure(run, Arm(learned=False), None, SMALL)
-    again = measure(run, Arm(learned=False), None, SMALL)
+    plain = measure(run, Arm(learned=False), None, SMALL, run.rules)
+    again = measure(run, Arm(learned=False), None, SMALL, run.rules)
     assert plain == again
-    new = measure(run, Arm(SlateRules(new_share=0.5), learned=False), None, SMALL)
+    new = measure(run, Arm(SlateRules(new_share=0.5), learned=False), None, SMALL, run.rules)
     assert new["new_items_share_of_exposures"] > plain["new_items_share_of_exposures"]
     assert new["hours_to_ten_exposures"] <= 24
     found = compared({"a": [plain, new], "b": [new, plain]}, "a", "b", "sessions")
     assert found["low"] <= found["mean"] <= found["high"]
+
+
+def test_a_rankers_lists_are_as_long_as_those_of_the_sum() -> None:
+    run = warmed(3, SMALL, Settings(feedback_records="recommendation", threshold=0.45), RememberingEncoder(HashingEncoder(32)))
+    ranker = additive_ranker(1, nothing_related())
+    scores, lists = scores_served(run, None)
+    expected = (scores > 0.45).sum() / lists
+    assert 0 < expected < 10
+    found, own_lists = scores_served(run, ranker)
+    assert (found > threshold_for(ranker, run)).sum() / own_lists == pytest.approx(expected, abs=0.1)
 
 
 def test_the_tenth_exposure_is_the_tenth() -> None:

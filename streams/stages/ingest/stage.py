@@ -92,16 +92,17 @@ class IngestStage:
         now_ms = self._clock.now_ms()
         read: dict[str, int] = {}
         topic, partition, place = "", -1, 0
+        quarantine, lines_of, outputs = self.quarantine, self._sources.read, result.outputs
         for record in batch:
             if record.partition != partition or record.topic != topic:
                 topic, partition = record.topic, record.partition
                 place = self._places.setdefault((topic, partition), len(self._places))
             window = None
-            if self.quarantine is not None:
+            if quarantine is not None:
                 producer = producer_of(record.key, record.headers)
                 if producer is not None:
-                    window = self.quarantine.window(topic, partition, producer)
-            source, lines = self._sources.read(record)
+                    window = quarantine.window(topic, partition, producer)
+            source, lines = lines_of(record)
             read[source] = read.get(source, 0) + len(lines)
             faults: Sequence[str] = ()
             if window is not None and window.is_apart(record.offset):
@@ -120,7 +121,7 @@ class IngestStage:
                         if output is None:
                             result.dropped["duplicate"] = result.dropped.get("duplicate", 0) + 1
                         else:
-                            result.outputs.append(output)
+                            outputs.append(output)
             if faults:
                 # A record counts once, whatever number of its lines were refused.
                 result.rejected += 1

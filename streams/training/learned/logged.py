@@ -19,7 +19,7 @@ from streams.ranking.learned.model import Ranker
 from streams.serde.records import FeatureLog, TrainingPair
 from streams.training.evaluation.off_policy import OffPolicy, Shown, estimate
 from streams.training.learned.lists import Lists
-from streams.training.learned.past import GRADES
+from streams.training.learned.past import GRADES, returns_in
 
 MOST_OF_SHOPPER = 20
 """Logs of a shopper that count, her newest: nobody draws a ranker, or an estimate, to where she clicks."""
@@ -66,7 +66,7 @@ def join(
     the event."""
     outcomes: dict[str, dict[str, TrainingPair]] = defaultdict(dict)
     own: dict[str, list[TrainingPair]] = defaultdict(list)
-    returned: dict[tuple[str, str], int] = {}
+    returned = {(pseudonym, item): at for pseudonym, item, at in sorted(returns_in(pairs))}
     end_ms = 0
     for pair in sorted(pairs, key=lambda pair: pair["occurred_at"]):
         end_ms = pair["occurred_at"]
@@ -74,9 +74,6 @@ def join(
             outcomes[pair["recommendation_id"]][pair["item_id"]] = pair
         elif pair["reward"] > 0:
             own[pair["pseudonym"]].append(pair)
-        for past in pair["history"]:
-            if past["event_type"] == "return":
-                returned[pair["pseudonym"], past["ref"]] = pair["occurred_at"] - past["age_ms"]
     found = Joining([], Counter(), window_ms)
     counts: Counter[str] = Counter()
     for log in sorted(logs, key=lambda log: (-log["created_at"], log["log_id"])):

@@ -63,7 +63,7 @@ class PastShop:
         Pairs of the same moment keep their order: an order by name would change with the key of the pseudonyms.
         """
         own = [pair for pair in pairs if pair["outcome"] in CODES]
-        self._pairs = sorted([*own, *_returns(own)], key=lambda pair: pair["occurred_at"])
+        self._pairs = sorted([*own, *_return_pairs(own)], key=lambda pair: pair["occurred_at"])
         self._rules = replace(rules, recommend=False)
         self._exclude_seen = exclude_seen
         self._next = 0
@@ -191,14 +191,24 @@ class PastShop:
         return None
 
 
-def _returns(pairs: Iterable[TrainingPair]) -> list[TrainingPair]:
-    """What shoppers sent back. No pair tells of it, but the histories of later pairs do; only profiles take notice."""
-    found: dict[tuple[str, str, int], TrainingPair] = {}
-    for pair in pairs:
-        for past in pair["history"]:
-            if past["event_type"] == "return":
-                key = (pair["pseudonym"], past["ref"], pair["occurred_at"] - past["age_ms"])
-                name = blake2b("\x00".join(map(str, key)).encode(), digest_size=16).hexdigest()
-                done = {**pair, "pair_id": name, "history": [], "item_id": past["ref"], "outcome": "return", "reward": 0.0}
-                found[key] = cast(TrainingPair, {**done, "occurred_at": key[2]})
-    return list(found.values())
+def returns_in(pairs: Iterable[TrainingPair]) -> set[tuple[str, str, int]]:
+    """What shoppers sent back: (pseudonym, item, time in milliseconds). No pair tells of it, but the histories of later pairs do."""
+    return {
+        (pair["pseudonym"], past["ref"], pair["occurred_at"] - past["age_ms"])
+        for pair in pairs
+        for past in pair["history"]
+        if past["event_type"] == "return"
+    }
+
+
+def _return_pairs(pairs: Sequence[TrainingPair]) -> list[TrainingPair]:
+    """A pair for each return; only profiles take notice of them."""
+    if not pairs:
+        return []
+    done = {**pairs[0], "history": [], "outcome": "return", "reward": 0.0, "recommendation_id": None}
+    made = []
+    for pseudonym, item, at in sorted(returns_in(pairs)):
+        name = blake2b("\x00".join((pseudonym, item, str(at))).encode(), digest_size=16).hexdigest()
+        own = {"pair_id": name, "pseudonym": pseudonym, "item_id": item, "occurred_at": at}
+        made.append(cast(TrainingPair, {**done, **own}))
+    return made
