@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -17,8 +17,8 @@ from nacl.public import PrivateKey
 from streams import topics
 from streams.clock import FixedClock
 from streams.dead_letters.letters import DeadLetterBuilder
-from streams.engine.ports import TextEncoder
 from streams.engine.memory_table import MemoryTable
+from streams.engine.ports import TextEncoder
 from streams.engine.records import BatchResult, MemoryRecord
 from streams.models.hotswap.active_encoders import OneEncoder
 from streams.models.hotswap.serving_model import OneModel
@@ -53,7 +53,9 @@ class Kept:
     """Next offset by topic."""
     compacted: dict[str, dict[bytes, MemoryRecord]] = field(default_factory=dict)
     """Last record of each key, by topic, of those that read models are made of."""
-    tables: dict[str, MemoryTable] = field(default_factory=lambda: {stage: MemoryTable() for stage in ("catalogue", "ingest", "profile", "feedback")})
+    tables: dict[str, MemoryTable] = field(
+        default_factory=lambda: {stage: MemoryTable() for stage in ("catalogue", "ingest", "profile", "feedback")}
+    )
     pairs: list[TrainingPair] = field(default_factory=list)
 
 

@@ -7,7 +7,20 @@ from typing import Any
 
 import pytest
 
-from benchmarks.simulated import EXPOSURES, START_MS, Arm, Meter, RememberingEncoder, Size, compared, fitted, measure, scores_served, threshold_for, warmed
+from benchmarks.simulated import (
+    EXPOSURES,
+    START_MS,
+    Arm,
+    Meter,
+    RememberingEncoder,
+    Size,
+    compared,
+    fitted,
+    measure,
+    scores_served,
+    threshold_for,
+    warmed,
+)
 from encoders.hashing import HashingEncoder
 from streams.ranking.learned.related import nothing_related
 from streams.ranking.slate.rules import SlateRules
