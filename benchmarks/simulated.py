@@ -166,7 +166,8 @@ def warmed(seed: int, size: Size, settings: Settings, encoder: RememberingEncode
 
 def fitted(run: MemoryShop) -> Ranker | None:
     """A ranker fitted to the shop's own past."""
-    found = fit_ranker(PastShop(run.pairs, run.rules, exclude_seen=False), run.matrix, run.rules, RankerRule(threads=1))
+    past = PastShop(run.pairs, run.rules, exclude_seen=False)
+    found = fit_ranker(past, run.matrix, run.rules, RankerRule(threads=1), queries=run.query_vectors(past.texts))
     return None if found is None else found.ranker
 
 

@@ -154,7 +154,8 @@ class Backtest:
     def fit(self, pairs: Sequence[TrainingPair], rule: RankerRule, *, include_seen: bool, on_step: OnStep) -> Fitted | None:
         """A ranker fitted to the pairs of the events that were learned; None where they are too few."""
         past = PastShop(pairs, self._rules, exclude_seen=not include_seen)
-        return fit_ranker(past, self._matrix, self._rules, rule, on_step)
+        queries = self._queries.transformed(asyncio.run(self._queries.lookup(past.texts)), self._matrix)
+        return fit_ranker(past, self._matrix, self._rules, rule, on_step, queries=queries)
 
     def recommend(
         self,

@@ -18,9 +18,10 @@ from streams import topics
 from streams.clock import FixedClock
 from streams.dead_letters.letters import DeadLetterBuilder
 from streams.engine.memory_table import MemoryTable
-from streams.engine.ports import TextEncoder
+from streams.engine.ports import FloatArray, TextEncoder
 from streams.engine.records import BatchResult, MemoryRecord
 from streams.models.hotswap.active_encoders import OneEncoder
+from streams.models.hotswap.query_vectors import QueryVectors
 from streams.models.hotswap.serving_model import OneModel
 from streams.privacy.keys import PseudonymKey
 from streams.privacy.pseudonym import Pseudonymizer
@@ -141,6 +142,11 @@ class MemoryShop:
     def pairs(self) -> list[TrainingPair]:
         """The training pairs that the feedback stage has written."""
         return self._kept.pairs
+
+    def query_vectors(self, texts: Sequence[str]) -> dict[str, FloatArray]:
+        """The vectors of query texts in the space of the items."""
+        queries = QueryVectors(self._encoder)
+        return queries.transformed(asyncio.run(queries.lookup(texts)), self.matrix)
 
     def branch(self, rules: ProfileRules, ranker: Ranker | None) -> MemoryShop:
         """The same shop, shoppers and past under other rules and another ranker. Neither changes the other from here on."""

@@ -50,9 +50,10 @@ class EvaluationData:
         """Item id to text."""
         return {item: facts.text for item, facts in self.items.items()}
 
-    def catalogue(self, encode: Encode, cases: Iterable[Case]) -> EvaluationCatalogue:
-        """All items and the cases' queries under one model."""
-        queries = list(dict.fromkeys(part.ref for case in cases for part in case.history if part.kind == "query"))
+    def catalogue(self, encode: Encode, cases: Iterable[Case], texts: Iterable[str] = ()) -> EvaluationCatalogue:
+        """All items, the cases' queries, and more texts of queries, under one model."""
+        asked_for = (part.ref for case in cases for part in case.history if part.kind == "query")
+        queries = list(dict.fromkeys((*asked_for, *texts)))
         vectors = encode(list(self.texts.values()))
         asked = encode(queries) if queries else np.zeros((0, vectors.shape[1]), np.float32)
         served = served_vectors(vectors, asked)

@@ -85,7 +85,6 @@ def judge_ranker(
     """
     validation, test, old = (sample(cases, rule.most) for cases in (split.validation, split.test, split.old))
     cases = [*validation, *test, *old]
-    catalogue = data.catalogue(encode, cases)
     rules = replace(
         profile,
         half_life_ms=params.half_life_days * DAY_MS,
@@ -93,6 +92,8 @@ def judge_ranker(
         together_weight=params.together_weight,
     )
     before = [pair for pair in pairs if pair["occurred_at"] < split.cuts.validation_from_ms]
+    past = PastShop(before, rules, exclude_seen=False)
+    catalogue = data.catalogue(encode, cases, past.texts)
     log.info("round: a ranker is fitted")
     lists = None
     if logged is not None:
@@ -100,12 +101,13 @@ def judge_ranker(
         learnt = logged.joining.between(0, split.cuts.validation_from_ms - logged.joining.window_ms)
         lists = logged_lists(learnt, logged.propensity, window_ms=logged.joining.window_ms)
     fitted = fit_ranker(
-        PastShop(before, rules, exclude_seen=False),
+        past,
         catalogue.items,
         rules,
         ranker_rule,
         lambda step: log.info("round: ranker, %s", step),
         lists,
+        catalogue.queries,
     )
     if fitted is None:
         return None

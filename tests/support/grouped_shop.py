@@ -26,12 +26,12 @@ def group_of(item: str) -> int:
 
 
 def matrix() -> ItemMatrix:
-    """The items' texts say nothing of the groups."""
+    """The items' texts say nothing of the groups; each has a word of its own."""
     rng = np.random.default_rng(3)
     found = ItemMatrix(CODECS.for_topic(ITEMS_VECTORS), VERSION, WIDTH)
     vectors = rng.standard_normal((ITEMS, WIDTH))
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    found.apply([item_record(f"g{n:02d}", vectors[n], category=None, band=None, title="thing") for n in range(ITEMS)])
+    found.apply([item_record(f"g{n:02d}", vectors[n], category=None, band=None, title=f"thing word{n:02d}") for n in range(ITEMS)])
     return found
 
 
@@ -66,3 +66,16 @@ def purchases(shoppers: int = SHOPPERS, visits: int = 5, items: int = ITEMS, see
 
 def clicks_of_one(item: str, count: int, first_ms: int, every_ms: int) -> Iterable[TrainingPair]:
     return [bought("attacker", item, first_ms + n * every_ms, "click") for n in range(count)]
+
+
+def searches(shoppers: int = SHOPPERS, visits: int = 5, items: int = ITEMS, seed: int = 7, *, of_use: bool = True) -> list[TrainingPair]:
+    """Each shopper searches so many times for an item's word and buys that item; any item where searches are of no use."""
+    rng: Any = np.random.default_rng(seed)
+    found = []
+    for number in range(shoppers):
+        for time_ms in sorted(rng.integers(0, DAYS * DAY_MS, visits).tolist()):
+            asked, other = rng.integers(0, items, 2).tolist()
+            pair = bought(f"shopper {number}", f"g{asked if of_use else other:02d}", START_MS + time_ms + 60_000)
+            told = {"kind": "query", "ref": f"word{asked:02d}", "event_type": "search", "age_ms": 60_000}
+            found.append({**pair, "history": [told]})
+    return found  # type: ignore[return-value]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -14,15 +15,18 @@ from streams.ranking.learned.features import FEATURES
 from streams.ranking.learned.model import Ranker
 from streams.ranking.learned.related import RelatedItems, nothing_related
 from streams.ranking.ranking import rank
+from streams.ranking.request import Request
 from streams.serde.records import TrainingPair
 from streams.training.evaluation.metrics import discounts
 from streams.training.learned import fit as fit_module
 from streams.training.learned.ease import fit_ease, fit_related
-from streams.training.learned.fit import ADDITIVE, Fitted, RankerRule, fit_ranker, fitted_to, logistic, ndcg, taken
+from streams.training.learned.fit import ADDITIVE, Fitted, RankerRule, fit_ranker, fitted_to
 from streams.training.learned.lists import Lists, make_lists
 from streams.training.learned.local_ease import LocalRule, fit_local
+from streams.training.learned.logistic import logistic
+from streams.training.learned.ndcg import ndcg, taken
 from streams.training.learned.past import Interactions, PastShop
-from tests.support.grouped_shop import DAY_MS, RULES, bought, clicks_of_one, group_of, matrix, purchases
+from tests.support.grouped_shop import DAY_MS, RULES, bought, clicks_of_one, group_of, matrix, purchases, searches
 from tests.support.profile_harness import START_MS
 
 SHOPPERS = 150
@@ -70,6 +74,29 @@ def test_it_beats_the_sum_on_lists_that_it_never_saw() -> None:
     said = usual().validation
     assert by_ranker == pytest.approx(said[usual().shape], abs=0.12), "as well as it was said to be"
     assert by_sum == pytest.approx(said["sum"], abs=0.12)
+
+
+@pytest.mark.parametrize("of_use", [True, False])
+def test_searches_are_learnt_from_where_that_answers_them_better(of_use: bool) -> None:
+    rules = replace(RULES, match_weight=0.01)
+    past = PastShop([*purchases(SHOPPERS), *searches(SHOPPERS, 12, of_use=of_use)], rules, exclude_seen=False)
+    found = fit_ranker(past, matrix(), rules, RULE)
+    assert found is not None
+    assert found.ranker.searches is of_use
+    if of_use:
+        assert found.validation["searches"] > found.validation["searches, sum"] + 0.3
+    assert found.beats_the_sum, "other answers stay good"
+    request = Request([], [], [], "word33", [], past.end_ms)
+    (answer,) = rank([request], matrix(), past.popularity(), {}, rules, past.together(past.end_ms), found.ranker)
+    assert (answer.judged is not None) is of_use
+    assert answer.items[0] == "g33" or not of_use
+
+
+def test_few_searches_are_left_to_the_sum() -> None:
+    past = PastShop([*purchases(SHOPPERS), *searches(10)], RULES, exclude_seen=False)
+    found = fit_ranker(past, matrix(), RULES, RULE)
+    assert found is not None
+    assert not found.ranker.searches and "searches" not in found.validation
 
 
 def test_its_lists_are_what_is_served() -> None:

@@ -72,6 +72,69 @@ async def test_what_was_sent_back_counts_as_the_stage_counts_it() -> None:
     assert served.items[ITEMS[0]].weight < 0
 
 
+def telling(pair: TrainingPair, done: Sequence[Did]) -> TrainingPair:
+    """The pair with a history that tells of these returns and searches."""
+    history = [
+        {
+            "kind": "query" if kind == "search" else "item",
+            "ref": ref,
+            "event_type": kind,
+            "age_ms": pair["occurred_at"] - at(minutes),
+        }
+        for _, kind, ref, minutes in done
+        if at(minutes) <= pair["occurred_at"]
+    ]
+    return {**pair, "history": history}  # type: ignore[typeddict-item]
+
+
+async def test_searches_are_in_a_history_as_the_stage_has_them() -> None:
+    shop = ProfileHarness(rules=RULES)
+    done = [("a", "click", ITEMS[0], 10), ("a", "search", "red box", 20), ("a", "search", "blue tea", 30), ("a", "search", "red box", 400)]
+    events = [
+        event(n, who, kind, None if kind == "search" else ref, at_s=60 * minutes, query=ref if kind == "search" else None)
+        for n, (who, kind, ref, minutes) in enumerate(done)
+    ]
+    await shop.run(event_records(events))
+    first = pair_of(0, done[0])
+    told = [telling(pair_of(n, ("a", "click", ITEMS[n], minutes)), done[1:]) for n, minutes in ((1, 50), (2, 500))]
+    past = PastShop([first, *told], RULES, exclude_seen=False)
+    past.advance(at(450))
+    (wanted,) = past.wanted(at(450), past.end_ms, 10)
+    served = load_profile(shop.state[b"k1.a"])
+    assert dict(wanted.request.queries) == served.queries and len(served.queries) == 2
+    assert past.texts == ["blue tea", "red box"]
+
+
+def test_what_is_turned_to_soon_after_a_search_answers_it() -> None:
+    did = [
+        ("a", "click", ITEMS[0], 10),
+        ("a", "search", "before", 20),
+        ("a", "search", "in vain", 100),
+        ("a", "search", "red box", 200),
+        ("a", "click", ITEMS[1], 200),
+        ("a", "purchase", ITEMS[2], 210),
+        ("a", "click", ITEMS[3], 211),
+        ("a", "search", "second", 300),
+        ("a", "click", ITEMS[4], 301),
+        ("b", "search", "a stranger's", 150),
+        ("b", "click", ITEMS[5], 155),
+        ("c", "search", "not over yet", 395),
+        ("c", "click", ITEMS[6], 396),
+    ]
+    searches = [one for one in did if one[1] == "search"]
+    pairs = [telling(pair_of(n, one), [s for s in searches if s[0] == one[0]]) for n, one in enumerate(did) if one[1] != "search"]
+    past = PastShop(pairs, RULES, exclude_seen=False)
+    past.advance(at(50))
+    found = {one.shopper[-1]: one for one in past.searched(at(50), at(400), 10)}
+    assert set(found) == {"a", "b"}
+    assert found["a"].request.query == "red box" and found["a"].grades == {ITEMS[1]: 1, ITEMS[2]: 3} and found["a"].at_ms == at(200)
+    assert [text for text, _ in found["a"].request.queries] == ["before"] and found["a"].request.items == [ITEMS[0]]
+    assert found["b"].request.query == "a stranger's" and not found["b"].request.items
+    again = past.searched(at(20), at(400), 10)
+    assert {one.request.query for one in again} == {"red box", "a stranger's"}, "a search in vain is passed over"
+    assert len(past.searched(at(50), at(400), 1)) == 1
+
+
 def at(minutes: int) -> int:
     return START_MS + minutes * 60_000
 

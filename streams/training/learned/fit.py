@@ -6,22 +6,25 @@ LambdaMART: an overview", 2010; Ke et al., "LightGBM", NIPS 2017.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from streams.engine.ports import FloatArray
 from streams.ranking.learned.features import FEATURES, LEVELS, Levels
 from streams.ranking.learned.model import Forest, Ranker, no_forest
 from streams.ranking.learned.related import RelatedItems, nothing_related
 from streams.ranking.prepared import Items
 from streams.ranking.rules import ProfileRules
-from streams.training.evaluation.metrics import discounts
 from streams.training.learned.additive import Additive, AdditiveRule, fit_additive
 from streams.training.learned.ease import MOST_ITEMS, fit_related
 from streams.training.learned.lists import Lists, make_lists
+from streams.training.learned.logistic import logistic
+from streams.training.learned.ndcg import best, ndcg, taken
 from streams.training.learned.past import VISIT_MS, PastShop
 from streams.training.learned.trees import forest_of
 
@@ -62,6 +65,8 @@ class RankerRule:
     """Most lists at a moment."""
     least_lists: int = 200
     """With fewer lists that hold something taken, nothing is fitted."""
+    least_searches: int = 30
+    """With fewer answered searches at the last moment, searches are left to the sum."""
     count: int = 10
     threads: int = 0
     """Of LightGBM; 0: one a core."""
@@ -74,7 +79,8 @@ class Fitted(NamedTuple):
     ranker: Ranker
     shape: str
     validation: dict[str, float]
-    """NDCG@K of the lists at the last moment: ``additive``, ``with interactions``, ``sum`` (the hand-set weights)."""
+    """NDCG@K of the lists at the last moment: ``additive``, ``with interactions``, ``sum`` (the hand-set weights); of searches
+    ``searches`` and ``searches, sum``, where enough were answered."""
     lists: int
     found: dict[str, float]
     """Share of what shoppers took at the last moment that each source of candidates found."""
@@ -92,34 +98,39 @@ def fit_ranker(
     rule: RankerRule,
     on_step: OnStep = lambda step: None,
     logged: Lists | None = None,
+    queries: Mapping[str, FloatArray] = MappingProxyType({}),
 ) -> Fitted | None:
     """A ranker for the shop as it is at the end of ``past``; None where there is too little to fit it to. ``logged``: lists as they were
-    served, which are learnt from beside the rebuilt ones, and validate nothing.
+    served, which are learnt from beside the rebuilt ones, and validate nothing. ``queries``: vectors of ``past.texts`` in the items'
+    space; a text without one is compared by its words alone.
 
     The last moment validates: models fitted to what lay before it are compared there, and the better shape is fitted to everything. The
-    additive one is taken unless the other is better by more than its 95 % interval.
+    additive one is taken unless the other is better by more than its 95 % interval. Answers to searches are learnt from where that makes
+    searches better than the hand-set sum does, and other answers not worse by more than the interval; else the sum answers searches.
     """
     moments = past.moments(rule.moments, rule.first, rule.last)
     shoppers = rules.together.shoppers
     local = past.shared_items(shoppers) > MOST_ITEMS
     made: list[Lists] = []
+    asked: list[Lists] = []
     test: Lists | None = None
     for number, at_ms in enumerate(moments):
         on_step(f"lists of moment {number + 1} of {len(moments)}")
         past.advance(at_ms)
         known = past.interactions(at_ms)
         wanted = past.wanted(at_ms, past.end_ms, rule.shoppers)
-        if wanted:
-            related = fit_related(known, shoppers=shoppers, local=local)
-            made.append(make_lists(wanted, matrix, past.popularity(), past.together(at_ms), related, rules))
-            test = made[-1] if number + 1 == len(moments) else None
+        searched = past.searched(at_ms, past.end_ms, rule.shoppers)
+        if wanted or searched:
+            tables = past.popularity(), past.together(at_ms), fit_related(known, shoppers=shoppers, local=local), rules
+            made += [make_lists(wanted, matrix, *tables, queries)] if wanted else []
+            asked += [make_lists(searched, matrix, *tables, queries)] if searched else []
+            test = made[-1] if wanted and number + 1 == len(moments) else None
     if logged is not None:
         made.append(logged)
     # What is fitted to validate knows nothing of what came after the last moment.
-    early = [some for lists in made if lists is not test and (some := lists.chosen(lists.at_ms + VISIT_MS < moments[-1])) is not None]
-    usable = sum(int((taken(lists) > 0).sum()) for lists in early)
+    early = _before(made, moments[-1]) if moments else []
     # Lists of an earlier moment could not validate: they are among those that models are fitted to.
-    if usable < rule.least_lists or test is None:
+    if _usable(early) < rule.least_lists or test is None:
         return None
     validation = {"sum": float(ndcg(test, test.summed.astype(np.float64), rule.count).mean())}
     results: dict[str, tuple[Ranker, Floats]] = {}
@@ -133,8 +144,14 @@ def fit_ranker(
         results[shape] = (ranker, ndcg(test, ranker.scores(test.levels), rule.count))
         validation[shape] = float(results[shape][1].mean())
     gain = results[INTERACTING][1] - results[ADDITIVE][1]
-    error = float(gain.std() / np.sqrt(max(1, len(gain))))
-    chosen = INTERACTING if gain.mean() > 1.96 * error else ADDITIVE
+    chosen = INTERACTING if gain.mean() > 1.96 * _error(gain) else ADDITIVE
+    if asked:
+        on_step("validating, searches")
+        searching = _searching(early, asked, moments[-1], test, results[chosen], chosen, rule, smooth)
+        validation |= searching.validation
+        if searching.validated is not None:
+            made += asked
+            results[chosen] = searching.validated
     on_step(f"fitting, {chosen}")
     past.advance(past.end_ms)
     related = fit_related(past.interactions(past.end_ms), shoppers=shoppers, local=local)
@@ -147,47 +164,60 @@ def fit_ranker(
     return Fitted(ranker, chosen, validation, count, test.found)
 
 
+class _Searching(NamedTuple):
+    """Whether answers to searches are learnt from."""
+
+    validation: dict[str, float]
+    validated: tuple[Ranker, Floats] | None = None
+    """The ranker that learnt from them too, and its NDCG [lists] at the last moment; None where they are better left to the sum."""
+
+
+def _searching(
+    early: Sequence[Lists],
+    asked: Sequence[Lists],
+    last_ms: int,
+    test: Lists,
+    without: tuple[Ranker, Floats],
+    shape: str,
+    rule: RankerRule,
+    smooth: float,
+) -> _Searching:
+    before = _before(asked, last_ms)
+    # Those of several moments may be the same searches: the last moment's alone judge.
+    later = asked[-1].chosen(asked[-1].at_ms >= last_ms)
+    if later is None or _usable(before) < rule.least_lists or _usable([later]) < rule.least_searches:
+        return _Searching({})
+    ranker = fitted_to([*early, *before], shape, rule, nothing_related(), smooth)
+    found = ndcg(test, ranker.scores(test.levels), rule.count)
+    loss = without[1] - found
+    by_sum = ndcg(later, later.summed.astype(np.float64), rule.count)
+    gain = ndcg(later, ranker.scores(later.levels), rule.count) - by_sum
+    validation = {"searches": float((by_sum + gain).mean()), "searches, sum": float(by_sum.mean())}
+    is_better = gain.mean() > 1.96 * _error(gain) and loss.mean() <= 1.96 * _error(loss)
+    return _Searching(validation, (ranker, found) if is_better else None)
+
+
+def _error(numbers: Floats) -> float:
+    """Standard error of the mean."""
+    return float(numbers.std() / np.sqrt(max(1, len(numbers))))
+
+
+def _before(made: Sequence[Lists], last_ms: int) -> list[Lists]:
+    """The lists in which all was taken before that time."""
+    return [some for lists in made if (some := lists.chosen(lists.at_ms + VISIT_MS < last_ms)) is not None]
+
+
+def _usable(made: Sequence[Lists]) -> int:
+    """In how many lists something was taken."""
+    return sum(int((taken(lists) > 0).sum()) for lists in made)
+
+
 def fitted_to(made: Sequence[Lists], shape: str, rule: RankerRule, related: RelatedItems, smooth: float) -> Ranker:
     """A ranker of this shape and these lists alone, compared with none, on the model's own scale; ``smooth`` is how smooth curves are.
     Raises ValueError where nothing was taken in any list."""
     if not any((lists.labels > 0).any() for lists in made):
         raise ValueError("nothing was taken in any list")
     return _additive(made, rule, smooth, related) if shape == ADDITIVE else _interacting(made, rule, related)
-
-
-def taken(lists: Lists) -> npt.NDArray[np.int64]:
-    """int64 [lists]: candidates of each that were taken."""
-    found: npt.NDArray[np.int64] = np.bincount(lists.owners, lists.labels > 0, minlength=len(lists.sizes)).astype(np.int64)
-    return found
-
-
-def ndcg(lists: Lists, scores: Floats, count: int) -> Floats:
-    """float64 [lists]: NDCG@count, binary; what no source found counts as missed."""
-    gains = discounts(count)
-    rows, hits = _best(lists, scores, count)
-    found = np.bincount(lists.owners[rows], hits * gains[_places(lists, rows)], minlength=len(lists.sizes))
-    ideal = np.concatenate(([0.0], np.cumsum(gains)))[np.minimum(lists.wanted, count)]
-    return np.asarray(found / np.maximum(ideal, 1e-12))
-
-
-def _best(lists: Lists, scores: Floats, count: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-    """Pairs that are among their list's best, list by list, best first; and whether they were taken."""
-    order = np.lexsort((-scores, lists.owners))
-    rows = order[_rank(lists) < count]
-    return rows, lists.labels[rows] > 0
-
-
-def _rank(lists: Lists) -> npt.NDArray[np.int64]:
-    begins = np.concatenate(([0], np.cumsum(lists.sizes)[:-1]))
-    found: npt.NDArray[np.int64] = np.arange(len(lists.labels)) - np.repeat(begins, lists.sizes)
-    return found
-
-
-def _places(lists: Lists, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    owners = lists.owners[rows]
-    firsts = np.searchsorted(owners, np.arange(len(lists.sizes)))
-    found: npt.NDArray[np.int64] = np.arange(len(rows)) - firsts[owners]
-    return found
 
 
 def _smoothed(made: Sequence[Lists], test: Lists, rule: RankerRule) -> tuple[Ranker, float]:
@@ -254,8 +284,8 @@ def _calibrated(final: Ranker, validated: Ranker, test: Lists, count: int) -> Ra
     """The scores moved to the scale of the sum that they replace (so a threshold keeps its meaning), and the probability fitted to what
     shoppers took of the lists' best at the last moment."""
     scores = validated.scores(test.levels)
-    rows, hits = _best(test, scores, count)
-    summed = test.summed[_best(test, test.summed.astype(np.float64), count)[0]].astype(np.float64)
+    rows, hits = best(test, scores, count)
+    summed = test.summed[best(test, test.summed.astype(np.float64), count)[0]].astype(np.float64)
     own = scores[rows]
     scale = float(summed.std() / max(float(own.std()), 1e-9))
     shift = float(summed.mean() - scale * own.mean())
@@ -264,33 +294,3 @@ def _calibrated(final: Ranker, validated: Ranker, test: Lists, count: int) -> Ra
     tables, crosses = (final.tables * scale).astype(np.float32), final.crosses
     crosses = crosses._replace(tables=(crosses.tables * scale).astype(np.float32))
     return replace(final, tables=tables, base=scale * final.base + shift, slope=slope, intercept=intercept, forest=forest, crosses=crosses)
-
-
-def logistic(scores: Floats, hits: npt.NDArray[np.bool_]) -> tuple[float, float]:
-    """Slope, at least 0, and intercept of the logistic regression of hits on scores; one hit and one miss more, half a standard
-    deviation about the mean, keep both finite (Platt, "Probabilistic outputs for support vector machines", 1999, for the targets)."""
-    middle, spread = float(scores.mean()), max(float(scores.std()), 1e-9)
-    at = (scores - middle) / spread
-    positives, negatives = float(hits.sum()), float((~hits).sum())
-    targets = np.where(hits, (positives + 1) / (positives + 2), 1 / (negatives + 2))
-    level = float(np.log(targets.mean() / (1 - targets.mean())))
-    found, loss = np.array([0.0, level]), _loss(level * np.ones_like(at), targets)
-    for _ in range(50):
-        guess = 1 / (1 + np.exp(-np.clip(found[0] * at + found[1], -500, 500)))
-        weight = guess * (1 - guess) + 1e-9
-        gradient = np.array([((targets - guess) * at).sum(), (targets - guess).sum()])
-        hessian = np.array([[(weight * at * at).sum() + 1e-6, (weight * at).sum()], [(weight * at).sum(), weight.sum()]])
-        step = np.linalg.solve(hessian, gradient)
-        # Newton's step may go too far, and then ever farther, where few scores differ from the rest.
-        while np.abs(step).max() > 1e-9 and _loss((found[0] + step[0]) * at + found[1] + step[1], targets) > loss:
-            step = step / 2
-        if np.abs(step).max() <= 1e-9:
-            break
-        found = found + step
-        loss = _loss(found[0] * at + found[1], targets)
-    slope, intercept = found.tolist() if found[0] > 0 else (0.0, level)
-    return slope / spread, intercept - slope * middle / spread
-
-
-def _loss(logits: Floats, targets: Floats) -> float:
-    return float((np.logaddexp(0.0, logits) - targets * logits).sum())

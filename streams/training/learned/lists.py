@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
 
+from streams.engine.ports import FloatArray
 from streams.ranking.learned.candidates import SOURCES
 from streams.ranking.learned.features import Levels
 from streams.ranking.learned.ranking import candidates_of
@@ -15,7 +17,7 @@ from streams.ranking.learned.related import RelatedItems
 from streams.ranking.popularity_table import PopularityTable
 from streams.ranking.prepared import Items, Prepared
 from streams.ranking.rules import ProfileRules
-from streams.ranking.together_table import TogetherTable
+from streams.ranking.together_table import TogetherTable, total_at
 from streams.training.learned.past import Wanted
 
 _AT_ONCE = 64
@@ -62,13 +64,14 @@ def make_lists(
     together: TogetherTable,
     related: RelatedItems,
     rules: ProfileRules,
+    queries: Mapping[str, FloatArray] = MappingProxyType({}),
 ) -> Lists:
-    """The lists of these shoppers, candidates and levels exactly as they would have been served."""
+    """The lists of these shoppers, candidates and levels exactly as they would have been served. ``queries``: vectors of query texts."""
     levels, labels, sizes, counts, summed = [], [], [], [], []
     by_source: dict[str, int] = dict.fromkeys((*SOURCES, "all"), 0)
     for start in range(0, len(wanted), _AT_ONCE):
         some = wanted[start : start + _AT_ONCE]
-        batch = Prepared([one.request for one in some], matrix, popularity, {}, rules)
+        batch = Prepared([one.request for one in some], matrix, popularity, queries, rules)
         found = candidates_of(batch, popularity, together, related)
         size = max(1, len(matrix.ids))
         grades = {
@@ -86,7 +89,9 @@ def make_lists(
         labels.append(own)
         sizes.append(np.diff(found.pairs.begins))
         counts += [len(one.grades) for one in some]
-        added = np.float32(rules.together_weight) * found.pairs_history
+        added = np.float32(rules.together_weight) * found.pairs_history + total_at(
+            batch.matches, found.pairs.users, found.pairs.rows, rules.match_weight
+        )
         summed.append(found.cosines + batch.priors[batch.which[found.pairs.users], found.pairs.rows] + added)
     total = max(1, sum(counts))
     return Lists(

@@ -19,7 +19,8 @@ from streams.ranking.learned.model import Ranker
 from streams.serde.records import FeatureLog, TrainingPair
 from streams.training.evaluation.off_policy import OffPolicy, Shown, estimate
 from streams.training.learned.lists import Lists
-from streams.training.learned.past import GRADES, returns_in
+from streams.training.learned.past import GRADES
+from streams.training.learned.past_events import told_by_histories
 
 MOST_OF_SHOPPER = 20
 """Logs of a shopper that count, her newest: nobody draws a ranker, or an estimate, to where she clicks."""
@@ -66,7 +67,7 @@ def join(
     the event."""
     outcomes: dict[str, dict[str, TrainingPair]] = defaultdict(dict)
     own: dict[str, list[TrainingPair]] = defaultdict(list)
-    returned = {(pseudonym, item): at for pseudonym, item, at in sorted(returns_in(pairs))}
+    returned = {(told.shopper, told.ref): told.at_ms for told in sorted(told_by_histories(pairs)) if told.did == "return"}
     end_ms = 0
     for pair in sorted(pairs, key=lambda pair: pair["occurred_at"]):
         end_ms = pair["occurred_at"]

@@ -6,7 +6,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from hashlib import blake2b
+from heapq import nlargest
 from typing import NamedTuple, cast
 
 import numpy as np
@@ -21,9 +21,14 @@ from streams.ranking.together_table import TogetherTable
 from streams.serde.records import CleanEvent, TrainingPair
 from streams.stages.profile.history import apply_event, unwanted
 from streams.stages.profile.profile import Profile
+from streams.training.learned.past_events import PastEvent, past_events
 
 VISIT_MS = 3_600_000
 """What follows the first interaction within it is one visit."""
+SEARCH_MS = 600_000
+"""What a shopper turns to within it after a search answers the search."""
+MOST_TEXTS = 20_000
+"""Searches whose texts are encoded for a fit."""
 DAILY = 20
 """Interactions of a shopper and day that count for the choice of moments."""
 GRADES = {"purchase": 3, "cart": 2, "click": 1, "view": 1}
@@ -38,7 +43,7 @@ class Wanted(NamedTuple):
     grades: Mapping[str, int]
     """By item, those that could have been recommended; never empty."""
     at_ms: int
-    """When that visit began."""
+    """When that visit began, or the search was asked."""
 
 
 class Interactions(NamedTuple):
@@ -58,12 +63,8 @@ class PastShop:
     """Goes through the pairs once, in order of time, and stops at moments."""
 
     def __init__(self, pairs: Iterable[TrainingPair], rules: ProfileRules, *, exclude_seen: bool) -> None:
-        """``exclude_seen``: nothing that a shopper ever turned to is to be recommended to her, as in a backtest.
-
-        Pairs of the same moment keep their order: an order by name would change with the key of the pseudonyms.
-        """
-        own = [pair for pair in pairs if pair["outcome"] in CODES]
-        self._pairs = sorted([*own, *_return_pairs(own)], key=lambda pair: pair["occurred_at"])
+        """``exclude_seen``: nothing that a shopper ever turned to is to be recommended to her, as in a backtest."""
+        self._all = past_events(pairs)
         self._rules = replace(rules, recommend=False)
         self._exclude_seen = exclude_seen
         self._next = 0
@@ -71,10 +72,14 @@ class PastShop:
         self._counts: dict[str, DecayedCount] = {}
         self._together: dict[str, ItemPairs] = {}
         self._seen: dict[str, set[str]] = {}
-        self._later: dict[str, list[TrainingPair]] = {}
-        for pair in self._pairs:
-            if pair["reward"] > 0:
-                self._later.setdefault(pair["pseudonym"], []).append(pair)
+        self._later: dict[str, list[PastEvent]] = {}
+        """Of each shopper, what she turned to."""
+        self._searches: dict[str, list[PastEvent]] = {}
+        for one in self._all:
+            if one.reward > 0:
+                self._later.setdefault(one.shopper, []).append(one)
+            elif one.did == "search":
+                self._searches.setdefault(one.shopper, []).append(one)
         self._users: dict[str, int] = {}
         self._items: dict[str, int] = {}
         self._liked: list[tuple[int, int, float, int]] = []
@@ -84,35 +89,42 @@ class PastShop:
         ``DAILY`` times a day: nobody can draw the moments to where she clicks."""
         counted: Counter[tuple[str, int]] = Counter()
         times = []
-        for pair in self._pairs:
-            if pair["reward"] > 0:
-                day = (pair["pseudonym"], pair["occurred_at"] // DAY_MS)
+        for one in self._all:
+            if one.reward > 0:
+                day = (one.shopper, one.at_ms // DAY_MS)
                 counted[day] += 1
-                times += [pair["occurred_at"]] if counted[day] <= DAILY else []
+                times += [one.at_ms] if counted[day] <= DAILY else []
         return sorted({int(at) for at in np.quantile(times, np.linspace(first, last, count))}) if times else []
 
     @property
     def end_ms(self) -> int:
-        """Just after the last pair."""
-        return self._pairs[-1]["occurred_at"] + 1 if self._pairs else 0
+        """Just after the last interaction."""
+        return self._all[-1].at_ms + 1 if self._all else 0
+
+    @property
+    def texts(self) -> list[str]:
+        """Of the last ``MOST_TEXTS`` searches, each once."""
+        latest = nlargest(MOST_TEXTS, (one for own in self._searches.values() for one in own), key=_time)
+        return sorted({one.ref for one in latest})
 
     def shared_items(self, shoppers: int) -> int:
         """Items that at least so many shoppers turn to, first to last: a catalogue's size as it matters to weights between items."""
-        counted = Counter(item for item, _ in {(pair["item_id"], pair["pseudonym"]) for own in self._later.values() for pair in own})
+        counted = Counter(item for item, _ in {(one.ref, shopper) for shopper, own in self._later.items() for one in own})
         return sum(count >= shoppers for count in counted.values())
 
     def advance(self, until_ms: int) -> None:
         """Apply everything before that time."""
-        while self._next < len(self._pairs) and self._pairs[self._next]["occurred_at"] < until_ms:
-            self._apply(self._pairs[self._next], self._next)
+        while self._next < len(self._all) and self._all[self._next].at_ms < until_ms:
+            self._apply(self._all[self._next], self._next)
             self._next += 1
 
-    def _apply(self, pair: TrainingPair, offset: int) -> None:
-        shopper, item, time_ms, code = pair["pseudonym"], pair["item_id"], pair["occurred_at"], CODES[pair["outcome"]]
+    def _apply(self, one: PastEvent, offset: int) -> None:
+        shopper, item, time_ms, code = one.shopper, one.ref, one.at_ms, CODES[one.did]
         rules, profile = self._rules, self._profiles.setdefault(shopper, Profile())
+        is_search = one.did == "search"
+        event = {"event_type": one.did, "event_id": one.name, "occurred_at": time_ms, "item_id": one.item_id}
         before_ms = profile.bought.get(item)
-        event = {"event_type": pair["outcome"], "event_id": pair["pair_id"], "occurred_at": time_ms, "item_id": item, "query": None}
-        if not apply_event(profile, cast(CleanEvent, event), offset, rules):
+        if not apply_event(profile, cast(CleanEvent, {**event, "query": one.ref if is_search else None}), offset, rules) or is_search:
             return
         self._seen.setdefault(shopper, set()).add(item)
         bought = code == PURCHASE
@@ -169,46 +181,56 @@ class PastShop:
             visit = self._next_visit(shopper, at_ms, until_ms, excluded)
             if visit is not None:
                 begun_ms, grades = visit
-                request = Request(list(profile.items), list(profile.items.values()), [], None, sorted(excluded), at_ms)
-                found.append(Wanted(shopper, request, grades, begun_ms))
-        step = max(1.0, len(found) / most)
-        return [found[int(place * step)] for place in range(min(most, len(found)))]
+                found.append(Wanted(shopper, _request(profile, None, excluded, at_ms), grades, begun_ms))
+        return _spread(found, most)
+
+    def searched(self, at_ms: int, until_ms: int, most: int) -> list[Wanted]:
+        """For shoppers who search before ``until_ms``, known by now or not: the next search after which she turned to something that could
+        have answered it. At most ``most`` shoppers, spread evenly."""
+        found = []
+        for shopper, searches in self._searches.items():
+            profile = self._profiles.get(shopper, Profile())
+            excluded = set(unwanted(profile, None, at_ms, self._rules))
+            for search in searches[bisect_left(searches, at_ms, key=_time) :]:
+                if search.at_ms + SEARCH_MS >= until_ms:
+                    break
+                grades = self._turned_to(shopper, search.at_ms, search.at_ms + SEARCH_MS + 1, excluded)
+                if grades:
+                    found.append(Wanted(shopper, _request(profile, search.ref, excluded, at_ms), grades, search.at_ms))
+                    break
+        return _spread(found, most)
 
     def _next_visit(self, shopper: str, at_ms: int, until_ms: int, excluded: set[str]) -> tuple[int, dict[str, int]] | None:
         own = self._later.get(shopper, [])
-        place = bisect_left(own, at_ms, key=lambda pair: pair["occurred_at"])
-        while place < len(own) and own[place]["occurred_at"] < until_ms:
-            begun = own[place]["occurred_at"]
-            grades: dict[str, int] = {}
+        place = bisect_left(own, at_ms, key=_time)
+        while place < len(own) and (begun := own[place].at_ms) < until_ms:
             end = min(until_ms, begun + VISIT_MS + 1)
-            while place < len(own) and own[place]["occurred_at"] < end:
-                pair = own[place]
-                if pair["item_id"] not in excluded:
-                    grades[pair["item_id"]] = max(grades.get(pair["item_id"], 0), GRADES.get(pair["outcome"], 1))
-                place += 1
+            grades = self._turned_to(shopper, begun, end, excluded)
             if grades:
                 return begun, grades
+            place = bisect_left(own, end, key=_time)
         return None
 
+    def _turned_to(self, shopper: str, from_ms: int, to_ms: int, excluded: set[str]) -> dict[str, int]:
+        """Grades by item."""
+        own = self._later.get(shopper, [])
+        grades: dict[str, int] = {}
+        for one in own[bisect_left(own, from_ms, key=_time) : bisect_left(own, to_ms, key=_time)]:
+            if one.ref not in excluded:
+                grades[one.ref] = max(grades.get(one.ref, 0), GRADES.get(one.did, 1))
+        return grades
 
-def returns_in(pairs: Iterable[TrainingPair]) -> set[tuple[str, str, int]]:
-    """What shoppers sent back: (pseudonym, item, time in milliseconds). No pair tells of it, but the histories of later pairs do."""
-    return {
-        (pair["pseudonym"], past["ref"], pair["occurred_at"] - past["age_ms"])
-        for pair in pairs
-        for past in pair["history"]
-        if past["event_type"] == "return"
-    }
+
+def _time(one: PastEvent) -> int:
+    return one.at_ms
 
 
-def _return_pairs(pairs: Sequence[TrainingPair]) -> list[TrainingPair]:
-    """A pair for each return; only profiles take notice of them."""
-    if not pairs:
-        return []
-    done = {**pairs[0], "history": [], "outcome": "return", "reward": 0.0, "recommendation_id": None}
-    made = []
-    for pseudonym, item, at in sorted(returns_in(pairs)):
-        name = blake2b("\x00".join((pseudonym, item, str(at))).encode(), digest_size=16).hexdigest()
-        own = {"pair_id": name, "pseudonym": pseudonym, "item_id": item, "occurred_at": at}
-        made.append(cast(TrainingPair, {**done, **own}))
-    return made
+def _request(profile: Profile, query: str | None, excluded: set[str], at_ms: int) -> Request:
+    """As the profile stage makes it: the query itself is not part of the history."""
+    queries = [(text, entry) for text, entry in profile.queries.items() if text != query]
+    return Request(list(profile.items), list(profile.items.values()), queries, query, sorted(excluded), at_ms)
+
+
+def _spread(found: list[Wanted], most: int) -> list[Wanted]:
+    step = max(1.0, len(found) / most)
+    return [found[int(place * step)] for place in range(min(most, len(found)))]
