@@ -82,6 +82,10 @@ class VeilstreamError(Exception):
     """Base of all errors of the product."""
 
 
+class TooLargeError(ValueError):
+    """Something unpacks to more than a limit allows. What reads it stops there."""
+
+
 class RecordError(VeilstreamError):
     """A record is bad. ``detail`` says what is wrong and how to fix it. It never quotes a value of the record."""
 

@@ -105,6 +105,12 @@ class Settings(BaseSettings):
     default_currency: str = Field("EUR", min_length=3, max_length=3, description="Currency of prices without a currency (ISO 4217).")
     default_region: str | None = Field(None, description="Country of events without a country (ISO 3166 alpha-2).")
     max_record_bytes: int = Field(262_144, ge=1024, description="Records larger than this are refused, bytes.")
+    max_batch_bytes: int = Field(
+        67_108_864,
+        ge=1_048_576,
+        description="A producer's batch that unpacks to more than this is one dead letter, bytes. Unpacking stops there.",
+    )
+    max_batch_records: int = Field(200_000, ge=1, description="A producer's batch of more records than this is one dead letter.")
     throttle_per_minute: int = Field(
         600, ge=1, description="Maximum number of events per user and minute of event time. Above it, the user counts as automated."
     )

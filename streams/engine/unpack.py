@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from streams.engine.records import MemoryRecord, SourceRecord, UnreadableRecord
+from streams.errors import TooLargeError
 
 _ABORT = b"\x00\x00\x00\x00"
 """Key of an abort marker: version 0, type 0 (a commit's is 1)."""
@@ -29,6 +30,8 @@ class RecordBatch(Protocol):
     def is_transactional(self) -> bool: ...
     @property
     def is_control_batch(self) -> bool: ...
+    @property
+    def unpacked_bytes(self) -> int: ...
 
     def validate_crc(self) -> bool: ...
     def __iter__(self) -> Iterator[Any]: ...
@@ -38,6 +41,8 @@ class Unpacked(NamedTuple):
     records: list[SourceRecord | UnreadableRecord]
     next_offset: int
     """To fetch next, as the topic counts."""
+    size: int = 0
+    """Bytes, roughly."""
 
 
 Rescue = Callable[[RecordBatch, str, int], Sequence[SourceRecord | UnreadableRecord] | None]
@@ -53,17 +58,21 @@ def unpack(
     base: int,
     aborted: Iterable[tuple[int, int]],
     rescue: Rescue,
+    most_bytes: int | None = None,
 ) -> Unpacked:
     """What committed transactions and other producers wrote, from ``fetch_offset`` on.
 
     ``aborted`` are (producer id, first offset) of the aborted transactions among the batches (empty if uncommitted records are wanted);
-    ``base`` is added to the offsets of the records.
+    ``base`` is added to the offsets of the records. After the batch with which ``most_bytes`` are unpacked the rest is left for the next
+    fetch: many small batches may stand for much, too.
     """
     waiting = sorted(aborted, key=lambda transaction: transaction[1])
     aborting: set[int] = set()
     records: list[SourceRecord | UnreadableRecord] = []
-    position = fetch_offset
+    position, unpacked_bytes = fetch_offset, 0
     for batch in batches:
+        if most_bytes is not None and unpacked_bytes >= most_bytes:
+            break
         while waiting and waiting[0][1] <= batch.base_offset:
             aborting.add(waiting.pop(0)[0])
         producer = batch.producer_id
@@ -86,6 +95,8 @@ def unpack(
                     for record in found
                     if record.offset >= position
                 ]
+            except TooLargeError as error:
+                parsed = _unreadable(batch, topic, partition, position, base, f"the batch is too large: {error}")
             except Exception as error:  # noqa: BLE001 - whatever a producer sent, it must not stop what comes after it
                 parsed = rescue(batch, topic, partition)
                 if parsed is None or not _is_in_order(parsed, batch):
@@ -93,8 +104,9 @@ def unpack(
                 else:
                     parsed = [_shifted(record, base) for record in parsed if record.offset >= position]
             records += parsed or ()
+        unpacked_bytes += batch.unpacked_bytes
         position = max(position, batch.next_offset)
-    return Unpacked(records, position)
+    return Unpacked(records, position, unpacked_bytes)
 
 
 def _is_in_order(records: Sequence[Any], batch: RecordBatch) -> bool:

@@ -176,6 +176,7 @@ class Bootstrap:
 def stage_process(parts: StageParts, settings: Settings, kafka: KafkaSettings) -> StageProcess:
     """A stage's parts on Kafka, in a consumer group that Faust keeps."""
     from streams.engine.faust.member import FaustMember
+    from streams.engine.kafka.batches import BatchLimits
     from streams.engine.kafka.broker import KafkaBroker
 
     def make_broker(spec: StageSpec) -> KafkaBroker:
@@ -185,6 +186,7 @@ def stage_process(parts: StageParts, settings: Settings, kafka: KafkaSettings) -
             topic_prefix=settings.topic_prefix,
             idempotent=settings.idempotent_producer,
             fetch_wait_ms=settings.fetch_wait_ms,
+            limits=BatchLimits(settings.max_batch_bytes, settings.max_batch_records),
         )
 
     return StageProcess(

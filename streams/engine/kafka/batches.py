@@ -7,27 +7,40 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from aiokafka.codec import gzip_decode, lz4_decode, snappy_decode, zstd_decode
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 
+from streams.engine.kafka.decompress import decompress
 from streams.engine.outputs import Row
 from streams.engine.records import MemoryRecord, SourceRecord, UnreadableRecord
 from streams.engine.unpack import RecordBatch
+from streams.errors import TooLargeError
 
 _PREFIX = struct.Struct(">qi")
 """Base offset, and length of what follows."""
 _RECORDS_AT = 61
-_CODECS = {1: gzip_decode, 2: snappy_decode, 3: lz4_decode, 4: zstd_decode}
+_CODEC = 7
+
+
+class BatchLimits(NamedTuple):
+    """What one batch may unpack to. What is larger is not read; it becomes one dead letter."""
+
+    unpacked_bytes: int = 67_108_864
+    records: int = 200_000
+
+
+DEFAULT_LIMITS = BatchLimits()
 
 
 class CutBatch:
     """One batch with its bytes. A RecordBatch."""
 
-    def __init__(self, raw: bytes) -> None:
+    def __init__(self, raw: bytes, limits: BatchLimits = DEFAULT_LIMITS) -> None:
         self.raw = raw
+        self.unpacked_bytes = len(raw)
+        self._limits = limits
         self._batch: Any = MemoryRecords(raw).next_batch()
         self._is_legacy = raw[16] < 2
 
@@ -56,10 +69,48 @@ class CutBatch:
         return bool(self._batch.validate_crc())
 
     def __iter__(self) -> Iterator[Any]:
-        return iter(self._batch)
+        """Raises TooLargeError beyond the limits, and whatever the parser raises for what is damaged."""
+        if self._is_legacy:
+            self._check_legacy()
+            return iter(self._batch)
+        if not _codec(self.raw):
+            self._check_records()
+            return iter(self._batch)
+        body = self.body()
+        plain = (int.from_bytes(self.raw[21:23], "big") & ~_CODEC).to_bytes(2, "big")
+        # The parser decompresses without a limit. So it gets the batch as it would have been without compression.
+        header = self.raw[:8] + (_RECORDS_AT - _PREFIX.size + len(body)).to_bytes(4, "big") + self.raw[12:21] + plain
+        return iter(MemoryRecords(header + self.raw[23:_RECORDS_AT] + body).next_batch())
+
+    def body(self) -> bytes:
+        """The records' bytes, unpacked. Raises TooLargeError beyond the limits, ValueError where they can't be."""
+        self._check_records()
+        codec, body = _codec(self.raw), self.raw[_RECORDS_AT:]
+        if codec:
+            body = decompress(codec, body, self._limits.unpacked_bytes)
+            self.unpacked_bytes = len(body)
+        return body
+
+    def _check_records(self) -> None:
+        count = int.from_bytes(self.raw[57:61], "big", signed=True)
+        if count > self._limits.records:
+            raise TooLargeError(f"it holds {count} records; at most {self._limits.records} are read")
+
+    def _check_legacy(self) -> None:
+        """An old format has its batch in the value of a message: unpacked here to see that it is not too large, then by the parser."""
+        codec = self.raw[17] & _CODEC
+        if codec:
+            at = 18 + 8 * (self.raw[16] == 1)
+            key = max(0, int.from_bytes(self.raw[at : at + 4], "big", signed=True))
+            value = self.raw[at + 4 + key + 4 :]
+            self.unpacked_bytes = len(decompress(codec, value, self._limits.unpacked_bytes))
 
 
-def cut(data: bytes) -> list[CutBatch]:
+def _codec(raw: bytes) -> int:
+    return int.from_bytes(raw[21:23], "big") & _CODEC
+
+
+def cut(data: bytes, limits: BatchLimits = DEFAULT_LIMITS) -> list[CutBatch]:
     """The whole batches in a fetch's bytes; the broker may cut off the last one."""
     batches = []
     at = 0
@@ -68,7 +119,7 @@ def cut(data: bytes) -> list[CutBatch]:
         end = at + _PREFIX.size + length
         if length < 17 - _PREFIX.size or end > len(data):
             break
-        batches.append(CutBatch(bytes(data[at:end])))
+        batches.append(CutBatch(bytes(data[at:end]), limits))
         at = end
     return batches
 
@@ -87,18 +138,12 @@ def read_patiently(batch: RecordBatch, topic: str, partition: int) -> Sequence[S
     if not isinstance(batch, CutBatch) or batch.raw[16] != 2:
         return None
     raw = batch.raw
-    attributes = int.from_bytes(raw[21:23], "big")
     first_timestamp, _ = struct.unpack_from(">qq", raw, 27)
     count = int.from_bytes(raw[57:61], "big", signed=True)
-    body = raw[_RECORDS_AT:]
-    codec = attributes & 7
-    if codec:
-        if codec not in _CODECS:
-            return None
-        try:
-            body = bytes(_CODECS[codec](body))
-        except Exception:  # noqa: BLE001 - whatever a decompressor makes of bytes that a stranger sent
-            return None
+    try:
+        body = batch.body()
+    except ValueError:
+        return None
     records: list[SourceRecord | UnreadableRecord] = []
     at = 0
     for _ in range(count):

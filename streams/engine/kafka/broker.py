@@ -8,6 +8,7 @@ from typing import Any
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 from aiokafka.errors import KafkaError, for_code
 
+from streams.engine.kafka.batches import DEFAULT_LIMITS, BatchLimits
 from streams.engine.kafka.client import BrokerClient
 from streams.engine.kafka.fetching import SourceFetcher
 from streams.engine.kafka.produce import KafkaProduceLink
@@ -21,10 +22,20 @@ from streams.kafka.clients import partition_counts
 class KafkaBroker:
     """Three connections per broker, so that a waiting fetch delays neither a write nor a look-up."""
 
-    def __init__(self, config: Mapping[str, Any], *, group_id: str, topic_prefix: str, idempotent: bool, fetch_wait_ms: int) -> None:
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        *,
+        group_id: str,
+        topic_prefix: str,
+        idempotent: bool,
+        fetch_wait_ms: int,
+        limits: BatchLimits = DEFAULT_LIMITS,
+    ) -> None:
         self._config = dict(config)
         self._fetching, self._writing, self._asking = (BrokerClient(config) for _ in range(3))
         self._fetch_wait_ms = fetch_wait_ms
+        self._limits = limits
         self.outputs = Outputs(KafkaProduceLink(self._writing, idempotent=idempotent), topic_prefix=topic_prefix, idempotent=idempotent)
         self.topics = TopicReader(self._asking, group_id=group_id, topic_prefix=topic_prefix)
 
@@ -49,6 +60,7 @@ class KafkaBroker:
             self._fetching,
             max_wait_ms=self._fetch_wait_ms,
             linger_ms=linger_ms,
+            limits=self._limits,
             deliver=deliver,
             has_room=has_room,
             questionable=questionable,

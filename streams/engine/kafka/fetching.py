@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from streams.backoff import Backoff
+from streams.engine.kafka.batches import DEFAULT_LIMITS, BatchLimits
 from streams.engine.kafka.client import BrokerClient, name_of
 from streams.engine.kafka.gathering import Pressure, gather_s
 from streams.engine.kafka.reading import Fetched, fetch, records_of
@@ -62,6 +63,7 @@ class SourceFetcher:
         *,
         max_wait_ms: int,
         linger_ms: int = 0,
+        limits: BatchLimits = DEFAULT_LIMITS,
         deliver: Callable[[FetchedRun], object],
         has_room: Callable[[str, int], bool],
         questionable: Callable[[str, int], None],
@@ -69,6 +71,7 @@ class SourceFetcher:
         self._client = client
         self._max_wait_ms = max_wait_ms
         self._linger_s = linger_ms / 1000
+        self._limits = limits
         self._deliver = deliver
         self._has_room = has_room
         self._questionable = questionable
@@ -189,12 +192,12 @@ class SourceFetcher:
         cursor.answered_at = now
         if not part.data:
             return
-        unpacked = records_of(part, cursor.topic, cursor.partition, cursor.offset, cursor.base)
+        unpacked = records_of(part, cursor.topic, cursor.partition, cursor.offset, cursor.base, self._limits)
         if unpacked.next_offset <= cursor.offset:
             return
         run = FetchedRun(
             cursor.topic, cursor.partition, cursor.number, cursor.offset + cursor.base, unpacked.next_offset + cursor.base,
-            unpacked.records, len(part.data),
+            unpacked.records, unpacked.size,
         )  # fmt: skip
         cursor.offset = unpacked.next_offset
         if self._linger_s and len(part.data) < _FULL_BYTES:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from aiokafka.protocol.fetch import FetchRequest
 
-from streams.engine.kafka.batches import cut, read_patiently
+from streams.engine.kafka.batches import DEFAULT_LIMITS, BatchLimits, cut, read_patiently
 from streams.engine.kafka.client import BrokerClient
 from streams.engine.unpack import Unpacked, unpack
 
@@ -47,8 +47,15 @@ def _parts(answer: object) -> Iterator[tuple[tuple[str, int], Fetched]]:
             yield (topic, partition), Fetched(error, end, rest[-1] or b"", [(p, o) for p, o in aborted or ()])
 
 
-def records_of(found: Fetched, topic: str, partition: int, offset: int, base: int) -> Unpacked:
-    """The records in a part that was asked for from ``offset`` on."""
+def records_of(found: Fetched, topic: str, partition: int, offset: int, base: int, limits: BatchLimits = DEFAULT_LIMITS) -> Unpacked:
+    """The records in a part that was asked for from ``offset`` on; of much that unpacks to more, the first."""
     return unpack(
-        cut(found.data), topic=topic, partition=partition, fetch_offset=offset, base=base, aborted=found.aborted, rescue=read_patiently
+        cut(found.data, limits),
+        topic=topic,
+        partition=partition,
+        fetch_offset=offset,
+        base=base,
+        aborted=found.aborted,
+        rescue=read_patiently,
+        most_bytes=limits.unpacked_bytes,
     )
