@@ -17,17 +17,18 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import cramjam
 import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.protocol.admin import DeleteGroupsRequest
-from aiokafka.record.util import calc_crc32c
 from aiokafka.structs import TopicPartition
 
 from streams import topics
 from tests.support import ROOT
 from tests.support.apache_kafka import ApacheKafka
+from tests.support.batch_bytes import GZIP, ZSTD, changed, sealed
 from tests.support.deployment import SESSION_S, Deployment, deployed, free_port, read_topic
 from tests.support.waiting import wait_until
 
@@ -69,6 +70,22 @@ class Toy:
                 await asyncio.gather(*sent)
             finally:
                 await producer.stop()
+
+        asyncio.run(send())
+
+    def send_batch(self, change: Callable[[bytearray], bytes]) -> None:
+        """Send a batch of one record with a header ``AAAA``, as ``change`` makes it."""
+
+        async def send() -> None:
+            producer = AIOKafkaProducer(bootstrap_servers=self.d.bootstrap_servers)
+            await producer.start()
+            batch = producer.create_batch()
+            batch.append(key=b"k", value=b"bad", timestamp=None, headers=[("AAAA", b"x")])
+            batch.close()
+            build = batch._build
+            batch._build = lambda: change(bytearray(build()))
+            await (await producer.send_batch(batch, self.source, partition=0))
+            await producer.stop()
 
         asyncio.run(send())
 
@@ -122,6 +139,14 @@ def toy(kafka: ApacheKafka, tmp_path: Path) -> Iterator[Toy]:
     settings = {"VEILSTREAM_PARTITIONS": "2", "VEILSTREAM_COMMIT_INTERVAL_S": "0.3"}
     with deployed(tmp_path, kafka.bootstrap_servers, f"b{uuid.uuid4().hex[:8]}.", **settings) as deployment:
         yield Toy(deployment)
+
+
+def zigzag(number: int) -> bytes:
+    code, out = 2 * number, bytearray()
+    while code >= 0x80:
+        out.append(code & 0x7F | 0x80)
+        code >>= 7
+    return bytes([*out, code])
 
 
 def rows(first: int, count: int) -> list[Row]:
@@ -181,30 +206,33 @@ def test_a_record_that_cannot_be_parsed_is_dead_lettered(toy: Toy) -> None:
     toy.start()
     toy.produce(rows(0, 10))
 
-    async def send_bad() -> None:
-        producer = AIOKafkaProducer(bootstrap_servers=toy.d.bootstrap_servers)
-        await producer.start()
-        batch = producer.create_batch()
-        batch.append(key=b"k", value=b"bad", timestamp=None, headers=[("AAAA", b"x")])
-        batch.close()
-        build = batch._build
+    def damaged(data: bytearray) -> bytes:
+        at = data.index(b"AAAA")
+        data[at : at + 4] = b"\xff\xfe\xfd\xfc"
+        return changed(bytes(data))
 
-        def damaged() -> bytes:
-            data = bytearray(build())
-            at = data.index(b"AAAA")
-            data[at : at + 4] = b"\xff\xfe\xfd\xfc"
-            data[17:21] = calc_crc32c(bytes(data[21:])).to_bytes(4, "big")
-            return bytes(data)
-
-        batch._build = damaged
-        await (await producer.send_batch(batch, toy.source, partition=0))
-        await producer.stop()
-
-    asyncio.run(send_bad())
+    toy.send_batch(damaged)
     toy.produce(rows(10, 10))
     assert sorted(toy.wait_for(20)) == sorted(b"v%d" % i for i in range(20))
     toy.wait_committed({0: 11, 1: 10})
     assert len(toy.d.read(topics.DEAD_LETTER)) == 1
+
+
+@pytest.mark.parametrize("codec", [GZIP, ZSTD])
+def test_a_batch_that_unpacks_to_gigabytes_is_one_dead_letter(toy: Toy, codec: int) -> None:
+    toy.start()
+    toy.produce(rows(0, 10))
+    pack = cramjam.zstd.compress if codec == ZSTD else cramjam.gzip.compress
+    record = zigzag(600_000_010) + b"\0\0\0\x01" + zigzag(600_000_000)
+    body = bytes(pack(record + bytes(600_000_001)))
+    toy.send_batch(lambda data: sealed(data[:61] + body, codec=codec))
+    toy.produce(rows(10, 10))
+    assert sorted(toy.wait_for(20)) == sorted(b"v%d" % i for i in range(20))
+    toy.wait_committed({0: 11, 1: 10})
+    assert len(toy.d.read(topics.DEAD_LETTER)) == 1
+    status = Path(f"/proc/{toy.d.processes['a'].pid}/status").read_text()
+    peak = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
+    assert peak < 600_000, "kilobytes"
 
 
 def test_aborted_transactions_are_not_read_and_leave_no_lag(toy: Toy) -> None:

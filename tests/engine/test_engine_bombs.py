@@ -20,7 +20,7 @@ from streams.engine.kafka.decompress import decompress
 from streams.engine.records import UnreadableRecord
 from streams.engine.unpack import Unpacked, unpack
 from streams.errors import TooLargeError
-from tests.engine.batch_bytes import CODECS, COUNT_AT, GZIP, LZ4, NONE, SNAPPY, ZSTD, batch, sealed
+from tests.support.batch_bytes import CODECS, COUNT_AT, GZIP, LZ4, NONE, SNAPPY, ZSTD, batch, sealed
 
 PACK = {
     GZIP: gzip_encode,

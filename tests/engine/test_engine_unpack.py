@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from streams.engine.kafka.batches import cut, encode_rows, read_patiently
 from streams.engine.records import MemoryRecord, UnreadableRecord
 from streams.engine.unpack import Unpacked, unpack
-from tests.engine.batch_bytes import ATTRIBUTES_AT, CODECS, CONTROL, COUNT_AT, GZIP, LZ4, NONE, SNAPPY, TRANSACTIONAL, ZSTD, batch, changed
+from tests.support.batch_bytes import ATTRIBUTES_AT, CODECS, CONTROL, COUNT_AT, GZIP, LZ4, NONE, SNAPPY, TRANSACTIONAL, ZSTD, batch, changed
 
 
 def marker(at: int, producer: int, *, commits: bool) -> bytes:

@@ -56,6 +56,10 @@ class SourceBatch:
     def next_offset(self) -> int:
         return self.base_offset + len(self.records)
 
+    @property
+    def unpacked_bytes(self) -> int:
+        return 40 * len(self.records)
+
     def validate_crc(self) -> bool:
         return not self.is_damaged
 

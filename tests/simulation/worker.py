@@ -47,6 +47,10 @@ def place_of(record: SourceRecord) -> bytes:
     return f"{record.topic}/{record.partition}/{record.offset}".encode()
 
 
+_MOST_BYTES = 400
+"""Few, so that of many answers only the first batches are unpacked."""
+
+
 class Counting:
     """The stage: counts the records of each key and says the count; the timer tells of each key again and again. A BatchHandler and a
     FollowsPartitions. What a record is like is said by the first byte of its value: see ``world``."""
@@ -301,12 +305,12 @@ class Fetcher:
         cursor.answered_at, cursor.watched_since = self._worker.scheduler.now, None
         unpacked = unpack(
             answer.batches, topic=where[0], partition=where[1], fetch_offset=cursor.offset, base=cursor.base,
-            aborted=answer.aborted, rescue=_rescue,
+            aborted=answer.aborted, rescue=_rescue, most_bytes=_MOST_BYTES,
         )  # fmt: skip
         if unpacked.next_offset > cursor.offset:
             run = FetchedRun(
                 where[0], where[1], cursor.number, cursor.offset + cursor.base, unpacked.next_offset + cursor.base,
-                unpacked.records, 40 * len(unpacked.records),
+                unpacked.records, unpacked.size,
             )  # fmt: skip
             cursor.offset = unpacked.next_offset
             self._belt.append(run)
