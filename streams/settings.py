@@ -193,6 +193,9 @@ class Settings(BaseSettings):
         5.0, gt=0, description="Age at which an event counts half for the popularity of an item, days."
     )
     popularity_weight: float = Field(0.2, ge=0, description="Weight of the popularity prior in the score.")
+    popularity_events_a_day: int = Field(
+        500, ge=1, description="Maximum number of a shopper's events that count for the popularity of items, a day of event time."
+    )
     match_weight: float = Field(
         1.0, ge=0, description="Weight in a search's score of the share of the query's words and characters that an item has."
     )

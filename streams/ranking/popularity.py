@@ -45,17 +45,26 @@ class DecayedCount(NamedTuple):
     """Shoppers who bought and returned it, as far as their profiles know."""
 
     def plus(
-        self, weight: float, time_ms: int, offset: int, half_life_ms: float, *, bought: bool = False, new_buyer: bool = False
+        self,
+        weight: float,
+        time_ms: int,
+        offset: int,
+        half_life_ms: float,
+        *,
+        others: tuple[float, float, float] | None = None,
+        bought: bool = False,
+        new_buyer: bool = False,
     ) -> DecayedCount:
-        """With one event more. It may be older than ``as_of_ms``; then it is decayed, not the count.
+        """With one event more. It may be older than ``as_of_ms``; then it is decayed, not the count. ``others``: its weights in the other
+        counts, if they are not the same.
 
         >>> DecayedCount(1.0, 0, 5).plus(1.0, 1000, 6, half_life_ms=1000).value
         1.5
         """
         before_ms, after_ms = max(0, time_ms - self.as_of_ms), max(0, self.as_of_ms - time_ms)
         short, medium, long = (
-            count * decay(before_ms, other_ms) + weight * decay(after_ms, other_ms)
-            for count, other_ms in zip(self.others, OTHER_HALF_LIVES_MS, strict=True)
+            count * decay(before_ms, other_ms) + more * decay(after_ms, other_ms)
+            for count, more, other_ms in zip(self.others, others or (weight, weight, weight), OTHER_HALF_LIVES_MS, strict=True)
         )
         return DecayedCount(
             self.value * decay(before_ms, half_life_ms) + weight * decay(after_ms, half_life_ms),

@@ -52,6 +52,8 @@ class ProfileRules:
     popularity_half_life_ms: float
     popularity_weights: tuple[float, ...] = POPULARITY_WEIGHTS
     popularity_weight: float
+    popularity_events_a_day: int
+    """Events of a shopper and day that count at most."""
 
     # bought together
     together: TogetherRules
@@ -91,6 +93,7 @@ class ProfileRules:
             history_size=settings.history_size,
             popularity_half_life_ms=settings.popularity_half_life_days * DAY_MS,
             popularity_weight=settings.popularity_weight,
+            popularity_events_a_day=settings.popularity_events_a_day,
             together=TogetherRules.from_settings(settings),
             together_weight=settings.together_weight,
             match_weight=settings.match_weight,

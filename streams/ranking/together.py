@@ -82,7 +82,8 @@ def count_purchase(
         age_ms = abs(time_ms - bought[other])
         weight = 1.0 if age_ms <= rules.session_ms else rules.before_weight * 2.0 ** (-age_ms / rules.before_half_life_ms)
         count, shoppers = partners.get(other, (0.0, 0))
-        partners[other] = (count + weight * one, shoppers + 1)
+        # One shopper who buys it again, after years or with the dates of years, is still one shopper.
+        partners[other] = (count + weight * one, shoppers + (before_ms is None))
         paired += 1
         if paired == rules.recent:
             break

@@ -14,6 +14,7 @@ from streams.ranking.rules import CODES, POPULARITY_WEIGHTS, ProfileRules
 from streams.ranking.together import ItemPairs, TogetherRules, count_purchase, publishable
 from streams.ranking.together_table import TogetherTable
 from streams.serde.records import TrainingPair
+from streams.stages.profile.influence import missing
 from streams.training.evaluation.cases import Case, EvaluationCatalogue, served_vectors
 from streams.training.evaluation.popularity import Popularity, snapshots
 
@@ -75,11 +76,7 @@ def build_evaluation_data(
 ) -> EvaluationData:
     """``cases``: those that will be judged, for whose times popularity is counted (at no more than 500 moments)."""
     rows = {item: row for row, item in enumerate(items)}
-    known = [
-        (rows[pair["item_id"]], POPULARITY_WEIGHTS[CODES[pair["outcome"]]], pair["occurred_at"])
-        for pair in pairs
-        if pair["reward"] > 0 and pair["item_id"] in rows and pair["outcome"] in CODES
-    ]
+    known = [(rows[item], weight, at_ms) for item, weight, at_ms in _counted(pairs, rules) if item in rows]
     places = np.array([row for row, _, _ in known], np.intp)
     times = np.array([at for _, _, at in known], np.int64)
     moments = np.unique(np.array([case.at_ms for case in cases] or [judged_from_ms], np.int64))
@@ -99,6 +96,25 @@ def build_evaluation_data(
         together=bought_together(pairs, rules.together, until_ms=judged_from_ms),
         interactions=np.bincount(places[times < judged_from_ms], minlength=len(items)).astype(np.float64),
     )
+
+
+def _counted(pairs: Sequence[TrainingPair], rules: ProfileRules) -> list[tuple[str, float, int]]:
+    """Item, what is added to its popularity, and when, of all interactions in order of time. As in the profile stage, a shopper counts in
+    an item no more than her weightiest interaction would by itself."""
+    found = []
+    before: dict[tuple[str, str], dict[int, int]] = {}
+    for pair in sorted(pairs, key=lambda pair: pair["occurred_at"]):
+        code, at_ms = CODES.get(pair["outcome"]), pair["occurred_at"]
+        if pair["reward"] <= 0 or code is None:
+            continue
+        own = before.setdefault((pair["pseudonym"], pair["item_id"]), {})
+        weight = POPULARITY_WEIGHTS[code]
+        if own:
+            counting = [(POPULARITY_WEIGHTS[did], at_ms - did_ms) for did, did_ms in own.items()]
+            weight = missing(weight, counting, rules.popularity_half_life_ms)
+        own[code] = at_ms
+        found.append((pair["item_id"], weight, at_ms))
+    return found
 
 
 def bought_together(pairs: Sequence[TrainingPair], rules: TogetherRules, *, until_ms: int) -> TogetherTable:

@@ -136,7 +136,7 @@ class Partition:
         tally = self.counter.begin(4, first)
         for offset in range(first, end):
             item, time_ms, weight = self.events[offset]
-            tally.add(item, weight, time_ms, offset)
+            tally.add(item, (weight, weight, weight, weight), time_ms, offset)
         return self.counter.end(tally, end - 1)
 
     def publish(self, outputs: list[OutputRecord]) -> None:

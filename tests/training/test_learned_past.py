@@ -148,7 +148,7 @@ async def staged(done: Sequence[Did]) -> tuple[ProfileHarness, BatchResult]:
     """The stage after these events in order of time."""
     shop = ProfileHarness(rules=RULES)
     events = [(did, event(number, did[0], did[1], did[2], at_s=60 * did[3])) for number, did in enumerate(done)]
-    ordered = sorted((one for _, one in events), key=lambda one: (one["occurred_at"], one["event_id"]))
+    ordered = sorted((one for _, one in events), key=lambda one: one["occurred_at"])
     result = await shop.run(event_records(ordered)) if ordered else BatchResult()
     shop.publish(of_topic(result.outputs, ITEMS_POPULARITY))
     return shop, result

@@ -11,6 +11,7 @@ from streams.engine.records import OutputRecord
 from streams.ranking.popularity import EXACT_EXPOSURES, EXPOSURE_STEP, UNKNOWN, DecayedCount
 from streams.ranking.popularity_table import PopularityTable
 from streams.serde.records import Popularity
+from streams.stages.profile.influence import Weights
 from streams.topics import ITEMS_POPULARITY
 
 _NOTHING = DecayedCount(0.0, 0, -1)
@@ -28,14 +29,17 @@ class PopularityTally:
     last_offset: int = -1
     changed: dict[str, DecayedCount] = field(default_factory=dict)
 
-    def add(self, item_id: str, weight: float, time_ms: int, offset: int, *, bought: bool = False, new_buyer: bool = False) -> None:
+    def add(self, item_id: str, weights: Weights, time_ms: int, offset: int, *, bought: bool = False, new_buyer: bool = False) -> None:
         """Count one event, in offset order."""
         known = self.changed.get(item_id) or self._published(item_id)
         if offset <= known.source_offset:
             return
         if known.source_offset < 0:
             known = DecayedCount(0.0, time_ms, -1)
-        self.changed[item_id] = known.plus(weight, time_ms, offset, self.half_life_ms, bought=bought, new_buyer=new_buyer)
+        weight, *others = weights
+        self.changed[item_id] = known.plus(
+            weight, time_ms, offset, self.half_life_ms, others=(others[0], others[1], others[2]), bought=bought, new_buyer=new_buyer
+        )
 
     def note(
         self, item_id: str, offset: int, event_id: str, *, exposed: bool = False, dismissed: bool = False, returned: bool = False

@@ -56,6 +56,12 @@ class Profile(msgspec.Struct, array_like=True):
     that comes again."""
     regrets: dict[str, int] = {}
     """Items whose dismissal (1) or return (2) by this shopper was counted; both: 3."""
+    counted_day: int = -1
+    """Day of event time, since 1970, of the last event that counted for popularity."""
+    counted_events: int = 0
+    """How many of that day have counted."""
+    counted: dict[str, bytes] = {}
+    """Of the last items with events that counted, when these were (``influence``)."""
 
 
 _encoder = msgspec.msgpack.Encoder()

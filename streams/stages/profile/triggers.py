@@ -12,6 +12,7 @@ from streams.ranking.rules import CODES, DISMISS, IMPRESSION, PURCHASE, RETURN, 
 from streams.serde.records import CleanEvent, has_shopper
 from streams.stages.profile.feature_log import is_logged
 from streams.stages.profile.history import apply_event, is_first_regret, unwanted
+from streams.stages.profile.influence import popularity_weights
 from streams.stages.profile.popularity_counter import PopularityTally
 from streams.stages.profile.profile import IssuedRecommendation, Profile, unpack_issued
 from streams.stages.profile.together_counter import TogetherTally
@@ -113,9 +114,9 @@ def find_triggers(
             tally.note(item_id, offset, event["event_id"], dismissed=code == DISMISS, returned=code == RETURN)
         if code == PURCHASE and item_id is not None:
             together.add(item_id, profile.bought, before_ms, time_ms, offset)
-        if item_id is not None and rules.popularity_weights[code]:
+        if item_id is not None and (weights := popularity_weights(profile, item_id, code, time_ms, rules)) is not None:
             bought = code == PURCHASE
-            tally.add(item_id, rules.popularity_weights[code], time_ms, offset, bought=bought, new_buyer=bought and before_ms is None)
+            tally.add(item_id, weights, time_ms, offset, bought=bought, new_buyer=bought and before_ms is None)
         policy = policy_of(code, time_ms, profile.triggered_at, rules)
         logged = is_logged(event, rules.logged_share)
         if policy is None:
@@ -134,8 +135,8 @@ def find_triggers(
 
 def _count_only(event: CleanEvent, offset: int, tally: PopularityTally, rules: ProfileRules) -> None:
     code, item_id = CODES[event["event_type"]], event["item_id"]
-    if item_id is not None and rules.popularity_weights[code]:
-        tally.add(item_id, rules.popularity_weights[code], event["occurred_at"], offset, bought=code == PURCHASE)
+    if item_id is not None and (weight := rules.popularity_weights[code]):
+        tally.add(item_id, (weight, weight, weight, weight), event["occurred_at"], offset, bought=code == PURCHASE)
 
 
 def request_of(profile: Profile, event: CleanEvent, policy: Policy, rules: ProfileRules) -> Request:

@@ -20,6 +20,7 @@ from streams.ranking.together import ItemPairs, count_purchase, publishable
 from streams.ranking.together_table import TogetherTable
 from streams.serde.records import CleanEvent, TrainingPair
 from streams.stages.profile.history import apply_event, unwanted
+from streams.stages.profile.influence import popularity_weights
 from streams.stages.profile.profile import Profile
 from streams.training.learned.past_events import PastEvent, past_events
 
@@ -131,11 +132,17 @@ class PastShop:
         if bought:
             together = self._together.setdefault(item, ItemPairs(partners={}))
             count_purchase(together, item, profile.bought, before_ms, time_ms, rules.together)
-        weight = rules.popularity_weights[code]
-        if weight:
+        weights = popularity_weights(profile, item, code, time_ms, rules)
+        if weights is not None:
             known = self._counts.get(item) or DecayedCount(0.0, time_ms, -1)
             self._counts[item] = known.plus(
-                weight, time_ms, offset, rules.popularity_half_life_ms, bought=bought, new_buyer=bought and before_ms is None
+                weights[0],
+                time_ms,
+                offset,
+                rules.popularity_half_life_ms,
+                others=weights[1:],
+                bought=bought,
+                new_buyer=bought and before_ms is None,
             )
         liked = rules.history_weights[code]
         if liked > 0:

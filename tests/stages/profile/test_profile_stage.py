@@ -312,7 +312,7 @@ async def test_a_failing_encoder_leaves_no_trace() -> None:
     harness = ProfileHarness()
     await harness.run(event_records([event(0, "a", "purchase", "i001")]))
     state = dict(harness.state)
-    records = event_records([event(1, "a", "purchase", "i001"), event(2, "a", "search", query="tea")], first=1)
+    records = event_records([event(1, "b", "purchase", "i001"), event(2, "a", "search", query="tea")], first=1)
     original = harness.encoder.encode_many
 
     async def failing(texts: Any) -> Any:

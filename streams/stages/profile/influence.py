@@ -1,0 +1,68 @@
+"""How much one shopper moves what all shoppers see.
+
+Whatever a shopper does with an item, and however often: at any moment it counts in the item's popularity as much as her weightiest event
+would by itself, decayed, and no more. An event adds what is missing to that. So the profile keeps when she last did what with the items
+that she turned to last, and how many of her events have counted this day.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from struct import Struct
+
+from streams.ranking.popularity import OTHER_HALF_LIVES_MS, decay
+from streams.ranking.rules import CART, CLICK, DAY_MS, PURCHASE, VIEW, WISHLIST, ProfileRules
+from streams.stages.profile.profile import Profile
+
+Weights = tuple[float, float, float, float]
+"""By half-life: the one that is a setting, then ``OTHER_HALF_LIVES_MS``."""
+
+_COUNTED = (VIEW, CLICK, CART, WISHLIST, PURCHASE)
+_TIMES = Struct("<5I")
+"""Seconds since 1970 of the last of each, rounded up; 0: never."""
+_NEVER = (0, 0, 0, 0, 0)
+_LATEST_S = 2**32 - 1
+_MOST = -64.0
+"""Half-lives that one event may be later than another: 2^64 is far within a double's range."""
+
+
+def popularity_weights(profile: Profile, item_id: str, code: int, time_ms: int, rules: ProfileRules) -> Weights | None:
+    """What an event adds to the counts of its item; None if it adds nothing. It is noted in the profile, in place.
+
+    >>> from streams.settings import Settings
+    >>> rules, shopper = ProfileRules.from_settings(Settings(popularity_half_life_days=5)), Profile()
+    >>> popularity_weights(shopper, "i1", PURCHASE, 0, rules), popularity_weights(shopper, "i1", PURCHASE, 5 * DAY_MS, rules)[0]
+    ((1.0, 1.0, 1.0, 1.0), 0.5)
+    """
+    weight = rules.popularity_weights[code]
+    if not weight:
+        return None
+    known = profile.counted.get(item_id)
+    times = _NEVER if known is None else _TIMES.unpack(known)
+    before = [(rules.popularity_weights[did], time_ms - 1000 * at_s) for did, at_s in zip(_COUNTED, times, strict=True) if at_s]
+    added: Weights = (weight, weight, weight, weight)
+    if before:
+        half_lives = (rules.popularity_half_life_ms, *OTHER_HALF_LIVES_MS)
+        first, second, third, fourth = (missing(weight, before, half_life_ms) for half_life_ms in half_lives)
+        added = (first, second, third, fourth)
+        if not any(added):
+            return None
+    day = time_ms // DAY_MS
+    if profile.counted_day != day:
+        profile.counted_day, profile.counted_events = day, 0
+    if profile.counted_events >= rules.popularity_events_a_day:
+        return None
+    profile.counted_events += 1
+    place = _COUNTED.index(code)
+    latest = min(max(times[place], 1, -(-time_ms // 1000)), _LATEST_S)
+    profile.counted.pop(item_id, None)
+    profile.counted[item_id] = _TIMES.pack(*(latest if n == place else at_s for n, at_s in enumerate(times)))
+    if len(profile.counted) > rules.history_size:
+        del profile.counted[next(iter(profile.counted))]
+    return added
+
+
+def missing(weight: float, before: Iterable[tuple[float, float]], half_life_ms: float) -> float:
+    """What an event of this weight adds where others, (weight, age in milliseconds), count already. One that happened later, and came
+    before, has an age below 0, and counts more than it would have then."""
+    return max(0.0, weight - max(known * decay(max(age_ms, _MOST * half_life_ms), half_life_ms) for known, age_ms in before))
