@@ -18,7 +18,7 @@ from streams.serde import http_registry as module
 from streams.serde.codec import open_codec
 from streams.serde.http_registry import KEPT, UNKNOWN_FOR_S, HttpRegistry
 from streams.serde.registry_access import RegistryAccess
-from streams.serde.registry_http import AGAIN_S, AWAY_S
+from streams.serde.registry_http import AGAIN_S, AWAY_S, RegistryHttp
 from streams.settings import Settings
 from streams.topics import BEHAVIOUR_RAW, CATALOGUE_ITEMS
 from tests.support.http_registry import Server, serving
@@ -124,8 +124,68 @@ def test_json_schemas_of_others_are_no_avro(server: Server) -> None:
 )
 def test_a_registry_that_fails_condemns_no_record(server: Server, answer: tuple[int, bytes]) -> None:
     server.answer = answer
-    with pytest.raises(TransientError, match="http://127.*VEILSTREAM_REGISTRY_URL"):
+    with pytest.raises(TransientError, match=r"http://127.*VEILSTREAM_REGISTRY_URL"):
         registry_of(server.url).schema(5)
+
+
+def test_what_may_pass_is_tried_again_and_nothing_else(server: Server) -> None:
+    server.texts[7] = "{}"
+    waits: list[float] = []
+
+    def mend(wait_s: float) -> None:
+        waits.append(wait_s)
+        if len(waits) == len(AGAIN_S):
+            server.answer = None
+
+    http = RegistryHttp(RegistryAccess(server.url), pause=mend)
+    for status in (429, 500, 503):
+        waits.clear()
+        server.answer = (status, b"")
+        assert http.ask("/schemas/ids/7", None, "it") == {"schema": "{}"} and waits == list(AGAIN_S)
+    waits.clear()
+    for status in (401, 403, 404, 301):
+        server.answer = (status, b"")
+        with pytest.raises((ConfigurationError, TransientError), match=f"HTTP {status}.*VEILSTREAM_REGISTRY"):
+            http.ask("/schemas/ids/7", None, "it")
+    assert waits == []
+
+
+def test_a_registry_that_says_later_is_left_alone_as_long(server: Server) -> None:
+    now = [1000.0]
+    registry = registry_of(server.url, monotonic=lambda: now[0])
+    server.answer, server.headers = (429, b""), {"Retry-After": "30"}
+    with pytest.raises(TransientError, match="HTTP 429"):
+        registry.schema(7)
+    server.answer = None
+    server.texts[7] = "{}"
+    now[0] += 29
+    with pytest.raises(TransientError, match="a moment ago"):
+        registry.schema(7)
+    assert len(server.asked) == 1
+    now[0] += 1
+    assert registry.schema(7) == "{}"
+
+
+def test_credentials_do_not_follow_a_redirect(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("secret")
+    with serving() as elsewhere:
+        server.answer, server.headers = (302, b""), {"Location": f"{elsewhere.url}/schemas/ids/7"}
+        with pytest.raises(ConfigurationError, match="VEILSTREAM_REGISTRY_URL"):
+            HttpRegistry(RegistryAccess(server.url, token_file=tmp_path / "token")).id_for(BEHAVIOUR_RAW)
+        assert elsewhere.asked == []
+
+
+def test_refused_credentials_hold_up_a_running_worker_and_do_not_end_it(server: Server) -> None:
+    """They may be renewed meanwhile, and then it goes on."""
+    now = [1000.0]
+    registry = registry_of(server.url, monotonic=lambda: now[0])
+    server.answer = (401, b"")
+    with pytest.raises(TransientError, match=r"HTTP 401.*VEILSTREAM_REGISTRY_USER"):
+        registry.schema(7)
+    server.answer = None
+    server.texts[7] = "{}"
+    now[0] += AWAY_S
+    assert registry.schema(7) == "{}"
 
 
 @pytest.mark.parametrize("code", [401, 403])
