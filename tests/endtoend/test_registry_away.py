@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from streams.broker.embedded import EmbeddedBroker
+from tests.support.apache_kafka import ApacheKafka
 from tests.support.deployment import Deployment, deployed
 from tests.support.http_registry import serving
 from tests.support.waiting import wait_until
@@ -14,23 +14,24 @@ from tests.support.waiting import wait_until
 EVENTS = "ts,user,event_type,item\n" + "".join(f"2024-01-0{day}T10:00:00Z,u{day},view,i1\n" for day in range(1, 6))
 
 
-@pytest.mark.slow
-def test_a_worker_starts_and_works_while_the_registry_is_away(tmp_path: Path) -> None:
+@pytest.mark.kafka
+def test_a_worker_starts_and_works_while_the_registry_is_away(kafka: ApacheKafka, tmp_path: Path) -> None:
     (tmp_path / "events.csv").write_text(EVENTS)
     replay = ("replay", "--events", str(tmp_path / "events.csv"), "--as-fast-as-possible")
-    with EmbeddedBroker() as broker, serving() as registry:
-        settings = {"VEILSTREAM_IDEMPOTENT_PRODUCER": "false", "VEILSTREAM_REGISTRY_URL": registry.url}
-        with deployed(tmp_path / "d", broker.bootstrap_servers, "", **settings) as deployment:
-            deployment.start("ingest")
-            deployment.command(*replay)
-            wait_for(deployment, 5)
-            assert deployment.stop() == {"ingest": 0}
-            registry.may_answer.clear()  # it hangs, which is worse than to be gone
-            deployment.start("ingest")
-            assert "the cached id of behaviour.raw-value is used" in deployment.log("ingest").read_text()
-            deployment.command(*replay)
-            wait_for(deployment, 5)
-            assert deployment.stop() == {"ingest": 0}
+    with (
+        serving() as registry,
+        deployed(tmp_path / "d", kafka.bootstrap_servers, "away.", VEILSTREAM_REGISTRY_URL=registry.url) as deployment,
+    ):
+        deployment.start("ingest")
+        deployment.command(*replay)
+        wait_for(deployment, 5)
+        assert deployment.stop() == {"ingest": 0}
+        registry.may_answer.clear()  # it hangs, which is worse than to be gone
+        deployment.start("ingest")
+        assert "the cached id of away.behaviour.raw-value is used" in deployment.log("ingest").read_text()
+        deployment.command(*replay)
+        wait_for(deployment, 5)
+        assert deployment.stop() == {"ingest": 0}
 
 
 def wait_for(deployment: Deployment, count: int) -> None:
