@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
+import json
+import time
 from pathlib import Path
 
+import fastavro
 import pytest
+from aiokafka import AIOKafkaProducer
 
+import schemas
+from streams.topics import BEHAVIOUR_CLEAN, BEHAVIOUR_RAW, DEAD_LETTER
 from tests.support.apache_kafka import ApacheKafka
 from tests.support.deployment import Deployment, deployed
 from tests.support.http_registry import serving
@@ -31,6 +39,43 @@ def test_a_worker_starts_and_works_while_the_registry_is_away(kafka: ApacheKafka
         assert "the cached id of away.behaviour.raw-value is used" in deployment.log("ingest").read_text()
         deployment.command(*replay)
         wait_for(deployment, 5)
+        assert deployment.stop() == {"ingest": 0}
+
+
+@pytest.mark.kafka
+def test_a_worker_answers_while_it_waits_for_a_registry_that_hangs(kafka: ApacheKafka, tmp_path: Path) -> None:
+    """An event of another version comes in, whose schema nobody knows yet: the event loop never waits, and nothing is lost."""
+    older = schemas.released(BEHAVIOUR_RAW)[0]
+    out = io.BytesIO()
+    fastavro.schemaless_writer(out, json.loads(older), {"user_id": "u1", "event_type": "view", "item_id": "i1"})
+    with (
+        serving() as registry,
+        deployed(tmp_path / "d", kafka.bootstrap_servers, "hangs.", VEILSTREAM_REGISTRY_URL=registry.url) as deployment,
+    ):
+        registry.texts[777] = older
+        deployment.start("ingest")
+        registry.may_answer.clear()
+
+        async def publish() -> None:
+            producer = AIOKafkaProducer(bootstrap_servers=kafka.bootstrap_servers)
+            await producer.start()
+            await producer.send_and_wait("hangs.behaviour.raw", b"\0" + (777).to_bytes(4, "big") + out.getvalue(), key=b"u1")
+            await producer.stop()
+
+        asyncio.run(publish())
+        wait_until(lambda: "GET /schemas/ids/777" in registry.asked, "the worker asks for the schema")
+        longest, begin = 0.0, time.monotonic()
+        while time.monotonic() - begin < 4:
+            before = time.monotonic()
+            assert "veilstream_records_total" in deployment.metrics("ingest")
+            longest = max(longest, time.monotonic() - before)
+            time.sleep(0.02)
+        assert longest < 1.0, "a call that waited would have held up the loop for two seconds"
+        assert "does not answer (it is slow)" in deployment.log("ingest").read_text()
+        registry.may_answer.set()
+        wait_for(deployment, 1)
+        assert [record.value is not None for record in deployment.read(BEHAVIOUR_CLEAN)] == [True]
+        assert deployment.read(DEAD_LETTER) == []
         assert deployment.stop() == {"ingest": 0}
 
 
