@@ -16,7 +16,7 @@ import schemas
 from streams.errors import ConfigurationError, TransientError
 from streams.serde.registry_access import RegistryAccess
 from streams.serde.registry_cache import RegistryCache
-from streams.serde.registry_http import AWAY_S, NoAnswerError, NoRegistryError, RefusedError, RegistryHttp
+from streams.serde.registry_http import AWAY_S, NoAnswerError, NoRegistryError, RegistryHttp
 from streams.serde.subjects import SubjectStrategy, subject_of
 
 log = logging.getLogger(__name__)
@@ -105,8 +105,8 @@ class HttpRegistry:
         return schema_id
 
     def schema(self, schema_id: int) -> str | None:
-        """As SchemaRegistry says. Raises TransientError if the registry does not answer, or does not accept who asks: the credentials
-        may be mended while the worker waits."""
+        """As SchemaRegistry says. Raises TransientError if the registry does not answer, or does not accept who asks, or a file with a
+        secret can't be read: this may be mended while the worker waits."""
         known = self._schemas.get(schema_id)
         if known is not None:
             return known
@@ -118,7 +118,7 @@ class HttpRegistry:
         path = f"/schemas/ids/{schema_id}"
         try:
             answer = self._ask(path, lambda: self._fetch(path, schema_id))
-        except (TransientError, RefusedError) as error:
+        except (TransientError, ConfigurationError) as error:
             cached = self._cache.schema(schema_id) if self._cache is not None else None
             if cached is None or isinstance(error, _AskedError):
                 raise error if isinstance(error, TransientError) else TransientError(str(error)) from None

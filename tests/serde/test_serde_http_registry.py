@@ -188,6 +188,15 @@ def test_refused_credentials_hold_up_a_running_worker_and_do_not_end_it(server: 
     assert registry.schema(7) == "{}"
 
 
+def test_a_token_file_that_is_away_holds_up_a_running_worker_too(server: Server, tmp_path: Path) -> None:
+    registry = HttpRegistry(RegistryAccess(server.url, token_file=tmp_path / "token"))
+    server.texts[7] = "{}"
+    with pytest.raises(TransientError, match="VEILSTREAM_REGISTRY_TOKEN_FILE"):
+        registry.schema(7)
+    (tmp_path / "token").write_text("now")
+    assert registry.schema(7) == "{}"
+
+
 @pytest.mark.parametrize("code", [401, 403])
 def test_refused_access_is_named(server: Server, code: int) -> None:
     server.answer = (code, b'{"error_code": 40101}')
