@@ -62,10 +62,12 @@ bench-%: $(PEERS) ## One benchmark: bench-avro, bench-encoder, bench-engines, be
 	$(BIN)/python -m benchmarks.$(subst -,_,$*)
 	$(BIN)/python -m benchmarks.report
 
-lock: ## Renew the lock files from pyproject.toml (needs uv)
+lock: ## Renew the lock files (needs uv and npm)
 	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -q -o requirements.lock
 	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --group dev --generate-hashes --no-annotate --no-header -q -c requirements.lock -o requirements-dev.lock
 	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --group bench --generate-hashes --no-annotate --no-header -q -c requirements-dev.lock -o requirements-bench.lock
+	uv pip compile docs/clients/python/requirements.in --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -q -o docs/clients/python/requirements.txt
+	npm install --package-lock-only --no-audit --no-fund --prefix docs/clients/node
 
 clean: ## Remove what was built and what demos and tests left; .venv stays
 	rm -rf var build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

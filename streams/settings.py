@@ -61,7 +61,39 @@ class Settings(BaseSettings):
     state_store: Literal["rocksdb", "memory"] = Field("rocksdb", description="Table store. Both kinds are backed by changelog topics.")
     keys_dir: Path = Field(Path("var/keys"), description="Folder with the key files that `keys generate` makes.")
     registry_url: str | None = Field(
-        None, description="URL of a Confluent-compatible schema registry. Unset: the local registry, made from the schema files."
+        None,
+        description="URL of a Confluent-compatible schema registry, with its path if it has one (Apicurio: /apis/ccompat/v7). Unset: the "
+        "local registry, made from the schema files.",
+    )
+    registry_user: str | None = Field(
+        None, description="User of the schema registry (basic authentication). With Confluent Cloud: the API key."
+    )
+    registry_password_file: Path | None = Field(
+        None, description="File with the password of the schema registry. Read at each request. With Confluent Cloud: the API secret."
+    )
+    registry_token_file: Path | None = Field(
+        None, description="File with a bearer token for the schema registry, instead of user and password. Read at each request."
+    )
+    registry_headers: str = Field(
+        "",
+        description="Further headers of requests to the schema registry, as name=value, separated by commas. With a token, Confluent Cloud "
+        "needs target-sr-cluster and Confluent-Identity-Pool-Id.",
+    )
+    registry_cafile: Path | None = Field(
+        None, description="File with the CA certificates (PEM) that the schema registry's certificate is checked against."
+    )
+    registry_certfile: Path | None = Field(None, description="File with the client certificate for the schema registry (PEM).")
+    registry_keyfile: Path | None = Field(
+        None, description="File with the client key for the schema registry (PEM). Unset: it is in the certificate's file."
+    )
+    registry_subjects: Literal["TopicName", "RecordName", "TopicRecordName"] = Field(
+        "TopicName",
+        description="How the subject of a schema is named: <topic>-value (TopicName), the record's full name (RecordName), or both as "
+        "<topic>-<record> (TopicRecordName).",
+    )
+    registry_cache: Path = Field(
+        Path("var/registry"),
+        description="Folder where the schema registry's answers are kept. With them a worker starts while the registry is away.",
     )
     idempotent_producer: bool = Field(
         True, description="Whether to use Kafka's idempotent producer. Turn it off for brokers without InitProducerId."

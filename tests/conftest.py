@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
-from tests.support.apache_kafka import ApacheKafka, KafkaMissing
+from tests.support.apache_kafka import ApacheKafka
+from tests.support.apicurio import Apicurio
 from tests.support.deployment import Deployment, deployed
+from tests.support.maven import JavaMissing
 
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")  # a busy machine is no failure of a property
@@ -22,15 +25,31 @@ RETAIL = "online_retail_2010_2011"
 @pytest.fixture(scope="session")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApacheKafka]:
     """Apache Kafka. Skipped where Java or Maven is missing; with CI=true that is a failure."""
-    try:
+    with needs_java():
         broker = ApacheKafka(tmp_path_factory.mktemp("kafka"))
-    except KafkaMissing as missing:
-        if os.environ.get("CI") == "true":
-            pytest.fail(str(missing))
-        pytest.skip(str(missing))
     broker.start()
     yield broker
     broker.stop()
+
+
+@pytest.fixture(scope="session")
+def apicurio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Apicurio]:
+    """A real schema registry, empty at first. Skipped as above."""
+    with needs_java():
+        registry = Apicurio(tmp_path_factory.mktemp("apicurio"))
+    registry.start()
+    yield registry
+    registry.stop()
+
+
+@contextmanager
+def needs_java() -> Iterator[None]:
+    try:
+        yield
+    except JavaMissing as missing:
+        if os.environ.get("CI") == "true":
+            pytest.fail(str(missing))
+        pytest.skip(str(missing))
 
 
 @pytest.fixture

@@ -83,7 +83,7 @@ async def _recover(choice: _Choice) -> Counter[str]:
     mapped = {*raw_topics(settings.source_topics), *((BEHAVIOUR_RAW,) if settings.source is not None else ())}
     opens = choice.replay or choice.show
     key = load_private_key(choice.key_file or settings.keys_dir / "recovery.key", "recovery") if opens else None
-    codecs = open_codecs(settings.registry_url, topic_prefix=settings.topic_prefix)
+    codecs = open_codecs(settings)
     counts: Counter[str] = Counter()
     async with reader(kafka, settings.topic_prefix + DEAD_LETTER) as consumer:
         producer = AIOKafkaProducer(**client_config(kafka), acks="all", enable_idempotence=settings.idempotent_producer)
@@ -100,7 +100,8 @@ async def _recover(choice: _Choice) -> Counter[str]:
                 click.echo(describe(letter))
                 if key is not None:
                     try:
-                        record = mended(
+                        record = await asyncio.to_thread(
+                            mended,
                             opened(key, letter),
                             letter,
                             choice.edits,

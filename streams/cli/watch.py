@@ -42,12 +42,13 @@ async def _watch(topic: str, from_beginning: bool, maximum: int | None, as_json:
 
     quiet_client_loggers()
     settings, kafka = load_settings(), load_kafka_settings()
-    codec = await open_codec(topic, settings.registry_url, topic_prefix=settings.topic_prefix)
+    codec = await open_codec(topic, settings)
     async with reader(kafka, settings.topic_prefix + topic) as consumer:
         partitions = consumer.assignment()
         await (consumer.seek_to_beginning(*partitions) if from_beginning else consumer.seek_to_end(*partitions))
         shown = 0
         async for record in consumer:
+            await codec.prepare(record.value)
             try:
                 value = codec.decode(record.value, record.headers) if record.value is not None else None
             except RecordError as error:

@@ -56,12 +56,15 @@ def run_stage(stage: str) -> None:
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     quiet_client_loggers()
 
+    bootstrap = Bootstrap(settings, kafka)
+    bootstrap.ask_ids(stage)  # here, where no event loop has to wait for a registry
+
     async def main() -> None:
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop.set)
-        process = Bootstrap(settings, kafka).process(stage)
+        process = bootstrap.process(stage)
         hand_over_quickly()
         try:
             await process.run(stop, loaded=tune_garbage_collection)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Collection, Mapping
 from typing import Any, NamedTuple
@@ -35,8 +36,9 @@ async def letters_so_far(consumer: AIOKafkaConsumer, codecs: Codecs) -> AsyncIte
     """Every dead letter up to the current end, of all assigned partitions of the consumer. A record that is not a dead letter is given
     as a RecordError. Raises BrokerUnavailable if the broker stops answering.
     """
-    codec = codecs.for_topic(DEAD_LETTER)
+    codec = await asyncio.to_thread(codecs.for_topic, DEAD_LETTER)
     async for record in records_so_far(consumer, DEAD_LETTER, exactly=True):
+        await codec.prepare(record.value)
         try:
             yield codec.decode(record.value)
         except RecordError as error:

@@ -55,7 +55,7 @@ async def publish(
     key_field = "item_id" if kind == "items" else "user_id"
     full_name = settings.topic_prefix + topic
     await need_topic(kafka, full_name)
-    codec = await open_codec(topic, settings.registry_url, topic_prefix=settings.topic_prefix)
+    codec = await open_codec(topic, settings)
     pending: list[asyncio.Future[Any]] = []
 
     async def settle() -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import json
 import math
 import struct
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import fastavro
@@ -18,10 +19,13 @@ import schemas
 from streams.errors import Reason, RecordError
 from streams.serde.compiled import compile_reader, compile_writer
 from streams.serde.compiled_reader import NotFiniteError
-from streams.serde.http_registry import HttpRegistry, LocalRegistry, SchemaRegistry
+from streams.serde.http_registry import HttpRegistry
 from streams.serde.json_repairs import REPAIRS
 from streams.serde.json_values import JsonFields
+from streams.serde.local_registry import LocalRegistry, SchemaRegistry
+from streams.serde.registry_access import RegistryAccess
 from streams.serde.writer_schema import parse_writer, without_logical_types
+from streams.settings import Settings
 from streams.topics import BEHAVIOUR_RAW, CATALOGUE_ITEMS, CONSENT_UPDATES, PRIVACY_ERASURE
 
 Finite = Callable[[Any], bool]
@@ -108,6 +112,16 @@ class Codec:
             raise RecordError(Reason.UNDECODABLE, "a number in it is not finite")
         return cast("dict[str, Any]", decoded)
 
+    async def prepare(self, value: bytes | None) -> None:
+        """For callers on an event loop who would only wait: before ``decode``, so that the registry is waited for
+        in a thread. Raises TransientError if it does not answer."""
+        if value is None or len(value) < _HEADER or value[0] != 0:
+            return
+        schema_id = int.from_bytes(value[1:_HEADER], "big")
+        if schema_id not in self._writers and schema_id not in self._refused:
+            with contextlib.suppress(RecordError):
+                await asyncio.to_thread(self._writer, schema_id)
+
     def _decode_own(self, value: bytes) -> dict[str, Any]:
         """A value written with the current schema."""
         if self._read is None:
@@ -164,6 +178,12 @@ class Codecs:
             self._codecs[topic] = Codec(topic, self._registry, self._max_bytes)
         return self._codecs[topic]
 
+    def ask_ids(self, topics: Iterable[str]) -> None:
+        """Ask the registry for the ids of these topics now: on an event loop ``for_topic`` does not wait for it. Raises as the
+        registry does."""
+        for topic in topics:
+            self._registry.id_for(topic)
+
     def reading(self, topic: str, only: Collection[str]) -> Codec:
         """A codec whose ``decode`` need not give other fields than these. Raises KeyError as above and for unknown fields."""
         return Codec(topic, self._registry, self._max_bytes, only)
@@ -174,15 +194,22 @@ def local_codecs(max_bytes: int = DEFAULT_MAX_BYTES) -> Codecs:
     return Codecs(LocalRegistry(), max_bytes)
 
 
-def open_codecs(registry_url: str | None, *, max_bytes: int = DEFAULT_MAX_BYTES, topic_prefix: str = "") -> Codecs:
-    """Codecs over the registry at the address, or over the local one where there is none."""
-    registry: SchemaRegistry = HttpRegistry(registry_url, topic_prefix=topic_prefix) if registry_url else LocalRegistry()
+def open_codecs(settings: Settings, *, max_bytes: int = DEFAULT_MAX_BYTES) -> Codecs:
+    """Codecs over the registry of the settings, or over the local one where they name none. Raises ConfigurationError."""
+    if settings.registry_url is None:
+        return local_codecs(max_bytes)
+    registry = HttpRegistry(
+        RegistryAccess.from_settings(settings),
+        topic_prefix=settings.topic_prefix,
+        strategy=settings.registry_subjects,
+        cache=settings.registry_cache,
+    )
     return Codecs(registry, max_bytes)
 
 
-async def open_codec(topic: str, registry_url: str | None, *, topic_prefix: str = "") -> Codec:
+async def open_codec(topic: str, settings: Settings) -> Codec:
     """One topic's codec as of ``open_codecs``, for callers on an event loop: the registry is asked in a thread."""
-    return await asyncio.to_thread(lambda: open_codecs(registry_url, topic_prefix=topic_prefix).for_topic(topic))
+    return await asyncio.to_thread(lambda: open_codecs(settings).for_topic(topic))
 
 
 def says_json(headers: Headers) -> bool:

@@ -1,21 +1,25 @@
-"""Sources of schema ids: the product's own schemas, or a Confluent-compatible registry over HTTP."""
+"""Schema ids from a Confluent-compatible registry over HTTP (Confluent, Karapace, Apicurio)."""
 
 from __future__ import annotations
 
-import http.client
+import asyncio
 import json
+import logging
 import threading
 import time
-import urllib.error
 import urllib.parse
-import urllib.request
 from collections.abc import Callable
-from typing import Any, Protocol, TypeVar
-
-from fastavro.schema import fingerprint, to_parsing_canonical_form
+from pathlib import Path
+from typing import Any, TypeGuard, TypeVar
 
 import schemas
 from streams.errors import ConfigurationError, TransientError
+from streams.serde.registry_access import RegistryAccess
+from streams.serde.registry_cache import RegistryCache
+from streams.serde.registry_http import AWAY_S, NoAnswerError, NoRegistryError, RegistryHttp
+from streams.serde.subjects import SubjectStrategy, subject_of
+
+log = logging.getLogger(__name__)
 
 UNKNOWN_FOR_S = 60.0
 """Time for which an unknown id is not requested again, seconds. A registry may lag behind its peers."""
@@ -24,48 +28,38 @@ MAX_ID = 2**31
 """Ids are positive 32-bit integers. Registries fail in different ways for other ids."""
 TIMEOUT_S = 2.0
 """Maximum time that a call waits, seconds. The open request continues in its thread."""
-ANSWER_S = 5.0
-"""How long a registry may say nothing."""
-LONGEST_S = 10.0
-"""The most that reading one answer may take."""
-AWAY_S = 1.0
-"""Time for which no request is sent after a registry did not answer, seconds."""
 
 V = TypeVar("V")
 
-_CONTENT_TYPE = "application/vnd.schemaregistry.v1+json"
-_MAX_ANSWER = 1_048_576
-_NOT_FOUND = frozenset({40401, 40402, 40403})  # subject, version, schema
-
 
 class HttpRegistry:
-    """Asks the registry once per id and keeps the answer.
+    """Asks the registry once per id and keeps the answer, also on disk (``cache``).
 
-    - Calls are synchronous, because decoding is. The request runs in a thread, and the call waits at most ``TIMEOUT_S``.
-    - If the registry does not answer, or not in time, the call raises TransientError. This is never a fault of the record.
-    - A later call gets an answer that arrived meanwhile. While a request is open, and for ``AWAY_S`` after a failure, calls raise
-      at once.
+    - A request runs in a thread of its own. A call waits for it, ``TIMEOUT_S`` at most. A call on an event loop never waits: it raises
+      TransientError, and a later call gets the answer.
+    - If the registry does not answer, or not in time, the answer of an earlier process counts, from ``cache``. Without one the call
+      raises TransientError. This is never a fault of the record.
+    - While a request is late, and for ``AWAY_S`` after a failure (or as long as the registry said), calls do not wait.
     - An id that the registry does not know is not requested again for ``UNKNOWN_FOR_S``.
 
-    Limits: if an id is first needed inside a decode, the caller's event loop is blocked until the answer arrives. That is usually
-    some milliseconds, and ``TIMEOUT_S`` at most; calls right after it do not block. Records with ever new ids, which no producer
-    writes, cost a request each. ``id_for`` makes at most two requests, at start. Callers that may await do all of this in a thread:
-    see ``open_codec``.
+    A registry that answers always has the last word over the cache: it may have been set up anew. Limits: records with ever new ids,
+    which no producer writes, cost a request each.
     """
 
-    def __init__(self, url: str, *, topic_prefix: str = "", monotonic: Callable[[], float] = time.monotonic) -> None:
-        """Raises ConfigurationError if the address can't be one."""
-        try:
-            parts = urllib.parse.urlsplit(url)
-            usable = parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port > 0)
-        except ValueError:
-            usable = False
-        if not usable:
-            raise ConfigurationError("VEILSTREAM_REGISTRY_URL must be http://host[:port] or https://host[:port]")
-        if parts.username is not None or parts.password is not None:
-            raise ConfigurationError("VEILSTREAM_REGISTRY_URL must not hold a user or password; they would show up in logs")
-        self._url = url.rstrip("/")
+    def __init__(
+        self,
+        access: RegistryAccess,
+        *,
+        topic_prefix: str = "",
+        strategy: SubjectStrategy = "TopicName",
+        cache: Path | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._url = access.url
+        self._http = RegistryHttp(access)
         self._prefix = topic_prefix
+        self._strategy = strategy
+        self._cache = RegistryCache(cache, access.url) if cache is not None else None
         self._monotonic = monotonic
         self._ids: dict[str, int] = {}
         self._schemas: dict[int, str] = {}
@@ -75,22 +69,44 @@ class HttpRegistry:
         self._lock = threading.Lock()
 
     def id_for(self, topic: str) -> int:
-        """Look up the current schema, and register it if the registry lacks it. Raises ConfigurationError if the registry refuses it,
-        TransientError if it does not answer.
+        """Look up the current schema, and register it if the registry lacks it: two requests at most. Raises ConfigurationError if the
+        registry refuses it or none is there, TransientError if it does not answer and no id is cached.
         """
         if topic not in self._ids:
-            subject = f"{self._prefix}{topic}-value"
-            path = f"/subjects/{urllib.parse.quote(subject, safe='')}"
-            body = json.dumps({"schemaType": "AVRO", "schema": schemas.current(topic)}).encode()
-            answer = self._ask(path, body, subject) or self._ask(f"{path}/versions", body, subject)
-            schema_id = answer.get("id") if answer else None
-            if type(schema_id) is not int or not 0 <= schema_id < MAX_ID:
-                raise ConfigurationError(f"the schema registry at {self._url} gave no id for subject {subject}")
-            self._ids[topic] = schema_id
+            text = schemas.current(topic)
+            subject = subject_of(self._strategy, self._prefix + topic, text)
+            self._ids[topic] = self._id_of(subject, text)
         return self._ids[topic]
 
+    def _id_of(self, subject: str, text: str) -> int:
+        path = f"/subjects/{urllib.parse.quote(subject, safe='')}"
+        body = json.dumps({"schemaType": "AVRO", "schema": text}).encode()
+
+        def register() -> dict[str, Any] | None:
+            answer = self._http.ask(path, body, subject) or self._http.ask(f"{path}/versions", body, subject)
+            if self._cache is not None and answer is not None and _is_id(answer.get("id")):
+                self._differs(self._cache.id_of(subject, text) not in (None, answer["id"]), subject)
+                self._cache.keep_id(subject, text, answer["id"])
+            return answer
+
+        try:
+            answer = self._ask(path, register)
+        except TransientError as error:
+            cached = self._cache.id_of(subject, text) if self._cache is not None else None
+            if cached is not None and not isinstance(error, _AskedError):
+                log.warning("%s; the cached id of %s is used", error, subject)
+                return cached
+            if isinstance(error, NoRegistryError):
+                raise ConfigurationError(str(error)) from None
+            raise
+        schema_id = answer.get("id") if answer else None
+        if not _is_id(schema_id):
+            raise ConfigurationError(f"the schema registry at {self._url} gave no id for subject {subject}")
+        return schema_id
+
     def schema(self, schema_id: int) -> str | None:
-        """As SchemaRegistry says. Raises TransientError if the registry does not answer."""
+        """As SchemaRegistry says. Raises TransientError if the registry does not answer, or does not accept who asks, or a file with a
+        secret can't be read: this may be mended while the worker waits."""
         known = self._schemas.get(schema_id)
         if known is not None:
             return known
@@ -99,81 +115,73 @@ class HttpRegistry:
         now = self._monotonic()
         if self._unknown.get(schema_id, 0.0) > now:
             return None
-        answer = self._ask(f"/schemas/ids/{schema_id}", None, f"schema id {schema_id}")
-        text = answer.get("schema") if answer and answer.get("schemaType", "AVRO") == "AVRO" else None
-        if isinstance(text, str):
+        path = f"/schemas/ids/{schema_id}"
+        try:
+            answer = self._ask(path, lambda: self._fetch(path, schema_id))
+        except (TransientError, ConfigurationError) as error:
+            cached = self._cache.schema(schema_id) if self._cache is not None else None
+            if cached is None or isinstance(error, _AskedError):
+                raise error if isinstance(error, TransientError) else TransientError(str(error)) from None
+            log.warning("%s; the cached schema %d is used", error, schema_id)
+            _keep(self._schemas, schema_id, cached)
+            return cached
+        text = _avro(answer)
+        if text is not None:
             _keep(self._schemas, schema_id, text)
             return text
         _keep(self._unknown, schema_id, now + UNKNOWN_FOR_S)
         return None
 
-    def _ask(self, path: str, body: bytes | None, what: str) -> dict[str, Any] | None:
+    def _fetch(self, path: str, schema_id: int) -> dict[str, Any] | None:
+        answer = self._http.ask(path, None, f"schema id {schema_id}")
+        if self._cache is not None and (text := _avro(answer)) is not None:
+            self._differs(self._cache.schema(schema_id) not in (None, text), f"schema id {schema_id}")
+            self._cache.keep_schema(schema_id, text)
+        return answer
+
+    def _differs(self, is_other: bool, what: str) -> None:
+        if is_other:
+            log.warning("the schema registry at %s has something else for %s than before; was it set up anew?", self._url, what)
+
+    def _ask(self, path: str, ask: Callable[[], dict[str, Any] | None]) -> dict[str, Any] | None:
         """The answer, None if the registry says that it has no such thing."""
         with self._lock:
             question = self._questions.get(path)
             if question is None:
                 if self._monotonic() < self._away_until:
-                    raise self._away("it did not a moment ago")
-                question = self._questions[path] = _Question(lambda: self._fetch(path, body, what))
-        # After one call has waited without success, no call waits again, because it may block an event loop.
-        if not question.done.wait(0.0 if question.waited_for else TIMEOUT_S):
+                    raise NoAnswerError(f"the schema registry at {self._url} does not answer (it did not a moment ago)")
+                for done in [name for name, other in self._questions.items() if other.done.is_set()][: max(0, len(self._questions) - KEPT)]:
+                    del self._questions[done]
+                question = self._questions[path] = _Question(ask, self._monotonic())
+        on_loop = _is_on_event_loop()
+        # After one call has waited without success, no call waits again.
+        if not question.done.wait(0.0 if on_loop or question.waited_for else TIMEOUT_S):
+            is_late = question.waited_for or not on_loop or self._monotonic() - question.since >= TIMEOUT_S
+            if not is_late:
+                raise _AskedError(f"the schema registry at {self._url} is being asked")
             question.waited_for = True
-            raise self._away("it is slow")
+            self._away_until = max(self._away_until, self._monotonic() + AWAY_S)
+            raise NoAnswerError(f"the schema registry at {self._url} does not answer (it is slow); see VEILSTREAM_REGISTRY_URL")
         with self._lock:
             if self._questions.get(path) is question:
                 del self._questions[path]
-            if isinstance(question.error, _NoAnswerError):
-                self._away_until = self._monotonic() + AWAY_S
+            if isinstance(question.error, NoAnswerError):
+                self._away_until = self._monotonic() + question.error.away_s
         if question.error is not None:
             raise question.error
         return question.answer
 
-    def _fetch(self, path: str, body: bytes | None, what: str) -> dict[str, Any] | None:
-        headers = {"Content-Type": _CONTENT_TYPE, "Accept": _CONTENT_TYPE}
-        request = urllib.request.Request(self._url + path, data=body, headers=headers)  # noqa: S310 - __init__ checks the scheme
-        try:
-            with urllib.request.urlopen(request, timeout=ANSWER_S) as reply:  # noqa: S310
-                text = _read(reply, time.monotonic() + LONGEST_S)
-            # No schema of the product is this large, and a retry would not make it smaller.
-            answer = json.loads(text) if len(text) <= _MAX_ANSWER else None
-        except urllib.error.HTTPError as error:
-            self._check_refusal(error, what, reading=body is None)
-            return None
-        except (OSError, http.client.HTTPException, ValueError, RecursionError) as error:
-            raise self._away(type(error).__name__) from error
-        return answer if isinstance(answer, dict) else None
 
-    def _away(self, why: str) -> TransientError:
-        return _NoAnswerError(f"the schema registry at {self._url} does not answer ({why}); see VEILSTREAM_REGISTRY_URL")
-
-    def _check_refusal(self, error: urllib.error.HTTPError, what: str, *, reading: bool) -> None:
-        """Returns where the answer is a plain "not found" or "no such id"; raises what any other means."""
-        try:
-            code = json.loads(_read(error, time.monotonic() + LONGEST_S)).get("error_code")
-        except (OSError, http.client.HTTPException, ValueError, AttributeError, RecursionError):
-            code = None
-        finally:
-            error.close()
-        if (error.code == 404 and code in _NOT_FOUND) or (reading and error.code in (400, 422)):
-            return
-        if error.code in (401, 403, 405, 409, 422):
-            raise ConfigurationError(
-                f"the schema registry at {self._url} refused {what} (HTTP {error.code}, error code {code}); "
-                "allow it there, or register schemas/avro/ by hand"
-            ) from error
-        # A 404 that does not have the registry's format comes from something in front of it. It must not refuse every record.
-        raise TransientError(f"the schema registry at {self._url} answered HTTP {error.code} for {what}") from error
-
-
-class _NoAnswerError(TransientError):
-    """As opposed to an answer that is an error."""
+class _AskedError(TransientError):
+    """The answer is on its way, in all likelihood."""
 
 
 class _Question:
     """Send the request in a thread that does not keep the process from ending."""
 
-    def __init__(self, ask: Callable[[], dict[str, Any] | None]) -> None:
+    def __init__(self, ask: Callable[[], dict[str, Any] | None], since: float) -> None:
         self.done = threading.Event()
+        self.since = since
         self.waited_for = False
         """A call waited for the maximum time without success."""
         self.answer: dict[str, Any] | None = None
@@ -190,14 +198,22 @@ class _Question:
             self.done.set()
 
 
-def _read(reply: Any, deadline: float) -> bytes:
-    """The answer, cut off where it is too long. The timeout of a connection is for each read of it. Raises TimeoutError."""
-    parts: list[bytes] = []
-    while sum(map(len, parts)) <= _MAX_ANSWER and (part := reply.read1(65_536)):
-        parts.append(part)
-        if time.monotonic() > deadline:
-            raise TimeoutError("the answer arrives too slowly")
-    return b"".join(parts)
+def _is_on_event_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _is_id(value: object) -> TypeGuard[int]:
+    return type(value) is int and 0 <= value < MAX_ID
+
+
+def _avro(answer: dict[str, Any] | None) -> str | None:
+    """The schema in an answer, if it is one of Avro."""
+    text = answer.get("schema") if answer and answer.get("schemaType", "AVRO") == "AVRO" else None
+    return text if isinstance(text, str) else None
 
 
 def _keep(kept: dict[int, V], key: int, value: V) -> None:
@@ -206,40 +222,3 @@ def _keep(kept: dict[int, V], key: int, value: V) -> None:
     if len(kept) >= KEPT:
         del kept[next(iter(kept))]
     kept[key] = value
-
-
-class SchemaRegistry(Protocol):
-    """Schema ids of topics' values. Schemas travel as JSON text; topics are known by their names without prefix."""
-
-    def id_for(self, topic: str) -> int:
-        """The id to write the topic's current schema with, below 2^31."""
-        ...
-
-    def schema(self, schema_id: int) -> str | None:
-        """The schema with this id, of any topic. None if there is none."""
-        ...
-
-
-class LocalRegistry:
-    """Ids made from the schemas themselves, so that every process agrees without talking to another. It knows every
-    released version, so that replays decode."""
-
-    def __init__(self) -> None:
-        self._by_id: dict[int, str] = {}
-        self._current: dict[str, int] = {}
-        for topic in schemas.topic_names():
-            for text in [*schemas.released(topic), schemas.current(topic)]:
-                self._by_id[local_id(text)] = text
-            self._current[topic] = local_id(schemas.current(topic))
-
-    def id_for(self, topic: str) -> int:
-        return self._current[topic]
-
-    def schema(self, schema_id: int) -> str | None:
-        return self._by_id.get(schema_id)
-
-
-def local_id(text: str) -> int:
-    """31 bits of the CRC-64-AVRO fingerprint of the parsing canonical form (Avro 1.12 specification, "Schema Fingerprints"),
-    which leaves out docs and defaults: mending those changes no id."""
-    return int(fingerprint(to_parsing_canonical_form(json.loads(text)), "CRC-64-AVRO"), 16) & 0x7FFFFFFF

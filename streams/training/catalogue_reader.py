@@ -17,13 +17,14 @@ async def read_items(settings: Settings, kafka: KafkaSettings) -> dict[str, Item
     """The catalogue as the catalogue stage reads it: texts by item id, without the items that this stage refuses. Raises
     BrokerUnavailable if the broker stops answering, ConfigurationError if the topic is missing.
     """
-    codec = await open_codec(CATALOGUE_ITEMS, settings.registry_url, topic_prefix=settings.topic_prefix)
+    codec = await open_codec(CATALOGUE_ITEMS, settings)
     found: dict[str, ItemFacts] = {}
     async with reader(kafka, settings.topic_prefix + CATALOGUE_ITEMS) as consumer:
         async for record in records_so_far(consumer, CATALOGUE_ITEMS):
             if record.value is None:
                 found.pop((record.key or b"").decode(errors="replace"), None)
                 continue
+            await codec.prepare(record.value)
             try:
                 item = valid_item(record.key, codec.decode(record.value, record.headers))
             except RecordError:
@@ -36,7 +37,7 @@ async def read_items(settings: Settings, kafka: KafkaSettings) -> dict[str, Item
 async def send_control(record: TrainingControl, settings: Settings, kafka: KafkaSettings) -> None:
     """Returns when the broker has acknowledged it. Raises as ``read_items``, and TransientError if it does not."""
     topic = settings.topic_prefix + TRAINING_CONTROL
-    codec = await open_codec(TRAINING_CONTROL, settings.registry_url, topic_prefix=settings.topic_prefix)
+    codec = await open_codec(TRAINING_CONTROL, settings)
     value = codec.encode(record)
     identity = record["request_id"].encode()
     await write_record(kafka, topic, identity, value, idempotent=settings.idempotent_producer, then="try again")

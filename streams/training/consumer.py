@@ -43,7 +43,7 @@ class TrainerConsumer:
 
     def __init__(self, settings: Settings, kafka: KafkaSettings, store: PairStore, metrics: TrainerMetrics) -> None:
         self._prefix, self._kafka, self._store, self._metrics = settings.topic_prefix, kafka, store, metrics
-        self._registry_url = settings.registry_url
+        self._settings = settings
         self._codecs: dict[str, Codec] = {}
         self._take: dict[str, Callable[[int, Sequence[tuple[int, Any]], int], None]] = {
             TRAINING_PAIRS: self._take_pairs,
@@ -71,7 +71,7 @@ class TrainerConsumer:
     async def start(self) -> None:
         """Raises BrokerUnavailable, ConfigurationError if a topic is missing, and what a registry of schemas raises."""
         for topic in _TOPICS:
-            self._codecs[topic] = await open_codec(topic, self._registry_url, topic_prefix=self._prefix)
+            self._codecs[topic] = await open_codec(topic, self._settings)
         partitions = [(topic, part) for topic in _TOPICS for part in range(await need_topic(self._kafka, self._prefix + topic))]
         try:
             await self._consumer.start()

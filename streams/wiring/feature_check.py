@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Collection
 from contextlib import closing
@@ -23,7 +24,7 @@ from streams.models.registry.store import ModelStore
 from streams.privacy.keys import load_model_verify_key
 from streams.ranking.rules import DAY_MS, ProfileRules
 from streams.ranking.serving_params import ServingParams
-from streams.serde.codec import open_codecs
+from streams.serde.codec import Codecs, open_codecs
 from streams.settings import KafkaSettings, Settings
 from streams.stages.profile.rebuild import Checked, LoggingModel, Records, Topics, rebuild, requests_of, texts_of
 from streams.topics import BEHAVIOUR_CLEAN, ITEMS_POPULARITY, ITEMS_TOGETHER, ITEMS_VECTORS, RANKING_FEATURES
@@ -97,13 +98,15 @@ class LoggedModels:
 async def check_logs(settings: Settings, kafka: KafkaSettings) -> tuple[list[Checked], int]:
     """All logs of ``ranking.features``, rebuilt, and how many of its records can't be read. Raises as ``LoggedModels.load`` and
     ``reader``."""
-    codecs = open_codecs(settings.registry_url, max_bytes=settings.max_record_bytes, topic_prefix=settings.topic_prefix)
+    codecs = open_codecs(settings, max_bytes=settings.max_record_bytes)
     models = LoggedModels(settings)
+    sources = (BEHAVIOUR_CLEAN, ITEMS_VECTORS, ITEMS_POPULARITY, ITEMS_TOGETHER)
+    await asyncio.to_thread(codecs.ask_ids, (RANKING_FEATURES, *sources))
     decode = codecs.for_topic(RANKING_FEATURES).decode
     by_version: dict[str, list[Any]] = defaultdict(list)
     unreadable = 0
     # The logs first: what they were made of is older than they are.
-    for records in (await _read(settings, kafka, RANKING_FEATURES)).values():
+    for records in (await _read(settings, kafka, codecs, RANKING_FEATURES)).values():
         for record in records:
             try:
                 log = decode(record.value, record.headers)
@@ -113,8 +116,7 @@ async def check_logs(settings: Settings, kafka: KafkaSettings) -> tuple[list[Che
                 by_version[log["model_version"]].append(log)
     if not by_version:
         return [], unreadable
-    sources = (BEHAVIOUR_CLEAN, ITEMS_VECTORS, ITEMS_POPULARITY, ITEMS_TOGETHER)
-    topics = Topics(*[await _read(settings, kafka, name) for name in sources])
+    topics = Topics(*[await _read(settings, kafka, codecs, name) for name in sources])
     checked: list[Checked] = []
     for version, own in by_version.items():
         wanted = requests_of(own, topics.clean, codecs, models.rules)
@@ -123,9 +125,11 @@ async def check_logs(settings: Settings, kafka: KafkaSettings) -> tuple[list[Che
     return checked, unreadable
 
 
-async def _read(settings: Settings, kafka: KafkaSettings, topic: str) -> Records:
+async def _read(settings: Settings, kafka: KafkaSettings, codecs: Codecs, topic: str) -> Records:
+    codec = codecs.for_topic(topic)
     async with reader(kafka, settings.topic_prefix + topic) as consumer:
         found: dict[int, list[Any]] = {tp.partition: [] for tp in consumer.assignment()}
         async for record in records_so_far(consumer, topic):
+            await codec.prepare(record.value)
             found[record.partition].append(record)
     return found

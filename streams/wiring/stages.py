@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry, Gauge
 
 from streams import topics
-from streams.app import CATALOGUE, FEEDBACK, INGEST, LEARNING, PROFILE
+from streams.app import CATALOGUE, FEEDBACK, INGEST, LEARNING, PROFILE, STAGES
 from streams.clock import Clock, SystemClock
 from streams.dead_letters.letters import DeadLetterBuilder
 from streams.engine.handler import StageSpec
@@ -39,7 +39,12 @@ class Bootstrap:
         self.kafka = kafka
         self.clock = clock or SystemClock()
         self.registry = CollectorRegistry()
-        self.codecs: Codecs = open_codecs(settings.registry_url, max_bytes=settings.max_record_bytes, topic_prefix=settings.topic_prefix)
+        self.codecs: Codecs = open_codecs(settings, max_bytes=settings.max_record_bytes)
+
+    def ask_ids(self, stage: str) -> None:
+        """Ask the registry for the schema ids that a stage needs. Raises as the registry does."""
+        spec = STAGES[stage]
+        self.codecs.ask_ids(dict.fromkeys((*spec.sources, *spec.outputs, *spec.follows)))
 
     def process(self, stage: str) -> StageProcess:
         """The process of one stage. Raises ConfigurationError if a key, a model or a setting is missing or wrong."""

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 import schemas
 from streams.errors import Reason, RecordError
 from streams.serde import Codec, local_codecs
-from streams.serde.http_registry import LocalRegistry, local_id
+from streams.serde.local_registry import LocalRegistry, local_id
 from streams.topics import (
     BEHAVIOUR_CLEAN,
     BEHAVIOUR_RAW,

@@ -3,55 +3,21 @@
 from __future__ import annotations
 
 import base64
-import os
-import re
-import shutil
 import socket
 import subprocess
-import tempfile
 import time
 import uuid
 from pathlib import Path
+
+from tests.support.maven import fetched, java
 
 POM = Path(__file__).resolve().parents[1] / "kafka" / "pom.xml"
 _START_S = 60.0
 
 
-class KafkaMissing(Exception):
-    """Java 17 or Maven is not here; says which."""
-
-
 def libraries() -> Path:
-    """The folder with the broker's jars; fetched by Maven the first time. Raises KafkaMissing."""
-    java, maven = shutil.which("java"), shutil.which("mvn")
-    if java is None or maven is None:
-        raise KafkaMissing(f"Apache Kafka needs {'Java 17' if java is None else 'Maven'} on the PATH")
-    printed = subprocess.run([java, "-version"], capture_output=True, text=True, check=True).stderr
-    found = re.search(r'version "(\d+)', printed)
-    if found is None or int(found.group(1)) < 17:
-        raise KafkaMissing("Apache Kafka needs Java 17 or newer")
-    version = re.search(r"kafka_2\.13</artifactId>\s*<version>([^<]+)", POM.read_text())
-    assert version is not None
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "veilstream" / f"kafka-{version.group(1)}"
-    if not cache.is_dir():
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        fresh = Path(tempfile.mkdtemp(dir=cache.parent, prefix="fetching-"))
-        goal = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies"
-        done = subprocess.run(
-            [maven, "-q", "-B", "-f", str(POM), goal, f"-DoutputDirectory={fresh}", "-DincludeScope=runtime"],
-            capture_output=True,
-            text=True,
-            timeout=600,
-            check=False,
-        )
-        if done.returncode != 0:
-            shutil.rmtree(fresh, ignore_errors=True)
-            raise KafkaMissing(f"Maven could not fetch Apache Kafka: {(done.stdout or done.stderr).strip()[-300:]}")
-        try:
-            fresh.rename(cache)
-        except OSError:
-            shutil.rmtree(fresh, ignore_errors=True)  # another run was first
-    return cache
+    """The folder with the broker's jars; fetched by Maven the first time. Raises JavaMissing."""
+    return fetched(POM, "copy-dependencies", "-DincludeScope=runtime")
 
 
 class ApacheKafka:
@@ -122,9 +88,7 @@ log.cleaner.dedupe.buffer.size=16777216
         )
 
     def _command(self, *arguments: str) -> list[str]:
-        # The first of the two compilers only: a broker that lives for a minute would give the second one a core for nothing.
-        java = ["java", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
-        return [*java, "-cp", f"{self._libraries}/*", *arguments]
+        return [*java("-cp", f"{self._libraries}/*", *arguments)]
 
     def _run(self, *arguments: str) -> None:
         done = subprocess.run(self._command(*arguments), capture_output=True, text=True, timeout=60, check=False)

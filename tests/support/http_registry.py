@@ -20,6 +20,7 @@ class Server(ThreadingHTTPServer):
         self.subjects: dict[str, int] = {}
         self.asked: list[str] = []
         self.answer: tuple[int, bytes] | None = None
+        self.headers: dict[str, str] = {}
         self.read_only = False
         self.may_answer = threading.Event()
         """Cleared, every answer waits."""
@@ -28,6 +29,9 @@ class Server(ThreadingHTTPServer):
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_address[1]}"
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Nothing: callers that gave up are what some tests want."""
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -57,6 +61,8 @@ class Handler(BaseHTTPRequestHandler):
         status, body = server.answer or (code, json.dumps(answer).encode())
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
+        for name, value in server.headers.items():
+            self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
 

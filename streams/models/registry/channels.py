@@ -70,13 +70,14 @@ async def read_channels(consumer: AIOKafkaConsumer, codec: Codec, key: VerifyKey
     """
     channels = Channels(codec, key)
     async for record in records_so_far(consumer, MODELS):
+        await codec.prepare(record.value)
         channels.apply(record.key, record.value, record.headers)
     return channels
 
 
 async def current_channels(settings: Settings, kafka: KafkaSettings, key: VerifyKey) -> Channels:
     """What every channel serves now. Raises BrokerUnavailable, and ConfigurationError if the topic is missing."""
-    codec = await open_codec(MODELS, settings.registry_url, topic_prefix=settings.topic_prefix)
+    codec = await open_codec(MODELS, settings)
     async with reader(kafka, settings.topic_prefix + MODELS) as consumer:
         return await read_channels(consumer, codec, key)
 
@@ -84,7 +85,7 @@ async def current_channels(settings: Settings, kafka: KafkaSettings, key: Verify
 async def send_announcement(announcement: Announcement, key: SigningKey, settings: Settings, kafka: KafkaSettings) -> None:
     """Signs and writes it; returns when the broker has acknowledged it. Raises as above, and TransientError if it does not."""
     topic = settings.topic_prefix + MODELS
-    codec = await open_codec(MODELS, settings.registry_url, topic_prefix=settings.topic_prefix)
+    codec = await open_codec(MODELS, settings)
     value = codec.encode(sign_announcement(announcement, key))
     await write_record(
         kafka,

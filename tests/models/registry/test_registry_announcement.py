@@ -24,7 +24,7 @@ from streams.models.registry.signing import sign
 from streams.models.registry.store import ModelStore
 from streams.ranking.serving_params import ServingParams
 from streams.serde import local_codecs
-from streams.serde.http_registry import local_id
+from streams.serde.local_registry import local_id
 from streams.topics import MODELS
 from tests.support.model_folders import SERVING, manifest_of, write_folder
 

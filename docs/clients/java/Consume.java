@@ -1,0 +1,62 @@
+// Recommendations and whom they are for: java -cp "libraries/*" Consume.java BROKER TOPIC GROUP SCHEMA_FILE KEY_FILE
+import com.goterl.lazysodium.LazySodiumJava;
+import com.goterl.lazysodium.SodiumJava;
+import java.io.File;
+import java.nio.ByteBuffer;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.Base64;
+import java.util.List;
+import java.util.Map;
+import org.apache.avro.Schema;
+import org.apache.avro.generic.GenericDatumReader;
+import org.apache.avro.generic.GenericRecord;
+import org.apache.avro.io.DecoderFactory;
+import org.apache.kafka.clients.consumer.ConsumerRecord;
+import org.apache.kafka.clients.consumer.KafkaConsumer;
+import org.apache.kafka.common.serialization.ByteArrayDeserializer;
+
+public class Consume {
+  static final int SCHEMA_ID = 1660725443; // of schemas/avro/recommendations.avsc, where there is no registry
+  static final LazySodiumJava sodium = new LazySodiumJava(new SodiumJava());
+
+  public static void main(String[] arguments) throws Exception {
+    Schema schema = new Schema.Parser().parse(new File(arguments[3]));
+    // The second line of keys/subscriber.key is the key, in base64.
+    byte[] secret = Base64.getDecoder().decode(Files.readAllLines(Path.of(arguments[4])).get(1));
+    byte[] open = new byte[32];
+    sodium.cryptoScalarMultBase(open, secret);
+
+    Map<String, Object> settings =
+        Map.of("bootstrap.servers", arguments[0], "group.id", arguments[2], "auto.offset.reset", "earliest");
+    try (var consumer = new KafkaConsumer<>(settings, new ByteArrayDeserializer(), new ByteArrayDeserializer())) {
+      consumer.subscribe(List.of(arguments[1]));
+      while (true) {
+        for (ConsumerRecord<byte[], byte[]> record : consumer.poll(Duration.ofSeconds(1))) {
+          ByteBuffer value = ByteBuffer.wrap(record.value());
+          if (value.get() != 0 || value.getInt() != SCHEMA_ID) {
+            throw new IllegalStateException("this record was written with another schema");
+          }
+          var decoder = DecoderFactory.get().binaryDecoder(record.value(), 5, record.value().length - 5, null);
+          GenericRecord recommendation = new GenericDatumReader<GenericRecord>(schema).read(null, decoder);
+          ByteBuffer sealed = (ByteBuffer) recommendation.get("sealed_id");
+          List<String> items = ((List<?>) recommendation.get("items"))
+              .stream().map(item -> "\"" + ((GenericRecord) item).get("item_id") + "\"").toList();
+          System.out.println("{\"user\": \"" + user(sealed.array(), open, secret) + "\", \"items\": " + items + "}");
+        }
+      }
+    }
+  }
+
+  static String user(byte[] sealed, byte[] open, byte[] secret) {
+    byte[] padded = new byte[sealed.length - 48];
+    if (!sodium.cryptoBoxSealOpen(padded, sealed, sealed.length, open, secret)) {
+      throw new IllegalStateException("this id was sealed to another key");
+    }
+    int end = padded.length - 1; // the padding is one byte 0x80 and then zeros
+    while (padded[end] == 0) end--;
+    return new String(padded, 0, end, StandardCharsets.UTF_8);
+  }
+}
