@@ -13,6 +13,7 @@ from streams.serde.records import NOBODY, CleanEvent
 from streams.stages import identifiers, money
 from streams.stages.ingest import region, times
 from streams.stages.ingest.identities import Identities, Identity
+from streams.stages.ingest.own_ids import names_own, without_own
 from streams.stages.ingest.rules import IngestRules
 from streams.stages.ingest.throttle import is_automated_agent
 
@@ -64,10 +65,13 @@ class EventCleaner:
         item: str | None = None
         if kind == "search":
             query, scrubbed = identifiers.query(raw["query"])
-            if scrubbed:
+            query, has_own = without_own(query, (raw["user_id"], raw["session_id"]))
+            if scrubbed or has_own:
                 flags.append("query_scrubbed")
         else:
             item = self._item(raw["item_id"] or "")
+            if names_own(item, (raw["user_id"], raw["session_id"])):
+                raise RecordError(Reason.BAD_ITEM, "item_id holds the event's own user or session id")
         occurred_ms = self._time(raw["occurred_at"], record.timestamp, now_ms, flags)
         units = 1
         if kind in _WITH_QUANTITY:
