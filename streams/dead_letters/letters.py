@@ -32,19 +32,21 @@ class Original(NamedTuple):
 
 
 class PositionIds:
-    """Ids of records, and of their lines, by their positions: BLAKE2b-128 of ``<prefix><topic>/<partition>/<offset>[/<line>]``."""
+    """Ids of records, and of their lines, by their positions: BLAKE2b-128 of ``<prefix><topic>/<partition>/<offset>[/<line>]``, under a key
+    where nobody else may know which record has which id."""
 
-    def __init__(self, prefix: str = "") -> None:
+    def __init__(self, prefix: str = "", key: bytes = b"") -> None:
         self._prefix = prefix
+        self._key = key
         self._topic, self._partition = "", -1
-        self._begun = blake2b(digest_size=16)
+        self._begun = blake2b(digest_size=16, key=key)
         """Has taken in what the records of one partition have in common."""
 
     def of(self, record: SourceRecord, line: int = 0) -> bytes:
         """16 bytes."""
         if record.partition != self._partition or record.topic != self._topic:
             self._topic, self._partition = record.topic, record.partition
-            self._begun = blake2b(f"{self._prefix}{self._topic}/{self._partition}/".encode(), digest_size=16)
+            self._begun = blake2b(f"{self._prefix}{self._topic}/{self._partition}/".encode(), digest_size=16, key=self._key)
         digest = self._begun.copy()
         digest.update(b"%d/%d" % (record.offset, line) if line else b"%d" % record.offset)
         return digest.digest()

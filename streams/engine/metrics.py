@@ -51,7 +51,8 @@ class StageMetrics:
         )
         self._behind = Gauge(
             "veilstream_behind_seconds",
-            "Age of the oldest source record that is read and not yet applied, seconds.",
+            "Age of the oldest source record that is read and not yet applied, seconds. The times of clean records are rounded, so "
+            "behind ingest it may be too large by VEILSTREAM_TIME_BUCKET_S.",
             ["stage", "topic", "partition"],
             registry=registry,
         )

@@ -15,7 +15,7 @@ from nacl.bindings import crypto_generichash_blake2b_salt_personal as blake2b
 from streams.privacy.keys import PseudonymKey
 
 _SEPARATOR = b"\x00"
-_USER, _EVENT, _SESSION, _POSITION = b"vs-user", b"vs-event", b"vs-session", b"vs-position"
+_USER, _EVENT, _SESSION, _POSITION, _RECORD = b"vs-user", b"vs-event", b"vs-session", b"vs-position", b"vs-record"
 
 
 class Pseudonymizer:
@@ -27,6 +27,12 @@ class Pseudonymizer:
         self._event, self._position, self._session = (
             hashlib.blake2b(digest_size=16, key=key.secret, person=person) for person in (_EVENT, _POSITION, _SESSION)
         )
+
+    @property
+    def record_key(self) -> bytes:
+        """32 bytes, for ids of records by where they came from: a producer knows the places of its own records, and without a key it could
+        find them among the clean ones."""
+        return blake2b(b"", digest_size=32, key=self._key, person=_RECORD)
 
     def pseudonym(self, user_id: str) -> str:
         """``<key id>.<32 characters of base32>``: 160 bits, so that collisions need not be thought of."""

@@ -192,6 +192,8 @@ def stage_process(parts: StageParts, settings: Settings, kafka: KafkaSettings) -
             idempotent=settings.idempotent_producer,
             fetch_wait_ms=settings.fetch_wait_ms,
             limits=BatchLimits(settings.max_batch_bytes, settings.max_batch_records),
+            # An exact time beside a clean event would join it to its raw one, whose time is rounded for that reason.
+            timestamp_step_ms=1000 * settings.time_bucket_s if spec.name == "ingest" else 1,
         )
 
     return StageProcess(

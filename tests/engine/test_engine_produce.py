@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
 
 from streams.engine.kafka import produce as module
+from streams.engine.kafka.batches import cut
 from streams.engine.kafka.client import BrokerClient
 from streams.engine.kafka.produce import KafkaProduceLink
 from streams.engine.outputs import LINK_LOST, Answer
@@ -131,3 +133,13 @@ async def test_a_request_takes_in_no_more_than_its_size(monkeypatch: pytest.Monk
     client.gate.set()
     await asyncio.gather(*tasks)
     assert [len(request) for request in client.requests] == [1, 2, 2]
+
+
+@pytest.mark.parametrize("step_ms", [1, 60_000])
+def test_timestamps_are_rounded_down(step_ms: int) -> None:
+    link = KafkaProduceLink(cast(BrokerClient, Client()), idempotent=True, timestamp_step_ms=step_ms)
+    before_ms = time.time_ns() // 1_000_000
+    (batch,) = cut(link.encode([(b"k", b"v", ()), (b"k", b"w", ())], (-1, -1), 0))
+    times = [record.timestamp for record in batch]
+    assert times[0] == times[1] and times[0] % step_ms == 0
+    assert before_ms - step_ms < times[0] <= time.time_ns() // 1_000_000

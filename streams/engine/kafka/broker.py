@@ -31,12 +31,15 @@ class KafkaBroker:
         idempotent: bool,
         fetch_wait_ms: int,
         limits: BatchLimits = DEFAULT_LIMITS,
+        timestamp_step_ms: int = 1,
     ) -> None:
+        """Records that are written have a timestamp rounded down to ``timestamp_step_ms``."""
         self._config = dict(config)
         self._fetching, self._writing, self._asking = (BrokerClient(config) for _ in range(3))
         self._fetch_wait_ms = fetch_wait_ms
         self._limits = limits
-        self.outputs = Outputs(KafkaProduceLink(self._writing, idempotent=idempotent), topic_prefix=topic_prefix, idempotent=idempotent)
+        link = KafkaProduceLink(self._writing, idempotent=idempotent, timestamp_step_ms=timestamp_step_ms)
+        self.outputs = Outputs(link, topic_prefix=topic_prefix, idempotent=idempotent)
         self.topics = TopicReader(self._asking, group_id=group_id, topic_prefix=topic_prefix)
 
     async def start(self) -> None:

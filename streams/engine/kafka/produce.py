@@ -40,10 +40,12 @@ class _Write:
 class KafkaProduceLink:
     """A ProduceLink."""
 
-    def __init__(self, client: BrokerClient, *, idempotent: bool, timeout_ms: int = 30_000) -> None:
+    def __init__(self, client: BrokerClient, *, idempotent: bool, timeout_ms: int = 30_000, timestamp_step_ms: int = 1) -> None:
+        """Records have the time at which they are written, rounded down to ``timestamp_step_ms``."""
         self._client = client
         self._idempotent = idempotent
         self._timeout_ms = timeout_ms
+        self._timestamp_step_ms = timestamp_step_ms
         self._waiting: dict[int, deque[_Write]] = {}
         self._senders: dict[int, asyncio.Task[None]] = {}
 
@@ -63,7 +65,8 @@ class KafkaProduceLink:
         return (int(answer.producer_id), int(answer.producer_epoch))
 
     def encode(self, rows: Sequence[Row], producer: tuple[int, int], sequence: int) -> bytes:
-        return encode_rows(rows, producer, sequence, time.time_ns() // 1_000_000)
+        now_ms = time.time_ns() // 1_000_000
+        return encode_rows(rows, producer, sequence, now_ms - now_ms % self._timestamp_step_ms)
 
     async def produce(self, batches: Mapping[Where, Any], fences: Sequence[Callable[[], None]]) -> Mapping[Where, Answer]:
         answers: dict[Where, Answer] = {}

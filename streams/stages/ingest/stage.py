@@ -64,7 +64,7 @@ class IngestStage:
         self._dead_letters = dead_letters
         self._clock = clock
         self._watch = watch
-        self._ids = PositionIds()
+        self._ids = PositionIds(key=pseudonymizer.record_key)
         self._places: dict[tuple[str, int], int] = {}
         """Partitions of topics by number; several raw topics have partitions and offsets alike."""
         self._recent = RecentEvents(rules.dedup_window)

@@ -41,6 +41,7 @@ def shop(tmp_path: Path) -> Iterator[Deployment]:
         "VEILSTREAM_TOP_K": "3",
         "VEILSTREAM_RECOMMENDED_COOLDOWN_S": "0",
         "VEILSTREAM_PARTITIONS": "2",
+        "VEILSTREAM_TIME_BUCKET_S": "1",
         "OMP_NUM_THREADS": "1",
     }
     write_tiny_bert(tmp_path / "b", seed=2)
@@ -149,4 +150,4 @@ def test_promotion_and_rollback_while_events_flow(shop: Deployment, tmp_path: Pa
     during = (begins > promoted_ms) & (begins < served_ms + 2000)
     quiet, busy = (np.percentile(delays[part], (50, 99)).tolist() for part in (before, during))
     print(json.dumps({"swap_s": round(swap_s, 2), "before p50 p99 ms": quiet, "during p50 p99 ms": busy}))
-    assert busy[1] < max(1000, 5 * quiet[1])
+    assert busy[1] < quiet[1] + 1000, "clean records have the second in which they were written"

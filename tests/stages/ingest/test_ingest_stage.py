@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -40,11 +41,11 @@ class NoState:
         return {}
 
 
-def make(rules: IngestRules = RULES) -> IngestStage:
+def make(rules: IngestRules = RULES, secret: bytes = b"k" * 32) -> IngestStage:
     clock = FixedClock(NOW)
     return IngestStage(
         codecs=CODECS,
-        pseudonymizer=Pseudonymizer(PseudonymKey("k1", b"k" * 32)),
+        pseudonymizer=Pseudonymizer(PseudonymKey("k1", secret)),
         sealer=Sealer(SUBSCRIBER.public_key),
         dead_letters=DeadLetterBuilder(CODECS.for_topic(DEAD_LETTER), Sealer(RECOVERY.public_key), "ingest", clock, 262_144),
         rules=rules,
@@ -377,3 +378,14 @@ def test_no_output_names_the_shopper() -> None:
         )
         for word in personal:
             assert word.encode() not in whole
+
+
+def test_a_clean_records_id_cannot_be_guessed_from_its_raw_position() -> None:
+    def id_under(secret: bytes) -> bytes:
+        (output,) = run(make(secret=secret), [avro(7)]).outputs
+        assert output.record_id is not None
+        return output.record_id
+
+    ids = {id_under(b"a" * 32), id_under(b"b" * 32)}
+    assert len(ids) == 2 and id_under(b"a" * 32) in ids
+    assert hashlib.blake2b(b"behaviour.raw/0/7", digest_size=16).digest() not in ids
