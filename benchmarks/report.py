@@ -161,6 +161,24 @@ def _ranker(result: dict[str, Any]) -> list[str]:
     ]
 
 
+def _poison(result: dict[str, Any]) -> list[str]:
+    before = result.get("before", {}).get("shown", {})
+    who = list(next(iter(result["shown"].values())))
+    head = ["attack: users x events of each", *(f"{name}, before" for name in who if before), *who]
+    rows = []
+    for attack, shares in result["shown"].items():
+        earlier = before.get(attack, {})
+        rows.append(
+            [
+                attack,
+                *(f"{earlier[name]:.1%}" if name in earlier else "" for name in who if before),
+                *(f"{shares[name]:.1%}" for name in who),
+            ]
+        )
+    told = f"Share of {result['shoppers']:,} simulated shoppers who never touched the item and have it in their top ten."
+    return [*_rows(head, rows), "", told]
+
+
 def _simulated(result: dict[str, Any]) -> list[str]:
     means = result["means"]
     rows = [
@@ -319,6 +337,7 @@ TABLES = {
     "search": _search,
     "ranker": _ranker,
     "simulated": _simulated,
+    "poison": _poison,
     "pipeline": _pipeline,
     "latency": _latency,
     "avro": _avro,
