@@ -10,6 +10,8 @@ from typing import Any
 
 import click
 
+from streams.cli.hardening import harden
+
 _COMMANDS = {
     "worker": "Run one or several stages.",
     "demo": "Run everything against a simulated shop and show what happens.",
@@ -60,6 +62,7 @@ def cli(ctx: click.Context, debug: bool) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point. Exit code 0, 1 for a failure, 2 for wrong use, 130 for an interrupt; one line says what went wrong."""
+    harden()
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
 

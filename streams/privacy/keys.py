@@ -143,6 +143,8 @@ def _write_pair(folder: Path, purpose: Purpose, algorithm: str, secret: bytes, p
 def _write(path: Path, what: str, key: bytes, *, secret: bool) -> Path:
     path.unlink(missing_ok=True)
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if secret else 0o644)
+    if not secret:
+        os.fchmod(handle, 0o644)  # to be handed on, whatever the umask
     with os.fdopen(handle, "w", encoding="ascii") as file:
         file.write(f"veilstream {what}\n{base64.b64encode(key).decode()}\n")
     return path
@@ -152,6 +154,8 @@ def _read(path: Path, purpose: Purpose, *, secret: bool) -> tuple[str, bytes]:
     """The second word of what the file says it is, and the key."""
     kind = "secret" if secret else "public"
     try:
+        if not secret and path.stat().st_mode & stat.S_IWOTH:
+            raise ConfigurationError(f"public key {path} may be written by everybody; chmod 644 it, and make sure that it is the right one")
         if secret and path.stat().st_mode & (stat.S_IROTH | stat.S_IWOTH):
             raise ConfigurationError(f"key file {path} is open to everybody; chmod 600 it, or make new keys if others may have read it")
         lines = path.read_text(encoding="ascii").splitlines()

@@ -180,3 +180,13 @@ def test_model_keys_are_told_from_the_others(folder: Path) -> None:
     _replace_line(folder / "models.pub", 0, "veilstream models x25519 public")
     with pytest.raises(ConfigurationError, match="does not know"):
         load_model_verify_key(folder / "models.pub")
+
+
+def test_a_public_key_that_anyone_may_change_is_refused(tmp_path: Path) -> None:
+    generate_keys(tmp_path / "keys")
+    path = tmp_path / "keys" / "subscriber.pub"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+    load_public_key(path, "subscriber")
+    path.chmod(0o666)
+    with pytest.raises(ConfigurationError, match="may be written by everybody"):
+        load_public_key(path, "subscriber")
