@@ -165,7 +165,8 @@ class Settings(BaseSettings):
     rejects: Literal["quarantine", "stop"] = Field(
         "quarantine",
         description="What happens if most records of one producer are refused: only its records are set aside (quarantine), or the stage "
-        "stops. A producer is told by the headers veilstream-source and client-id, or by the key before the first : or / or |.",
+        "stops. A producer is told by the headers veilstream-source and client-id, or by the key before the first : or / or |. Where "
+        "nothing tells whose they are, with quarantine ingest and catalogue log an error and go on.",
     )
     shared_events: int = Field(
         5000, ge=1, description="Number of events of one user in a day of event time from which on the id counts as shared by many."
@@ -177,8 +178,8 @@ class Settings(BaseSettings):
         0.5,
         gt=0,
         le=1,
-        description="Maximum share of refused records among the recent ones of a producer. Above it, see VEILSTREAM_REJECTS; where nothing "
-        "tells whose they are, the stage stops.",
+        description="Maximum share of refused records among the recent ones of a producer. Above it, see VEILSTREAM_REJECTS; stages behind "
+        "ingest stop.",
     )
     reject_window: int = Field(
         2000, ge=100, description="Number of recent records for the share of refused records. For one producer in one partition, a tenth."

@@ -49,7 +49,9 @@ def assemble(
     sources = [settings.topic_prefix + name for name in spec.sources]
     runtime = AsyncioRuntime()
     ownership = Ownership(settings.session_timeout_s * _LEASE_SHARE)
-    rejects = RejectGuard(settings.reject_share_max, settings.reject_window)
+    # Anybody who may write to these sources could pull the brake for everybody. What comes after them is the product's own.
+    is_open = any(name not in topics.BY_NAME or "producers" in topics.BY_NAME[name].writers for name in spec.sources)
+    rejects = RejectGuard(settings.reject_share_max, settings.reject_window, stops=settings.rejects == "stop" or not is_open)
     table: StateTable | NoState | None = None
 
     def make_worker(partition: int) -> PartitionWorker:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter, deque
 from collections.abc import Mapping
 from types import MappingProxyType
 
 from streams.errors import TooManyRejects
+
+log = logging.getLogger(__name__)
 
 _REASONS_NAMED = 3
 _NO_REASONS: Mapping[str, int] = MappingProxyType({})
@@ -23,7 +26,11 @@ class RejectGuard:
     >>> guard.observe(0, 3)
     """
 
-    def __init__(self, max_share: float, window: int) -> None:
+    def __init__(self, max_share: float, window: int, *, stops: bool = True) -> None:
+        """With ``stops`` False it only says so, once each time that the share passes its bound: what strangers send must not stop what
+        others send."""
+        self._stops = stops
+        self._is_over = False
         self._max_share = max_share
         self._window = window
         self._batches: deque[tuple[int, int, Mapping[str, int]]] = deque()
@@ -42,12 +49,19 @@ class RejectGuard:
             old_rejected, old_total, _ = self._batches.popleft()
             self._rejected -= old_rejected
             self._total -= old_total
-        if self._total >= self._window and self._rejected > self._max_share * self._total:
-            raise TooManyRejects(
-                f"{self._rejected} of the last {self._total} records were refused{self._most_frequent()}, "
-                f"more than the share of {self._max_share:g} over at least {self._window} records; look at them "
-                "(`veilstream watch behaviour.dead-letter`) and fix their producer, or raise VEILSTREAM_REJECT_SHARE_MAX"
-            )
+        is_over = self._total >= self._window and self._rejected > self._max_share * self._total
+        if is_over and self._stops:
+            raise TooManyRejects(f"{self._told()}, or raise VEILSTREAM_REJECT_SHARE_MAX")
+        if is_over and not self._is_over:
+            log.error("%s; the rest goes on", self._told())
+        self._is_over = is_over
+
+    def _told(self) -> str:
+        return (
+            f"{self._rejected} of the last {self._total} records were refused{self._most_frequent()}, "
+            f"more than the share of {self._max_share:g} over at least {self._window} records; look at them "
+            "(`veilstream watch behaviour.dead-letter`) and fix their producer"
+        )
 
     def _most_frequent(self) -> str:
         counts: Counter[str] = Counter()

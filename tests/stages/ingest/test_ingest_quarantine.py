@@ -68,12 +68,18 @@ def test_a_few_bad_records_set_nobody_apart() -> None:
     assert Reason.QUARANTINED not in producers(found)
 
 
-def test_what_nobody_is_told_by_still_stops_the_stage() -> None:
+def test_what_nobody_is_told_by_stops_the_stage_only_where_that_is_wanted(caplog: pytest.LogCaptureFixture) -> None:
     values = [record(BAD | {"user_id": "u"}, offset=number) for number in range(200)]
     found = run(make_stage(SMALL), values)
     assert (found.result.rejected, found.result.excused) == (200, 0)
     with pytest.raises(TooManyRejects):
         RejectGuard(0.5, 100).observe(found.result.rejected - found.result.excused, 200)
+    guard = RejectGuard(0.5, 100, stops=False)
+    for rejected in (200, 200, 0, 0, 200):
+        guard.observe(rejected, 200, {"bad_item": rejected})
+    said = [entry.getMessage() for entry in caplog.records]
+    assert len(said) == 2, "once each time"
+    assert "200 of the last 200 records were refused (bad_item 200)" in said[0] and "the rest goes on" in said[0]
 
 
 def test_stopping_stays_available() -> None:
