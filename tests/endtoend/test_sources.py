@@ -75,3 +75,29 @@ def test_files_headers_and_topics(tmp_path: Path) -> None:
         recovered = deployment.command("recover", "--replay")
         assert "1 listed, 1 replayed" in recovered.stdout
         assert deployment.stop() == {"ingest": 0}
+
+
+@pytest.mark.slow
+def test_rubbish_of_nobody_in_particular_stops_nothing(tmp_path: Path) -> None:
+    rubbish, good = 6000, 20
+    with (
+        EmbeddedBroker() as broker,
+        deployed(tmp_path / "d", broker.bootstrap_servers, "s.", VEILSTREAM_IDEMPOTENT_PRODUCER="false") as deployment,
+    ):
+        deployment.start("ingest")
+
+        async def publish() -> None:
+            producer = AIOKafkaProducer(bootstrap_servers=broker.bootstrap_servers, linger_ms=20)
+            await producer.start()
+            topic = f"s.{BEHAVIOUR_RAW}"
+            await asyncio.gather(*[await producer.send(topic, b"\0junk", key=b"x") for _ in range(rubbish)])
+            for number in range(good):
+                value = {"user_id": f"u{number}", "event_type": "view", "item_id": "A1"}
+                await producer.send_and_wait(topic, json.dumps(value).encode(), key=b"x", headers=[("content-type", b"application/json")])
+            await producer.stop()
+
+        asyncio.run(publish())
+        wait_until(lambda: len(deployment.read(BEHAVIOUR_CLEAN)) == good, lambda: deployment.log("ingest").read_text()[-2000:], seconds=60)
+        assert len(deployment.read(DEAD_LETTER)) == rubbish
+        assert "records were refused (" in deployment.log("ingest").read_text()
+        assert deployment.stop() == {"ingest": 0}
