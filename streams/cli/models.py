@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from streams.cli.text import visible
+from streams.visible_text import visible
 
 if TYPE_CHECKING:
     from nacl.signing import VerifyKey

@@ -12,8 +12,8 @@ from typing import Any
 
 import click
 
-from streams.cli.text import visible
 from streams.cli.watch import plain
+from streams.visible_text import visible
 
 
 @dataclass(frozen=True)

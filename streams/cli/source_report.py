@@ -10,7 +10,6 @@ from pathlib import Path
 
 from nacl.public import PrivateKey
 
-from streams.cli.text import visible
 from streams.clock import SystemClock
 from streams.engine.records import MemoryRecord
 from streams.errors import RecordError
@@ -26,6 +25,7 @@ from streams.stages.ingest.clean import EventCleaner
 from streams.stages.ingest.identities import Identities
 from streams.stages.ingest.rules import IngestRules
 from streams.topics import BEHAVIOUR_RAW
+from streams.visible_text import visible
 
 
 @dataclass

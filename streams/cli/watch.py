@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from streams.cli.text import visible
+from streams.visible_text import visible
 
 
 @click.command(name="watch")

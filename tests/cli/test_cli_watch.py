@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.cli.text import visible
 from streams.cli.watch import line, moment
+from streams.visible_text import visible
 
 
 def test_a_record_is_a_readable_line() -> None:
@@ -40,3 +40,6 @@ def test_a_title_can_not_move_the_terminal(title: str) -> None:
 
 def test_what_is_visible_stays() -> None:
     assert visible("é 灯 🎁 \t") == "é 灯 🎁 \\u0009"
+    assert visible("red\u200bshoes\ufeff") == "red\\u200bshoes\\ufeff"
+    hidden = "".join(map(chr, (0xAD, 0x200D, 0x2060, 0xE0041)))
+    assert json.loads(f'"{visible(hidden)}"') == hidden and visible(hidden).isascii()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,7 +11,9 @@ from streams.ranking.serving_params import ServingParams
 from streams.training.evaluation.gate import METRICS, GateVerdict
 from streams.training.evaluation.measure import Measurement
 from streams.training.evaluation.off_policy import OffPolicy
+from streams.visible_text import visible
 
+_MARKUP = re.compile(r"[\\|\[\]`*_!~$]")
 _NAMES = {"hit": "shoppers with a hit (HR@K)", "ndcg": "ranking quality (NDCG@K)", "recall": "targets found (recall@K)"}
 
 
@@ -47,7 +51,7 @@ def markdown(
         f"# Model {new}: {'promoted' if verdict.promote else 'not promoted'}",
         f"Compared with {old} on {len(candidate.users)} cases of {len(set(candidate.users))} shoppers that neither was trained on.",
         "",
-        *(f"- {reason}" for reason in verdict.reasons),
+        *(f"- {_cell(reason)}" for reason in verdict.reasons),
         "",
         "## Metrics",
         *_table(["", "candidate", "serving now", "difference", "interval"], _metric_rows(verdict, candidate, incumbent)),
@@ -88,7 +92,7 @@ def plot(path: Path, verdict: GateVerdict, candidate: Measurement, incumbent: Me
         left.plot([change.low, change.high], [place, place], color=colour, linewidth=2)
         left.plot([change.mean], [place], "o", color=colour)
     left.axvline(0, color="#16324a", linewidth=0.8)
-    left.set_yticks(range(len(names)), names)
+    left.set_yticks(range(len(names)), [visible(name) for name in names], parse_math=False)
     left.set_xlabel("candidate less serving now, with interval")
     for label, of, colour in (("candidate", candidate, "#2f6f8f"), ("serving now", incumbent, "#b8c4ce")):
         middles = [(b.low + b.high) / 2 for b in of.calibration]
@@ -146,5 +150,6 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _cell(text: str) -> str:
-    """A shop's category may hold what a table is made of."""
-    return " ".join(text.replace("|", "\\|").split())
+    """A shop's category is the shop's own text, whatever it holds: no table, link, picture or tag is made of it."""
+    plain = html.escape(" ".join(visible(text).split()), quote=False)
+    return _MARKUP.sub(r"\\\g<0>", plain)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -132,3 +133,26 @@ def test_report_says_what_was_decided_and_why(tmp_path: Path) -> None:
     said = markdown(refused, measurement(AFTER[:10]), measurement(BEFORE[:10]), versions=("abc", "def"), fitted=fitted)
     assert "not promoted" in said
     assert "too few cases" in said
+
+
+HOSTILE = (
+    "Price $\\frac{1$ off",
+    "Toys ($1^ $2)",
+    '<img src="http://evil.example/x.png" onerror="alert(1)">',
+    "[click](javascript:alert(1)) ![](http://evil.example/t.png)",
+    "a|b `c` *d* \\| __e__ ~~f~~",
+    "nothing\u200bto\u202esee",
+)
+
+
+@pytest.mark.parametrize("category", HOSTILE)
+def test_a_category_is_text_wherever_it_is_shown(category: str, tmp_path: Path) -> None:
+    name = f"category: {category}"
+    candidate, incumbent = (replace(of, segments={name: FIRST}) for of in (CANDIDATE, INCUMBENT))
+    fitted = ServingParams(120.0, 0.2, 0.31), ServingParams(60.0, 0.1, 0.3)
+    path = write_report(tmp_path, decide(candidate, incumbent, RULE), candidate, incumbent, versions=("a", "b"), fitted=fitted)
+    (line,) = [line for line in path.read_text(encoding="utf-8").splitlines() if "category" in line]
+    assert "<" not in line and "\u200b" not in line and "\u202e" not in line
+    for mark in "[]`*_~$!":
+        assert line.count(mark) == line.count(f"\\{mark}"), mark
+    assert len(re.findall(r"(?<!\\)\|", line)) == 5, "the cells of the table, and no more"

@@ -1,0 +1,13 @@
+"""Makes text from records safe to print: a title may hold characters that move the cursor or reverse the line."""
+
+from __future__ import annotations
+
+_CONTROLS = (*range(0x20), *range(0x7F, 0xA0), 0x061C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A))
+_NO_WIDTH = (0xAD, 0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x180E, *range(0x200B, 0x200E), *range(0x2060, 0x2065), 0x3164, 0xFEFF, 0xFFA0)
+_ESCAPED = {code: f"\\u{code:04x}" for code in (*_CONTROLS, *_NO_WIDTH)}
+_ESCAPED |= {code: f"\\ud{(code - 0x10000 >> 10) + 0x800:x}\\ud{(code & 0x3FF) + 0xC00:x}" for code in range(0xE0000, 0xE0080)}
+
+
+def visible(text: str) -> str:
+    """The text with control characters, marks of direction and characters without width written out; JSON stays JSON."""
+    return text.translate(_ESCAPED)
