@@ -205,6 +205,11 @@ class Settings(BaseSettings):
         le=10_000,
         description="Maximum length of the text of an item that is encoded (title, category, brand, description), characters.",
     )
+    item_language: str | None = Field(
+        None,
+        pattern=r"[a-z]{2,3}(-[a-z0-9]{2,8}){0,3}",
+        description="Language (BCP 47, small letters) of the title that is encoded, where an item has titles in several. Unset: `title`.",
+    )
 
     # models
     models: str = Field("models", description="Store of the model versions: a folder, or any fsspec URL (s3://bucket/models, gs://...).")
@@ -273,6 +278,9 @@ class Settings(BaseSettings):
     )
     variants_once: bool = Field(
         False, description="Whether a list has at most one of the items with the same text (title, category, brand, description)."
+    )
+    groups_once: bool = Field(
+        True, description="Whether a list has at most one of the items with the same `group_id` (the variants of one product)."
     )
     new_items_share: float = Field(
         0.0,

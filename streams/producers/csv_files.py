@@ -37,6 +37,9 @@ def read_items(path: Path, report: ReadReport) -> Iterator[dict[str, Any]]:
                 "blocked": _flag(cells, "blocked", default=False),
                 "tags": [tag for tag in cells.get("tags", "").split("|") if tag],
                 "updated_at": None,
+                "group_id": cells.get("group_id") or None,
+                "titles": {},
+                "image_links": [link for link in cells.get("image_links", "").split("|") if link],
             }
         except ValueError as error:
             report.count(str(error), f"{path.name} line {row.number}")

@@ -7,7 +7,7 @@ import unicodedata
 
 from streams.errors import Reason, RecordError
 from streams.privacy.scrub import scrub
-from streams.stages.placeholders import LONGEST, NOTHING, is_nobody
+from streams.stages.placeholders import LONGEST, NOTHING, is_nobody, is_nothing
 
 EVENT_TYPES = frozenset({"view", "click", "search", "cart", "purchase", "return", "impression", "dismiss", "wishlist"})
 MAX_USER = 256
@@ -60,6 +60,17 @@ def item_id(value: str | None) -> str:
         return _bounded(cleaned, MAX_ITEM)
     except ValueError as error:
         raise RecordError(Reason.BAD_ITEM, f"item_id {error}") from None
+
+
+def group_id(value: str | None) -> str | None:
+    """NFC, trimmed; None where it is blank or a placeholder. Raises RecordError if it is too long or holds characters that no id needs."""
+    cleaned = value.strip() if value is not None else ""
+    if not cleaned or is_nothing(cleaned):
+        return None
+    try:
+        return _bounded(cleaned, MAX_ITEM)
+    except ValueError as error:
+        raise RecordError(Reason.BAD_ITEM, f"group_id {error}") from None
 
 
 def query(value: str | None) -> tuple[str, bool]:

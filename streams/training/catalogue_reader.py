@@ -29,7 +29,7 @@ async def read_items(settings: Settings, kafka: KafkaSettings) -> dict[str, Item
                 item = valid_item(record.key, codec.decode(record.value, record.headers))
             except RecordError:
                 continue  # the catalogue stage counts and dead-letters it
-            text = item_text(item, settings.item_text_characters)
+            text = item_text(item, settings.item_text_characters, settings.item_language)
             found[item["item_id"]] = ItemFacts(text, item["category"] or None, item["in_stock"] and not item["blocked"], band_of(item))
     return found
 

@@ -31,10 +31,12 @@ class CatalogueRules:
 
     text_characters: int = 1000
     """Most characters of an item's text that the encoder is given."""
+    language: str | None = None
+    """Of the titles, the one that the encoder is given."""
 
     @classmethod
     def from_settings(cls, settings: Settings) -> CatalogueRules:
-        return cls(text_characters=settings.item_text_characters)
+        return cls(text_characters=settings.item_text_characters, language=settings.item_language)
 
 
 class _Change(NamedTuple):
@@ -114,12 +116,13 @@ class CatalogueStage:
                     changes.append(_Change(record, item_of_key(record.key), "", None))
                     continue
                 item = valid_item(record.key, self._items.decode(record.value, record.headers))
-                text = item_text(item, self._rules.text_characters)
+                text = item_text(item, self._rules.text_characters, self._rules.language)
                 content = Content(
                     text_hash(text),
                     item["in_stock"] and not item["blocked"],
                     item["category"] or None,
                     band_of(item),
+                    item["group_id"],
                 )
                 changes.append(_Change(record, item["item_id"], text, content))
             except RecordError as error:

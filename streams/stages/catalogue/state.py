@@ -23,6 +23,7 @@ class Content(msgspec.Struct, array_like=True, frozen=True):
     recommendable: bool = True
     category: str | None = None
     price_band: int | None = None
+    group_id: str | None = None
 
 
 class KnownItem(msgspec.Struct, array_like=True, frozen=True):
