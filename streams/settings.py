@@ -152,6 +152,16 @@ class Settings(BaseSettings):
     source: str | None = Field(
         None, description="Source of raw events without the header `veilstream-source`, such as `segment`. Unset: the product's own form."
     )
+    items_source: str | None = Field(
+        None,
+        description="Source of records of `catalogue.items` without the header `veilstream-source`, such as `shopify-products`. Unset: the "
+        "product's own form.",
+    )
+    items_source_topics: str = Field(
+        "",
+        description="Topics of items of their own for some sources, as topic=source, separated by commas. They need as many partitions as "
+        "`catalogue.items`; `topics create` makes them.",
+    )
     source_topics: str = Field(
         "",
         description="Raw topics of their own for some sources, as topic=source, separated by commas. They need as many partitions as "

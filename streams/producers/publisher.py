@@ -14,11 +14,13 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from streams import topics
+from streams.clock import SystemClock
 from streams.errors import TransientError
 from streams.kafka.clients import client_config, need_topic, no_broker
 from streams.producers.csv_files import ReadReport, read_events, read_items
 from streams.serde.codec import open_codec
 from streams.settings import KafkaSettings, Settings
+from streams.sources.item_mapping import ItemMapping
 from streams.sources.mapping import SourceMapping
 
 _UNACKNOWLEDGED = 2000
@@ -44,14 +46,18 @@ async def publish(
     published: Published,
     show: Callable[[], None],
     mapping: SourceMapping | None = None,
+    items_mapping: ItemMapping | None = None,
 ) -> None:
-    """Publish a file. ``rate`` is in events a second; ``mapping`` says how the events are written, if not in the product's columns.
+    """Publish a file. ``rate`` is in events a second; the mappings say how events and items are written, if not in the product's columns.
     Rows that can't be sent are counted in the report, the rest goes on.
 
     Raises ConfigurationError for a file or topic that can't be used, TransientError if the broker stops taking records.
     """
     topic = topics.CATALOGUE_ITEMS if kind == "items" else topics.BEHAVIOUR_RAW
-    values = read_items(path, report) if kind == "items" else read_events(path, report, mapping)
+    if kind == "items":
+        values = read_items(path, report, items_mapping, at_ms=SystemClock().now_ms())
+    else:
+        values = read_events(path, report, mapping)
     key_field = "item_id" if kind == "items" else "user_id"
     full_name = settings.topic_prefix + topic
     await need_topic(kafka, full_name)

@@ -17,7 +17,8 @@ _LINE = "line."
 
 
 def field_getter(node: Node, firsts: set[str], *, has_lines: bool) -> Getter:
-    """The getter of a field; the first names of its paths in the record are added to ``firsts``.
+    """The getter of a field; the first names of its paths in the record are added to ``firsts``, those in a
+    line after ``line.``.
 
     Raises ConfigurationError, or ValueError for a wrong path or expression.
     """
@@ -51,10 +52,17 @@ def _of_path(path: str, firsts: set[str], *, has_lines: bool) -> Getter:
         return lambda record, line: line if type(line) in (str, int) else None
     if path.startswith(_LINE) and has_lines:
         get = compile_path(path.removeprefix(_LINE))
+        firsts.add(_LINE + _first_name(path.removeprefix(_LINE)))
         return lambda record, line: get(line)
     of_record: Get = compile_path(path)
-    firsts.add(path.split(".", 1)[0].split("[", 1)[0].strip('"'))
+    firsts.add(_first_name(path))
     return direct(path) or (lambda record, line: of_record(record))
+
+
+def _first_name(path: str) -> str:
+    if path.startswith('"'):
+        return path[1:].partition('"')[0]
+    return path.split(".", 1)[0].split("[", 1)[0]
 
 
 def _first(getters: list[Getter]) -> Getter:

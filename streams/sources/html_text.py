@@ -8,7 +8,28 @@ MAX_CHARACTERS = 65_536
 """More of a description is not looked at; the encoder reads its beginning only."""
 _UNSEEN = frozenset({"script", "style", "template", "noscript", "iframe", "object", "svg", "title", "head"})
 _INLINE = frozenset(
-    {"a", "abbr", "b", "bdi", "bdo", "cite", "code", "em", "font", "i", "kbd", "mark", "s", "small", "span", "strong", "sub", "sup", "u", "wbr"}
+    {
+        "a",
+        "abbr",
+        "b",
+        "bdi",
+        "bdo",
+        "cite",
+        "code",
+        "em",
+        "font",
+        "i",
+        "kbd",
+        "mark",
+        "s",
+        "small",
+        "span",
+        "strong",
+        "sub",
+        "sup",
+        "u",
+        "wbr",
+    }
 )
 
 

@@ -24,8 +24,8 @@ class Money(NamedTuple):
 
 
 def money(value: Any, field: str, read_number: ReadNumber) -> Money | None:
-    """A number, or a text such as ``12.99 USD`` or ``USD 12.99``; None for nothing. Raises RecordError for what is no number in the declared
-    format, and for three letters that are no currency.
+    """A number, or a text such as ``12.99 USD`` or ``USD 12.99``; None for nothing. Raises RecordError for what is no number in the
+    declared format, and for three letters that are no currency.
     """
     if not isinstance(value, str):
         amount = read_number(value, field, Reason.BAD_PRICE)

@@ -354,7 +354,9 @@ def grouped(own: Shop, groups: dict[str, str | None]) -> Shop:
     """The shop whose items have these groups."""
     matrix = ItemMatrix(CODECS.for_topic(ITEMS_VECTORS), VERSION, WIDTH)
     records = [
-        item_record(item, own.matrix.vectors[row], category=None, band=0, title="lamp", recommendable=True, text=item, group=groups.get(item))
+        item_record(
+            item, own.matrix.vectors[row], category=None, band=0, title="lamp", recommendable=True, text=item, group=groups.get(item)
+        )
         for item, row in own.matrix.rows.items()
     ]
     matrix.apply(records)
@@ -407,7 +409,8 @@ def test_groups_come_and_go() -> None:
     matrix = own.matrix
     assert matrix.has_groups and len(set(matrix.groups.tolist())) == 2
     records = [
-        item_record(name, matrix.vectors[matrix.rows[name]], category=None, band=0, title="x", recommendable=True, text=name) for name in "ab"
+        item_record(name, matrix.vectors[matrix.rows[name]], category=None, band=0, title="x", recommendable=True, text=name)
+        for name in "ab"
     ]
     matrix.apply(records[:1])
     assert matrix.has_groups and len(set(matrix.groups.tolist())) == 3

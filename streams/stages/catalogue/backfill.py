@@ -13,7 +13,7 @@ from streams.models.hotswap.active_encoders import ActiveEncoders, encode_beside
 from streams.ranking.lexical import item_terms
 from streams.serde.records import ItemVector
 from streams.serde.vectors import vector_key
-from streams.stages.catalogue.state import Content, KnownItem, dump_item, load_item
+from streams.stages.catalogue.state import MEMBERS, Content, KnownItem, dump_item, load_item
 from streams.topics import ITEMS_VECTORS
 
 PART = 128
@@ -35,6 +35,8 @@ async def backfill(
     due: dict[str, KnownItem] = {}
     textless = 0
     for key, data in items:
+        if key.startswith(MEMBERS):
+            continue
         item = load_item(data)
         lacking = any(encoder.version not in item.vectors for encoder in active.encoders)
         if lacking and item.partition < 0:

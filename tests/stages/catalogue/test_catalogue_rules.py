@@ -45,7 +45,13 @@ def test_a_title_of_any_language_is_a_title_and_the_preferred_one_is_encoded() -
 
 
 def test_a_group_and_pictures_are_kept_as_far_as_they_are_such() -> None:
-    links = ["https://shop.example/a.jpg", "//shop.example/b.jpg", "a.jpg", "https://shop.example/a b.jpg", "http://shop.example/" + "x" * 2000]
+    links = [
+        "https://shop.example/a.jpg",
+        "//shop.example/b.jpg",
+        "a.jpg",
+        "https://shop.example/a b.jpg",
+        "http://shop.example/" + "x" * 2000,
+    ]
     found = valid_item(b"84029E", item(group_id=" shirt ", image_links=links + links[:1] * 30))
     assert (found["group_id"], found["image_links"]) == ("shirt", links[:1] * 20)
     assert [valid_item(b"84029E", item(group_id=none))["group_id"] for none in ("", " ", "null", "N/A")] == [None] * 4
