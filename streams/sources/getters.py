@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,7 @@ Getter = Callable[[Any, Any], Any]
 
 MAX_ALTERNATIVES = 12
 _LINE = "line."
+_QUOTED = re.compile(r'"([^"]{1,128})"')
 
 
 def field_getter(node: Node, firsts: set[str], *, has_lines: bool) -> Getter:
@@ -38,6 +40,7 @@ def field_getter(node: Node, firsts: set[str], *, has_lines: bool) -> Getter:
         return lambda record, line: constant
     if "jmespath" in parts:
         search = compile_jmespath(parts["jmespath"].text())
+        firsts.update(_QUOTED.findall(parts["jmespath"].text()))
         getter: Getter = lambda record, line: search(record)  # noqa: E731
     elif "join" in parts:
         joined = [field_getter(element, firsts, has_lines=has_lines) for element in parts["join"].elements()]

@@ -93,15 +93,18 @@ class ItemSource:
             return error
 
     def _distinct(self, lines: list[ItemLine]) -> list[ItemLine]:
-        """Each item once."""
+        """Each item once; where lines are one item, each fault of it once, too."""
         found: dict[str, RawItem] = {}
+        faults: set[str] = set()
         kept: list[ItemLine] = []
         for line in lines:
-            known = None if isinstance(line, RecordError) else found.get(line["item_id"])
-            if isinstance(line, RecordError) or known is None:
+            if isinstance(line, RecordError):
+                if not self.mapping.merges or str(line) not in faults:
+                    kept.append(line)
+                faults.add(str(line))
+            elif (known := found.get(line["item_id"])) is None:
                 kept.append(line)
-                if not isinstance(line, RecordError):
-                    found[line["item_id"]] = line
+                found[line["item_id"]] = line
             elif self.mapping.merges:
                 _merge(known, line)
             else:
