@@ -65,7 +65,7 @@ class ItemSource:
             if lines:
                 break
         if not lines:
-            return self._distinct([self._line(record, record, self._shared(record), at_ms)])
+            return self._distinct([self._line(record, {}, self._shared(record), at_ms)])
         if type(lines) is not list:
             raise RecordError(Reason.BAD_SHAPE, "the lines of the record are not an array")
         if len(lines) > MAX_LINES:

@@ -30,6 +30,12 @@ _UNREADABLE = "\ufdd0"
 _MARKED = str.maketrans({code: _UNREADABLE for code in range(0xDC80, 0xDD00)})
 _WIDE = ("utf-16", "utf-32")
 _SINGLE = ("iso8859", "cp125", "latin", "mac", "koi8")
+_ALPHABETS = (
+    *("utf-8", "utf-16", "utf-32", "ascii", "iso8859", "latin", "cp", "mac", "koi8", "kz1048", "tis", "gb", "big5", "euc", "shift_jis", "johab"),
+)
+"""Beginnings of the names of encodings that are alphabets: Python knows others, such as escapes."""
+_WIDER = {"utf-8": "utf-8-sig", "gb2312": "gb18030", "gbk": "gb18030"}
+"""What is called by the first is written in the second, as browsers read it (WHATWG, Encoding)."""
 _ROOT = b"<r>"
 _TAG = 64
 _BYTE_ORDER_MARKS = (
@@ -103,13 +109,13 @@ class XmlItems:
         first, self._first = self._first, b""
         try:
             info = codecs.lookup(self._encoding or _encoding(first))
-            if not info._is_text_encoding or info.incrementaldecoder is None:
+            if not info.name.startswith(_ALPHABETS):
                 raise LookupError
         except LookupError:
             raise RecordError(
                 Reason.UNDECODABLE, "the XML declares an encoding that is not known; say `encoding:` in the mapping"
             ) from None
-        name = "utf-8-sig" if info.name == "utf-8" else info.name
+        name = _WIDER.get(info.name, info.name)
         decoder = codecs.getincrementaldecoder(name)
         self._decoder = decoder("replace" if name.startswith(_WIDE) else "surrogateescape")
         self._single = name if name.startswith(_SINGLE) else None

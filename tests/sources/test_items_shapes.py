@@ -71,7 +71,14 @@ RED = ("808950810", "49148385", "39072856", "457924702")
 IMAGES = ["https://cdn.shop.example/a.png", "https://cdn.shop.example/b.png"]
 TAGS = ["Emotive", "Flash Memory", "MP3", "Music"]
 ABOUT = "It's the small player with one big idea: Video."
-POD = {"brand": "Acme", "category": "Cult Products", "tags": TAGS, "description": ABOUT, "image_links": IMAGES, "updated_at": 1_769_990_400_000}
+POD = {
+    "brand": "Acme",
+    "category": "Cult Products",
+    "tags": TAGS,
+    "description": ABOUT,
+    "image_links": IMAGES,
+    "updated_at": 1_769_990_400_000,
+}
 SPEC = "https://support.google.com/merchants/answer/7052112"
 RSS_DOC = "https://support.google.com/merchants/answer/14987622"
 REST_DOC = "https://shopify.dev/docs/api/admin-rest/latest/resources/product"
@@ -146,7 +153,12 @@ def test_a_shape_from_a_file(shape: Shape, tmp_path: Path) -> None:
     assert sorted(reason.partition(":")[0].split()[0] for reason in refused) == sorted(shape.refused)
     assert [item["item_id"] for item in items] == [wanted.item_id for wanted in shape.items]
     for item, wanted in zip(items, shape.items, strict=True):
-        assert (item["title"], item["price"], item["currency"], item["group_id"]) == (wanted.title, wanted.price, wanted.currency, wanted.group)
+        assert (item["title"], item["price"], item["currency"], item["group_id"]) == (
+            wanted.title,
+            wanted.price,
+            wanted.currency,
+            wanted.group,
+        )
         assert (item["in_stock"], item["blocked"]) == (wanted.in_stock, wanted.hidden)
         assert {name: item[name] for name in wanted.more} == wanted.more
 
