@@ -54,12 +54,12 @@ def _share(mapping: ItemMapping, data: bytes) -> float:
     for record in _records(mapping, data)[:_RECORDS]:
         try:
             lines = [record] if isinstance(record, RecordError) else source.items(record, 0)
-        except RecordError:
-            lines = []
-        if lines and not any(isinstance(line, RecordError) for line in lines):
-            good += 1
-        else:
+        except RecordError as error:
+            lines = [error]
+        if any(isinstance(line, RecordError) for line in lines):
             bad += 1
+        else:
+            good += bool(lines)
     return good / (good + bad) if good else 0.0
 
 
@@ -67,7 +67,10 @@ def _records(mapping: ItemMapping, data: bytes) -> list[Any]:
     start = data.lstrip(_BLANK)[:1]
     if mapping.form == "xml":
         try:
-            return list(XmlItems(mapping.elements).feed(data)) if start == b"<" else []
+            if start != b"<":
+                return []
+            reader = XmlItems(mapping.elements)
+            return [*reader.feed(data), *(reader.close() if len(data) < _BYTES else ())]
         except RecordError:
             return []
     if start == b"<":

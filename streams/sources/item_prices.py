@@ -28,8 +28,7 @@ def money(value: Any, field: str, read_number: ReadNumber) -> Money | None:
     declared format, and for three letters that are no currency.
     """
     if not isinstance(value, str):
-        amount = read_number(value, field, Reason.BAD_PRICE)
-        return None if amount is None else Money(amount, None)
+        return _not_negative(read_number(value, field, Reason.BAD_PRICE), None, field)
     text = value.strip()
     if len(text) > MAX_CHARACTERS:
         raise RecordError(Reason.BAD_PRICE, f"{field} has more than {MAX_CHARACTERS} characters")
@@ -40,7 +39,12 @@ def money(value: Any, field: str, read_number: ReadNumber) -> Money | None:
         code, text = found[1].upper(), text[: found.start()]
     if code is not None and code not in currencies():
         raise RecordError(Reason.BAD_CURRENCY, f"{field} has letters beside it that are no ISO 4217 code")
-    amount = read_number(text, field, Reason.BAD_PRICE)
+    return _not_negative(read_number(text, field, Reason.BAD_PRICE), code, field)
+
+
+def _not_negative(amount: float | None, code: str | None, field: str) -> Money | None:
+    if amount is not None and amount < 0:
+        raise RecordError(Reason.BAD_PRICE, f"{field} is negative")
     return None if amount is None else Money(amount, code)
 
 

@@ -120,7 +120,9 @@ class ItemSource:
         item_id = (_text(get("item"), "item_id") or "").strip()
         if not item_id or is_nothing(item_id) or item_id.lower() in mapping.nothing:
             raise RecordError(Reason.MISSING_ITEM, "the record has no item id where the mapping looks for it")
-        titles = {language: title for language, getter in mapping.titles.items() if (title := self._said(getter(record, line), "title"))}
+        titles = {
+            language: title for language, getter in mapping.titles.items() if (title := self._said(_one(getter(record, line)), "title"))
+        }
         title = self._said(get("title"), "title") or next(iter(titles.values()), "")
         if not title:
             raise RecordError(Reason.BAD_TITLE, "the record has no title where the mapping looks for it")
@@ -148,7 +150,7 @@ class ItemSource:
 
     def _said(self, value: Any, field: str) -> str | None:
         """A text to be read, without markup."""
-        text = _text(_one(value), field)
+        text = _text(value, field)
         if text is not None and field in self.mapping.html:
             text = text_of_html(text)
         text = text.strip() if text is not None else ""

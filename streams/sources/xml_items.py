@@ -31,7 +31,24 @@ _MARKED = str.maketrans({code: _UNREADABLE for code in range(0xDC80, 0xDD00)})
 _WIDE = ("utf-16", "utf-32")
 _SINGLE = ("iso8859", "cp125", "latin", "mac", "koi8")
 _ALPHABETS = (
-    *("utf-8", "utf-16", "utf-32", "ascii", "iso8859", "latin", "cp", "mac", "koi8", "kz1048", "tis", "gb", "big5", "euc", "shift_jis", "johab"),
+    *(
+        "utf-8",
+        "utf-16",
+        "utf-32",
+        "ascii",
+        "iso8859",
+        "latin",
+        "cp",
+        "mac",
+        "koi8",
+        "kz1048",
+        "tis",
+        "gb",
+        "big5",
+        "euc",
+        "shift_jis",
+        "johab",
+    ),
 )
 """Beginnings of the names of encodings that are alphabets: Python knows others, such as escapes."""
 _WIDER = {"utf-8": "utf-8-sig", "gb2312": "gb18030", "gbk": "gb18030"}
