@@ -20,35 +20,10 @@ _MARKUP = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _INLINE = frozenset(
-    [
-        "a",
-        "abbr",
-        "b",
-        "bdi",
-        "bdo",
-        "cite",
-        "code",
-        "em",
-        "font",
-        "i",
-        "ins",
-        "del",
-        "kbd",
-        "label",
-        "mark",
-        "q",
-        "s",
-        "small",
-        "span",
-        "strike",
-        "strong",
-        "sub",
-        "sup",
-        "tt",
-        "u",
-        "var",
-        "wbr",
-    ]
+    {
+        *("a", "abbr", "b", "bdi", "bdo", "cite", "code", "em", "font", "i", "ins", "del", "kbd", "label", "mark", "q", "s", "small"),
+        *("span", "strike", "strong", "sub", "sup", "tt", "u", "var", "wbr"),
+    }
 )
 _ENDLESS_NUMBER = re.compile(r"&#x?[0-9a-fA-F]{8,}+;?")
 
