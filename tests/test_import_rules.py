@@ -97,7 +97,7 @@ ROOMS: dict[str, set[str]] = {
             "encoders.folder",
         ),
     },
-    "streams.producers": {"streams.kafka", "streams.serde", "streams.sources"},
+    "streams.producers": {"streams.kafka", "streams.serde", "streams.sources", "streams.stages"},
 }
 """Each room, and the rooms it may use. Whoever puts rooms together (``wiring``, ``cli``, ``simulator``, ``backtest``) may use all, and is
 used by none of them."""

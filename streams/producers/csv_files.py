@@ -85,6 +85,7 @@ def read_events(path: Path, report: ReadReport, mapping: SourceMapping | None = 
                 "session_id": cells.get("session_id") or cells.get("session") or None,
                 "region": cells.get("region") or cells.get("country") or None,
                 "user_agent": cells.get("user_agent") or None,
+                "anonymous_id": cells.get("anonymous_id") or None,
             }
         except ValueError as error:
             report.count(str(error), f"{path.name} line {row.number}")

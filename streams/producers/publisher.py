@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from streams.serde.codec import open_codec
 from streams.settings import KafkaSettings, Settings
 from streams.sources.item_mapping import ItemMapping
 from streams.sources.mapping import SourceMapping
+from streams.stages.placeholders import is_nobody
 
 _UNACKNOWLEDGED = 2000
 _TOO_LARGE = "a row is larger than the broker takes"
@@ -58,7 +59,6 @@ async def publish(
         values = read_items(path, report, items_mapping, at_ms=SystemClock().now_ms())
     else:
         values = read_events(path, report, mapping)
-    key_field = "item_id" if kind == "items" else "user_id"
     full_name = settings.topic_prefix + topic
     await need_topic(kafka, full_name)
     codec = await open_codec(topic, settings)
@@ -88,7 +88,7 @@ async def publish(
                 try:
                     encoded = codec.encode(value)
                     # The key decides the partition, and with it the order of what a user did.
-                    pending.append(await producer.send(full_name, value=encoded, key=value[key_field].strip().encode()))
+                    pending.append(await producer.send(full_name, value=encoded, key=_key(value, kind)))
                 except MessageSizeTooLargeError:
                     report.count(_TOO_LARGE)
                 except (ValueError, TypeError):
@@ -100,6 +100,14 @@ async def publish(
                     settled = time.monotonic()
         finally:
             await settle()
+
+
+def _key(value: Mapping[str, Any], kind: Literal["items", "events"]) -> bytes:
+    """The id of the item, or of the shopper."""
+    if kind == "items":
+        return str(value["item_id"]).strip().encode()
+    user = str(value["user_id"]).strip()
+    return (value["anonymous_id"] or user if is_nobody(user) or not user else user).encode()
 
 
 @asynccontextmanager

@@ -20,6 +20,7 @@ class BehaviourEvent(TypedDict):
     session_id: str | None
     region: str | None
     user_agent: str | None
+    anonymous_id: str | None
 
 
 class CleanEvent(TypedDict):

@@ -23,6 +23,7 @@ KINDS = ("events", "items")
 FIELDS = {
     "type": "event_type",
     "user": "user_id",
+    "anonymous": "anonymous_id",
     "event_id": "event_id",
     "time": "occurred_at",
     "item": "item_id",
@@ -186,7 +187,9 @@ def _fields(node: Node, firsts: set[str], *, has_lines: bool) -> tuple[dict[str,
         firsts |= own
         if own and name in ("type", "user", "item", "time"):
             needed.append("|".join(sorted(own)))
-    missing = [name for name in ("type", "user") if FIELDS[name] not in getters]
+    missing = [] if "event_type" in getters else ["type"]
+    if not {"user_id", "anonymous_id"} & getters.keys():
+        missing.append("user")
     if missing or not {"item_id", "query"} & getters.keys():
         raise node.wrong(f"{' and '.join(missing) or 'item or query'} must be said; a constant type is `type: {{value: purchase}}`")
     return getters, needed
