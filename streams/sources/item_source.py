@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 from streams.errors import Reason, RecordError
 from streams.sources.availability import can_be_bought, is_shown
 from streams.sources.getters import Getter
-from streams.sources.html_text import text_of_html
+from streams.sources.html_text import MAX_CHARACTERS, text_of_html
 from streams.sources.item_mapping import ItemMapping
 from streams.sources.item_prices import holds, moment, money, price_at, span
 from streams.sources.source import MAX_IN_ALL, MAX_LINES
@@ -32,6 +33,8 @@ class ItemSource:
     def __init__(self, mapping: ItemMapping) -> None:
         self.name = mapping.name
         self.mapping = mapping
+        # All variants of a product have its description.
+        self._plain = lru_cache(64)(text_of_html)
 
     def items(self, record: Any, at_ms: int) -> list[ItemLine]:
         """The items of one record, an object; ``at_ms`` decides about sale prices: it is the record's own time, so that a repeat gives the
@@ -152,7 +155,7 @@ class ItemSource:
         """A text to be read, without markup."""
         text = _text(value, field)
         if text is not None and field in self.mapping.html:
-            text = text_of_html(text)
+            text = self._plain(text[:MAX_CHARACTERS])
         text = text.strip() if text is not None else ""
         return text or None
 
