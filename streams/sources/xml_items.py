@@ -9,12 +9,12 @@ An item that is not well-formed is lost alone: the parser begins again at the ne
 
 from __future__ import annotations
 
-import codecs
 import re
 from typing import Any
 from xml.parsers import expat
 
 from streams.errors import Reason, RecordError
+from streams.sources.xml_encoding import UNREADABLE, Decoder, decoder_of, is_utf_8
 
 GOOGLE = "http://base.google.com/ns/1.0"
 MAX_DEPTH = 16
@@ -22,45 +22,10 @@ MAX_DEPTH = 16
 MAX_ELEMENTS = 2000
 """Of an item."""
 _PLAIN = ("", "http://www.w3.org/2005/Atom", "http://purl.org/rss/1.0/", "http://purl.org/atom/ns#")
-_DECLARATION = re.compile(rb"""^\s*<\?xml[^>]{0,200}?encoding\s*=\s*["']([A-Za-z0-9._:-]{1,40})["']""")
 _LOOKED_AT = 1024
 _STEP = 16_384
-_UNREADABLE = "\ufdd0"
-"""No character, and allowed in XML: it stands for bytes that are none in the declared encoding."""
-_MARKED = str.maketrans({code: _UNREADABLE for code in range(0xDC80, 0xDD00)})
-_WIDE = ("utf-16", "utf-32")
-_SINGLE = ("iso8859", "cp125", "latin", "mac", "koi8")
-_ALPHABETS = (
-    *(
-        "utf-8",
-        "utf-16",
-        "utf-32",
-        "ascii",
-        "iso8859",
-        "latin",
-        "cp",
-        "mac",
-        "koi8",
-        "kz1048",
-        "tis",
-        "gb",
-        "big5",
-        "euc",
-        "shift_jis",
-        "johab",
-    ),
-)
-"""Beginnings of the names of encodings that are alphabets: Python knows others, such as escapes."""
-_WIDER = {"utf-8": "utf-8-sig", "gb2312": "gb18030", "gbk": "gb18030"}
-"""What is called by the first is written in the second, as browsers read it (WHATWG, Encoding)."""
 _ROOT = b"<r>"
 _TAG = 64
-_BYTE_ORDER_MARKS = (
-    (codecs.BOM_UTF8, "utf-8"),
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
 _MISMATCH = expat.errors.codes[expat.errors.XML_ERROR_TAG_MISMATCH]
 _MAX_PREFIXES = 100
 
@@ -95,9 +60,7 @@ class XmlItems:
         self._names, self._encoding, self._max_bytes = names, encoding, max_bytes
         tags = b"|".join(re.escape(name.encode()) for name in sorted(names))
         self._next = re.compile(rb"<(?:[A-Za-z_][\w.-]{0,30}:)?(?:" + tags + rb")(?=[\s/>])")
-        self._decoder: codecs.IncrementalDecoder | None = None
-        self._single: str | None = None
-        """The encoding, if it has one byte a character: nearly any bytes are text in it."""
+        self._decoder: Decoder | None = None
         self._first = b""
         self._prefixes: dict[str, str] = {}
         self._found: list[Found] = []
@@ -124,18 +87,7 @@ class XmlItems:
     def _begin(self) -> bytes:
         """Chooses the decoder; gives what had come so far."""
         first, self._first = self._first, b""
-        try:
-            info = codecs.lookup(self._encoding or _encoding(first))
-            if not info.name.startswith(_ALPHABETS):
-                raise LookupError
-        except LookupError:
-            raise RecordError(
-                Reason.UNDECODABLE, "the XML declares an encoding that is not known; say `encoding:` in the mapping"
-            ) from None
-        name = _WIDER.get(info.name, info.name)
-        decoder = codecs.getincrementaldecoder(name)
-        self._decoder = decoder("replace" if name.startswith(_WIDE) else "surrogateescape")
-        self._single = name if name.startswith(_SINGLE) else None
+        self._decoder = decoder_of(first, self._encoding)
         return first
 
     def _take(self, data: bytes, *, last: bool) -> list[Found]:
@@ -143,10 +95,9 @@ class XmlItems:
             raise TypeError("nothing was begun")
         try:
             for start in range(0, len(data), _STEP):
-                text = self._decoder.decode(data[start : start + _STEP])
-                self._parse(text.translate(_MARKED).encode("utf-8", "replace"))
+                self._parse(self._decoder.decode(data[start : start + _STEP]).encode("utf-8", "replace"))
             if last:
-                self._parse(self._decoder.decode(b"", True).translate(_MARKED).encode("utf-8", "replace"))
+                self._parse(self._decoder.decode(b"", final=True).encode("utf-8", "replace"))
                 self._end()
         except ForbiddenError:
             raise RecordError(Reason.UNDECODABLE, "the XML declares entities, which is not allowed") from None
@@ -265,9 +216,9 @@ class XmlItems:
         if self._size > self._max_bytes:
             self._problem = f"it has more than {self._max_bytes} characters"
         elif not text.isascii():
-            if _UNREADABLE in text:
+            if UNREADABLE in text:
                 self._problem = "it is not in the declared encoding; say `encoding:` in the mapping"
-            elif self._single is not None:
+            elif self._decoder is not None and self._decoder.single is not None:
                 self._letters.append(text)
 
     def _stop(self, tag: str) -> None:
@@ -279,7 +230,8 @@ class XmlItems:
             return
         element = self._stack.pop()
         if not self._stack:
-            if self._problem is None and self._single is not None and _is_utf_8("".join(self._letters), self._single):
+            single = self._decoder.single if self._decoder is not None else None
+            if self._problem is None and single is not None and is_utf_8("".join(self._letters), single):
                 self._problem = "it is UTF-8, and declared as another encoding; say `encoding: utf-8` in the mapping"
             if self._problem is not None:
                 self._found.append(RecordError(Reason.BAD_SHAPE, f"an item of the XML can't be read: {self._problem}"))
@@ -313,30 +265,3 @@ def _put(into: dict[str, Any], name: str, value: Any) -> None:
         before.append(value)
     else:
         into[name] = [before, value]
-
-
-def _encoding(first: bytes) -> str:
-    """By the byte order mark, by the first bytes, by the declaration; UTF-8 if none says anything (XML 1.0, appendix F)."""
-    for mark, name in _BYTE_ORDER_MARKS:
-        if first.startswith(mark):
-            return name
-    if first[:2] in (b"<\0", b"\0<"):
-        return "utf-16-le" if first[:1] == b"<" else "utf-16-be"
-    declared = _DECLARATION.match(first)
-    if declared is None:
-        return "utf-8"
-    name = declared[1].decode().lower()
-    # Bytes in which this declaration can be read are not of it.
-    return "utf-8" if name.startswith(("utf-16", "utf16", "ucs-2", "utf-32", "iso-10646-ucs")) else name
-
-
-def _is_utf_8(letters: str, encoding: str) -> bool:
-    """Whether what was read as another encoding was UTF-8: all its letters beyond ASCII form sequences of UTF-8, which no text does by
-    chance."""
-    if letters.isascii():
-        return False
-    try:
-        letters.encode(encoding, "replace").decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True
