@@ -56,6 +56,8 @@ class Reason(StrEnum):
     # item rules
     BAD_TITLE = "bad_title"
     KEY_MISMATCH = "key_mismatch"
+    BAD_AVAILABILITY = "bad_availability"
+    DUPLICATE_ITEM = "duplicate_item"
     # the record can't be parsed at all
     UNREADABLE = "unreadable"
     # anything a stage raised on this record alone

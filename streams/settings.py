@@ -152,6 +152,16 @@ class Settings(BaseSettings):
     source: str | None = Field(
         None, description="Source of raw events without the header `veilstream-source`, such as `segment`. Unset: the product's own form."
     )
+    items_source: str | None = Field(
+        None,
+        description="Source of records of `catalogue.items` without the header `veilstream-source`, such as `shopify-products`. Unset: the "
+        "product's own form.",
+    )
+    items_source_topics: str = Field(
+        "",
+        description="Topics of items of their own for some sources, as topic=source, separated by commas. They need as many partitions as "
+        "`catalogue.items`; `topics create` makes them.",
+    )
     source_topics: str = Field(
         "",
         description="Raw topics of their own for some sources, as topic=source, separated by commas. They need as many partitions as "
@@ -204,6 +214,11 @@ class Settings(BaseSettings):
         ge=16,
         le=10_000,
         description="Maximum length of the text of an item that is encoded (title, category, brand, description), characters.",
+    )
+    item_language: str | None = Field(
+        None,
+        pattern=r"[a-z]{2,3}(-[a-z0-9]{2,8}){0,3}",
+        description="Language (BCP 47, small letters) of the title that is encoded, where an item has titles in several. Unset: `title`.",
     )
 
     # models
@@ -273,6 +288,9 @@ class Settings(BaseSettings):
     )
     variants_once: bool = Field(
         False, description="Whether a list has at most one of the items with the same text (title, category, brand, description)."
+    )
+    groups_once: bool = Field(
+        True, description="Whether a list has at most one of the items with the same `group_id` (the variants of one product)."
     )
     new_items_share: float = Field(
         0.0,

@@ -47,6 +47,8 @@ class TopicSpec:
     co_partitioned: bool = False
     """True if the partition count must equal that of behaviour.clean."""
     single_partition: bool = False
+    like: str | None = None
+    """Of a shop's own topics: the one whose properties and partitions it has."""
 
 
 TOPICS: tuple[TopicSpec, ...] = (
@@ -84,8 +86,8 @@ TOPICS: tuple[TopicSpec, ...] = (
 _RAW_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,200}")
 
 
-def raw_topics(text: str) -> dict[str, str]:
-    """The shop's own raw topics, without prefix, and the source of each, of a setting's text.
+def raw_topics(text: str, setting: str = "VEILSTREAM_SOURCE_TOPICS", like: str = BEHAVIOUR_RAW) -> dict[str, str]:
+    """The shop's own topics beside ``like``, without prefix, and the source of each, of a setting's text.
 
     Raises ConfigurationError where it is not ``topic=source,topic=source``, or names one of the product's topics.
 
@@ -96,18 +98,32 @@ def raw_topics(text: str) -> dict[str, str]:
     for part in filter(None, map(str.strip, text.split(","))):
         topic, separator, source = (word.strip() for word in part.partition("="))
         if not separator or not source or not _RAW_TOPIC.fullmatch(topic):
-            raise ConfigurationError("VEILSTREAM_SOURCE_TOPICS must be topic=source, several separated by commas")
-        if topic in found or (topic in BY_NAME and topic != BEHAVIOUR_RAW):
-            raise ConfigurationError(
-                f"VEILSTREAM_SOURCE_TOPICS: {topic} is {'there twice' if topic in found else 'a topic of the product'}"
-            )
+            raise ConfigurationError(f"{setting} must be topic=source, several separated by commas")
+        if topic in found or (topic in BY_NAME and topic != like):
+            raise ConfigurationError(f"{setting}: {topic} is {'there twice' if topic in found else 'a topic of the product'}")
         found[topic] = source
     return found
 
 
-def with_raw(names: Iterable[str]) -> tuple[TopicSpec, ...]:
-    """All topics, and the shop's own raw topics with the properties of behaviour.raw."""
-    return (*TOPICS, *(replace(BY_NAME[BEHAVIOUR_RAW], name=name) for name in names if name != BEHAVIOUR_RAW))
+def item_topics(text: str) -> dict[str, str]:
+    """The same of the shop's own topics of items."""
+    return raw_topics(text, "VEILSTREAM_ITEMS_SOURCE_TOPICS", CATALOGUE_ITEMS)
+
+
+def with_raw(names: Iterable[str], items: Iterable[str] = ()) -> tuple[TopicSpec, ...]:
+    """All topics, the shop's own raw topics with the properties of behaviour.raw, and those of items with those of catalogue.items.
+
+    Raises ConfigurationError for one that is both.
+    """
+    own = [(name, BEHAVIOUR_RAW) for name in names if name != BEHAVIOUR_RAW] + [
+        (name, CATALOGUE_ITEMS) for name in items if name != CATALOGUE_ITEMS
+    ]
+    both = {name for name, like in own if (name, BEHAVIOUR_RAW) in own and (name, CATALOGUE_ITEMS) in own}
+    if both:
+        raise ConfigurationError(
+            f"{', '.join(sorted(both))} can't hold events and items: see VEILSTREAM_SOURCE_TOPICS, VEILSTREAM_ITEMS_SOURCE_TOPICS"
+        )
+    return (*TOPICS, *(replace(BY_NAME[like], name=name, like=like) for name, like in own))
 
 
 BY_NAME: dict[str, TopicSpec] = {spec.name: spec for spec in TOPICS}

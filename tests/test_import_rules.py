@@ -77,7 +77,9 @@ ROOMS: dict[str, set[str]] = {
     "streams.stages.ingest": {
         *("streams.dead_letters", "streams.engine", "streams.privacy", "streams.serde", "streams.sources", "streams.stages")
     },
-    "streams.stages.catalogue": {"streams.engine", "streams.models.hotswap", "streams.ranking", "streams.serde", "streams.stages"},
+    "streams.stages.catalogue": {
+        *("streams.engine", "streams.models.hotswap", "streams.ranking", "streams.serde", "streams.sources", "streams.stages")
+    },
     "streams.stages.profile": {"streams.engine", "streams.models.hotswap", "streams.ranking", "streams.ranking.learned", "streams.serde"},
     "streams.stages.feedback": {"streams.engine", "streams.serde"},
     "streams.stages.learning": {"streams.engine", "streams.serde"},
@@ -85,6 +87,7 @@ ROOMS: dict[str, set[str]] = {
     "streams.training": {
         *("streams.engine", "streams.kafka", "streams.models.registry", "streams.privacy", "streams.ranking", "streams.serde"),
         *(
+            "streams.sources",
             "streams.stages.catalogue",
             "streams.stages.profile",
             "streams.training.evaluation",
@@ -95,7 +98,7 @@ ROOMS: dict[str, set[str]] = {
             "encoders.folder",
         ),
     },
-    "streams.producers": {"streams.kafka", "streams.serde", "streams.sources"},
+    "streams.producers": {"streams.kafka", "streams.serde", "streams.sources", "streams.stages"},
 }
 """Each room, and the rooms it may use. Whoever puts rooms together (``wiring``, ``cli``, ``simulator``, ``backtest``) may use all, and is
 used by none of them."""

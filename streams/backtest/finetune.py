@@ -41,7 +41,7 @@ def item_facts(items: Iterable[Mapping[str, Any]], settings: Settings) -> dict[s
             item: Item = valid_item(str(raw["item_id"]).encode(), raw)
         except RecordError:
             continue  # the catalogue stage refuses and counts it
-        text = item_text(item, settings.item_text_characters)
+        text = item_text(item, settings.item_text_characters, settings.item_language)
         found[item["item_id"]] = ItemFacts(text, item["category"] or None, item["in_stock"] and not item["blocked"], band_of(item))
     return found
 

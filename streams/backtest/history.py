@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from streams.errors import RecordError
-from streams.stages.identifiers import item_id, user_id
+from streams.stages.identifiers import item_id, shopper
 from streams.stages.times import to_milliseconds
 
 
@@ -28,7 +28,7 @@ class EventsBefore:
         """User to the items of all her events."""
         for event in self.events:
             try:
-                items = self.seen.setdefault(user_id(event["user_id"]), set())
+                items = self.seen.setdefault(shopper(event["user_id"], event["anonymous_id"]), set())
                 if event["item_id"] is not None:
                     items.add(item_id(event["item_id"]))
             except RecordError:

@@ -28,6 +28,7 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 @click.option("--items", required=True, type=_FILE, help="CSV or CSV.gz, as for replay.")
 @click.option("--events", required=True, type=_FILE, help="CSV or CSV.gz, as for replay.")
 @click.option("--source", metavar="PRESET|FILE", help="How the events are written: see `veilstream sources list`, or a mapping of yours.")
+@click.option("--items-source", metavar="PRESET|FILE", help="How the items are written: a preset of items, or a mapping of yours.")
 @click.option("--cutoff", required=True, help="Learn from events before this time (ISO 8601, UTC, or epoch seconds).")
 @click.option("--top", default=10, show_default=True, type=click.IntRange(1, 1000), help="Items for each user.")
 @click.option("--out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="CSV to write: user,rank,item,score.")
@@ -44,6 +45,7 @@ def command(
     items: Path,
     events: Path,
     source: str | None,
+    items_source: str | None,
     cutoff: str,
     top: int,
     out: Path,
@@ -69,7 +71,7 @@ def command(
     from streams.producers.csv_files import ReadReport, read_events, read_items
     from streams.serde.codec import local_codecs
     from streams.settings import load_settings
-    from streams.sources.loading import find_mapping
+    from streams.sources.loading import find_item_mapping, find_mapping
     from streams.stages.times import to_milliseconds
 
     try:
@@ -78,6 +80,7 @@ def command(
         raise click.UsageError(f"--cutoff: {error.detail}") from None
     settings = load_settings()
     mapping = find_mapping(source, settings.sources_dir) if source is not None else None
+    items_mapping = find_item_mapping(items_source, settings.sources_dir) if items_source is not None else None
     if not no_fit:
         require("train", "lightgbm", "scipy")
     report = ReadReport()
@@ -86,7 +89,7 @@ def command(
         before = EventsBefore(read_events(events, report, mapping), cutoff_ms)
         if not before.users:
             raise ConfigurationError(f"{events} has no event before {cutoff}")
-        catalogue = list(read_items(items, report))
+        catalogue = list(read_items(items, report, items_mapping, at_ms=cutoff_ms))
 
         def learned(model: str, serving: Settings, on_clean: Callable[[list[CleanEvent]], None] | None = None) -> Backtest:
             loaded = load_encoder(model, device=settings.device, precision=settings.precision, token_budget=settings.encoder_token_budget)

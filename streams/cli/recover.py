@@ -76,11 +76,14 @@ async def _recover(choice: _Choice) -> Counter[str]:
     from streams.privacy.keys import load_private_key
     from streams.serde.codec import open_codecs
     from streams.settings import load_kafka_settings, load_settings
-    from streams.topics import BEHAVIOUR_RAW, DEAD_LETTER, raw_topics
+    from streams.topics import BEHAVIOUR_RAW, CATALOGUE_ITEMS, DEAD_LETTER, item_topics, raw_topics
 
     quiet_client_loggers()
     settings, kafka = load_settings(), load_kafka_settings()
-    mapped = {*raw_topics(settings.source_topics), *((BEHAVIOUR_RAW,) if settings.source is not None else ())}
+    mapped = {*raw_topics(settings.source_topics), *item_topics(settings.items_source_topics)}
+    mapped |= {
+        topic for topic, source in ((BEHAVIOUR_RAW, settings.source), (CATALOGUE_ITEMS, settings.items_source)) if source is not None
+    }
     opens = choice.replay or choice.show
     key = load_private_key(choice.key_file or settings.keys_dir / "recovery.key", "recovery") if opens else None
     codecs = open_codecs(settings)

@@ -19,11 +19,14 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 @click.option("--items", type=_FILE, help="CSV or CSV.gz: item,title[,description,category,brand,price,...].")
 @click.option("--events", type=_FILE, help="CSV or CSV.gz: ts,user,event_type,item[,query,qty,price,event_id,...].")
 @click.option("--source", metavar="PRESET|FILE", help="How the events are written: see `veilstream sources list`, or a mapping of yours.")
+@click.option("--items-source", metavar="PRESET|FILE", help="How the items are written: a preset of items, or a mapping of yours.")
 @click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Events per second.")
 @click.option("--as-fast-as-possible", is_flag=True, help="The default if --rate is not given.")
-def command(items: Path | None, events: Path | None, source: str | None, rate: float | None, as_fast_as_possible: bool) -> None:
-    """Publish items and events from CSV files, in Avro, events of a user in order. With --source the events may be in any form that a
-    mapping describes, in JSON too.
+def command(
+    items: Path | None, events: Path | None, source: str | None, items_source: str | None, rate: float | None, as_fast_as_possible: bool
+) -> None:
+    """Publish items and events from CSV files, in Avro, events of a user in order. With --source and --items-source they may be in any form
+    that a mapping describes, in JSON and XML too.
 
     Unknown columns are ignored. Unknown event types are published and become dead letters. Rows that can't be read are
     counted and left out. An event without an id gets one from its row. So publishing the same file twice applies it once.
@@ -32,10 +35,12 @@ def command(items: Path | None, events: Path | None, source: str | None, rate: f
         raise click.UsageError("give --items, --events or both")
     if rate is not None and as_fast_as_possible:
         raise click.UsageError("--rate and --as-fast-as-possible exclude each other")
-    asyncio.run(_replay(items, events, source, rate))
+    if items_source is not None and items is None:
+        raise click.UsageError("--items-source says how --items are written; give both")
+    asyncio.run(_replay(items, events, source, items_source, rate))
 
 
-async def _replay(items: Path | None, events: Path | None, source: str | None, rate: float | None) -> None:
+async def _replay(items: Path | None, events: Path | None, source: str | None, items_source: str | None, rate: float | None) -> None:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -43,11 +48,12 @@ async def _replay(items: Path | None, events: Path | None, source: str | None, r
     from streams.producers.csv_files import ReadReport
     from streams.producers.publisher import Published, publish
     from streams.settings import load_kafka_settings, load_settings
-    from streams.sources.loading import find_mapping
+    from streams.sources.loading import find_item_mapping, find_mapping
 
     quiet_client_loggers()
     settings, kafka = load_settings(), load_kafka_settings()
     mapping = find_mapping(source, settings.sources_dir) if source is not None else None
+    items_mapping = find_item_mapping(items_source, settings.sources_dir) if items_source is not None else None
     report, published = ReadReport(), Published()
     files: tuple[tuple[Literal["items", "events"], Path | None], ...] = (("items", items), ("events", events))
     columns = (
@@ -76,6 +82,7 @@ async def _replay(items: Path | None, events: Path | None, source: str | None, r
                     published=published,
                     show=show,
                     mapping=mapping,
+                    items_mapping=items_mapping,
                 )
     finally:
         _summary(published, report.lines(), click.echo)

@@ -16,12 +16,17 @@ def command() -> None:
 
 @command.command(name="list")
 def list_sources() -> None:
-    """List the presets, and the mappings in VEILSTREAM_SOURCES_DIR."""
+    """List the presets, and the mappings in VEILSTREAM_SOURCES_DIR: first of events, then of items."""
     from streams.settings import load_settings
-    from streams.sources.loading import load_sources
+    from streams.sources.loading import load_mappings
 
-    for name, source in sorted(load_sources(load_settings().sources_dir).items()):
-        click.echo(f"{name:<26} {source.mapping.about}")
+    known = load_mappings(load_settings().sources_dir)
+    events = {name: mapping.about for name, mapping in known.events.items()}
+    items = {name: mapping.about for name, mapping in known.items.items()}
+    for title, abouts in (("events (--source)", events), ("items (--items-source)", items)):
+        click.echo(f"{title}:")
+        for name, about in sorted(abouts.items()):
+            click.echo(f"  {name:<26} {about}")
 
 
 @command.command()
@@ -40,28 +45,35 @@ def show(name: str) -> None:
 @click.option("--records", default=1000, show_default=True, type=click.IntRange(1, 10_000_000), help="Check this many records.")
 @click.option("--show", "shown", default=10, show_default=True, type=click.IntRange(0, 1000), help="Show this many of them.")
 def check(file: Path, mapping: Path | None, source: str | None, records: int, shown: int) -> int:
-    """Show what would become of a file's records, the share refused by reason, and which preset fits. Nothing is published.
+    """Show what would become of a file's records, of events or of items, the share refused by reason, and which preset fits. Nothing is
+    published.
 
     Without --mapping and --source the preset that fits is used. User ids are not shown. The exit code is 1 if most of the records would be
     refused.
     """
+    from streams.cli.item_report import report_on_items
     from streams.cli.source_report import report_on
     from streams.producers.fitting import fitting
+    from streams.producers.item_fitting import item_fitting
     from streams.settings import load_settings
-    from streams.sources.loading import find_mapping
-    from streams.sources.mapping import load_mapping
+    from streams.sources.item_mapping import ItemMapping
+    from streams.sources.loading import find_any, load_any
 
     if mapping is not None and source is not None:
         raise click.UsageError("--mapping and --source exclude each other")
     settings = load_settings()
-    fits = fitting(file)
+    fits = fitting(file) or item_fitting(file)
     click.echo(f"preset that fits: {fits or 'none'}")
     if mapping is None and source is None:
         if fits is None:
             raise click.UsageError("no preset fits; say how the file is written with --mapping or --source (`veilstream sources list`)")
         source = fits
-    used = load_mapping(mapping) if mapping is not None else find_mapping(source or "", settings.sources_dir)
-    report = report_on(file, used, settings, records, shown)
+    used = load_any(mapping) if mapping is not None else find_any(source or "", settings.sources_dir)
+    report = (
+        report_on_items(file, used, settings, records, shown)
+        if isinstance(used, ItemMapping)
+        else report_on(file, used, settings, records, shown)
+    )
     for line in report.lines():
         click.echo(line)
     return 0 if report.mostly_good else 1

@@ -74,7 +74,7 @@ def mended(
     topic = str(letter["source_topic"]).removeprefix(topic_prefix)
     if topic not in BY_NAME and topic not in mapped:
         raise RecordError(Reason.WRONG_SCHEMA, "it comes from no topic of this product; is VEILSTREAM_TOPIC_PREFIX right?")
-    if original.value and (topic in mapped or (topic == BEHAVIOUR_RAW and is_foreign(original))):
+    if original.value and (topic in mapped or (topic in (BEHAVIOUR_RAW, CATALOGUE_ITEMS) and is_foreign(original, topic))):
         if edits:
             raise RecordError(
                 Reason.WRONG_SCHEMA, "a record that a mapping reads has no such fields; mend the mapping, and replay as it was"
@@ -103,11 +103,13 @@ def mended(
     return Mended(letter["source_topic"], letter["source_partition"] if BY_NAME[topic].co_partitioned else None, key, value, fields)
 
 
-def is_foreign(original: Original) -> bool:
-    """Whether a record is not one event in the product's own form: of a source with a mapping, a CloudEvent, or several events."""
+def is_foreign(original: Original, topic: str = BEHAVIOUR_RAW) -> bool:
+    """Whether a record is not one event or item in the product's own form: of a source with a mapping, a CloudEvent, several events."""
     found = envelope(original.headers)
-    if found.source not in (None, "", PLAIN) or found.attributes is not None:
+    if found.source not in (None, "", PLAIN) or (found.attributes is not None and topic == BEHAVIOUR_RAW):
         return True
+    if topic != BEHAVIOUR_RAW:
+        return False
     return says_json(found.content_type) and (found.content_type != "application/json" or (original.value or b"").lstrip()[:1] == b"[")
 
 

@@ -85,6 +85,6 @@ class TopicCodecs(Protocol):
 class DeadLetters(Protocol):
     """Makes the dead letter of a refused record."""
 
-    def build(self, record: SourceRecord, error: RecordError, *, attempt: int = 1) -> OutputRecord:
-        """``attempt``: how often the record was handled."""
+    def build(self, record: SourceRecord, error: RecordError, *, attempt: int = 1, line: int = 0) -> OutputRecord:
+        """``attempt``: how often the record was handled; ``line``: which of its lines it is about."""
         ...

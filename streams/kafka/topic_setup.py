@@ -12,7 +12,7 @@ from aiokafka.errors import KafkaError, for_code
 from streams.errors import ConfigurationError
 from streams.kafka.clients import connect_admin, partition_counts
 from streams.settings import KafkaSettings, Settings
-from streams.topics import BEHAVIOUR_RAW, TOPICS, TopicSpec, raw_topics, with_raw
+from streams.topics import TOPICS, TopicSpec, item_topics, raw_topics, with_raw
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,19 +36,18 @@ def topic_config(spec: TopicSpec) -> dict[str, str]:
 
 async def create_topics(settings: Settings, kafka: KafkaSettings) -> tuple[list[str], list[str]]:
     """Make what is missing; returns the names made and the names that were there. Raises ConfigurationError if the broker refuses."""
-    specs = with_raw(raw_topics(settings.source_topics))
+    specs = _specs(settings)
     admin = await connect_admin(kafka)
     try:
         existing = await partition_counts(admin, [settings.topic_prefix + spec.name for spec in specs])
         missing = [spec for spec in specs if settings.topic_prefix + spec.name not in existing]
-        raw = existing.get(settings.topic_prefix + BEHAVIOUR_RAW, settings.partitions)
         aligned = _aligned(existing, settings.topic_prefix)
         if missing:
             response = await admin.create_topics(
                 [
                     NewTopic(
                         settings.topic_prefix + spec.name,
-                        _partitions(spec, aligned, raw, settings.partitions),
+                        _partitions(spec, aligned, existing.get(settings.topic_prefix + (spec.like or "")), settings.partitions),
                         settings.replication,
                         topic_configs=topic_config(spec),
                     )
@@ -72,15 +71,20 @@ async def check_topics(settings: Settings, kafka: KafkaSettings) -> list[TopicSt
     """Compare every topic with the table."""
     admin = await connect_admin(kafka)
     try:
-        names = {settings.topic_prefix + spec.name: spec for spec in with_raw(raw_topics(settings.source_topics))}
+        names = {settings.topic_prefix + spec.name: spec for spec in _specs(settings)}
         described = await partition_counts(admin, names)
-        raw = described.get(settings.topic_prefix + BEHAVIOUR_RAW)
         policies: dict[str, str | None] = {}
         for name in described:
             policies[name] = await _cleanup_policy(admin, name)
         aligned = _aligned(described, settings.topic_prefix)
         return [
-            TopicState(name, described.get(name), _problem(name, spec, described.get(name), aligned, policies.get(name), raw))
+            TopicState(
+                name,
+                described.get(name),
+                _problem(
+                    name, spec, described.get(name), aligned, policies.get(name), described.get(settings.topic_prefix + (spec.like or ""))
+                ),
+            )
             for name, spec in names.items()
         ]
     finally:
@@ -106,19 +110,23 @@ async def _cleanup_policy(admin: object, name: str) -> str | None:
     return None
 
 
-def _partitions(spec: TopicSpec, aligned: int | None, raw: int, usual: int) -> int:
+def _specs(settings: Settings) -> tuple[TopicSpec, ...]:
+    return with_raw(raw_topics(settings.source_topics), item_topics(settings.items_source_topics))
+
+
+def _partitions(spec: TopicSpec, aligned: int | None, like: int | None, usual: int) -> int:
     if spec.single_partition:
         return 1
-    if spec not in TOPICS:
-        return raw  # the partitions of one number, of all raw topics, take turns
+    if spec.like is not None:
+        return like or usual  # the partitions of one number, of all topics of a stage, take turns
     return (spec.co_partitioned and aligned) or usual
 
 
-def _problem(name: str, spec: TopicSpec, partitions: int | None, aligned: int | None, policy: str | None, raw: int | None) -> str | None:
+def _problem(name: str, spec: TopicSpec, partitions: int | None, aligned: int | None, policy: str | None, like: int | None) -> str | None:
     if partitions is None:
         return "missing; run `veilstream topics create`"
-    if spec not in TOPICS and partitions != raw:
-        return f"has {partitions} partitions, {BEHAVIOUR_RAW} has {raw}; make it anew with as many"
+    if spec.like is not None and partitions != like:
+        return f"has {partitions} partitions, {spec.like} has {like}; make it anew with as many"
     if spec.co_partitioned and partitions != aligned:
         return f"has {partitions} partitions, the others that must match have {aligned}; make it anew with as many"
     if spec.single_partition and partitions != 1:

@@ -16,6 +16,9 @@ from streams.privacy.keys import PseudonymKey
 
 _SEPARATOR = b"\x00"
 _USER, _EVENT, _SESSION, _POSITION, _RECORD = b"vs-user", b"vs-event", b"vs-session", b"vs-position", b"vs-record"
+_ANONYMOUS = b"vs-anonymous"
+ANONYMOUS = "anonymous:"
+"""What the name of a shopper begins with who is known by an anonymous id only. No user id does."""
 
 
 class Pseudonymizer:
@@ -35,8 +38,10 @@ class Pseudonymizer:
         return blake2b(b"", digest_size=32, key=self._key, person=_RECORD)
 
     def pseudonym(self, user_id: str) -> str:
-        """``<key id>.<32 characters of base32>``: 160 bits, so that collisions need not be thought of."""
-        digest = blake2b(user_id.encode(), digest_size=20, key=self._key, person=_USER)
+        """``<key id>.<32 characters of base32>``: 160 bits, so that collisions need not be thought of. Anonymous ids are hashed for a
+        purpose of their own: none has the pseudonym of a user of the same id."""
+        person = _ANONYMOUS if user_id.startswith(ANONYMOUS) else _USER
+        digest = blake2b(user_id.encode(), digest_size=20, key=self._key, person=person)
         return self._prefix + base64.b32encode(digest).decode().lower()
 
     def event_id(self, user_id: str, event_id: str) -> str:

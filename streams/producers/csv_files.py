@@ -8,8 +8,10 @@ from typing import Any
 
 from streams.errors import RecordError
 from streams.producers.csv_rows import ReadReport, read_rows
+from streams.producers.item_files import read_item_source
 from streams.producers.row_ids import event_id
 from streams.producers.source_files import read_source
+from streams.sources.item_mapping import ItemMapping
 from streams.sources.mapping import SourceMapping
 
 __all__ = ["ReadReport", "event_id", "read_events", "read_items"]
@@ -20,8 +22,17 @@ _TRUE = frozenset({"1", "true", "yes", "y"})
 _FALSE = frozenset({"0", "false", "no", "n"})
 
 
-def read_items(path: Path, report: ReadReport) -> Iterator[dict[str, Any]]:
-    """Item values. Raises ConfigurationError if the file can't be read or lacks a column."""
+def read_items(path: Path, report: ReadReport, mapping: ItemMapping | None = None, *, at_ms: int = 0) -> Iterator[dict[str, Any]]:
+    """Item values, of the product's own columns or by a mapping; ``at_ms`` then decides about sale prices. Raises ConfigurationError if the
+    file can't be read or lacks a column."""
+    if mapping is not None:
+        for record in read_item_source(path, mapping, report, at_ms):
+            for line in record.lines:
+                if isinstance(line, RecordError):
+                    report.count(str(line), record.where)
+                else:
+                    yield line
+        return
     for row in read_rows(path, _ITEM_COLUMNS, report):
         cells = row.cells
         try:
@@ -37,6 +48,9 @@ def read_items(path: Path, report: ReadReport) -> Iterator[dict[str, Any]]:
                 "blocked": _flag(cells, "blocked", default=False),
                 "tags": [tag for tag in cells.get("tags", "").split("|") if tag],
                 "updated_at": None,
+                "group_id": cells.get("group_id") or None,
+                "titles": {},
+                "image_links": [link for link in cells.get("image_links", "").split("|") if link],
             }
         except ValueError as error:
             report.count(str(error), f"{path.name} line {row.number}")
@@ -71,6 +85,7 @@ def read_events(path: Path, report: ReadReport, mapping: SourceMapping | None = 
                 "session_id": cells.get("session_id") or cells.get("session") or None,
                 "region": cells.get("region") or cells.get("country") or None,
                 "user_agent": cells.get("user_agent") or None,
+                "anonymous_id": cells.get("anonymous_id") or None,
             }
         except ValueError as error:
             report.count(str(error), f"{path.name} line {row.number}")

@@ -69,7 +69,7 @@ def read_rows(
         if form is not None and form.columns is not None:
             names = list(form.columns)
         else:
-            names = _header(path, lines, needed, delimiter)
+            names = _header(path, lines, needed, delimiter, {name.lower() for name in columns} if form is not None else None)
             if form is not None:
                 written = {name.lower(): name for name in columns}
                 names = [written.get(name, name) for name in names]
@@ -172,7 +172,7 @@ def _parse(text: str, delimiter: str) -> tuple[list[str] | None, bool]:
         return None, "unexpected end of data" in str(error)
 
 
-def _header(path: Path, lines: _Lines, needed: Sequence[str], delimiter: str) -> list[str]:
+def _header(path: Path, lines: _Lines, needed: Sequence[str], delimiter: str, read: Collection[str] | None = None) -> list[str]:
     first = lines.next()
     cells = _parse(first[1], delimiter)[0] if first else None
     names = [name.strip().lower() for name in cells or []]
@@ -184,7 +184,8 @@ def _header(path: Path, lines: _Lines, needed: Sequence[str], delimiter: str) ->
             f"separated by {_DELIMITER_NAMES.get(delimiter, delimiter)}, "
             f"among them {', '.join(name.replace('|', ' or ') for name in needed)}{hint(path)}"
         )
-    twice = sorted({name for name in names if name and names.count(name) > 1})
+    # Of columns that nobody reads there may be several.
+    twice = sorted({name for name in names if name and names.count(name) > 1 and (read is None or name in read)})
     if twice:
         raise ConfigurationError(f"{path} has column {', '.join(twice)} twice; leave one")
     return names
@@ -193,9 +194,13 @@ def _header(path: Path, lines: _Lines, needed: Sequence[str], delimiter: str) ->
 def hint(path: Path) -> str:
     """Which preset fits a file, as the end of a message about it; empty if none does."""
     from streams.producers.fitting import fitting
+    from streams.producers.item_fitting import item_fitting
 
-    found = fitting(path)
-    return f"; it looks like {found}: try `--source {found}`" if found is not None else "; or say with `--source` how it is written"
+    if (found := fitting(path)) is not None:
+        return f"; it looks like {found}: try `--source {found}`"
+    if (found := item_fitting(path)) is not None:
+        return f"; it looks like {found}: try `--items-source {found}`"
+    return "; or say with `--source` (of items: `--items-source`) how it is written"
 
 
 @contextmanager

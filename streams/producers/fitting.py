@@ -47,7 +47,7 @@ def _share(mapping: SourceMapping, lines: list[bytes]) -> float:
 
 
 def _is_whole(event: dict[str, object]) -> bool:
-    return bool(event["user_id"]) and bool(event["item_id"] or event["query"])
+    return bool(event["user_id"] or event["anonymous_id"]) and bool(event["item_id"] or event["query"])
 
 
 def _share_of_rows(mapping: SourceMapping, lines: list[bytes]) -> float:

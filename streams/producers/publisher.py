@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +14,15 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from streams import topics
+from streams.clock import SystemClock
 from streams.errors import TransientError
 from streams.kafka.clients import client_config, need_topic, no_broker
 from streams.producers.csv_files import ReadReport, read_events, read_items
 from streams.serde.codec import open_codec
 from streams.settings import KafkaSettings, Settings
+from streams.sources.item_mapping import ItemMapping
 from streams.sources.mapping import SourceMapping
+from streams.stages.placeholders import is_nobody
 
 _UNACKNOWLEDGED = 2000
 _TOO_LARGE = "a row is larger than the broker takes"
@@ -44,15 +47,18 @@ async def publish(
     published: Published,
     show: Callable[[], None],
     mapping: SourceMapping | None = None,
+    items_mapping: ItemMapping | None = None,
 ) -> None:
-    """Publish a file. ``rate`` is in events a second; ``mapping`` says how the events are written, if not in the product's columns.
+    """Publish a file. ``rate`` is in events a second; the mappings say how events and items are written, if not in the product's columns.
     Rows that can't be sent are counted in the report, the rest goes on.
 
     Raises ConfigurationError for a file or topic that can't be used, TransientError if the broker stops taking records.
     """
     topic = topics.CATALOGUE_ITEMS if kind == "items" else topics.BEHAVIOUR_RAW
-    values = read_items(path, report) if kind == "items" else read_events(path, report, mapping)
-    key_field = "item_id" if kind == "items" else "user_id"
+    if kind == "items":
+        values = read_items(path, report, items_mapping, at_ms=SystemClock().now_ms())
+    else:
+        values = read_events(path, report, mapping)
     full_name = settings.topic_prefix + topic
     await need_topic(kafka, full_name)
     codec = await open_codec(topic, settings)
@@ -82,7 +88,7 @@ async def publish(
                 try:
                     encoded = codec.encode(value)
                     # The key decides the partition, and with it the order of what a user did.
-                    pending.append(await producer.send(full_name, value=encoded, key=value[key_field].strip().encode()))
+                    pending.append(await producer.send(full_name, value=encoded, key=_key(value, kind)))
                 except MessageSizeTooLargeError:
                     report.count(_TOO_LARGE)
                 except (ValueError, TypeError):
@@ -94,6 +100,14 @@ async def publish(
                     settled = time.monotonic()
         finally:
             await settle()
+
+
+def _key(value: Mapping[str, Any], kind: Literal["items", "events"]) -> bytes:
+    """The id of the item, or of the shopper."""
+    if kind == "items":
+        return str(value["item_id"]).strip().encode()
+    user = str(value["user_id"]).strip()
+    return (value["anonymous_id"] or user if is_nobody(user) or not user else user).encode()
 
 
 @asynccontextmanager

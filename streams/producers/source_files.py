@@ -36,7 +36,7 @@ def read_source(path: Path, mapping: SourceMapping, report: ReadReport) -> Itera
         for row in read_rows(path, mapping.needed_columns, report, mapping.csv, mapping.encoding, mapping.columns):
             yield SourceRecords(f"{path.name} line {row.number}", _events_of_row(source, row))
         return
-    for number, record in _json_records(path, mapping, report):
+    for number, record in json_records(path, mapping.encoding, report):
         try:
             lines: Sequence[Line] = source.events(record)
         except RecordError as error:
@@ -72,7 +72,9 @@ def _events_of_row(source: Source, row: Row) -> list[Line]:
     return lines
 
 
-def _json_records(path: Path, mapping: SourceMapping, report: ReadReport) -> Iterator[tuple[int, Any]]:
+def json_records(path: Path, encoding: str, report: ReadReport) -> Iterator[tuple[int, Any]]:
+    """The JSON values of a file, each with the number of its line, or of its place in an array. Lines that are no JSON are counted in the
+    report. Raises ConfigurationError if the file can't be read."""
     with open_plain(path) as (file, raw):
         number = 0
         while first := file.readline(MAX_LINE + 1):
@@ -80,13 +82,13 @@ def _json_records(path: Path, mapping: SourceMapping, report: ReadReport) -> Ite
             if first.strip(b"\xef\xbb\xbf \t\r\n"):
                 break
         start = first.strip(b"\xef\xbb\xbf \t\r\n")
-        if start.startswith(b"[") or not _is_json(start, mapping.encoding):
+        if start.startswith(b"[") or not _is_json(start, encoding):
             data = first + file.read(MAX_WHOLE)
             report.bytes_read = raw.tell()
             if len(data) > MAX_WHOLE:
                 raise ConfigurationError(f"{path} is one JSON value of more than {MAX_WHOLE} bytes; write one object a line")
             try:
-                whole = _parsed(data, mapping.encoding)
+                whole = _parsed(data, encoding)
             except RecordError:
                 whole = None
             if whole is not None:
@@ -106,7 +108,7 @@ def _json_records(path: Path, mapping: SourceMapping, report: ReadReport) -> Ite
             if len(line) > MAX_LINE:
                 raise ConfigurationError(f"{path} line {number} is longer than {MAX_LINE} bytes")
             try:
-                yield number, _parsed(line, mapping.encoding)
+                yield number, _parsed(line, encoding)
             except RecordError as error:
                 report.count(error.detail, f"{path.name} line {number}")
 

@@ -41,6 +41,8 @@ class Catalogue(Rows, Protocol):
     @property
     def products(self) -> Words: ...
     @property
+    def groups(self) -> Words: ...
+    @property
     def recommendable(self) -> npt.NDArray[np.bool_]: ...
 
 
@@ -167,9 +169,9 @@ def arrange(
         draws,
         drawn,
         matrix.vectors,
-        matrix.products,
+        matrix.products if rules.variants_once else matrix.groups,
         float(rules.diversity_weight),
-        rules.variants_once,
+        rules.once,
         out,
         np.zeros((users, count), np.bool_),
         counts,

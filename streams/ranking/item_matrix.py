@@ -15,12 +15,15 @@ from streams.engine.records import SourceRecord
 from streams.errors import Reason, RecordError
 from streams.ranking.lexical import TermIndex
 from streams.ranking.read_up_to import ReadUpTo
+from streams.ranking.select import Groups, groups_of
 from streams.serde.vectors import from_bytes, key_prefix
 
 _FIRST_CAPACITY = 1024
 NO_BAND = -(1 << 15)
 """In place of a price band where there is none."""
 NO_CATEGORY = -1
+_GROUPED = 1 << 63
+"""Set in a group's hash, so that it is never the number of a row."""
 
 
 class ItemMatrix:
@@ -47,6 +50,9 @@ class ItemMatrix:
         self._categories = np.full(_FIRST_CAPACITY, NO_CATEGORY, np.int32)
         self._bands = np.full(_FIRST_CAPACITY, NO_BAND, np.int16)
         self._products = np.zeros(_FIRST_CAPACITY, np.uint64)
+        self._is_grouped = np.zeros(_FIRST_CAPACITY, np.bool_)
+        self._grouped = 0
+        self._groups: Groups | None = None
         self._category_numbers: dict[str, int] = {}
         self._ids: list[str] = []
         self._rows: dict[str, int] = {}
@@ -88,8 +94,28 @@ class ItemMatrix:
 
     @property
     def products(self) -> npt.NDArray[np.uint64]:
-        """uint64 [rows], a view: a hash of the item's text; items with the same are variants of one product."""
+        """uint64 [rows], a view: a hash of the item's group, or of its text if it has none; items with the same are variants of one
+        product."""
         return self._products[: len(self._ids)]
+
+    @property
+    def has_groups(self) -> bool:
+        """Whether any item has a group."""
+        return self._grouped > 0
+
+    @property
+    def groups(self) -> npt.NDArray[np.uint64]:
+        """uint64 [rows]: as ``products``, but an item without a group is a product by itself."""
+        size = len(self._ids)
+        return np.where(self._is_grouped[:size], self._products[:size], np.arange(size, dtype=np.uint64))
+
+    @property
+    def grouped(self) -> Groups:
+        """The rows that have a group, by group; valid until the next ``apply``."""
+        if self._groups is None:
+            rows = np.flatnonzero(self._is_grouped[: len(self._ids)])
+            self._groups = groups_of(self._products[rows], rows)
+        return self._groups
 
     @property
     def scan(self) -> CandidateScan | None:
@@ -148,8 +174,15 @@ class ItemMatrix:
             NO_CATEGORY if category is None else self._category_numbers.setdefault(category, len(self._category_numbers))
         )
         self._bands[row] = NO_BAND if band is None else band
-        self._products[row] = int.from_bytes(blake2b(value["text_hash"].encode(), digest_size=8).digest(), "little")
+        group = value["group_id"]
+        self._put_product(row, _number(value["text_hash"]) if group is None else _number(f"group\0{group}") | _GROUPED, group is not None)
         self.terms.put(row, value["terms"] or b"")  # fastavro reads a default of bytes as text
+
+    def _put_product(self, row: int, product: int, is_grouped: bool) -> None:
+        if is_grouped or self._is_grouped[row]:
+            self._groups = None
+        self._grouped += is_grouped - bool(self._is_grouped[row])
+        self._products[row], self._is_grouped[row] = product, is_grouped
 
     def _take_row(self, item_id: str) -> int:
         self.layout += 1
@@ -175,6 +208,7 @@ class ItemMatrix:
         more = capacity - len(self._bands)
         self._categories = np.append(self._categories, np.full(more, NO_CATEGORY, np.int32))
         self._products = np.append(self._products, np.zeros(more, np.uint64))
+        self._is_grouped = np.append(self._is_grouped, np.zeros(more, np.bool_))
         self._bands = np.append(self._bands, np.full(more, NO_BAND, np.int16))
 
     def _remove(self, item_id: str) -> None:
@@ -186,4 +220,10 @@ class ItemMatrix:
         self._vectors[row] = 0.0
         self.terms.put(row, b"")
         self._recommendable[row] = False
+        self._put_product(row, 0, False)
         self._free.append(row)
+
+
+def _number(text: str) -> int:
+    """A hash of 64 bits."""
+    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "little")

@@ -16,7 +16,7 @@ from streams.ranking.popularity import prior
 from streams.ranking.popularity_table import PopularityTable, Rows
 from streams.ranking.request import Request
 from streams.ranking.rules import ProfileRules
-from streams.ranking.select import ScorePairs, masked_rows
+from streams.ranking.select import Groups, ScorePairs, masked_rows
 from streams.ranking.together_table import NOTHING, Together
 
 
@@ -33,6 +33,10 @@ class Catalogue(Rows, Protocol):
     def recommendable(self) -> npt.NDArray[np.bool_]: ...
     @property
     def products(self) -> npt.NDArray[np.uint64]: ...
+    @property
+    def groups(self) -> npt.NDArray[np.uint64]: ...
+    @property
+    def has_groups(self) -> bool: ...
 
 
 class Items(Catalogue, Protocol):
@@ -42,6 +46,8 @@ class Items(Catalogue, Protocol):
     def dimension(self) -> int: ...
     @property
     def scan(self) -> CandidateScan | None: ...
+    @property
+    def grouped(self) -> Groups: ...
     @property
     def terms(self) -> TermIndex: ...
 
@@ -69,6 +75,7 @@ class Prepared:
         """``queries`` holds the vectors of query texts. ``most_excluded``: for each request, how many items an answer may be told to leave
         out; by default its own."""
         self.requests, self.matrix, self.rules = requests, matrix, rules
+        self.slate = rules.slate.of(has_groups=matrix.has_groups)
         self.catalogue = MatrixView(matrix.dimension, matrix.rows, matrix.vectors)
         self.scratch = scratch_for(requests, matrix.dimension)
         self.embeddings = [
@@ -77,11 +84,11 @@ class Prepared:
         ]
         self.users: FloatArray = np.stack([embedding.vector for embedding in self.embeddings])
         self.priors, self.which = _priors(requests, matrix, popularity, rules.popularity_weight)
-        self.penalties = penalties(rules.slate, matrix, popularity)
+        self.penalties = penalties(self.slate, matrix, popularity)
         """float32 [rows]: what dismissals and returns take from the items' scores, in ``priors`` already; None where nothing."""
         if self.penalties is not None:
             self.priors = self.priors - self.penalties
-        self.newcomers = find_newcomers(rules.slate, requests, self.users, matrix, popularity)
+        self.newcomers = find_newcomers(self.slate, requests, self.users, matrix, popularity)
         self.matches = [self._match(request) for request in requests]
         spare = [len(request.excluded) for request in requests] if most_excluded is None else most_excluded
         self.spare = np.array(spare, np.int64)

@@ -86,6 +86,32 @@ def _first(places: npt.NDArray[np.intp], users: npt.NDArray[np.intp], totals: np
     return found
 
 
+class Groups(NamedTuple):
+    """The rows that belong to groups, group after group."""
+
+    rows: npt.NDArray[np.intp]
+    begins: npt.NDArray[np.intp]
+    """[groups]: where each begins."""
+    which: npt.NDArray[np.intp]
+    """[rows]: the place of each row's group."""
+
+
+def groups_of(numbers: npt.NDArray[np.uint64], rows: npt.NDArray[np.intp]) -> Groups:
+    """The groups of rows by their ``numbers``."""
+    order = np.argsort(numbers, kind="stable")
+    _, begins, counts = np.unique(numbers[order], return_index=True, return_counts=True)
+    return Groups(rows[order], begins, np.repeat(np.arange(len(begins)), counts))
+
+
+def only_best(scores: FloatArray, groups: Groups, slack: float) -> None:
+    """Set the scores [users, rows] of all that is not the best of its group to minus infinity, in place. What may be the best, if scores
+    are off by ``slack``, stays."""
+    mine = scores[:, groups.rows]
+    bounds = np.maximum.reduceat(mine, groups.begins, axis=1) - np.float32(slack)
+    mine[mine < bounds[:, groups.which]] = NEVER
+    scores[:, groups.rows] = mine
+
+
 def cosines(users: FloatArray, vectors: FloatArray, pairs: ScorePairs) -> FloatArray:
     """float32 [pairs]: the dot product of each pair by itself. numpy adds a row up pairwise, the same way wherever it stands."""
     products = users[pairs.users]

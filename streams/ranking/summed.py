@@ -12,7 +12,7 @@ from streams.ranking.arrange import arrange, joined
 from streams.ranking.prepared import Prepared, without
 from streams.ranking.reasons import Added, explain
 from streams.ranking.request import Ranked
-from streams.ranking.select import cosines, exclude, margin, propose
+from streams.ranking.select import cosines, exclude, margin, only_best, propose
 from streams.ranking.together_table import NOTHING, Together, TogetherTable, dense, total_at
 
 
@@ -42,7 +42,7 @@ class SummedRanking:
     def _candidates(self, scan: CandidateScan) -> list[npt.NDArray[np.int64]]:
         """Each request's rows that may be among its best when the most are left out."""
         rules = self._batch.rules
-        wanted = np.minimum(rules.slate.pool(rules.top_k) + self._batch.spare, max(1, len(self._batch.matrix.ids)))
+        wanted = np.minimum(self._batch.slate.pool(rules.top_k) + self._batch.spare, max(1, len(self._batch.matrix.ids)))
         rows = self._batch.scanned(scan, wanted, rules.threshold)
         for parts in (self._together, self._batch.matches):
             for request, part in enumerate(parts):
@@ -69,7 +69,9 @@ class SummedRanking:
         if self._pairs is None:
             scores = self._scores[own]
             exclude(scores, excluded, matrix.rows)
-            pairs = propose(scores, rules.slate.pool(rules.top_k), rules.threshold, margin(matrix.dimension))
+            if self._batch.slate.once and matrix.has_groups:
+                only_best(scores, matrix.grouped, margin(matrix.dimension))
+            pairs = propose(scores, self._batch.slate.pool(rules.top_k), rules.threshold, margin(matrix.dimension))
         else:
             pairs = without(self._pairs[own], excluded, matrix.rows)
         newcomers = self._batch.newcomers
@@ -93,7 +95,7 @@ class SummedRanking:
             self._batch.requests[own],
             newcomers,
             matrix,
-            rules.slate,
+            self._batch.slate,
             count=rules.top_k,
             threshold=rules.threshold,
         )

@@ -64,6 +64,11 @@ def whole_number_text(value: Any, field: str) -> str:
     raise RecordError(Reason.UNDECODABLE, f"field {field} has a wrong type: it must be text or a whole number")
 
 
+def user_text(value: Any) -> str:
+    """As ``whole_number_text``; nothing for null: there may be an anonymous id instead."""
+    return "" if value is None else whole_number_text(value, "user_id")
+
+
 def decimal_text(value: Any, field: str, reason: Reason) -> float | None:
     """The number in a text; None for a blank one. Raises RecordError."""
     if isinstance(value, str):
@@ -81,7 +86,8 @@ def rank_text(value: Any, field: str) -> int:
 
 
 REPAIRS: Mapping[str, Repair] = {
-    **{name: partial(whole_number_text, field=name) for name in ("user_id", "item_id", "event_id", "session_id")},
+    "user_id": user_text,
+    **{name: partial(whole_number_text, field=name) for name in ("anonymous_id", "item_id", "event_id", "session_id")},
     "price": partial(decimal_text, field="price", reason=Reason.BAD_PRICE),
     "quantity": partial(decimal_text, field="quantity", reason=Reason.BAD_QUANTITY),
     "position": partial(rank_text, field="position"),

@@ -20,6 +20,7 @@ class BehaviourEvent(TypedDict):
     session_id: str | None
     region: str | None
     user_agent: str | None
+    anonymous_id: str | None
 
 
 class CleanEvent(TypedDict):
@@ -77,6 +78,9 @@ class Item(TypedDict):
     blocked: bool
     tags: list[str]
     updated_at: int | None
+    group_id: str | None
+    titles: dict[str, str]
+    image_links: list[str]
 
 
 class ItemVector(TypedDict):
@@ -89,6 +93,7 @@ class ItemVector(TypedDict):
     price_band: int | None
     encoded_at: int
     terms: bytes
+    group_id: str | None
 
 
 class Popularity(TypedDict):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -14,10 +15,12 @@ Getter = Callable[[Any, Any], Any]
 
 MAX_ALTERNATIVES = 12
 _LINE = "line."
+_QUOTED = re.compile(r'"([^"]{1,128})"')
 
 
 def field_getter(node: Node, firsts: set[str], *, has_lines: bool) -> Getter:
-    """The getter of a field; the first names of its paths in the record are added to ``firsts``.
+    """The getter of a field; the first names of its paths in the record are added to ``firsts``, those in a
+    line after ``line.``.
 
     Raises ConfigurationError, or ValueError for a wrong path or expression.
     """
@@ -37,6 +40,7 @@ def field_getter(node: Node, firsts: set[str], *, has_lines: bool) -> Getter:
         return lambda record, line: constant
     if "jmespath" in parts:
         search = compile_jmespath(parts["jmespath"].text())
+        firsts.update(_QUOTED.findall(parts["jmespath"].text()))
         getter: Getter = lambda record, line: search(record)  # noqa: E731
     elif "join" in parts:
         joined = [field_getter(element, firsts, has_lines=has_lines) for element in parts["join"].elements()]
@@ -51,10 +55,17 @@ def _of_path(path: str, firsts: set[str], *, has_lines: bool) -> Getter:
         return lambda record, line: line if type(line) in (str, int) else None
     if path.startswith(_LINE) and has_lines:
         get = compile_path(path.removeprefix(_LINE))
+        firsts.add(_LINE + _first_name(path.removeprefix(_LINE)))
         return lambda record, line: get(line)
     of_record: Get = compile_path(path)
-    firsts.add(path.split(".", 1)[0].split("[", 1)[0].strip('"'))
+    firsts.add(_first_name(path))
     return direct(path) or (lambda record, line: of_record(record))
+
+
+def _first_name(path: str) -> str:
+    if path.startswith('"'):
+        return path[1:].partition('"')[0]
+    return path.split(".", 1)[0].split("[", 1)[0]
 
 
 def _first(getters: list[Getter]) -> Getter:

@@ -19,9 +19,11 @@ from streams.sources.yaml_nodes import Node, parse
 from streams.stages.identifiers import EVENT_TYPES
 
 SKIP = "skip"
+KINDS = ("events", "items")
 FIELDS = {
     "type": "event_type",
     "user": "user_id",
+    "anonymous": "anonymous_id",
     "event_id": "event_id",
     "time": "occurred_at",
     "item": "item_id",
@@ -39,6 +41,7 @@ FIELDS = {
 _TOP = (
     *(
         "source",
+        "kind",
         "about",
         "documentation",
         "format",
@@ -107,23 +110,27 @@ class SourceMapping:
 
 def load_mapping(path: Path) -> SourceMapping:
     """Raises ConfigurationError, with the line, for a file that is missing or wrong."""
+    return read_mapping(mapping_text(path), str(path))
+
+
+def mapping_text(path: Path) -> bytes:
+    """The text of a mapping's file, or the beginning of one that is too long. Raises ConfigurationError if it can't be read."""
     try:
         with path.open("rb") as file:
-            text = file.read(70_000)
+            return file.read(70_000)
     except OSError as error:
         raise ConfigurationError(f"{path} can't be read: {error.strerror}") from None
-    return read_mapping(text, str(path))
 
 
 def read_mapping(text: str | bytes, file: str) -> SourceMapping:
     """A mapping from the text of its file. Raises as above."""
     root = parse(text, file)
+    if kind_of(root) != "events":
+        raise root.wrong("this is a mapping of items, and one of events is needed")
     top = root.fields(_TOP)
     if "source" not in top or "fields" not in top:
         raise root.wrong("`source` (a name) and `fields` are needed")
-    name = top["source"].text()
-    if not _NAME.fullmatch(name):
-        raise top["source"].wrong("a name is of small letters, digits, and . _ -, at most 64")
+    name = name_of(top["source"])
     form: Literal["json", "csv"] = "csv" if "format" in top and top["format"].one_of(("json", "csv")) == "csv" else "json"
     firsts: set[str] = set()
     getters, needed = _fields(top["fields"], firsts, has_lines="lines" in top)
@@ -135,26 +142,39 @@ def read_mapping(text: str | bytes, file: str) -> SourceMapping:
         name=name,
         about=top["about"].text() if "about" in top else "",
         form=form,
-        csv=_csv(top["csv"]) if "csv" in top else CsvForm(),
-        encoding=_encoding(top["encoding"]) if "encoding" in top else "utf-8",
+        csv=csv_of(top["csv"]) if "csv" in top else CsvForm(),
+        encoding=encoding_of(top["encoding"]) if "encoding" in top else "utf-8",
         split=top["split"].text() if "split" in top else None,
-        lines=tuple(_path(path) for path in top["lines"].elements()[:MAX_ALTERNATIVES]) if "lines" in top else (),
-        line_id=_getter(top["line_id"], firsts, has_lines="lines" in top) if "line_id" in top else None,
+        lines=tuple(path_of(path) for path in top["lines"].elements()[:MAX_ALTERNATIVES]) if "lines" in top else (),
+        line_id=getter_of(top["line_id"], firsts, has_lines="lines" in top) if "line_id" in top else None,
         types=_types(top["types"]) if "types" in top else None,
         skips_others="other_types" in top and top["other_types"].one_of(("refuse", SKIP)) == SKIP,
         getters=getters,
-        read_number=number_reader(_number(top["number"]) if "number" in top else None),
-        read_time=_time(top["time"]) if "time" in top else time_reader(),
+        read_number=number_reader(number_of(top["number"]) if "number" in top else None),
+        read_time=time_of(top["time"]) if "time" in top else time_reader(),
         encoded=(*_encoded(top.get("percent_encoded"), unquote), *_encoded(top.get("form_encoded"), unquote_plus)),
-        nobody=_lowered(placeholders.get("user")),
-        nothing=_lowered(placeholders.get("item")),
+        nobody=lowered(placeholders.get("user")),
+        nothing=lowered(placeholders.get("item")),
         namespace=namespace,
         nobody_if_missing="without_user" in top and top["without_user"].one_of(("refuse", "nobody")) == "nobody",
         fractions_are_one="fractions" in top and top["fractions"].one_of(("refuse", "one")) == "one",
         negative_is_return="negative" in top and top["negative"].one_of(("refuse", "return")) == "return",
-        columns=frozenset(firsts),
+        columns=frozenset(first for first in firsts if not first.startswith("line.")),
         needed_columns=tuple(needed),
     )
+
+
+def kind_of(root: Node) -> str:
+    """What a mapping is of: events or items. Raises ConfigurationError."""
+    return next((node.one_of(KINDS) for key, node in root.items() if key == "kind"), "events")
+
+
+def name_of(node: Node) -> str:
+    """A source's name. Raises ConfigurationError, as all that follow."""
+    name = node.text()
+    if not _NAME.fullmatch(name):
+        raise node.wrong("a name is of small letters, digits, and . _ -, at most 64")
+    return name
 
 
 def _fields(node: Node, firsts: set[str], *, has_lines: bool) -> tuple[dict[str, Getter], list[str]]:
@@ -162,24 +182,29 @@ def _fields(node: Node, firsts: set[str], *, has_lines: bool) -> tuple[dict[str,
     needed: list[str] = []
     for name, spec in node.items(FIELDS):
         own: set[str] = set()
-        getters[FIELDS[name]] = _getter(spec, own, has_lines=has_lines)
+        getters[FIELDS[name]] = getter_of(spec, own, has_lines=has_lines)
+        own = {first for first in own if not first.startswith("line.")}
         firsts |= own
         if own and name in ("type", "user", "item", "time"):
             needed.append("|".join(sorted(own)))
-    missing = [name for name in ("type", "user") if FIELDS[name] not in getters]
+    missing = [] if "event_type" in getters else ["type"]
+    if not {"user_id", "anonymous_id"} & getters.keys():
+        missing.append("user")
     if missing or not {"item_id", "query"} & getters.keys():
         raise node.wrong(f"{' and '.join(missing) or 'item or query'} must be said; a constant type is `type: {{value: purchase}}`")
     return getters, needed
 
 
-def _getter(node: Node, firsts: set[str], *, has_lines: bool) -> Getter:
+def getter_of(node: Node, firsts: set[str], *, has_lines: bool) -> Getter:
+    """Where a value stands."""
     try:
         return field_getter(node, firsts, has_lines=has_lines)
     except ValueError as error:
         raise node.wrong(str(error)) from None
 
 
-def _path(node: Node) -> Get:
+def path_of(node: Node) -> Get:
+    """A plain path."""
     try:
         return compile_path(node.text())
     except ValueError as error:
@@ -195,7 +220,8 @@ def _types(node: Node) -> dict[str, str]:
     return found
 
 
-def _csv(node: Node) -> CsvForm:
+def csv_of(node: Node) -> CsvForm:
+    """How the lines of a file are written."""
     parts = node.fields(("delimiter", "columns"))
     delimiter = ","
     if "delimiter" in parts:
@@ -208,7 +234,8 @@ def _csv(node: Node) -> CsvForm:
     return CsvForm(delimiter, columns)
 
 
-def _encoding(node: Node) -> str:
+def encoding_of(node: Node) -> str:
+    """A text encoding."""
     name = node.text()
     try:
         if not codecs.lookup(name)._is_text_encoding:
@@ -222,11 +249,13 @@ def _encoded(node: Node | None, undo: Callable[..., str]) -> list[tuple[str, Cal
     return [] if node is None else [(FIELDS[element.one_of(FIELDS)], undo) for element in node.elements()]
 
 
-def _number(node: Node) -> str:
+def number_of(node: Node) -> str:
+    """The example of a number format."""
     return node.one_of(FORMATS)
 
 
-def _time(node: Node) -> ReadTime:
+def time_of(node: Node) -> ReadTime:
+    """The reader of times."""
     parts = node.fields(("format", "zone", "unit"))
     try:
         return time_reader(
@@ -238,5 +267,6 @@ def _time(node: Node) -> ReadTime:
         raise node.wrong(str(error)) from None
 
 
-def _lowered(node: Node | None) -> frozenset[str]:
+def lowered(node: Node | None) -> frozenset[str]:
+    """Texts in small letters; none where there is no node."""
     return frozenset(text.strip().lower() for text in node.texts()) if node is not None else frozenset()

@@ -42,7 +42,7 @@ class Source:
             return mapping.getters.get(name, _missing)
 
         self._type = mapping.getters["event_type"]
-        self._user = mapping.getters["user_id"]
+        self._user, self._anonymous = get("user_id"), get("anonymous_id")
         self._currency, self._recommendation = get("currency"), get("recommendation_id")
         self._region, self._agent = get("region"), get("user_agent")
         self._event_id, self._time = get("event_id"), get("occurred_at")
@@ -128,6 +128,7 @@ class Source:
             "session_id": _text(self._session(record, line), "session_id"),
             "region": _text(self._region(record, line), "region"),
             "user_agent": _text(self._agent(record, line), "user_agent"),
+            "anonymous_id": self._unknown(_text(self._anonymous(record, line), "anonymous_id")),
         }
         for name, undo in mapping.encoded:
             if type(event[name]) is str:
@@ -162,6 +163,14 @@ class Source:
             return "null"
         space = self.mapping.namespace
         return plain if space is None or not plain or is_nobody(plain) else f"{space}:{plain}"
+
+    def _unknown(self, text: str | None) -> str | None:
+        """The anonymous id within the source's namespace."""
+        plain = text.strip() if text is not None else ""
+        if not plain or is_nobody(plain) or plain.lower() in self.mapping.nobody:
+            return None
+        space = self.mapping.namespace
+        return plain if space is None else f"{space}:{plain}"
 
     def _thing(self, text: str | None) -> str | None:
         return "null" if self.mapping.nothing and text is not None and text.strip().lower() in self.mapping.nothing else text

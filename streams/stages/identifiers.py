@@ -6,8 +6,9 @@ import re
 import unicodedata
 
 from streams.errors import Reason, RecordError
+from streams.privacy.pseudonym import ANONYMOUS
 from streams.privacy.scrub import scrub
-from streams.stages.placeholders import LONGEST, NOTHING, is_nobody
+from streams.stages.placeholders import LONGEST, NOTHING, is_nobody, is_nothing
 
 EVENT_TYPES = frozenset({"view", "click", "search", "cart", "purchase", "return", "impression", "dismiss", "wishlist"})
 MAX_USER = 256
@@ -37,6 +38,8 @@ def event_type(value: str) -> str:
 def user_id(value: str) -> str:
     """NFC, trimmed. Raises RecordError if it is empty, names nobody, is too long, or holds characters that no id needs."""
     cleaned = value.strip()
+    if cleaned.startswith(ANONYMOUS):
+        raise RecordError(Reason.BAD_USER, f"user_id begins with {ANONYMOUS}, which stands for anonymous ids; send it as anonymous_id")
     if not cleaned:
         raise RecordError(Reason.MISSING_USER, "user_id is empty")
     if is_nobody(cleaned):
@@ -45,6 +48,20 @@ def user_id(value: str) -> str:
         return _bounded(cleaned, MAX_USER)
     except ValueError as error:
         raise RecordError(Reason.BAD_USER, f"user_id {error}") from None
+
+
+def shopper(user: str, anonymous: str | None) -> str:
+    """The name of a shopper: her user id; where that is empty or names nobody, ``anonymous:`` and her anonymous id. Raises RecordError."""
+    plain = anonymous.strip() if anonymous is not None else ""
+    cleaned = user.strip()
+    if not plain or (cleaned and not is_nobody(cleaned)):
+        return user_id(user)
+    if is_nobody(plain):
+        raise RecordError(Reason.NOBODY, "user_id and anonymous_id are placeholders, such as null or guest, that stand for many people")
+    try:
+        return ANONYMOUS + _bounded(plain, MAX_USER)
+    except ValueError as error:
+        raise RecordError(Reason.BAD_USER, f"anonymous_id {error}") from None
 
 
 def item_id(value: str | None) -> str:
@@ -60,6 +77,17 @@ def item_id(value: str | None) -> str:
         return _bounded(cleaned, MAX_ITEM)
     except ValueError as error:
         raise RecordError(Reason.BAD_ITEM, f"item_id {error}") from None
+
+
+def group_id(value: str | None) -> str | None:
+    """NFC, trimmed; None where it is blank or a placeholder. Raises RecordError if it is too long or holds characters that no id needs."""
+    cleaned = value.strip() if value is not None else ""
+    if not cleaned or is_nothing(cleaned):
+        return None
+    try:
+        return _bounded(cleaned, MAX_ITEM)
+    except ValueError as error:
+        raise RecordError(Reason.BAD_ITEM, f"group_id {error}") from None
 
 
 def query(value: str | None) -> tuple[str, bool]:

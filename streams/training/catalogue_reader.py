@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from streams.errors import RecordError
 from streams.kafka.clients import reader
 from streams.kafka.topic_records import records_so_far, write_record
-from streams.serde.codec import open_codec
-from streams.serde.records import TrainingControl
+from streams.serde.codec import open_codec, open_codecs
+from streams.serde.records import Item, TrainingControl
 from streams.settings import KafkaSettings, Settings
+from streams.sources.item_settings import item_sources
+from streams.sources.item_source import ItemLine
+from streams.sources.sources import NONE
 from streams.stages.catalogue.validate import band_of, item_text, valid_item
-from streams.topics import CATALOGUE_ITEMS, TRAINING_CONTROL
+from streams.topics import CATALOGUE_ITEMS, TRAINING_CONTROL, item_topics
 from streams.training.evaluation_data import ItemFacts
 
 
@@ -17,21 +22,45 @@ async def read_items(settings: Settings, kafka: KafkaSettings) -> dict[str, Item
     """The catalogue as the catalogue stage reads it: texts by item id, without the items that this stage refuses. Raises
     BrokerUnavailable if the broker stops answering, ConfigurationError if the topic is missing.
     """
-    codec = await open_codec(CATALOGUE_ITEMS, settings)
+    codecs = await asyncio.to_thread(open_codecs, settings)
+    sources = await asyncio.to_thread(item_sources, settings, codecs)
     found: dict[str, ItemFacts] = {}
-    async with reader(kafka, settings.topic_prefix + CATALOGUE_ITEMS) as consumer:
-        async for record in records_so_far(consumer, CATALOGUE_ITEMS):
-            if record.value is None:
-                found.pop((record.key or b"").decode(errors="replace"), None)
-                continue
-            await codec.prepare(record.value)
-            try:
-                item = valid_item(record.key, codec.decode(record.value, record.headers))
-            except RecordError:
-                continue  # the catalogue stage counts and dead-letters it
-            text = item_text(item, settings.item_text_characters)
-            found[item["item_id"]] = ItemFacts(text, item["category"] or None, item["in_stock"] and not item["blocked"], band_of(item))
+    members: dict[tuple[str, bytes], tuple[str, ...]] = {}
+    """By topic and key of a record that a mapping reads: its items, as the catalogue stage remembers them."""
+    for topic in dict.fromkeys((CATALOGUE_ITEMS, *item_topics(settings.items_source_topics))):
+        async with reader(kafka, settings.topic_prefix + topic) as consumer:
+            async for record in records_so_far(consumer, topic):
+                key = record.key or b""
+                before = members.pop((topic, key), ())
+                if record.value is None:
+                    for item_id in before or (key.decode(errors="replace"),):
+                        found.pop(item_id, None)
+                    continue
+                await codecs.for_topic(CATALOGUE_ITEMS).prepare(record.value)
+                name, lines = sources.read(record)
+                items = [item for line in lines if (item := _valid(line, None if name != NONE else record.key)) is not None]
+                if name != NONE and record.key is not None:
+                    ids = tuple(item["item_id"] for item in items)
+                    if len(items) < len(lines):
+                        ids = tuple(dict.fromkeys((*before, *ids)))
+                    for item_id in set(before).difference(ids):
+                        found.pop(item_id, None)
+                    members[topic, key] = ids
+                for item in items:
+                    text = item_text(item, settings.item_text_characters, settings.item_language)
+                    is_recommendable = item["in_stock"] and not item["blocked"]
+                    found[item["item_id"]] = ItemFacts(text, item["category"] or None, is_recommendable, band_of(item))
     return found
+
+
+def _valid(line: ItemLine, key: bytes | None) -> Item | None:
+    """The item, if the catalogue stage takes it; otherwise it counts and dead-letters it."""
+    if isinstance(line, RecordError):
+        return None
+    try:
+        return valid_item(line["item_id"].encode() if key is None else key, line)
+    except RecordError:
+        return None
 
 
 async def send_control(record: TrainingControl, settings: Settings, kafka: KafkaSettings) -> None:

@@ -108,17 +108,22 @@ class Bootstrap:
         return StageParts(spec, handler, dead_letters, metrics, self.registry)
 
     def _catalogue(self, metrics: StageMetrics) -> StageParts:
+        from streams.sources.item_settings import item_sources
         from streams.stages.catalogue.stage import CatalogueRules, CatalogueStage
         from streams.wiring.models import ModelParts
 
         dead_letters = self._dead_letters(CATALOGUE.name, metrics)
+        settings = self.settings
+        own = topics.item_topics(settings.items_source_topics)
+        spec = replace(CATALOGUE, sources=tuple(dict.fromkeys((*CATALOGUE.sources, *own))))
         models = ModelParts(self).catalogue_models()
         handler = CatalogueStage(
             codecs=self.codecs,
             models=models,
             dead_letters=dead_letters,
-            rules=CatalogueRules.from_settings(self.settings),
+            rules=CatalogueRules.from_settings(settings),
             clock=self.clock,
+            sources=item_sources(settings, self.codecs),
         )
         without_text = Gauge(
             "veilstream_catalogue_items_without_text",
@@ -126,7 +131,7 @@ class Bootstrap:
             registry=self.registry,
         )
         without_text.set_function(lambda: sum(handler.textless.values()))
-        return StageParts(CATALOGUE, handler, dead_letters, metrics, self.registry, (models,), closers=(models.close,))
+        return StageParts(spec, handler, dead_letters, metrics, self.registry, (models,), closers=(models.close,))
 
     def _profile(self, metrics: StageMetrics) -> StageParts:
         from streams.ranking.popularity_table import PopularityTable

@@ -96,3 +96,45 @@ def test_backtest_takes_a_source(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert len((tmp_path / "out.csv").read_text().splitlines()) == 11
     assert run(["backtest", *files, "--source", "nothing", "--cutoff", "2024-01-01", "--no-fit"]) == 1
     assert "nothing is no source; there are ga4-bigquery" in capsys.readouterr().err
+
+
+FEED = (
+    "<rss xmlns:g='http://base.google.com/ns/1.0'><channel>"
+    + "".join(f"<item><g:id>i{n}</g:id><title>Red thing {n}</title><g:item_group_id>g</g:item_group_id></item>" for n in range(5))
+    + "<item><g:id>x</g:id><title>t</title><g:price>12,99 EUR</g:price></item></channel></rss>"
+)
+
+
+def test_check_of_a_catalogue(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "feed.xml").write_text(FEED)
+    assert run(["sources", "check", str(tmp_path / "feed.xml"), "--show", "6"]) == 0
+    out = capsys.readouterr().out
+    assert "preset that fits: google-merchant" in out
+    assert "feed.xml item 1: item i0, group g: Red thing 0" in out
+    assert "feed.xml item 6: refused: bad_price: price is ambiguous" in out
+    assert "source google-merchant: 6 records, 6 items" in out
+    assert "83.33%         5  0 of them out of stock or hidden, 1 groups" in out
+    (tmp_path / "mine.yaml").write_text("source: mine\nkind: items\nformat: xml\nfields: {item: nowhere, title: title}\n")
+    assert run(["sources", "check", str(tmp_path / "feed.xml"), "--mapping", str(tmp_path / "mine.yaml")]) == 1
+    assert "missing_item" in capsys.readouterr().out
+    assert run(["sources", "list"]) == 0
+    assert "items (--items-source):\n  google-merchant " in capsys.readouterr().out
+    assert run(["sources", "show", "shopify-products"]) == 0
+
+
+def test_backtest_takes_a_source_of_items(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VEILSTREAM_MODEL", "hashing")
+    (tmp_path / "feed.xml").write_text(FEED)
+    rows = "".join(f"2023-01-01,u{n},view,i{n}\n" for n in range(5))
+    (tmp_path / "events.csv").write_text(f"ts,user,event_type,item\n{rows}2023-01-01,u9,view,elsewhere\n")
+    files = ["--items", str(tmp_path / "feed.xml"), "--events", str(tmp_path / "events.csv"), "--out", str(tmp_path / "out.csv")]
+    command = ["backtest", *files, "--cutoff", "2024-01-01", "--no-fit", "--top", "4"]
+    assert run([*command, "--items-source", "google-merchant"]) == 0
+    captured = capsys.readouterr()
+    assert "6 users, 5 items" in captured.out and "left out 1: bad_price" in captured.err
+    per_user = [line.split(",")[0] for line in (tmp_path / "out.csv").read_text().splitlines()[1:]]
+    assert len(per_user) == len(set(per_user)), "all five are of one group: one recommendation"
+    assert run(command) == 1
+    assert "try `--items-source google-merchant`" in capsys.readouterr().err
+    assert run([*command, "--items-source", "segment"]) == 1
+    assert run(["replay", "--events", str(tmp_path / "events.csv"), "--items-source", "google-merchant"]) == 2

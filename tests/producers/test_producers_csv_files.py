@@ -45,6 +45,7 @@ def test_events_with_all_columns(tmp_path: Path) -> None:
             "session_id": "s",
             "region": "France",
             "user_agent": None,
+            "anonymous_id": None,
         }
     ]
     codec = local_codecs().for_topic(BEHAVIOUR_RAW)

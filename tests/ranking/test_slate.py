@@ -350,6 +350,74 @@ def test_all_items_are_variants_of_one_product(ranker: Ranker | None) -> None:
     assert len(answers([request], ranker, without, own)[0].items) == 8
 
 
+def grouped(own: Shop, groups: dict[str, str | None]) -> Shop:
+    """The shop whose items have these groups."""
+    matrix = ItemMatrix(CODECS.for_topic(ITEMS_VECTORS), VERSION, WIDTH)
+    records = [
+        item_record(
+            item, own.matrix.vectors[row], category=None, band=0, title="lamp", recommendable=True, text=item, group=groups.get(item)
+        )
+        for item, row in own.matrix.rows.items()
+    ]
+    matrix.apply(records)
+    return own._replace(matrix=matrix)
+
+
+@pytest.mark.parametrize("ranker", EVERY)
+def test_three_sizes_of_one_shirt_are_one_recommendation(ranker: Ranker | None) -> None:
+    names = [f"g{n}" for n in range(12)]
+    bare = tiny(names)
+    own = grouped(bare, {name: f"shirt-{n // 3}" for n, name in enumerate(names[:9])})
+    request = Request(["g11"], [Entry(1.0, START_MS, PURCHASE)], [], None, ["g11"], START_MS, 5)
+    once = answers([request], ranker, RULES, own)[0]
+    each = answers([request], ranker, replace(RULES, top_k=40, slate=SlateRules(groups_once=False)), own)[0]
+    wanted, seen = [], set()
+    for item in each.items:  # an independent, slow reading: the best of every group, in order
+        group = f"shirt-{int(item[1:]) // 3}" if int(item[1:]) < 9 else item
+        if group not in seen:
+            wanted.append(item)
+        seen.add(group)
+    assert once.items == wanted and len(wanted) == 5
+    assert all(scores(each)[each.items.index(item)] == score for item, score in zip(once.items, scores(once), strict=True))
+
+
+@settings(max_examples=15)
+@given(seeds, st.integers(1, 10), st.integers(1, 60))
+def test_many_variants_of_one_product_crowd_nobody_out(asking: int, top_k: int, size: int) -> None:
+    """However many variants a product has: the list is the best of each group, in order, as a slow reading finds it."""
+    names = {item: n for n, item in enumerate(ITEMS)}
+    own = grouped(varied(), {item: f"p{n // size}" if n % 3 else None for item, n in names.items()})
+    request = asked(asking)
+    once = answers([request], None, replace(RULES, top_k=top_k, threshold=-1.0), own)[0]
+    rules = replace(RULES, top_k=len(ITEMS), threshold=-1.0, slate=SlateRules(groups_once=False))
+    wanted: dict[str, str] = {}
+    for item in answers([request], None, rules, own)[0].items:
+        wanted.setdefault(f"p{names[item] // size}" if names[item] % 3 else item, item)
+    assert once.items == list(wanted.values())[:top_k]
+
+
+@pytest.mark.parametrize("ranker", EVERY)
+def test_without_groups_nothing_changes(ranker: Ranker | None) -> None:
+    own = grouped(tiny([f"g{n}" for n in range(12)], "a"), {})
+    request = Request(["g11"], [Entry(1.0, START_MS, PURCHASE)], [], None, ["g11"], START_MS, 5)
+    first, second = (answers([request], ranker, replace(RULES, slate=SlateRules(groups_once=once)), own)[0] for once in (True, False))
+    assert same(first, second)
+
+
+def test_groups_come_and_go() -> None:
+    own = grouped(tiny(["a", "b", "c"]), {"a": "g", "b": "g"})
+    matrix = own.matrix
+    assert matrix.has_groups and len(set(matrix.groups.tolist())) == 2
+    records = [
+        item_record(name, matrix.vectors[matrix.rows[name]], category=None, band=0, title="x", recommendable=True, text=name)
+        for name in "ab"
+    ]
+    matrix.apply(records[:1])
+    assert matrix.has_groups and len(set(matrix.groups.tolist())) == 3
+    matrix.apply([records[1]._replace(value=None)])
+    assert not matrix.has_groups
+
+
 @pytest.mark.parametrize("ranker", EVERY)
 def test_everything_is_dismissed(ranker: Ranker | None) -> None:
     own = tiny([f"d{n}" for n in range(6)])

@@ -43,6 +43,7 @@ RAW = {
     "session_id": "s",
     "region": "United Kingdom",
     "user_agent": None,
+    "anonymous_id": None,
 }
 PART = {"kind": "item", "item_id": "i", "event_type": "view", "share": 0.25}
 RECOMMENDATION = {

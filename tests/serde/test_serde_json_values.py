@@ -48,6 +48,13 @@ def test_without_the_header_it_is_no_json(headers: Any) -> None:
     assert caught.value.reason is Reason.BAD_FRAMING
 
 
+@pytest.mark.parametrize("fields", [{}, {"user_id": None}, {"user_id": ""}])
+def test_a_user_may_be_missing(fields: dict[str, Any]) -> None:
+    """There may be an anonymous id instead; the rules of the ingest stage say what is missing."""
+    decoded = decode({"event_type": "view", "anonymous_id": "a", **fields})
+    assert (decoded["user_id"], decoded["anonymous_id"]) == ("", "a")
+
+
 def test_only_producers_topics_take_it() -> None:
     assert {BEHAVIOUR_RAW, CATALOGUE_ITEMS, CONSENT_UPDATES, PRIVACY_ERASURE} == PRODUCER_TOPICS
     with pytest.raises(RecordError) as caught:
@@ -80,8 +87,8 @@ def test_defaults_are_not_shared_between_records() -> None:
         b'{"user_id": "u", "event_type": "view", "price": 1e999}',
         b"[" * 200_000,
         b'{"a":' * 50_000,
-        {"event_type": "view"},
-        {"user_id": None, "event_type": "view"},
+        {"user_id": "u"},
+        {"user_id": "u", "event_type": None},
         {**EVENT, "user_id": 5.0},
         {**EVENT, "user_id": ["u"]},
         {**EVENT, "user_id": {"id": "u"}},

@@ -99,7 +99,7 @@ def pixel(name: str, data: dict[str, Any]) -> dict[str, Any]:
 
 VARIANT = {"id": "45737128657113", "product": {"id": "8950526378201"}, "price": {"amount": 19.5, "currencyCode": "EUR"}}
 GA4, MP, SEG, SNOW = "ga4-bigquery", "ga4-measurement-protocol", "segment", "snowplow-ecommerce"
-PSEUDO, DEVICE = "1234567890.1795755600", "bc2e92ec6c204a14"
+PSEUDO, DEVICE = "anonymous:1234567890.1795755600", "anonymous:bc2e92ec6c204a14"
 GA4_DOC = "https://support.google.com/analytics/answer/7029846"
 GA4_EVENTS = "https://developers.google.com/analytics/devguides/collection/ga4/reference/events"
 MP_DOC = "https://developers.google.com/analytics/devguides/collection/protocol/ga4/reference/events"
@@ -263,7 +263,7 @@ SHAPES = [
         MP_DOC + "#add_to_cart",
         MP,
         {"client_id": "x.1", "timestamp_micros": T * 10**6, "events": [{"name": "add_to_cart", "params": {"currency": "USD", "value": 30.03, "items": [{"item_id": "SKU_12345", "price": 10.01, "quantity": 3}]}}]},
-        (Is("x.1", "cart", "SKU_12345", 3, 10.01),),
+        (Is("anonymous:x.1", "cart", "SKU_12345", 3, 10.01),),
     ),
     Shape(
         MP_DOC + "#purchase",
@@ -293,8 +293,8 @@ SHAPES = [
     Shape("https://segment.com/docs/connections/spec/identify/", SEG, {"type": "identify", "userId": "1", "traits": {"email": "peter@example.com"}}),
     Shape("https://gist.github.com/Sinetheta/7bae0a549cd3e635cb6420b9252b5e18 (decimals as text)", SEG, segment("Completed Order", {"products": [{"product_id": "12", "price": "19.99", "quantity": "1"}]}), (Is("019mr8mf4r", "purchase", "12", 1, 19.99),)),
     Shape("https://segment.com/docs/connections/sources/catalog/libraries/server/http-api/#batch", SEG, {"batch": [segment("Product Added", {"product_id": "A1", "quantity": 2}), {"type": "page", "userId": "1"}]}, (Is("019mr8mf4r", "cart", "A1", 2),)),
-    Shape(RUDDER_DOC + "#product-clicked", SEG, segment("Product Clicked", {"product_id": "622c6f5d5cf86a4c77358033", "price": 49.99, "quantity": 5}, userId=""), (Is("23adfd82-aa0f-45a7-a756-24f2a7a4c895", "click", "622c6f5d5cf86a4c77358033", 1, 49.99),)),
-    Shape("https://github.com/littledata/shopify-tracker/issues/425", SEG, segment("Product Viewed", {"product_id": "A1"}, userId="none"), (Is("23adfd82-aa0f-45a7-a756-24f2a7a4c895", "view", "A1"),)),
+    Shape(RUDDER_DOC + "#product-clicked", SEG, segment("Product Clicked", {"product_id": "622c6f5d5cf86a4c77358033", "price": 49.99, "quantity": 5}, userId=""), (Is("anonymous:23adfd82-aa0f-45a7-a756-24f2a7a4c895", "click", "622c6f5d5cf86a4c77358033", 1, 49.99),)),
+    Shape("https://github.com/littledata/shopify-tracker/issues/425", SEG, segment("Product Viewed", {"product_id": "A1"}, userId="none"), (Is("anonymous:23adfd82-aa0f-45a7-a756-24f2a7a4c895", "view", "A1"),)),
     Shape("https://github.com/segmentio/analytics-android/issues/169", SEG, segment("Product Viewed", {"product_id": "A1"}, userId="null", anonymousId=None), (), (Reason.NOBODY,)),
     Shape(SNOW_DOC + "#add-to-cart", SNOW, snowplow("add_to_cart", {"id": "P125", "name": "Baseball T", "price": 200, "currency": "USD", "quantity": 2}), (Is(DEVICE, "cart", "P125", 2, 200.0),)),
     Shape(SNOW_DOC + "#transaction", SNOW, snowplow("transaction", {"id": "P1", "price": 0, "quantity": 1}, {"id": "P2", "price": 5.5, "quantity": 4}, user_id="jon.doe"), (Is("jon.doe", "purchase", "P1", 1, 0.0), Is("jon.doe", "purchase", "P2", 4, 5.5))),
@@ -304,11 +304,11 @@ SHAPES = [
     Shape(ORDER_DOC, "shopify-orders", {"id": 450789469, "customer": {"id": 207119551}, "created_at": "2026-11-27T00:00:00-05:00", "line_items": [{"id": 1, "product_id": 632910392, "quantity": 1, "price": "199.00"}]}, (Is("207119551", "purchase", "632910392", 1, 199.0),)),
     Shape(ORDER_DOC + "#get-orders", "shopify-orders", {"orders": [{"id": 1, "customer": {"id": 5}, "created_at": f"{AT}Z", "line_items": [{"id": 2, "product_id": 3, "quantity": 2, "price": "1.50"}]}, {"id": 2, "customer": None, "line_items": [{"id": 3, "product_id": 3, "quantity": 1, "price": "1.50"}]}]}, (Is("5", "purchase", "3", 2, 1.5),), (Reason.NOBODY,)),
     Shape("https://shopify.dev/docs/api/usage/gids", "shopify-orders", {"id": "gid://shopify/Order/9", "customer": {"id": "gid://shopify/Customer/5"}, "created_at": f"{AT}Z", "line_items": [{"id": 2, "product_id": "gid://shopify/Product/3", "quantity": 1, "price": "1.50"}]}, (Is("5", "purchase", "3", 1, 1.5),)),
-    Shape(PIXEL_DOC + "/product_viewed", "shopify-pixel", pixel("product_viewed", {"productVariant": VARIANT}), (Is("7f2e5d4c-client", "view", "8950526378201", 1, 19.5),)),
-    Shape(PIXEL_DOC + "/product_added_to_cart", "shopify-pixel", pixel("product_added_to_cart", {"cartLine": {"merchandise": VARIANT, "quantity": 2}}), (Is("7f2e5d4c-client", "cart", "8950526378201", 2, 19.5),)),
-    Shape(PIXEL_DOC + "/checkout_completed", "shopify-pixel", pixel("checkout_completed", {"checkout": {"order": {"id": "1"}, "lineItems": [{"quantity": 1, "variant": VARIANT}, {"quantity": 3, "variant": VARIANT}]}}), (Is("7f2e5d4c-client", "purchase", "8950526378201", 1, 19.5), Is("7f2e5d4c-client", "purchase", "8950526378201", 3, 19.5))),
-    Shape(PIXEL_DOC + "/search_submitted", "shopify-pixel", pixel("search_submitted", {"searchResult": {"query": "snowboard", "productVariants": [VARIANT]}}), (Is("7f2e5d4c-client", "search", "snowboard"),)),
-    Shape(PIXEL_DOC + "/collection_viewed", "shopify-pixel", pixel("collection_viewed", {"collection": {"id": "1", "productVariants": [VARIANT, VARIANT]}}), (Is("7f2e5d4c-client", "impression", "8950526378201", 1, 19.5),) * 2),
+    Shape(PIXEL_DOC + "/product_viewed", "shopify-pixel", pixel("product_viewed", {"productVariant": VARIANT}), (Is("anonymous:7f2e5d4c-client", "view", "8950526378201", 1, 19.5),)),
+    Shape(PIXEL_DOC + "/product_added_to_cart", "shopify-pixel", pixel("product_added_to_cart", {"cartLine": {"merchandise": VARIANT, "quantity": 2}}), (Is("anonymous:7f2e5d4c-client", "cart", "8950526378201", 2, 19.5),)),
+    Shape(PIXEL_DOC + "/checkout_completed", "shopify-pixel", pixel("checkout_completed", {"checkout": {"order": {"id": "1"}, "lineItems": [{"quantity": 1, "variant": VARIANT}, {"quantity": 3, "variant": VARIANT}]}}), (Is("anonymous:7f2e5d4c-client", "purchase", "8950526378201", 1, 19.5), Is("anonymous:7f2e5d4c-client", "purchase", "8950526378201", 3, 19.5))),
+    Shape(PIXEL_DOC + "/search_submitted", "shopify-pixel", pixel("search_submitted", {"searchResult": {"query": "snowboard", "productVariants": [VARIANT]}}), (Is("anonymous:7f2e5d4c-client", "search", "snowboard"),)),
+    Shape(PIXEL_DOC + "/collection_viewed", "shopify-pixel", pixel("collection_viewed", {"collection": {"id": "1", "productVariants": [VARIANT, VARIANT]}}), (Is("anonymous:7f2e5d4c-client", "impression", "8950526378201", 1, 19.5),) * 2),
     Shape("https://tianchi.aliyun.com/dataset/649", "taobao-userbehavior", b"1,2268318,2520377,pv,1511544070", (Is("1", "view", "2268318", at_ms=1_511_544_070_000),)),
     Shape("https://tianchi.aliyun.com/dataset/649 (fav)", "taobao-userbehavior", b"100,2951368,1080785,fav,1512221302\r\n", (Is("100", "wishlist", "2951368", at_ms=1_512_221_302_000),)),
     Shape("https://tianchi.aliyun.com/dataset/46", TMALL, b"98047837,232431562,1,,4245,2014-12-06 02", (Is("98047837", "view", "232431562", at_ms=1_417_802_400_000),)),
@@ -322,8 +322,8 @@ SHAPES = [
     Shape("https://github.com/mollie/magento2/issues/766", MAGENTO, {"increment_id": "2", "customer_id": 2, "created_at": "2026-11-27 05:00:00", "items": [{"item_id": 9, "sku": "A", "qty_ordered": 0.3}, {"item_id": 10, "sku": "B", "qty_ordered": 1}]}, (Is("2", "purchase", "B"),), (Reason.BAD_QUANTITY,)),
     Shape("https://github.com/woocommerce/woocommerce/issues/46695", WOO, {"id": 13, "customer_id": 4, "date_created_gmt": AT, "line_items": [{"id": 1, "product_id": 7, "quantity": 3, "price": 10.647540983606557}]}, (Is("4", "purchase", "7", 3, 10.647540983606557),)),
     Shape("https://github.com/woocommerce/woocommerce-rest-api/issues/240", WOO, {"id": 3439, "customer_id": 1, "currency": "HRK", "date_created_gmt": "2020-08-13T09:43:25", "customer_ip_address": "::ffff:21.112.72.22", "line_items": [{"id": 9, "product_id": 5, "quantity": 1, "price": 43.8}]}, (Is("1", "purchase", "5", 1, 43.8, 1_597_311_805_000),)),
-    Shape("https://github.com/rudderlabs/rudder-sdk-js/issues/201", SEG, segment("Product Viewed", {"product_id": "A1"}, userId="", anonymousId="9d1f"), (Is("9d1f", "view", "A1"),)),
-    Shape("https://github.com/segmentio/analytics-next/issues/916", SEG, segment("Product Viewed", {"product_id": "A1"}, userId=None, anonymousId="123"), (Is("123", "view", "A1"),)),
+    Shape("https://github.com/rudderlabs/rudder-sdk-js/issues/201", SEG, segment("Product Viewed", {"product_id": "A1"}, userId="", anonymousId="9d1f"), (Is("anonymous:9d1f", "view", "A1"),)),
+    Shape("https://github.com/segmentio/analytics-next/issues/916", SEG, segment("Product Viewed", {"product_id": "A1"}, userId=None, anonymousId="123"), (Is("anonymous:123", "view", "A1"),)),
     Shape("https://cloud.google.com/retail/docs/user-events", VERTEX, {"eventType": "detail-page-view", "visitorId": "visitor0", "eventTime": "2026-11-27T05:00:00.123456Z", "productDetails": [{"product": {"id": "123"}}]}, (Is("visitor0", "view", "123", at_ms=NOW + 123),)),
     Shape("https://cloud.google.com/retail/docs/user-events#purchase-complete", VERTEX, {"eventType": "purchase-complete", "visitorId": "v", "userInfo": {"userId": "u1"}, "eventTime": f"{AT}Z", "productDetails": [{"product": {"id": "1"}, "quantity": 3}, {"product": {"id": "2"}}]}, (Is("u1", "purchase", "1", 3), Is("u1", "purchase", "2"))),
     Shape("https://developers.facebook.com/docs/marketing-api/conversions-api/using-the-api", META, {"data": [{"event_name": "Purchase", "event_time": T, "event_id": "e1", "user_data": {"external_id": "c-1"}, "custom_data": {"currency": "usd", "contents": [{"id": "product123", "quantity": 1, "item_price": 10.5}]}}]}, (Is("c-1", "purchase", "product123", 1, 10.5),)),

@@ -47,7 +47,15 @@ class Shop(NamedTuple):
 
 
 def item_record(
-    item_id: str, vector: np.ndarray, *, category: str | None, band: int | None, title: str, recommendable: bool = True, text: str = "0"
+    item_id: str,
+    vector: np.ndarray,
+    *,
+    category: str | None,
+    band: int | None,
+    title: str,
+    recommendable: bool = True,
+    text: str = "0",
+    group: str | None = None,
 ) -> MemoryRecord:
     """One of ``items.vectors``, with all of its fields."""
     value = {
@@ -60,6 +68,7 @@ def item_record(
         "price_band": band,
         "terms": item_terms(title, item_id),
         "encoded_at": START_MS,
+        "group_id": group,
     }
     return MemoryRecord(ITEMS_VECTORS, 0, 0, START_MS, vector_key(VERSION, item_id), CODECS.for_topic(ITEMS_VECTORS).encode(value))
 

@@ -94,6 +94,9 @@ class Shop:
             "blocked": False,
             "tags": [],
             "updated_at": None,
+            "group_id": None,
+            "titles": {},
+            "image_links": [],
         }
         items = [(i, {"item_id": i, "title": f.text, "category": f.category, **blank}) for i, f in shop_items().items()]
         self.send(CATALOGUE_ITEMS, items)

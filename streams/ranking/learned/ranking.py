@@ -80,7 +80,7 @@ class LearnedRanking:
             self._batch.requests[first : first + len(excluded)],
             self._batch.newcomers,
             matrix,
-            rules.slate,
+            self._batch.slate,
             count=rules.top_k,
             threshold=rules.threshold,
         )

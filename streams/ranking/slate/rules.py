@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -25,6 +25,10 @@ class SlateRules:
     """What an item falls by whose vector equals that of an item above it."""
     variants_once: bool = False
     """Whether of items with the same text the list has only the best."""
+    groups_once: bool = True
+    """Whether of the items of one group the list has only the best."""
+    has_groups: bool = False
+    """Whether the catalogue has groups: if not, nothing is looked for."""
     new_share: float = 0.0
     """Share of the places that new items have."""
     new_exposures: int = 30
@@ -35,7 +39,16 @@ class SlateRules:
     @property
     def arranges(self) -> bool:
         """Whether a list may be another than what scored best."""
-        return self.diversity_weight > 0 or self.variants_once or self.new_share > 0
+        return self.diversity_weight > 0 or self.once or self.new_share > 0
+
+    @property
+    def once(self) -> bool:
+        """Whether a list has only one item of a product."""
+        return self.variants_once or (self.groups_once and self.has_groups)
+
+    def of(self, *, has_groups: bool) -> SlateRules:
+        """The rules for a catalogue that has groups, or has none."""
+        return self if has_groups == self.has_groups else replace(self, has_groups=has_groups)
 
     @property
     def counts_outcomes(self) -> bool:
@@ -49,7 +62,7 @@ class SlateRules:
 
     def pool(self, count: int) -> int:
         """How many of the best items a list of ``count`` is chosen from."""
-        return _POOL * count if self.diversity_weight > 0 or self.variants_once else count
+        return _POOL * count if self.diversity_weight > 0 or self.once else count
 
     @classmethod
     def from_settings(cls, settings: Settings) -> SlateRules:
@@ -59,6 +72,7 @@ class SlateRules:
             return_weight=settings.return_weight,
             diversity_weight=settings.diversity_weight,
             variants_once=settings.variants_once,
+            groups_once=settings.groups_once,
             new_share=settings.new_items_share,
             new_exposures=settings.new_items_exposures,
             new_ms=round(settings.new_items_days * _DAY_MS),

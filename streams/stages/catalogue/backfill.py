@@ -13,7 +13,7 @@ from streams.models.hotswap.active_encoders import ActiveEncoders, encode_beside
 from streams.ranking.lexical import item_terms
 from streams.serde.records import ItemVector
 from streams.serde.vectors import vector_key
-from streams.stages.catalogue.state import Content, KnownItem, dump_item, load_item
+from streams.stages.catalogue.state import MEMBERS, Content, KnownItem, dump_item, load_item
 from streams.topics import ITEMS_VECTORS
 
 PART = 128
@@ -35,6 +35,8 @@ async def backfill(
     due: dict[str, KnownItem] = {}
     textless = 0
     for key, data in items:
+        if key.startswith(MEMBERS):
+            continue
         item = load_item(data)
         lacking = any(encoder.version not in item.vectors for encoder in active.encoders)
         if lacking and item.partition < 0:
@@ -78,12 +80,15 @@ def vector_value(codec: RecordCodec, item_id: str, version: str, content: Conten
         price_band=content.price_band,
         encoded_at=now_ms,
         terms=item_terms(text, item_id),
+        group_id=content.group_id,
     )
     return codec.encode(value)
 
 
 def _output(item_id: str, version: str, content: Content, value: bytes | None) -> OutputRecord:
-    identity = "\0".join((version, item_id, *map(str, (content.text_hash, content.recommendable, content.category, content.price_band))))
+    shown = (content.text_hash, content.recommendable, content.category, content.price_band)
+    grouped = () if content.group_id is None else (content.group_id,)
+    identity = "\0".join((version, item_id, *map(str, shown), *grouped))
     person = b"vs.itemretired" if value is None else b"vs.itembackfill"
     return OutputRecord(
         ITEMS_VECTORS, vector_key(version, item_id), value, blake2b(identity.encode(), digest_size=16, person=person).digest()

@@ -12,8 +12,13 @@ from streams.engine.ports import DeadLetters, ModelProvider, TopicCodecs
 from streams.engine.records import BatchResult, OutputRecord, SourceRecord, StateView
 from streams.errors import RecordError
 from streams.models.hotswap.active_encoders import ActiveEncoders, encode_beside, encode_texts
+from streams.serde.records import Item
 from streams.serde.vectors import vector_key
+from streams.sources.item_sources import ItemSources
+from streams.sources.loading import load_item_sources
+from streams.sources.sources import NONE
 from streams.stages.catalogue.backfill import backfill, vector_value
+from streams.stages.catalogue.members import Accepted, Members
 from streams.stages.catalogue.state import Content, KnownItem, dump_item, load_item
 from streams.stages.catalogue.validate import band_of, item_of_key, item_text, text_hash, valid_item
 from streams.topics import CATALOGUE_ITEMS, ITEMS_VECTORS
@@ -23,6 +28,8 @@ if TYPE_CHECKING:
 
 _Vectors = Mapping[str, Mapping[str, bytes | RecordError]]
 """By model version and text hash."""
+Refused = set[tuple[str, int]]
+"""Topics and offsets of records that are refused, or some items of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,19 +38,24 @@ class CatalogueRules:
 
     text_characters: int = 1000
     """Most characters of an item's text that the encoder is given."""
+    language: str | None = None
+    """Of the titles, the one that the encoder is given."""
 
     @classmethod
     def from_settings(cls, settings: Settings) -> CatalogueRules:
-        return cls(text_characters=settings.item_text_characters)
+        return cls(text_characters=settings.item_text_characters, language=settings.item_language)
 
 
 class _Change(NamedTuple):
-    """One accepted source record: an item, or (content None) its removal."""
+    """An item of a source record, or (content None) its removal."""
 
     record: SourceRecord
     item_id: str
     text: str
     content: Content | None
+    is_one_of: bool = False
+    """Whether the record may have several."""
+    line: int = 0
 
 
 class CatalogueStage:
@@ -51,12 +63,23 @@ class CatalogueStage:
 
     Every source record gives its own output, even if the same item follows later in the batch. Only the last output is needed. But
     a redo with other batch boundaries could then write an older record after a newer one.
+
+    A record that a source's mapping reads may have several items. They are remembered by its key: what the next record of the key has no
+    more is removed, and its tombstone removes them all.
     """
 
     def __init__(
-        self, *, codecs: TopicCodecs, models: ModelProvider[ActiveEncoders], dead_letters: DeadLetters, rules: CatalogueRules, clock: Clock
+        self,
+        *,
+        codecs: TopicCodecs,
+        models: ModelProvider[ActiveEncoders],
+        dead_letters: DeadLetters,
+        rules: CatalogueRules,
+        clock: Clock,
+        sources: ItemSources | None = None,
     ) -> None:
-        self._items = codecs.for_topic(CATALOGUE_ITEMS)
+        """Without ``sources`` those are known that the product has presets for, by header."""
+        self._sources = sources or ItemSources(codecs.for_topic(CATALOGUE_ITEMS), load_item_sources(None))
         self._vectors = codecs.for_topic(ITEMS_VECTORS)
         self._models = models
         self._dead_letters = dead_letters
@@ -69,7 +92,11 @@ class CatalogueStage:
     async def __call__(self, batch: Sequence[SourceRecord], state: StateView) -> BatchResult:
         """Raises what the encoder raises, and ConfigurationError for a state or an encoder that does not fit."""
         result = BatchResult()
-        changes = self._accept(batch, result)
+        refused: Refused = set()
+        records = [self._accept(record, result, refused) for record in batch]
+        members = Members(state.get_many([key for record in records if (key := record.members_key) is not None]))
+        changes = [change for record in records for change in self._changes(record, members, result, refused)]
+        result.state.update(members.changed)
         keys = list(dict.fromkeys(change.item_id.encode() for change in changes))
         known = {key.decode(): load_item(data) for key, data in state.get_many(keys).items()}
         with self._models.use() as active:
@@ -80,7 +107,8 @@ class CatalogueStage:
             try:
                 self._apply(change, known, vectors, now_ms, result)
             except RecordError as error:
-                self._refuse(change.record, error, result)
+                self._refuse(change.record, error, result, refused, change.line)
+        result.rejected = len(refused)
         return result
 
     def _note_models(self, partition: int, active: ActiveEncoders) -> None:
@@ -106,24 +134,44 @@ class CatalogueStage:
                 self._done[partition] = wanted
             return result
 
-    def _accept(self, batch: Sequence[SourceRecord], result: BatchResult) -> list[_Change]:
-        changes = []
-        for record in batch:
+    def _accept(self, record: SourceRecord, result: BatchResult, refused: Refused) -> Accepted:
+        """The record's items that are valid; the others are refused."""
+        if record.value is None:
+            return Accepted(record, (), is_mapped=False, is_whole=True)
+        name, lines = self._sources.read(record)
+        is_mapped = name != NONE
+        items: list[Item] = []
+        places: list[int] = []
+        for place, line in enumerate(lines):
             try:
-                if record.value is None:
-                    changes.append(_Change(record, item_of_key(record.key), "", None))
-                    continue
-                item = valid_item(record.key, self._items.decode(record.value, record.headers))
-                text = item_text(item, self._rules.text_characters)
-                content = Content(
-                    text_hash(text),
-                    item["in_stock"] and not item["blocked"],
-                    item["category"] or None,
-                    band_of(item),
-                )
-                changes.append(_Change(record, item["item_id"], text, content))
+                if isinstance(line, RecordError):
+                    raise line
+                items.append(valid_item(line["item_id"].encode() if is_mapped else record.key, line))
+                places.append(place)
             except RecordError as error:
-                self._refuse(record, error, result)
+                self._refuse(record, error, result, refused, place)
+        return Accepted(record, tuple(zip(items, places, strict=True)), is_mapped=is_mapped, is_whole=len(items) == len(lines))
+
+    def _changes(self, accepted: Accepted, members: Members, result: BatchResult, refused: Refused) -> list[_Change]:
+        record = accepted.record
+        if record.value is None:
+            removed = members.removed(record.key)
+            if removed:
+                return [_Change(record, item_id, "", None, True) for item_id in removed]
+            try:
+                return [_Change(record, item_of_key(record.key), "", None)]
+            except RecordError as error:
+                self._refuse(record, error, result, refused)
+                return []
+        changes = []
+        for item, line in accepted.items:
+            text = item_text(item, self._rules.text_characters, self._rules.language)
+            is_recommendable = item["in_stock"] and not item["blocked"]
+            content = Content(text_hash(text), is_recommendable, item["category"] or None, band_of(item), item["group_id"])
+            changes.append(_Change(record, item["item_id"], text, content, accepted.is_mapped, line))
+        if accepted.is_mapped:
+            gone = members.became(record.key, [change.item_id for change in changes], is_whole=accepted.is_whole)
+            changes += [_Change(record, item_id, "", None, True) for item_id in gone]
         return changes
 
     def _apply(self, change: _Change, known: dict[str, KnownItem], vectors: _Vectors, now_ms: int, result: BatchResult) -> None:
@@ -155,12 +203,15 @@ class CatalogueStage:
     def _output(self, change: _Change, version: str, value: bytes | None) -> OutputRecord:
         record = change.record
         position = f"{version}/{record.topic}/{record.partition}/{record.offset}"
+        if change.is_one_of:
+            position = f"{position}/{change.item_id}"
         record_id = blake2b(position.encode(), digest_size=16, person=b"vs.itemvector").digest()
         return OutputRecord(ITEMS_VECTORS, vector_key(version, change.item_id), value, record_id)
 
-    def _refuse(self, record: SourceRecord, error: RecordError, result: BatchResult) -> None:
-        result.outputs.append(self._dead_letters.build(record, error))
-        result.rejected += 1
+    def _refuse(self, record: SourceRecord, error: RecordError, result: BatchResult, refused: Refused, line: int = 0) -> None:
+        result.outputs.append(self._dead_letters.build(record, error, line=line))
+        # A record counts once, whatever number of its items were refused.
+        refused.add((record.topic, record.offset))
 
 
 async def _encode(active: ActiveEncoders, changes: Sequence[_Change], known: Mapping[str, KnownItem]) -> _Vectors:

@@ -8,10 +8,14 @@ Measured: reading 1.6 KB of state takes some microseconds, encoding a title some
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from streams.errors import ConfigurationError
 
+MEMBERS = b"\x00of\x00"
+"""Begins the keys under which the items of a record are kept that has several; no item id holds such characters."""
 _VERSION = b"\x02"
 _WITHOUT_TEXT = b"\x01"
 
@@ -23,6 +27,7 @@ class Content(msgspec.Struct, array_like=True, frozen=True):
     recommendable: bool = True
     category: str | None = None
     price_band: int | None = None
+    group_id: str | None = None
 
 
 class KnownItem(msgspec.Struct, array_like=True, frozen=True):
@@ -67,7 +72,18 @@ class _Old(msgspec.Struct, array_like=True, frozen=True):
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(KnownItem)
+_members_decoder = msgspec.msgpack.Decoder(tuple[str, ...])
 _old_decoder = msgspec.msgpack.Decoder(_Old)
+
+
+def dump_members(item_ids: Sequence[str]) -> bytes:
+    """The items that came with the newest record of a key."""
+    return _encoder.encode(tuple(item_ids))
+
+
+def load_members(data: bytes | None) -> tuple[str, ...]:
+    """None where nothing is known."""
+    return _members_decoder.decode(data) if data is not None else ()
 
 
 def dump_item(item: KnownItem) -> bytes:

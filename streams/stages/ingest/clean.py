@@ -56,7 +56,7 @@ class EventCleaner:
             raise RecordError(Reason.AUTOMATED, "the user agent belongs to a robot or a script")
         identity: Identity | None
         try:
-            identity = self._identities.of(raw["user_id"])
+            identity = self._identities.of(raw["user_id"], raw["anonymous_id"])
         except RecordError as error:
             if error.reason is not Reason.NOBODY or not rules.counts_nobody:
                 raise

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import NamedTuple
 
-from streams.privacy.pseudonym import Pseudonymizer
+from streams.privacy.pseudonym import ANONYMOUS, Pseudonymizer
 from streams.privacy.seal import Sealer
-from streams.stages.identifiers import user_id
+from streams.stages.identifiers import shopper
 
 USERS_KEPT = 50_000
 
@@ -31,16 +31,24 @@ class Identities:
         self._kept = kept
         self._known: OrderedDict[str, Identity] = OrderedDict()
 
-    def of(self, raw_user_id: str) -> Identity:
-        """The identity of a user id as the producer wrote it. Raises RecordError as ``normalise.user_id`` does."""
-        known = self._known.get(raw_user_id)
+    def of(self, raw_user_id: str, anonymous_id: str | None = None) -> Identity:
+        """The identity of ids as the producer wrote them; that of the anonymous id only where the other names nobody. Raises RecordError as
+        ``identifiers.shopper`` does."""
+        raw = raw_user_id
+        known = self._known.get(raw)
+        if known is None and anonymous_id:
+            # No user id has such a name.
+            raw = f"{ANONYMOUS}{raw_user_id}\0{anonymous_id}"
+            known = self._known.get(raw)
         if known is not None:
-            self._known.move_to_end(raw_user_id)
+            self._known.move_to_end(raw)
             return known
-        user = user_id(raw_user_id)
+        user = shopper(raw_user_id, anonymous_id)
+        if not user.startswith(ANONYMOUS):
+            raw = raw_user_id
         pseudonym = self._pseudonymizer.pseudonym(user)
         identity = Identity(user, pseudonym, pseudonym.encode(), self._sealer.seal_id(user))
-        self._known[raw_user_id] = identity
+        self._known[raw] = identity
         if len(self._known) > self._kept:
             self._known.popitem(last=False)
         return identity

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from streams.engine.ports import CandidateScan, FloatArray
 from streams.ranking.item_matrix import NO_BAND, NO_CATEGORY
 from streams.ranking.lexical import TermIndex
+from streams.ranking.select import Groups, groups_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +33,20 @@ class FixedItems:
     def products(self) -> npt.NDArray[np.uint64]:
         """uint64 [items]: the texts are not known here, so no item is another's variant."""
         return np.arange(len(self.ids), dtype=np.uint64)
+
+    @property
+    def groups(self) -> npt.NDArray[np.uint64]:
+        """uint64 [items]: the same."""
+        return self.products
+
+    @property
+    def grouped(self) -> Groups:
+        """None have one."""
+        return groups_of(np.zeros(0, np.uint64), np.zeros(0, np.intp))
+
+    @property
+    def has_groups(self) -> bool:
+        return False
 
     @property
     def dimension(self) -> int:

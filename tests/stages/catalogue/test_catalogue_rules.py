@@ -29,8 +29,32 @@ def item(**changes: Any) -> dict[str, Any]:
         "blocked": False,
         "tags": [],
         "updated_at": None,
+        "group_id": None,
+        "titles": {},
+        "image_links": [],
     }
     return plain | changes
+
+
+def test_a_title_of_any_language_is_a_title_and_the_preferred_one_is_encoded() -> None:
+    value = item(title="", titles={"DE": "Rote Wärmflasche", "fr": " \u200b", "no language": "x", "zh-Hant": "紅色熱水袋"}, brand="Hottie")
+    found = valid_item(b"84029E", value)
+    assert (found["title"], found["titles"]) == ("Rote Wärmflasche", {"de": "Rote Wärmflasche", "zh-hant": "紅色熱水袋"})
+    assert item_text(found, 100, "zh-hant") == "紅色熱水袋. Hottie"
+    assert item_text(found, 100, "fr") == item_text(found, 100) == "Rote Wärmflasche. Hottie"
+
+
+def test_a_group_and_pictures_are_kept_as_far_as_they_are_such() -> None:
+    links = [
+        "https://shop.example/a.jpg",
+        "//shop.example/b.jpg",
+        "a.jpg",
+        "https://shop.example/a b.jpg",
+        "http://shop.example/" + "x" * 2000,
+    ]
+    found = valid_item(b"84029E", item(group_id=" shirt ", image_links=links + links[:1] * 30))
+    assert (found["group_id"], found["image_links"]) == ("shirt", links[:1] * 20)
+    assert [valid_item(b"84029E", item(group_id=none))["group_id"] for none in ("", " ", "null", "N/A")] == [None] * 4
 
 
 def test_a_good_item_stays_as_it_is() -> None:
@@ -53,6 +77,8 @@ def test_a_good_item_stays_as_it_is() -> None:
         (b"84029E", {"price": float("inf")}, Reason.BAD_PRICE),
         (b"84029E", {"price": 1e300}, Reason.BAD_PRICE),
         (b"84029E", {"currency": "GOLD"}, Reason.BAD_CURRENCY),
+        (b"84029E", {"group_id": "g\x00"}, Reason.BAD_ITEM),
+        (b"84029E", {"group_id": "g" * 129}, Reason.BAD_ITEM),
     ],
 )
 def test_an_impossible_item_is_refused(key: bytes | None, changes: dict[str, Any], reason: Reason) -> None:
