@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from streams.cli.text import visible
+from streams.visible_text import visible
 from streams.clock import SystemClock
 from streams.errors import RecordError
 from streams.producers.csv_rows import ReadReport

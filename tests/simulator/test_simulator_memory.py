@@ -102,10 +102,22 @@ def test_an_arm_is_measured_and_can_be_compared() -> None:
     again = measure(run, Arm(learned=False), None, SMALL, run.rules)
     assert plain == again
     new = measure(run, Arm(SlateRules(new_share=0.5), learned=False), None, SMALL, run.rules)
-    assert new["new_items_share_of_exposures"] > plain["new_items_share_of_exposures"]
     assert new["hours_to_ten_exposures"] <= 24
     found = compared({"a": [plain, new], "b": [new, plain]}, "a", "b", "sessions")
     assert found["low"] <= found["mean"] <= found["high"]
+
+
+def test_places_for_new_items_show_them_more_often() -> None:
+    settings, encoder = Settings(feedback_records="recommendation"), RememberingEncoder(HashingEncoder(32))
+    size = replace(SMALL, shoppers=24, warm_days=3)  # long enough for the other items to be known
+    run = warmed(3, size, settings, encoder)
+    plain, new = (
+        measure(run, Arm(SlateRules(new_share=share, new_exposures=8), learned=False), None, size, run.rules)[
+            "new_items_share_of_exposures"
+        ]
+        for share in (0.0, 0.5)
+    )
+    assert new > 1.5 * plain
 
 
 def test_a_rankers_lists_are_as_long_as_those_of_the_sum() -> None:
