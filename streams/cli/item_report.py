@@ -6,7 +6,6 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from streams.visible_text import visible
 from streams.clock import SystemClock
 from streams.errors import RecordError
 from streams.producers.csv_rows import ReadReport
@@ -15,6 +14,7 @@ from streams.serde.records import Item
 from streams.settings import Settings
 from streams.sources.item_mapping import ItemMapping
 from streams.stages.catalogue.validate import item_text, valid_item
+from streams.visible_text import visible
 
 
 @dataclass

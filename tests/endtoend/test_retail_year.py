@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
-from collections import Counter, defaultdict
+from collections import Counter, OrderedDict, defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -48,16 +48,28 @@ def test_every_event_once_and_every_recommendation_allowed(deployment: Deploymen
 
 
 def check_popularity(deployment: Deployment, clean: list[tuple[int, int, dict[str, Any]]]) -> None:
-    """The decayed counts are exactly what each purchase, counted once, gives."""
-    half_life_ms = Settings().popularity_half_life_days * DAY_MS
+    """The decayed counts are exactly what each purchase, counted once, gives: of a shopper who buys an item again, what is missing to a
+    whole one; of her many purchases in a day, the first."""
+    half_life_ms, most = Settings().popularity_half_life_days * DAY_MS, Settings().popularity_events_a_day
     newest: dict[tuple[int, str], dict[str, Any]] = {}
     for partition, _, value in decoded(deployment, topics.ITEMS_POPULARITY):
         newest[(partition, value["item_id"])] = value
     expected: defaultdict[tuple[int, str], float] = defaultdict(float)
-    for partition, _, event in clean:
-        if event["event_type"] == "purchase":
-            key = (partition, event["item_id"])
-            expected[key] += 2.0 ** ((event["occurred_at"] - newest[key]["as_of"]) / half_life_ms)
+    bought: defaultdict[str, OrderedDict[str, int]] = defaultdict(OrderedDict)
+    a_day: Counter[tuple[str, int]] = Counter()
+    for partition, _, event in sorted(clean, key=lambda row: (row[0], row[1])):
+        if event["event_type"] != "purchase":
+            continue
+        item, at, own, day = event["item_id"], event["occurred_at"], bought[event["pseudonym"]], event["occurred_at"] // DAY_MS
+        before = own.get(item, next(iter(own.values())) if len(own) >= most else None)
+        added = 1.0 if before is None else 1.0 - 2.0 ** ((before - at) / half_life_ms)
+        if added <= 0 or a_day[event["pseudonym"], day] >= most:
+            continue
+        a_day[event["pseudonym"], day] += 1
+        own[item] = max(at, own.pop(item, at))
+        if len(own) > most:
+            own.popitem(last=False)
+        expected[partition, item] += added * 2.0 ** ((at - newest[partition, item]["as_of"]) / half_life_ms)
     assert expected.keys() == newest.keys()
     for key, count in expected.items():
         assert newest[key]["count"] == pytest.approx(count, rel=1e-6), "an event was counted twice or not at all"

@@ -1,8 +1,9 @@
 """How much one shopper moves what all shoppers see.
 
 Whatever a shopper does with an item, and however often: at any moment it counts in the item's popularity as much as her weightiest event
-would by itself, decayed, and no more. An event adds what is missing to that. So the profile keeps when she last did what with the items
-that she turned to last, and how many of her events have counted this day.
+would by itself, decayed, and no more. An event adds what is missing to that. So the profile keeps when she last did what with the last
+items whose events counted, and how many of her events have counted this day. Of an item that is no longer kept it is supposed that it
+counted in full just before all that are: whoever goes round more items than are kept gains nothing.
 """
 
 from __future__ import annotations
@@ -40,6 +41,9 @@ def popularity_weights(profile: Profile, item_id: str, code: int, time_ms: int, 
     known = profile.counted.get(item_id)
     times = _NEVER if known is None else _TIMES.unpack(known)
     before = [(rules.popularity_weights[did], time_ms - 1000 * at_s) for did, at_s in zip(_COUNTED, times, strict=True) if at_s]
+    if known is None and len(profile.counted) >= rules.popularity_events_a_day:
+        oldest = _TIMES.unpack(next(iter(profile.counted.values())))
+        before = [(max(rules.popularity_weights), time_ms - 1000 * max(oldest))]
     added: Weights = (weight, weight, weight, weight)
     if before:
         half_lives = (rules.popularity_half_life_ms, *OTHER_HALF_LIVES_MS)
@@ -57,7 +61,7 @@ def popularity_weights(profile: Profile, item_id: str, code: int, time_ms: int, 
     latest = min(max(times[place], 1, -(-time_ms // 1000)), _LATEST_S)
     profile.counted.pop(item_id, None)
     profile.counted[item_id] = _TIMES.pack(*(latest if n == place else at_s for n, at_s in enumerate(times)))
-    if len(profile.counted) > rules.history_size:
+    if len(profile.counted) > rules.popularity_events_a_day:
         del profile.counted[next(iter(profile.counted))]
     return added
 

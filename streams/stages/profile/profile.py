@@ -61,7 +61,7 @@ class Profile(msgspec.Struct, array_like=True):
     counted_events: int = 0
     """How many of that day have counted."""
     counted: dict[str, bytes] = {}
-    """Of the last items with events that counted, when these were (``influence``)."""
+    """Of the last items with events that counted, when these were (``influence``); the last one is the newest."""
 
 
 _encoder = msgspec.msgpack.Encoder()

@@ -70,6 +70,13 @@ async def test_a_shopper_has_so_many_events_a_day() -> None:
     assert sorted(found) == [f"i{n:03d}" for n in (*range(5), *range(20, 25))]
 
 
+async def test_going_round_many_items_gains_nothing() -> None:
+    rules = replace(RULES, popularity_events_a_day=10)
+    done = [("purchase", f"i{n % 12:03d}", 60 * 24 * (n // 10)) for n in range(240)]
+    for item, (found, _) in (await counts(done, rules)).items():
+        assert max(found) <= 1 + 1e-4, item
+
+
 async def test_other_shoppers_count_as_before() -> None:
     harness = ProfileHarness(rules=RULES)
     events = [event(n, f"u{n}", "purchase", "i001", at_s=0) for n in range(10)]
