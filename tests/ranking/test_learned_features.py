@@ -204,3 +204,32 @@ def test_a_shopper_without_history_and_an_item_without_events_have_levels() -> N
     zeros = ("pairs_history", "popularity_2", "buyers", "history", "category", "match")
     assert [said[name] for name in zeros] == [0] * len(zeros)
     assert said["trend"] == level_of(FEATURES[PLACE["trend"]], 0.0)
+
+
+def columns(values: np.ndarray) -> np.ndarray:
+    """The levels feature by feature, by numpy."""
+    found = np.empty(values.shape, np.uint8)
+    for place, feature in enumerate(FEATURES):
+        column = values[:, place]
+        if feature.curve == "root":
+            column = np.copysign(np.sqrt(np.abs(column)), column)
+        elif feature.curve == "log":
+            column = np.log1p(np.maximum(column, np.float32(0)))
+        low, high = np.float32(feature.low), np.float32(feature.high)
+        scale = np.float32((LEVELS - 1) / (feature.high - feature.low))
+        found[:, place] = np.rint((np.fmin(np.fmax(column, low), high) - low) * scale).astype(np.uint8)
+    return found
+
+
+def test_the_compiled_levels_are_those_of_the_definition() -> None:
+    rng = np.random.default_rng(5)
+    values = (rng.standard_normal((20_000, len(FEATURES))) * 10.0 ** rng.uniform(-4, 4, (20_000, 1))).astype(np.float32)
+    values[rng.random(values.shape) < 0.02] = 0.0
+    for odd in (np.nan, np.inf, -np.inf, np.finfo(np.float32).max):
+        values[rng.random(values.shape) < 0.01] = odd
+    found, wanted = levels(values).astype(int), columns(values).astype(int)
+    # The logarithm's last bit may fall to the other side of a half.
+    assert np.abs(found - wanted).max() <= 1 and (found != wanted).mean() < 1e-5
+    linear = [place for place, feature in enumerate(FEATURES) if feature.curve == "linear"]
+    np.testing.assert_array_equal(found[:, linear], wanted[:, linear])
+    assert (levels(np.full((1, len(FEATURES)), np.nan, np.float32)) == 0).all()

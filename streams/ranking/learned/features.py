@@ -6,6 +6,7 @@ scale. So a model is a table lookup, a log of features is a byte each, and a fea
 
 from __future__ import annotations
 
+from functools import cache
 from hashlib import blake2b
 from typing import Literal, NamedTuple
 
@@ -69,18 +70,22 @@ def schema() -> str:
 def levels(values: npt.NDArray[np.float32]) -> Levels:
     """uint8 [pairs, features] of float32 [pairs, features], in the order of ``FEATURES``. Values off the scale get its ends; what is not
     a number gets level 0."""
+    from encoders.kernels import feature_levels
+
+    curves, lows, highs, scales = _scales()
+    logs = np.maximum(values[:, curves == feature_levels.LOG], np.float32(0))
+    np.log1p(logs, out=logs)
     found = np.empty(values.shape, np.uint8)
-    for place, feature in enumerate(FEATURES):
-        column = values[:, place]
-        if feature.curve == "root":
-            column = np.copysign(np.sqrt(np.abs(column)), column)
-        elif feature.curve == "log":
-            column = np.log1p(np.maximum(column, np.float32(0)))
-        scale = np.float32((LEVELS - 1) / (feature.high - feature.low))
-        low, high = np.float32(feature.low), np.float32(feature.high)
-        # Clipped first: the largest float32 times the scale would overflow. fmax prefers a number to what is none.
-        found[:, place] = np.rint((np.fmin(np.fmax(column, low), high) - low) * scale).astype(np.uint8)
+    feature_levels.quantise(np.ascontiguousarray(values), np.ascontiguousarray(logs), curves, lows, highs, scales, found)
     return found
+
+
+@cache
+def _scales() -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Of all features: the curve by number, low, high, and levels a unit."""
+    curves = np.array([("linear", "root", "log").index(feature.curve) for feature in FEATURES], np.int64)
+    lows, highs = (np.array([getattr(feature, end) for feature in FEATURES], np.float32) for end in ("low", "high"))
+    return curves, lows, highs, np.array([(LEVELS - 1) / (feature.high - feature.low) for feature in FEATURES], np.float32)
 
 
 def value_of(feature: Feature, level: float) -> float:
