@@ -9,12 +9,14 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable
+from functools import lru_cache
 
 _LEAST_CHARACTERS = 4
 _LEAST_DIGITS_OF_ITEM = 9
 """Of a number that is refused as an item: as long as a telephone number."""
 _LEAST_DIGITS_OF_QUERY = 6
 _PLACE = "<id>"
+_LONGEST = 256
 _AROUND = " +.-_\t\n"
 
 
@@ -43,10 +45,20 @@ def without_own(query: str, own: Iterable[str | None]) -> tuple[str, bool]:
 
 
 def _words(own: Iterable[str | None], least_digits: int) -> list[str]:
+    found: list[str] = []
+    for one in own:
+        if one:
+            # The same shoppers and sessions come again; hostile long ids are not kept.
+            found += _words_of(one, least_digits) if len(one) <= _LONGEST else _words_of.__wrapped__(one, least_digits)
+    return found
+
+
+@lru_cache(20_000)
+def _words_of(one: str, least_digits: int) -> tuple[str, ...]:
     # A source's namespace stands before the producer's own id.
-    texts = [text for one in own if one for text in {one, one.partition(":")[2]}]
-    words = [unicodedata.normalize("NFKC", text.strip(_AROUND)[:256]).casefold() for text in texts]
-    return [word for word in words if len(word) >= (least_digits if word.isdecimal() else _LEAST_CHARACTERS)]
+    texts = dict.fromkeys((one, one.partition(":")[2]))
+    words = [unicodedata.normalize("NFKC", text.strip(_AROUND)[:_LONGEST]).casefold() for text in texts]
+    return tuple(word for word in words if len(word) >= (least_digits if word.isdecimal() else _LEAST_CHARACTERS))
 
 
 def _is_in(text: str, word: str) -> bool:
