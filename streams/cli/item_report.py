@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from streams.cli.report_lines import refused_lines, share
 from streams.clock import SystemClock
 from streams.errors import RecordError
 from streams.producers.csv_rows import ReadReport
@@ -44,13 +45,10 @@ class ItemReport:
         found = [
             *self.shown,
             f"source {self.mapping}: {self.records:,} records, {self.items:,} items",
-            f"  taken    {_share(self.taken, self.items)}  {self.not_recommended:,} of them out of stock or hidden, "
+            f"  taken    {share(self.taken, self.items)}  {self.not_recommended:,} of them out of stock or hidden, "
             f"{len(self.groups):,} groups",
         ]
-        for reason, count in (self.refused + Counter(self.read.broken)).most_common():
-            where = self.first.get(reason) or self.read.first.get(reason, "")
-            found.append(f"  refused  {_share(count, self.items)}  {reason}{f' (first: {where})' if where else ''}")
-        return found
+        return found + refused_lines(self.refused, self.first, self.read, self.items)
 
 
 def report_on_items(path: Path, mapping: ItemMapping, settings: Settings, records: int, shown: int) -> ItemReport:
@@ -85,7 +83,3 @@ def _described(item: Item, settings: Settings) -> str:
     group = "" if item["group_id"] is None else f", group {item['group_id']}"
     state = "".join(f" [{word}]" for word, holds in (("out of stock", not item["in_stock"]), ("hidden", item["blocked"])) if holds)
     return f"item {item['item_id']}{group}{price}{state}: {item_text(item, settings.item_text_characters, settings.item_language)[:80]}"
-
-
-def _share(part: int, whole: int) -> str:
-    return f"{part / whole if whole else 0:7.2%} {part:>9,}"

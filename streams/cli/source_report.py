@@ -10,6 +10,7 @@ from pathlib import Path
 
 from nacl.public import PrivateKey
 
+from streams.cli.report_lines import refused_lines, share
 from streams.clock import SystemClock
 from streams.engine.records import MemoryRecord
 from streams.errors import RecordError
@@ -55,12 +56,9 @@ class SourceReport:
         found = [
             *self.shown,
             f"source {self.mapping}: {self.records:,} records, {self.skipped:,} of them skipped, {self.events:,} events",
-            f"  taken    {_share(self.types.total(), self.events)}  {taken or 'none'}",
+            f"  taken    {share(self.types.total(), self.events)}  {taken or 'none'}",
         ]
-        for reason, count in (self.refused + Counter(self.read.broken)).most_common():
-            where = self.first.get(reason) or self.read.first.get(reason, "")
-            found.append(f"  refused  {_share(count, self.events)}  {reason}{f' (first: {where})' if where else ''}")
-        return found
+        return found + refused_lines(self.refused, self.first, self.read, self.events)
 
 
 def report_on(path: Path, mapping: SourceMapping, settings: Settings, records: int, shown: int) -> SourceReport:
@@ -103,7 +101,3 @@ def _described(event: CleanEvent) -> str:
 
 def _time(ms: int) -> str:
     return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=ms)).isoformat(timespec="minutes").replace("+00:00", "Z")
-
-
-def _share(part: int, whole: int) -> str:
-    return f"{part / whole if whole else 0:7.2%} {part:>9,}"
