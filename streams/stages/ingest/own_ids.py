@@ -27,7 +27,7 @@ def names_own(item_id: str, own: Iterable[str | None]) -> bool:
     (True, True, False)
     """
     folded = item_id.casefold()
-    return any(_is_in(folded, word) for word in _words(own, _LEAST_DIGITS_OF_ITEM) if word in folded)
+    return any(word in folded and _is_in(folded, word) for word in _item_words(tuple(own)))
 
 
 def without_own(query: str, own: Iterable[str | None]) -> tuple[str, bool]:
@@ -51,6 +51,18 @@ def _words(own: Iterable[str | None], least_digits: int) -> list[str]:
             # The same shoppers and sessions come again; hostile long ids are not kept.
             found += _words_of(one, least_digits) if len(one) <= _LONGEST else _words_of.__wrapped__(one, least_digits)
     return found
+
+
+def _item_words(own: tuple[str | None, ...]) -> Iterable[str]:
+    for one in own:
+        if one is not None and len(one) > _LONGEST:
+            return _words(own, _LEAST_DIGITS_OF_ITEM)
+    return _kept_item_words(own)
+
+
+@lru_cache(20_000)
+def _kept_item_words(own: tuple[str | None, ...]) -> list[str]:
+    return _words(own, _LEAST_DIGITS_OF_ITEM)
 
 
 @lru_cache(20_000)
