@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import lru_cache
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from streams.engine.records import SourceRecord
 from streams.errors import Reason, RecordError
@@ -13,11 +12,10 @@ from streams.serde.records import NOBODY, CleanEvent
 from streams.stages import identifiers, money
 from streams.stages.ingest import region, times
 from streams.stages.ingest.identities import Identities, Identity
-from streams.stages.ingest.own_ids import names_own, without_own
+from streams.stages.ingest.own_ids import names_own, own_words, without_own
+from streams.stages.ingest.remembered import Remembered
 from streams.stages.ingest.rules import IngestRules
 from streams.stages.ingest.throttle import is_automated_agent
-
-T = TypeVar("T")
 
 DEFAULT_CAP = 1000
 
@@ -42,9 +40,10 @@ class EventCleaner:
         self._rules = rules
         self._identities = identities
         self._hashes = pseudonymizer
-        self._is_automated = remembered(is_automated_agent, entries=2_000, characters=512)
-        self._item = remembered(identifiers.item_id, entries=20_000, characters=64)
-        self._country = remembered(region.country, entries=2_000, characters=64)
+        self._automated = Remembered(is_automated_agent, entries=2_000, characters=512)
+        self._items = Remembered(identifiers.item_id, entries=50_000, characters=64)
+        self._countries = Remembered(region.country, entries=2_000, characters=64)
+        self._own_words = Remembered(own_words, entries=20_000, characters=64)
 
     def clean(self, raw: Mapping[str, Any], record: SourceRecord, now_ms: int, line: int = 0) -> Cleaned:
         """The clean event of a decoded one, the given line of its record. Raises RecordError, which names the field, never its value."""
@@ -52,7 +51,7 @@ class EventCleaner:
         flags: list[str] = []
         kind = identifiers.event_type(raw["event_type"])
         agent = raw["user_agent"]
-        if agent and self._is_automated(agent):
+        if agent and self._automated[agent]:
             raise RecordError(Reason.AUTOMATED, "the user agent belongs to a robot or a script")
         identity: Identity | None
         try:
@@ -61,17 +60,21 @@ class EventCleaner:
             if error.reason is not Reason.NOBODY or not rules.counts_nobody:
                 raise
             identity = None
+        words = identity.words if identity is not None else ()
+        for own in (raw["session_id"], raw["anonymous_id"]):
+            if own:
+                words += self._own_words[own]
         query: str | None = None
         item: str | None = None
         if kind == "search":
             query, scrubbed = identifiers.query(raw["query"])
-            query, has_own = without_own(query, (raw["user_id"], raw["session_id"]))
+            query, has_own = without_own(query, words)
             if scrubbed or has_own:
                 flags.append("query_scrubbed")
         else:
-            item = self._item(raw["item_id"] or "")
-            if names_own(item, (raw["user_id"], raw["session_id"])):
-                raise RecordError(Reason.BAD_ITEM, "item_id holds the event's own user or session id")
+            item = self._items[raw["item_id"] or ""]
+            if words and names_own(item, words):
+                raise RecordError(Reason.BAD_ITEM, "item_id holds the event's own user, session or anonymous id")
         occurred_ms = self._time(raw["occurred_at"], record.timestamp, now_ms, flags)
         units = 1
         if kind in _WITH_QUANTITY:
@@ -85,9 +88,9 @@ class EventCleaner:
             code = money.currency(code, rules.default_currency)
         elif code is not None:
             code = money.currency(code, rules.default_currency)
-        country = rules.default_region
-        if raw["region"] and not raw["region"].isspace():
-            country = self._country(raw["region"])
+        country, place = rules.default_region, raw["region"]
+        if place and not place.isspace():
+            country = self._countries[place]
             if country is None:
                 flags.append("region_unknown")
         position = raw["position"]
@@ -103,7 +106,7 @@ class EventCleaner:
             # A pseudonym of its own for each event, so that strangers do not gather under one.
             flags.append("nobody")
             pseudonym = NOBODY + event_id
-            identity = Identity(user, pseudonym, pseudonym.encode(), b"")
+            identity = Identity(user, pseudonym, pseudonym.encode(), b"", ())
             session = None
         event: CleanEvent = {
             "event_id": event_id,
@@ -153,9 +156,3 @@ def quantity(value: float | None, cap: int = DEFAULT_CAP, *, is_return: bool = F
     if units != size:
         raise RecordError(Reason.BAD_QUANTITY, "quantity is a fraction; for goods by weight say `fractions: one` in the source's mapping")
     return (cap, True) if units > cap else (units, False)
-
-
-def remembered(function: Callable[[str], T], *, entries: int, characters: int) -> Callable[[str], T]:
-    """The function, with its latest answers remembered: a shop sees the same few texts over and over. Long texts are not kept."""
-    cached = lru_cache(entries)(function)
-    return lambda text: cached(text) if len(text) <= characters else function(text)

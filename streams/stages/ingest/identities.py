@@ -8,6 +8,7 @@ from typing import NamedTuple
 from streams.privacy.pseudonym import ANONYMOUS, Pseudonymizer
 from streams.privacy.seal import Sealer
 from streams.stages.identifiers import shopper
+from streams.stages.ingest.own_ids import own_words
 
 USERS_KEPT = 50_000
 
@@ -20,6 +21,8 @@ class Identity(NamedTuple):
     key: bytes
     """The pseudonym as a Kafka key."""
     sealed_id: bytes
+    words: tuple[str, ...]
+    """By which the user's id is found where it must not stand."""
 
 
 class Identities:
@@ -47,7 +50,7 @@ class Identities:
         if not user.startswith(ANONYMOUS):
             raw = raw_user_id
         pseudonym = self._pseudonymizer.pseudonym(user)
-        identity = Identity(user, pseudonym, pseudonym.encode(), self._sealer.seal_id(user))
+        identity = Identity(user, pseudonym, pseudonym.encode(), self._sealer.seal_id(user), own_words(user))
         self._known[raw] = identity
         if len(self._known) > self._kept:
             self._known.popitem(last=False)

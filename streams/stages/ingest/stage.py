@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Protocol, cast
+from typing import Protocol
 
 from streams.clock import Clock
 from streams.dead_letters.letters import DeadLetterBuilder, PositionIds
@@ -112,9 +112,9 @@ class IngestStage:
             else:
                 for number, line in enumerate(lines):
                     try:
-                        if type(line) is RecordError:
+                        if isinstance(line, RecordError):
                             raise line
-                        output = self._pass_on(cast(RawEvent, line), record, now_ms, number, place)
+                        output = self._pass_on(line, record, now_ms, number, place)
                     except RecordError as error:
                         faults = [*faults, *self._refused(line, record, error, number, result)]
                     else:

@@ -1,11 +1,11 @@
-"""A remembered function answers as the function does, whatever is forgotten."""
+"""What is remembered answers as the function does, whatever is forgotten."""
 
 from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.stages.ingest.clean import remembered
+from streams.stages.ingest.remembered import Remembered
 
 
 @given(st.lists(st.text("abc", max_size=4), max_size=60))
@@ -16,8 +16,9 @@ def test_same_answers(texts: list[str]) -> None:
         calls.append(text)
         return len(text)
 
-    known = remembered(length, entries=5, characters=3)
-    assert [known(text) for text in texts] == [len(text) for text in texts]
+    known = Remembered(length, entries=5, characters=3)
+    assert [known[text] for text in texts] == [len(text) for text in texts]
+    assert len(known) <= 5, "the memory is bounded"
     if len({text for text in texts if len(text) <= 3}) <= 5:
         short = [text for text in calls if len(text) <= 3]
         assert len(short) == len(set(short))
