@@ -167,6 +167,11 @@ class Settings(BaseSettings):
         description="Raw topics of their own for some sources, as topic=source, separated by commas. They need as many partitions as "
         "behaviour.raw; `topics create` makes them.",
     )
+    item_pattern: str | None = Field(
+        None,
+        description="Regular expression (Python) that the item ids of events must match as a whole, such as `[0-9]{6,12}`. Unset: ids "
+        "that look like personal data (telephone and card numbers, addresses, links with parameters) are refused.",
+    )
     nobody: Literal["dead-letter", "popularity"] = Field(
         "dead-letter",
         description="What becomes of events whose user id names nobody (null, 0, guest, ...): dead letters, or they count for the "

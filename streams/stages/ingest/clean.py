@@ -12,6 +12,7 @@ from streams.serde.records import NOBODY, CleanEvent
 from streams.stages import identifiers, money
 from streams.stages.ingest import region, times
 from streams.stages.ingest.identities import Identities, Identity
+from streams.stages.ingest.item_ids import ItemIds
 from streams.stages.ingest.own_ids import names_own, own_words, without_own
 from streams.stages.ingest.remembered import Remembered
 from streams.stages.ingest.rules import IngestRules
@@ -41,7 +42,7 @@ class EventCleaner:
         self._identities = identities
         self._hashes = pseudonymizer
         self._automated = Remembered(is_automated_agent, entries=2_000, characters=512)
-        self._items = Remembered(identifiers.item_id, entries=50_000, characters=64)
+        self._items = Remembered(ItemIds(rules.item_pattern), entries=50_000, characters=64)
         self._countries = Remembered(region.country, entries=2_000, characters=64)
         self._own_words = Remembered(own_words, entries=20_000, characters=64)
 

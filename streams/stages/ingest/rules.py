@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -31,14 +32,19 @@ class IngestRules:
     reject_window: int = 2000
     shared_events: int = 5000
     shared_sessions: int = 200
+    item_pattern: str | None = None
 
     @classmethod
     def from_settings(cls, settings: Settings) -> IngestRules:
-        """Raises ConfigurationError if the default currency or region is not a valid code."""
+        """Raises ConfigurationError if the default currency or region is not a valid code, or the items' pattern is none."""
         if settings.default_currency not in currencies():
             raise ConfigurationError("VEILSTREAM_DEFAULT_CURRENCY must be an ISO 4217 code such as EUR")
         if settings.default_region is not None and not is_country(settings.default_region):
             raise ConfigurationError("VEILSTREAM_DEFAULT_REGION must be an ISO 3166 alpha-2 code such as DE, or unset")
+        try:
+            re.compile(settings.item_pattern or "")
+        except re.error as error:
+            raise ConfigurationError(f"VEILSTREAM_ITEM_PATTERN is no regular expression: {error}") from None
         return cls(
             time_bucket_ms=settings.time_bucket_s * 1000,
             max_future_ms=settings.max_future_s * 1000,
@@ -54,4 +60,5 @@ class IngestRules:
             reject_window=settings.reject_window,
             shared_events=settings.shared_events,
             shared_sessions=settings.shared_sessions,
+            item_pattern=settings.item_pattern,
         )
