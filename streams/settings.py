@@ -249,6 +249,12 @@ class Settings(BaseSettings):
     popularity_events_a_day: int = Field(
         500, ge=1, description="Maximum number of a shopper's events that count for the popularity of items, a day of event time."
     )
+    unknown_items: int = Field(
+        10_000,
+        ge=0,
+        description="Number of items without a catalogue record whose popularity is counted all the same, in a partition. Beyond it, those "
+        "with the oldest events are forgotten.",
+    )
     match_weight: float = Field(
         1.0, ge=0, description="Weight in a search's score of the share of the query's words and characters that an item has."
     )

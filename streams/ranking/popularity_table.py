@@ -88,7 +88,9 @@ class PopularityTable:
         self.read = ReadUpTo()
         self._codec = codec
         self._half_life_ms = half_life_ms
-        self._parts: dict[str, dict[int, DecayedCount]] = {}
+        self._parts: dict[int, dict[str, DecayedCount]] = {}
+        """By partition, in rising order: the sum must not depend on the order in which records were read. Items in the order of their last
+        records."""
         self._reference_ms: int | None = None
         self._newest_ms = 0
         # One per serving matrix. With a canary, every batch uses two.
@@ -96,17 +98,21 @@ class PopularityTable:
 
     def latest(self, partition: int, item_id: str) -> DecayedCount | None:
         """The last value that the partition published for the item."""
-        parts = self._parts.get(item_id)
-        return None if parts is None else parts.get(partition)
+        return self._parts.get(partition, _NO_ITEMS).get(item_id)
+
+    def of(self, partition: int) -> Mapping[str, DecayedCount]:
+        """The last values that a partition published; what was published longest ago comes first."""
+        return self._parts.get(partition, _NO_ITEMS)
 
     def apply(self, records: Sequence[SourceRecord]) -> None:
         """Take in a fetch of ``items.popularity``. The counts are absolute: reading a record again changes nothing, and an older
-        one never replaces a newer one. Never raises for a record."""
+        one never replaces a newer one. A record without a value removes its item. Never raises for a record."""
         if self._codec is None:
             raise ValueError("a table without a codec reads no records")
         self.read.take(records)
         for record in records:
             if record.value is None:
+                self._remove(record.partition, (record.key or b"").decode(errors="replace"))
                 continue
             try:
                 value = self._codec.decode(record.value, record.headers)
@@ -148,11 +154,16 @@ class PopularityTable:
         """One item's count in one partition, in place of an older one. Raises RecordError for one that can't be."""
         if not all(isfinite(value) and value >= 0 for value in (count.value, *count.others, *count[-4:])):
             raise RecordError(Reason.UNDECODABLE, "a popularity count must be finite and not negative")
-        parts = self._parts.setdefault(item_id, {})
-        known = parts.get(partition)
-        if known is not None and known.source_offset > count.source_offset:
-            return
-        parts[partition] = count
+        items = self._parts.get(partition)
+        if items is None:
+            items = {}
+            self._parts = dict(sorted([*self._parts.items(), (partition, items)]))
+        known = items.get(item_id)
+        if known is not None:
+            if known.source_offset > count.source_offset:
+                return
+            del items[item_id]
+        items[item_id] = count
         for aligned in self._aligned.values():
             aligned.changed.add(item_id)
         self._newest_ms = max(self._newest_ms, count.as_of_ms)
@@ -160,6 +171,12 @@ class PopularityTable:
         if reference is None or count.as_of_ms - reference > _REFERENCE_HALF_LIVES * min(self._half_life_ms, *OTHER_HALF_LIVES_MS):
             self._reference_ms = count.as_of_ms
             self._aligned.clear()
+
+    def _remove(self, partition: int, item_id: str) -> None:
+        items = self._parts.get(partition)
+        if items is not None and items.pop(item_id, None) is not None:
+            for aligned in self._aligned.values():
+                aligned.changed.add(item_id)
 
     def _align(self, rows: Rows) -> Counts:
         aligned = self._aligned.get(rows)
@@ -179,12 +196,10 @@ class PopularityTable:
         return aligned.counts
 
     def _total(self, item_id: str) -> tuple[float, ...]:
-        parts = self._parts.get(item_id)
-        if parts is None or self._reference_ms is None:
+        known = [items[item_id] for items in self._parts.values() if item_id in items]
+        if not known or self._reference_ms is None:
             return _NOTHING
         origin_ms, half_lives = self._reference_ms, (self._half_life_ms, *OTHER_HALF_LIVES_MS)
-        # In order of the partitions: the sum must not depend on the order in which records were read.
-        known = [count for _, count in sorted(parts.items())]
         totals = [
             float(sum((c.value, *c.others)[n] * 2.0 ** ((c.as_of_ms - origin_ms) / half_life) for c in known))
             for n, half_life in enumerate(half_lives)
@@ -195,6 +210,7 @@ class PopularityTable:
         return (*totals, first, bought, *counted)
 
 
+_NO_ITEMS: Mapping[str, DecayedCount] = {}
 _NOTHING = (*(0.0,) * _COUNTS, nan, nan, *(0.0,) * 4)
 
 

@@ -109,9 +109,17 @@ def test_bad_records_are_counted_and_change_nothing() -> None:
     tested, rows = popularity(), Rows(["a"])
     good = popularity_record("a", 1.0, START_MS, 5)
     bad = [good._replace(value=b"garbage"), *(popularity_record("a", v, START_MS, 9) for v in (-1.0, float("nan"), float("inf")))]
-    tested.apply([good, *bad, good._replace(value=None)])
+    tested.apply([good, *bad, good._replace(value=None, key=b"\xff"), good._replace(value=None, key=None)])
     assert tested.bad_records == len(bad)
     assert at(tested, rows, START_MS) == pytest.approx([1.0], rel=2e-3)
+
+
+def test_a_record_without_value_removes_the_item_of_its_partition() -> None:
+    tested, rows = popularity(), Rows(["a"])
+    tested.apply([popularity_record("a", 1.0, START_MS, 5, 0), popularity_record("a", 2.0, START_MS, 6, 1)])
+    assert at(tested, rows, START_MS) == pytest.approx([3.0], rel=2e-3)
+    tested.apply([popularity_record("a", 1.0, START_MS, 5, 0)._replace(value=None)])
+    assert at(tested, rows, START_MS) == pytest.approx([2.0], rel=2e-3) and list(tested.of(1)) == ["a"]
 
 
 def test_the_prior_grows_with_the_logarithm() -> None:
@@ -185,3 +193,39 @@ def test_a_batch_that_comes_again_has_the_same_ids() -> None:
     assert len({output.record_id for output in first}) == 2
     assert {len(output.record_id) for output in first} == {16}
     assert {output.partition for output in first} == {4}
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.lists(st.integers(0, 60), min_size=1, max_size=150), st.integers(0, 12), st.data())
+def test_made_up_items_are_bounded_and_the_catalogue_is_exact(items: list[int], most: int, data: st.DataObject) -> None:
+    catalogue = {f"i{number}": number for number in range(5)}
+    events = [(f"i{number}", 10 * offset, 1.0) for offset, number in enumerate(items)]
+    whole, tested = Partition(events), Partition(events)
+    whole.publish(whole.count(0, len(events)))
+    done = 0
+    while done < len(events):
+        end = min(len(events), done + data.draw(st.integers(1, 20), label="batch"))
+        tally = tested.counter.begin(4, done)
+        for offset in range(done, end):
+            item, time_ms, weight = events[offset]
+            tally.add(item, (weight, weight, weight, weight), time_ms, offset)
+        outputs = tested.counter.end(tally, end - 1)
+        removals = tested.counter.removals(tally, catalogue, most)
+        assert not {o.key for o in removals} & {o.key for o in outputs}, "what has just happened stays"
+        assert not {(o.key or b"").decode() for o in removals} & catalogue.keys()
+        tested.publish([*outputs, *removals])
+        done = end
+        if data.draw(st.booleans(), label="read back"):
+            tested.popularity.apply(tested.topic)
+        elif data.draw(st.booleans(), label="taken over"):
+            tested.take_over()
+    tested.take_over()
+    kept = tested.popularity.of(4)
+    expected = whole.last()
+    assert all(kept[item].value == expected[item][0] for item in catalogue if item in expected)
+    for _ in range(2):  # what was not read back in time is removed by the next batch
+        tested.publish(tested.counter.removals(tested.counter.begin(4, done), catalogue, most))
+        tested.take_over()
+    assert len(tested.popularity.of(4)) <= len(catalogue) + most
+    if len(set(items)) <= most:
+        assert all(kept[item].value == expected[item][0] for item in expected)

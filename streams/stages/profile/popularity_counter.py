@@ -1,10 +1,15 @@
-"""Counts the events of one source partition. It starts from the counts that the partition's last owner published."""
+"""Counts the events of one source partition. It starts from the counts that the partition's last owner published.
+
+Producers can make up item ids without end, and every worker keeps all counts. So of the items that no catalogue has, each partition keeps
+the last ones that had events; the records of the others are removed. What comes into the catalogue later is counted from then on, with
+what is still kept of before."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from itertools import islice
 
 from streams.engine.ports import RecordCodec
 from streams.engine.records import OutputRecord
@@ -15,6 +20,8 @@ from streams.stages.profile.influence import Weights
 from streams.topics import ITEMS_POPULARITY
 
 _NOTHING = DecayedCount(0.0, 0, -1)
+_AT_ONCE = 10
+"""One in so many of the unknown items that may be kept is removed at a time: to find them, many counts are looked at."""
 
 
 @dataclass(slots=True)
@@ -75,6 +82,8 @@ class PopularityCounter:
         self._half_life_ms = half_life_ms
         self._written: dict[int, dict[str, DecayedCount]] = {}
         self._pending: dict[int, PopularityTally] = {}
+        self._removed: dict[int, set[str]] = {}
+        """What the table may not yet have read."""
 
     def begin(self, partition: int, first_offset: int) -> PopularityTally:
         """A tally for a batch that begins at ``first_offset``."""
@@ -91,6 +100,24 @@ class PopularityCounter:
         tally.last_offset = last_offset
         self._pending[tally.partition] = tally
         return [self._output(tally.partition, item_id, count) for item_id, count in tally.changed.items()]
+
+    def removals(self, tally: PopularityTally, catalogue: Collection[str], most: int) -> list[OutputRecord]:
+        """Records that remove counts of items that are not in the catalogue, where the partition counts more than ``most`` items more than
+        that has: of those whose last events were longest ago. Call it after ``end``."""
+        partition = tally.partition
+        kept, written = self._table.of(partition), self._written[partition]
+        removed = {item_id for item_id in self._removed.get(partition, ()) if item_id in kept and item_id not in tally.changed}
+        over = len(kept) - len(removed) - len(catalogue) - most
+        gone: list[str] = []
+        if over > 0:
+            unknown = (item_id for item_id in kept if item_id not in catalogue and item_id not in removed)
+            gone = list(islice((i for i in unknown if i not in tally.changed and i not in written), over + most // _AT_ONCE))
+        self._removed[partition] = removed.union(gone)
+        return [self._removal(partition, item_id, tally.last_offset) for item_id in gone]
+
+    def _removal(self, partition: int, item_id: str, offset: int) -> OutputRecord:
+        record_id = blake2b(f"{partition}/{offset}/{item_id}/removed".encode(), digest_size=16, person=b"vs.popularity").digest()
+        return OutputRecord(ITEMS_POPULARITY, item_id.encode(), None, record_id, partition)
 
     def _has_read(self, partition: int, item_id: str, own: DecayedCount) -> bool:
         read = self._table.latest(partition, item_id)

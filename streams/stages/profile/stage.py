@@ -84,6 +84,7 @@ class ProfileStage:
             for model, part, found in parts:
                 model.matrix.take_fitted()
                 issued += self._recommend(model, part, model.queries.transformed(found, model.matrix), logs)
+            catalogue = routing.stable.matrix.rows
 
         issued.sort(key=lambda pair: pair[0].offset)
         result.outputs += [self._output(recommendation, event, partition) for recommendation, event in issued]
@@ -93,6 +94,10 @@ class ProfileStage:
         # pairs too, and one that is only in the pairs is known by its offset.
         result.state = {**changed, **{key.encode(): dump_profile(profile) for key, profile in triggered.changed.items()}}
         result.outputs += self._popularity.end(tally, batch[-1].offset)
+        removals = self._popularity.removals(tally, catalogue, self._rules.unknown_items)
+        result.outputs += removals
+        if removals:
+            result.dropped["unknown_item"] = len(removals)
         result.outputs += published
         return result
 
