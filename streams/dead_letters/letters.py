@@ -77,7 +77,7 @@ class DeadLetterBuilder:
         # By rule, details hold no raw values. If one ever does, it must not be readable here.
         detail, _ = scrub(error.detail)
         position = f"{record.topic}/{record.partition}/{record.offset}"
-        record_id = self.record_id(record, line)
+        record_id = self._ids.of(record, line)
         value = self._codec.encode(
             {
                 "dead_letter_id": record_id.hex(),
@@ -105,9 +105,9 @@ class DeadLetterBuilder:
         )
         return OutputRecord(DEAD_LETTER, position.encode(), value, record_id, None, headers, None, error.reason.value)
 
-    def record_id(self, record: SourceRecord, line: int = 0) -> bytes:
-        """The id of the dead letter of a record, or of one of its lines: 16 bytes."""
-        return self._ids.of(record, line)
+    def share_ids(self, ids: PositionIds) -> None:
+        """From now on name letters by these ids, which name the stage's other outputs too: a record is in one topic or in the other."""
+        self._ids = ids
 
     def _seal(self, record: SourceRecord) -> bytes | None:
         packed = msgspec.msgpack.encode((record.key, record.value, [(name, value) for name, value in record.headers]))

@@ -65,6 +65,7 @@ class IngestStage:
         self._clock = clock
         self._watch = watch
         self._ids = PositionIds(key=pseudonymizer.record_key)
+        dead_letters.share_ids(self._ids)
         self._places: dict[tuple[str, int], int] = {}
         """Partitions of topics by number; several raw topics have partitions and offsets alike."""
         self._recent = RecentEvents(rules.dedup_window)
@@ -141,13 +142,13 @@ class IngestStage:
         """Adds the dead letter of a line; the reason, if it is a fault of the producer."""
         known_fields = [] if isinstance(line, RecordError) else [name for name, value in line.items() if value is not None]
         letter = self._dead_letters.build(record, error, fields=known_fields, line=number)
-        result.outputs.append(letter._replace(unless=(BEHAVIOUR_CLEAN, self._ids.of(record, number))))
+        result.outputs.append(letter._replace(unless=(BEHAVIOUR_CLEAN, letter.record_id)))
         return [] if error.reason in _NO_FAULT else [error.reason.value]
 
     def _assessed(self, lines: Sequence[Line], record: SourceRecord, now_ms: int, result: BatchResult) -> list[str]:
         """Adds the dead letter of a record that is set apart; the reasons of what would have been refused anyway, else that it is."""
         letter = self._dead_letters.build(record, _APART)
-        result.outputs.append(letter._replace(unless=(BEHAVIOUR_CLEAN, self._ids.of(record))))
+        result.outputs.append(letter._replace(unless=(BEHAVIOUR_CLEAN, letter.record_id)))
         faults = []
         for number, line in enumerate(lines):
             try:
@@ -175,5 +176,5 @@ class IngestStage:
         value = self._clean.encode(event)
         self._recent.remember(event["event_id"], place, offset)
         # The clock and the throttle may decide differently when the record is processed again. The first decision counts.
-        refused = (DEAD_LETTER, self._dead_letters.record_id(record, line))
-        return OutputRecord(BEHAVIOUR_CLEAN, cleaned.key, value, self._ids.of(record, line), None, (), refused)
+        record_id = self._ids.of(record, line)
+        return OutputRecord(BEHAVIOUR_CLEAN, cleaned.key, value, record_id, None, (), (DEAD_LETTER, record_id))

@@ -17,7 +17,7 @@ from nacl.public import PrivateKey
 from streams.clock import FixedClock
 from streams.dead_letters.letters import DeadLetterBuilder, open_original
 from streams.engine.records import BatchResult, MemoryRecord
-from streams.errors import Reason
+from streams.errors import Reason, RecordError
 from streams.privacy.keys import PseudonymKey
 from streams.privacy.pseudonym import Pseudonymizer
 from streams.privacy.seal import Sealer, open_sealed_id
@@ -41,13 +41,17 @@ class NoState:
         return {}
 
 
-def make(rules: IngestRules = RULES, secret: bytes = b"k" * 32) -> IngestStage:
+def letters() -> DeadLetterBuilder:
+    return DeadLetterBuilder(CODECS.for_topic(DEAD_LETTER), Sealer(RECOVERY.public_key), "ingest", FixedClock(NOW), 262_144)
+
+
+def make(rules: IngestRules = RULES, secret: bytes = b"k" * 32, dead_letters: DeadLetterBuilder | None = None) -> IngestStage:
     clock = FixedClock(NOW)
     return IngestStage(
         codecs=CODECS,
         pseudonymizer=Pseudonymizer(PseudonymKey("k1", secret)),
         sealer=Sealer(SUBSCRIBER.public_key),
-        dead_letters=DeadLetterBuilder(CODECS.for_topic(DEAD_LETTER), Sealer(RECOVERY.public_key), "ingest", clock, 262_144),
+        dead_letters=dead_letters or letters(),
         rules=rules,
         clock=clock,
     )
@@ -298,6 +302,10 @@ def test_a_record_has_one_outcome_though_the_clock_says_otherwise_when_it_comes_
     assert (clean.topic, letter.topic) == (BEHAVIOUR_CLEAN, DEAD_LETTER)
     assert clean.unless == (letter.topic, letter.record_id)
     assert letter.unless == (clean.topic, clean.record_id)
+    # So does the letter that the engine writes where the stage failed.
+    builder = letters()
+    make(dead_letters=builder)
+    assert builder.build(record, RecordError(Reason.POISON)).record_id == clean.record_id
 
 
 def test_events_without_an_id_are_never_duplicates() -> None:
