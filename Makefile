@@ -8,7 +8,7 @@ DEV := $(VENV)/.dev-installed
 PEERS := $(VENV)/.bench-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint check format bench clean lock simulate
+.PHONY: help setup demo test lint check format bench clean lock simulate fuzz
 
 help: ## List the targets
 	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -51,6 +51,10 @@ SCHEDULES ?= 1000000
 FIRST ?= 0
 simulate: $(DEV) ## The delivery engine in a million simulated schedules (SCHEDULES=n, FIRST=seed)
 	$(BIN)/python -m tests.simulation --schedules $(SCHEDULES) --first $(FIRST)
+
+INPUTS ?= 1000000
+fuzz: $(DEV) ## A million made-up inputs for everything that reads foreign bytes (INPUTS=n)
+	$(BIN)/python -m tests.fuzz --inputs $(INPUTS)
 
 format: $(DEV) ## Format the code
 	$(BIN)/ruff check --fix .

@@ -115,14 +115,16 @@ class DeadLetterBuilder:
 
 
 def open_original(private_key: PrivateKey, sealed: bytes) -> Original:
-    """The record in a dead letter's box. Raises ConfigurationError if the key does not fit."""
+    """The record in a dead letter's box. Raises ConfigurationError if the key does not fit, or it holds something else."""
+    return unpack_original(open_sealed(private_key, sealed))
+
+
+def unpack_original(packed: bytes) -> Original:
+    """Whoever has the public key can seal anything: raises ConfigurationError for what is no record."""
     try:
-        key, value, headers = msgspec.msgpack.decode(
-            open_sealed(private_key, sealed), type=tuple[bytes | None, bytes | None, list[tuple[str, bytes | None]]]
-        )
-    except msgspec.MsgspecError as error:
+        return Original(*msgspec.msgpack.decode(packed, type=tuple[bytes | None, bytes | None, list[tuple[str, bytes | None]]]))
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ConfigurationError("the sealed original is damaged") from error
-    return Original(key, value, headers)
 
 
 def _schema(value: bytes | None) -> str | None:

@@ -98,7 +98,7 @@ def unpack(
             except TooLargeError as error:
                 parsed = _unreadable(batch, topic, partition, position, base, f"the batch is too large: {error}")
             except Exception as error:  # noqa: BLE001 - whatever a producer sent, it must not stop what comes after it
-                parsed = rescue(batch, topic, partition)
+                parsed = _rescued(rescue, batch, topic, partition)
                 if parsed is None or not _is_in_order(parsed, batch):
                     parsed = _unreadable(batch, topic, partition, position, base, f"the batch can't be parsed ({type(error).__name__})")
                 else:
@@ -107,6 +107,13 @@ def unpack(
         unpacked_bytes += batch.unpacked_bytes
         position = max(position, batch.next_offset)
     return Unpacked(records, position, unpacked_bytes)
+
+
+def _rescued(rescue: Rescue, batch: RecordBatch, topic: str, partition: int) -> Sequence[SourceRecord | UnreadableRecord] | None:
+    try:
+        return rescue(batch, topic, partition)
+    except Exception:  # noqa: BLE001 - as above: then the whole batch is one dead letter
+        return None
 
 
 def _is_in_order(records: Sequence[Any], batch: RecordBatch) -> bool:

@@ -37,13 +37,14 @@ def time_reader(formats: Sequence[str] = (), zone: str | None = None, unit: str 
 
     @lru_cache(4096)
     def from_text(text: str) -> int | str:
-        if unit is not None and _NUMBER.fullmatch(text.strip()):
+        text = text.strip()
+        if unit is not None and _NUMBER.fullmatch(text):
             return _of_unit(float(text) if "." in text else int(text), unit)
         if not known:
             return _plain(to_milliseconds(text, place))
         for form in known:
             try:
-                moment = datetime.strptime(text.strip(), form)
+                moment = datetime.strptime(text, form)
             except ValueError:
                 continue
             return _plain(since_epoch(moment, place))

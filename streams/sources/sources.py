@@ -136,7 +136,7 @@ def _as_replayed(lines: list[Line], event_id: str | None, time: str | None) -> l
         if isinstance(line, dict):
             if event_id and not (line["event_id"] or "").strip():
                 line["event_id"] = f"{event_id}#{number}"
-            if line["occurred_at"] is None and time is not None and time.isdigit() and len(time) < 16:
+            if line["occurred_at"] is None and time is not None and time.isascii() and time.isdigit() and len(time) < 16:
                 line["occurred_at"] = int(time)
     return lines
 

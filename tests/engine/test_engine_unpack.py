@@ -210,3 +210,14 @@ def test_a_batch_whose_offsets_do_not_rise_is_refused_whole(delta: int) -> None:
     raw[raw.rindex(b"\x02\x06key")] = delta  # the second record's; the length of the key follows
     found = read(changed(bytes(raw)) + batch([b"d"], at=103), since=100)
     assert (values_of(found), unreadable(found), found.next_offset) == ([(103, b"d")], [(100, 102)], 104)
+
+
+def test_a_rescue_that_fails_itself_stops_nothing() -> None:
+    def fails(*_: object) -> None:
+        raise ZeroDivisionError
+
+    whole = batch([b"a", b"b"], at=5)
+    damaged = changed(whole[:-3] + b"\xff\xff\xff")
+    data = damaged + batch([b"c"], at=7)
+    found = unpack(cut(data), topic="t", partition=3, fetch_offset=5, base=0, aborted=(), rescue=fails)
+    assert unreadable(found) == [(5, 6)] and values_of(found) == [(7, b"c")]

@@ -152,7 +152,7 @@ def read_patiently(batch: RecordBatch, topic: str, partition: int) -> Sequence[S
             record, at = body[start : start + length], start + length
             if length <= 0 or len(record) < length:
                 return None  # nothing after it can be found
-        except IndexError:
+        except (IndexError, ValueError):
             return None
         records.append(_read(record, topic, partition, batch.base_offset, first_timestamp, len(records)))
     return records

@@ -124,6 +124,6 @@ def load(data: bytes) -> Shopper:
     try:
         if data[:1] == _VERSION:
             return _decoder.decode(memoryview(data)[1:])
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ConfigurationError("a feedback state is damaged; delete the stage's local state, it is rebuilt") from error
     raise ConfigurationError("a feedback state was written by another version of veilstream; use that one, or delete the stage's state")

@@ -64,6 +64,7 @@ class Profile(msgspec.Struct, array_like=True):
     """Of the last items with events that counted, when these were (``influence``); the last one is the newest."""
 
 
+_DAMAGED = "a profile in the state is damaged; delete the stage's local state, it is rebuilt"
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Profile)
 _issued_decoder = msgspec.msgpack.Decoder(IssuedRecommendation)
@@ -74,7 +75,11 @@ def pack_issued(recommendation: IssuedRecommendation) -> bytes:
 
 
 def unpack_issued(data: bytes) -> IssuedRecommendation:
-    return _issued_decoder.decode(data)
+    """Raises ConfigurationError for what is none."""
+    try:
+        return _issued_decoder.decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise ConfigurationError(_DAMAGED) from error
 
 
 def dump_profile(profile: Profile) -> bytes:
@@ -88,5 +93,5 @@ def load_profile(data: bytes) -> Profile:
         raise ConfigurationError("a profile was written by another version of veilstream; use that one, or delete the stage's state")
     try:
         return _decoder.decode(memoryview(data)[1:])
-    except msgspec.MsgspecError as error:
-        raise ConfigurationError("a profile in the state is damaged; delete the stage's local state, it is rebuilt") from error
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise ConfigurationError(_DAMAGED) from error

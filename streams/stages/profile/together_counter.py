@@ -106,5 +106,5 @@ def load_pairs(data: bytes | None) -> ItemPairs:
         raise ConfigurationError("pairs in the state are of another version of veilstream; use that one, or delete the stage's state")
     try:
         return _decoder.decode(memoryview(data)[1:])
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ConfigurationError("pairs in the state are damaged; delete the stage's local state, it is rebuilt") from error
