@@ -249,6 +249,12 @@ class Settings(BaseSettings):
     popularity_events_a_day: int = Field(
         500, ge=1, description="Maximum number of a shopper's events that count for the popularity of items, a day of event time."
     )
+    popularity_breadth: int = Field(
+        5,
+        ge=1,
+        description="Number of different items with which a shopper must have had to do, to count in full for the popularity of the next. "
+        "1: everybody counts in full at once.",
+    )
     unknown_items: int = Field(
         10_000,
         ge=0,

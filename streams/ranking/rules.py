@@ -54,6 +54,8 @@ class ProfileRules:
     popularity_weight: float
     popularity_events_a_day: int
     """Events of a shopper and day that count at most."""
+    popularity_breadth: int
+    """Items from which on a shopper counts in full."""
     unknown_items: int
     """Counted in a partition beyond the size of the catalogue."""
 
@@ -96,6 +98,7 @@ class ProfileRules:
             popularity_half_life_ms=settings.popularity_half_life_days * DAY_MS,
             popularity_weight=settings.popularity_weight,
             popularity_events_a_day=settings.popularity_events_a_day,
+            popularity_breadth=settings.popularity_breadth,
             unknown_items=settings.unknown_items,
             together=TogetherRules.from_settings(settings),
             together_weight=settings.together_weight,

@@ -14,7 +14,7 @@ from streams.ranking.rules import CODES, POPULARITY_WEIGHTS, ProfileRules
 from streams.ranking.together import ItemPairs, TogetherRules, count_purchase, publishable
 from streams.ranking.together_table import TogetherTable
 from streams.serde.records import TrainingPair
-from streams.stages.profile.influence import missing
+from streams.stages.profile.influence import breadth, missing
 from streams.training.evaluation.cases import Case, EvaluationCatalogue, served_vectors
 from streams.training.evaluation.popularity import Popularity, snapshots
 
@@ -100,8 +100,9 @@ def build_evaluation_data(
 
 def _counted(pairs: Sequence[TrainingPair], rules: ProfileRules) -> list[tuple[str, float, int]]:
     """Item, what is added to its popularity, and when, of all interactions in order of time. As in the profile stage, a shopper counts in
-    an item no more than her weightiest interaction would by itself."""
+    an item no more than her weightiest interaction would by itself, and less with her first items."""
     found = []
+    items: dict[str, set[str]] = {}
     before: dict[tuple[str, str], dict[int, int]] = {}
     for pair in sorted(pairs, key=lambda pair: pair["occurred_at"]):
         code, at_ms = CODES.get(pair["outcome"]), pair["occurred_at"]
@@ -113,7 +114,9 @@ def _counted(pairs: Sequence[TrainingPair], rules: ProfileRules) -> list[tuple[s
             counting = [(POPULARITY_WEIGHTS[did], at_ms - did_ms) for did, did_ms in own.items()]
             weight = missing(weight, counting, rules.popularity_half_life_ms)
         own[code] = at_ms
-        found.append((pair["item_id"], weight, at_ms))
+        touched = items.setdefault(pair["pseudonym"], set())
+        touched.add(pair["item_id"])
+        found.append((pair["item_id"], weight * breadth(len(touched), rules.popularity_breadth), at_ms))
     return found
 
 

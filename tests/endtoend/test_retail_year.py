@@ -49,7 +49,7 @@ def test_every_event_once_and_every_recommendation_allowed(deployment: Deploymen
 
 def check_popularity(deployment: Deployment, clean: list[tuple[int, int, dict[str, Any]]]) -> None:
     """The decayed counts are exactly what each purchase, counted once, gives: of a shopper who buys an item again, what is missing to a
-    whole one; of her many purchases in a day, the first."""
+    whole one; of her many purchases in a day, the first; of her first items, a share."""
     half_life_ms, most = Settings().popularity_half_life_days * DAY_MS, Settings().popularity_events_a_day
     newest: dict[tuple[int, str], dict[str, Any]] = {}
     for partition, _, value in decoded(deployment, topics.ITEMS_POPULARITY):
@@ -69,7 +69,8 @@ def check_popularity(deployment: Deployment, clean: list[tuple[int, int, dict[st
         own[item] = max(at, own.pop(item, at))
         if len(own) > most:
             own.popitem(last=False)
-        expected[partition, item] += added * 2.0 ** ((at - newest[partition, item]["as_of"]) / half_life_ms)
+        share = min(1.0, 0.02 + 0.98 * (len(own) - 1) / (Settings().popularity_breadth - 1))
+        expected[partition, item] += share * added * 2.0 ** ((at - newest[partition, item]["as_of"]) / half_life_ms)
     assert expected.keys() == newest.keys()
     for key, count in expected.items():
         assert newest[key]["count"] == pytest.approx(count, rel=1e-6), "an event was counted twice or not at all"

@@ -134,7 +134,7 @@ class ProfileHarness:
 
     blocked = BLOCKED
 
-    rules: ProfileRules = field(default_factory=lambda: profile_rules(threshold=0.05, top_k=5))
+    rules: ProfileRules = field(default_factory=lambda: profile_rules(threshold=0.05, top_k=5, popularity_breadth=1))
     state: MemoryState = field(default_factory=MemoryState)
     texts: list[str] = field(default_factory=list)
 

@@ -4,6 +4,9 @@ Whatever a shopper does with an item, and however often: at any moment it counts
 would by itself, decayed, and no more. An event adds what is missing to that. So the profile keeps when she last did what with the last
 items whose events counted, and how many of her events have counted this day. Of an item that is no longer kept it is supposed that it
 counted in full just before all that are: whoever goes round more items than are kept gains nothing.
+
+Who does nothing but push one item is no shopper. So the first items of a shopper count little, and in full what comes after a handful of
+others (``breadth``): a push costs as many events with other items, and these count for them.
 """
 
 from __future__ import annotations
@@ -23,6 +26,8 @@ _TIMES = Struct("<5I")
 """Seconds since 1970 of the last of each, rounded up; 0: never."""
 _NEVER = (0, 0, 0, 0, 0)
 _LATEST_S = 2**32 - 1
+_ALONE = 0.02
+"""With one item only. Not nothing: in a new shop's first minutes it is all there is."""
 _MOST = -64.0
 """Half-lives that one event may be later than another: 2^64 is far within a double's range."""
 
@@ -31,7 +36,7 @@ def popularity_weights(profile: Profile, item_id: str, code: int, time_ms: int, 
     """What an event adds to the counts of its item; None if it adds nothing. It is noted in the profile, in place.
 
     >>> from streams.settings import Settings
-    >>> rules, shopper = ProfileRules.from_settings(Settings(popularity_half_life_days=5)), Profile()
+    >>> rules, shopper = ProfileRules.from_settings(Settings(popularity_half_life_days=5, popularity_breadth=1)), Profile()
     >>> popularity_weights(shopper, "i1", PURCHASE, 0, rules), popularity_weights(shopper, "i1", PURCHASE, 5 * DAY_MS, rules)[0]
     ((1.0, 1.0, 1.0, 1.0), 0.5)
     """
@@ -60,10 +65,21 @@ def popularity_weights(profile: Profile, item_id: str, code: int, time_ms: int, 
     place = _COUNTED.index(code)
     latest = min(max(times[place], 1, -(-time_ms // 1000)), _LATEST_S)
     profile.counted.pop(item_id, None)
+    share = breadth(len(profile.counted) + 1, rules.popularity_breadth)
     profile.counted[item_id] = _TIMES.pack(*(latest if n == place else at_s for n, at_s in enumerate(times)))
     if len(profile.counted) > rules.popularity_events_a_day:
         del profile.counted[next(iter(profile.counted))]
-    return added
+    return (added[0] * share, added[1] * share, added[2] * share, added[3] * share)
+
+
+def breadth(items: int, full: int) -> float:
+    """The share of its weight with which an event counts of a shopper whose events were with so many different items, this one included:
+    rising by as much with each, up to 1 from ``full`` on.
+
+    >>> [round(breadth(items, 5), 3) for items in (1, 2, 4, 5, 9)]
+    [0.02, 0.265, 0.755, 1.0, 1.0]
+    """
+    return 1.0 if items >= full else _ALONE + (1 - _ALONE) * (items - 1) / (full - 1)
 
 
 def missing(weight: float, before: Iterable[tuple[float, float]], half_life_ms: float) -> float:

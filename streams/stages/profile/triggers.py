@@ -12,7 +12,7 @@ from streams.ranking.rules import CODES, DISMISS, IMPRESSION, PURCHASE, RETURN, 
 from streams.serde.records import CleanEvent, has_shopper
 from streams.stages.profile.feature_log import is_logged
 from streams.stages.profile.history import apply_event, is_first_regret, unwanted
-from streams.stages.profile.influence import popularity_weights
+from streams.stages.profile.influence import breadth, popularity_weights
 from streams.stages.profile.popularity_counter import PopularityTally
 from streams.stages.profile.profile import IssuedRecommendation, Profile, unpack_issued
 from streams.stages.profile.together_counter import TogetherTally
@@ -135,7 +135,8 @@ def find_triggers(
 
 def _count_only(event: CleanEvent, offset: int, tally: PopularityTally, rules: ProfileRules) -> None:
     code, item_id = CODES[event["event_type"]], event["item_id"]
-    if item_id is not None and (weight := rules.popularity_weights[code]):
+    # Nobody is a shopper of whom nothing else is known.
+    if item_id is not None and (weight := breadth(1, rules.popularity_breadth) * rules.popularity_weights[code]):
         tally.add(item_id, (weight, weight, weight, weight), event["occurred_at"], offset, bought=code == PURCHASE)
 
 

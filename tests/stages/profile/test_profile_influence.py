@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 
 from streams.ranking.popularity import OTHER_HALF_LIVES_MS, decay
 from streams.ranking.rules import CODES, DAY_MS, POPULARITY_WEIGHTS
+from streams.stages.profile.influence import breadth
 from streams.topics import ITEMS_POPULARITY
 from tests.support.profile_harness import CODECS, START_MS, ProfileHarness, event, event_records, of_topic
 from tests.support.rules import profile_rules
 
-RULES = replace(profile_rules(), recommend=False)
+RULES = replace(profile_rules(), recommend=False, popularity_breadth=1)
 HALF_LIVES = (RULES.popularity_half_life_ms, *OTHER_HALF_LIVES_MS)
 KINDS = [kind for kind in CODES if kind not in ("search", "impression")]
 dones = st.lists(st.tuples(st.sampled_from(KINDS), st.sampled_from(["i001", "i002"]), st.integers(0, 60 * 24 * 30)), max_size=40)
@@ -83,3 +84,20 @@ async def test_other_shoppers_count_as_before() -> None:
     (record,) = of_topic((await harness.run(event_records(events))).outputs, ITEMS_POPULARITY)
     assert CODECS.for_topic(ITEMS_POPULARITY).decode(record.value)["count"] == 10
     assert DAY_MS == 86_400_000
+
+
+async def test_who_pushes_one_item_counts_little_and_who_has_others_in_full() -> None:
+    rules = replace(RULES, popularity_breadth=5)
+    alone = await counts([("purchase", "i001", n) for n in range(500)], rules)
+    assert max(alone["i001"][0]) == pytest.approx(0.02, abs=1e-4)
+    broad = await counts([("view", f"i{n:03d}", n) for n in range(2, 6)] + [("purchase", "i001", 9)], rules)
+    assert broad["i001"][0] == pytest.approx([1.0] * 4, abs=1e-4)
+    # The same item again and again is not breadth.
+    again = await counts([("view", "i002", n) for n in range(50)] + [("purchase", "i001", 60)], rules)
+    assert max(again["i001"][0]) == pytest.approx(0.265, abs=1e-4)
+
+
+@given(st.integers(1, 500), st.integers(1, 50))
+def test_breadth_rises_to_one(items: int, full: int) -> None:
+    assert 0 < breadth(items, full) <= breadth(items + 1, full) <= 1
+    assert (breadth(items, full) == 1) == (items >= full)

@@ -222,7 +222,9 @@ async def test_history_queries_are_encoded_only_for_those_who_trigger() -> None:
 
 async def test_popularity_goes_to_the_partition_of_its_source_and_decays() -> None:
     half_life_s = 100
-    harness = ProfileHarness(profile_rules(popularity_half_life_ms=half_life_s * 1000, popularity_weights=(1.0,) * 8, recommend=False))
+    harness = ProfileHarness(
+        profile_rules(popularity_breadth=1, popularity_half_life_ms=half_life_s * 1000, popularity_weights=(1.0,) * 8, recommend=False)
+    )
     events = [event(0, "a", "view", "i001"), event(1, "b", "cart", "i001", at_s=half_life_s), event(2, "a", "view", "i002")]
     outputs = (await harness.run(event_records(events, partition=3, first=10))).outputs
     assert {output.partition for output in outputs} == {3}
