@@ -228,7 +228,11 @@ class Settings(BaseSettings):
 
     # models
     models: str = Field("models", description="Store of the model versions: a folder, or any fsspec URL (s3://bucket/models, gs://...).")
-
+    models_uncounted: bool = Field(
+        True,
+        description="Whether announcements of models without a counter are obeyed: those made before version 0.2. Version 0.3 refuses "
+        "them. Turn it off as soon as `veilstream models list` names none.",
+    )
     models_cache: Path = Field(Path("var/models"), description="Folder where fetched model versions are kept and verified.")
     model_grace_s: float = Field(
         3600.0,

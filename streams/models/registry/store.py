@@ -17,7 +17,9 @@ from fsspec.implementations.local import LocalFileSystem
 from nacl.signing import SigningKey, VerifyKey
 
 from streams.errors import ConfigurationError, ModelRefused, Refusal, TransientError
+from streams.files import replace_file
 from streams.models.registry.folder import check_configured_dimension, verify_folder
+from streams.models.registry.head import HEAD, MAX_HEAD_BYTES
 from streams.models.registry.manifest import (
     MANIFEST,
     RESERVED,
@@ -30,7 +32,7 @@ from streams.models.registry.manifest import (
     verify_manifest,
 )
 from streams.models.registry.scratch import discard, make_final, one_at_a_time, scratch_folder
-from streams.models.registry.upload import copy_hashed, publish_local, publish_objects
+from streams.models.registry.upload import copy_hashed, publish_local, publish_objects, read_at_most
 
 log = logging.getLogger(__name__)
 
@@ -155,6 +157,24 @@ class ModelStore:
                     discard(final)
                     make_final(scratch, final)
         return self._verified(final, verify_key)
+
+    def read_head(self) -> bytes | None:
+        """The file of what was announced last (see ``head``), None if there is none. Of one that is too long, only as much is read as shows
+        that."""
+        try:
+            with self._reached(), self._fs.open(f"{self._root}/{HEAD}", "rb") as file:
+                return read_at_most(file.read, MAX_HEAD_BYTES + 1)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def write_head(self, data: bytes) -> None:
+        """Put another file of what was announced last in its place."""
+        with self._reached():
+            if self._local is not None:
+                self._local.mkdir(parents=True, exist_ok=True)
+                replace_file(self._local / HEAD, data, mode=0o666)
+            else:
+                self._fs.pipe_file(f"{self._root}/{HEAD}", data)
 
     def _exists(self, version: str) -> bool:
         with self._reached():

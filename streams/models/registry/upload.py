@@ -64,6 +64,16 @@ def copy_hashed(read: Callable[[int], bytes], write: Callable[[bytes], Any]) -> 
     return digest.hexdigest()
 
 
+def read_at_most(read: Callable[[int], bytes], limit: int) -> bytes:
+    """All that there is, but no more than ``limit`` bytes."""
+    parts: list[bytes] = []
+    left = limit
+    while left and (chunk := read(min(CHUNK, left))):
+        parts.append(chunk)
+        left -= len(chunk)
+    return b"".join(parts)
+
+
 def _copy(fs: AbstractFileSystem, source: Path, manifest: Manifest, name: str, target: str, *, durable: bool) -> None:
     try:
         with (source / name).open("rb") as read, fs.open(target, "wb") as written:
