@@ -133,7 +133,7 @@ def add(folder: str, parent: str | None) -> None:
     from encoders import load_encoder
     from encoders.folder import locate
     from streams.clock import SystemClock
-    from streams.models.registry.folder import hash_files, model_files
+    from streams.models.registry.folder import file_sizes, hash_files, model_files
     from streams.models.registry.manifest import Manifest
     from streams.training.rules import fitted_by_settings
 
@@ -152,6 +152,7 @@ def add(folder: str, parent: str | None) -> None:
         created_at=SystemClock().now_ms(),
         dimension=encoder.dimension,
         files=hash_files(source, kept),
+        sizes=file_sizes(source, kept),
         metrics={},
         serving=fitted_by_settings(settings),
         verdict="added by hand",

@@ -6,7 +6,7 @@ import errno
 import hashlib
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -16,22 +16,25 @@ from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 from nacl.signing import SigningKey, VerifyKey
 
-from streams.errors import ConfigurationError, ModelRefused, Refusal, TransientError
+from streams.errors import ConfigurationError, ModelRefused, Refusal, TooLargeError, TransientError
 from streams.files import replace_file
 from streams.models.registry.folder import check_configured_dimension, verify_folder
 from streams.models.registry.head import HEAD, MAX_HEAD_BYTES
 from streams.models.registry.manifest import (
     MANIFEST,
+    MAX_MANIFEST_BYTES,
     RESERVED,
     SIGNATURE,
     Manifest,
     check_files,
     check_hash,
+    check_size,
     is_version,
     sign_manifest,
     verify_manifest,
 )
 from streams.models.registry.scratch import discard, make_final, one_at_a_time, scratch_folder
+from streams.models.registry.signing import SIGNATURE_BYTES
 from streams.models.registry.upload import copy_hashed, publish_local, publish_objects, read_at_most
 
 log = logging.getLogger(__name__)
@@ -106,13 +109,15 @@ class ModelStore:
         return manifest
 
     def verify(self, version: str, verify_key: VerifyKey) -> Manifest:
-        """Reads every byte of a version where it is. Raises as ``fetch`` does."""
+        """Reads every byte of a version where it is, and none that was not signed. Raises as ``fetch`` does."""
         manifest = self.read_manifest(version, verify_key)
         with self._reached():
             paths = [str(path).removeprefix(f"{self._path(version)}/") for path in self._fs.find(self._path(version))]
-            found = {name: self._hash(version, name) if name in manifest.files else "" for name in paths if name not in RESERVED}
+            found = {
+                name: self._copy(manifest, name, lambda _: None) if name in manifest.files else "" for name in paths if name not in RESERVED
+            }
             check_files(manifest, found)
-            config = self._fs.cat_file(self._path(version, "config.json")) if "config.json" in manifest.files else None
+            config = self._read_signed(manifest, "config.json") if "config.json" in manifest.files else None
         check_configured_dimension(manifest, config)
         return manifest
 
@@ -122,17 +127,14 @@ class ModelStore:
         manifest = self.read_manifest(version, verify_key)
         if name not in manifest.files:
             return None
-        try:
-            with self._reached():
-                data = self._fs.cat_file(self._path(version, name))
-        except FileNotFoundError:
-            raise ModelRefused(Refusal.MISSING_FILE, f"{name} of {version} is missing in {self.root}; publish the model again") from None
+        with self._reached():
+            data = self._read_signed(manifest, name)
         check_hash(manifest, name, hashlib.sha256(data).hexdigest())
-        return bytes(data)
+        return data
 
     def fetch(self, version: str, cache_folder: Path, verify_key: VerifyKey, *, anew: bool = False) -> Path:
         """Fetch a version into ``<cache_folder>/<version>`` and verify every byte. The folder gets this name only when it is complete
-        and verified.
+        and verified. No more is written than was signed.
 
         A correct cached version is not fetched again, even if the store is away, unless ``anew``. A wrong one is fetched again.
 
@@ -148,9 +150,9 @@ class ModelStore:
         manifest = self.read_manifest(version, verify_key)
         with self._reached(), scratch_folder(cache_folder) as scratch:
             for name in manifest.files:
-                check_hash(manifest, name, self._download(version, name, scratch))
-            for name in RESERVED:
-                self._download(version, name, scratch)
+                check_hash(manifest, name, self._download(manifest, name, scratch))
+            for name, data in zip((MANIFEST, SIGNATURE), self._signed(version), strict=True):
+                _write_new(scratch / name, data)
             verify_folder(scratch, verify_key)
             with one_at_a_time(cache_folder):
                 if not self._cached_meanwhile(final, manifest, verify_key):
@@ -162,9 +164,9 @@ class ModelStore:
         """The file of what was announced last (see ``head``), None if there is none. Of one that is too long, only as much is read as shows
         that."""
         try:
-            with self._reached(), self._fs.open(f"{self._root}/{HEAD}", "rb") as file:
-                return read_at_most(file.read, MAX_HEAD_BYTES + 1)
-        except (FileNotFoundError, NotADirectoryError):
+            with self._reached():
+                return self._read("", HEAD, MAX_HEAD_BYTES)
+        except FileNotFoundError:
             return None
 
     def write_head(self, data: bytes) -> None:
@@ -216,30 +218,58 @@ class ModelStore:
             if not is_version(version):
                 raise FileNotFoundError
             with self._reached():
-                return self._fs.cat_file(self._path(version, MANIFEST)), self._fs.cat_file(self._path(version, SIGNATURE))
+                return self._read(version, MANIFEST, MAX_MANIFEST_BYTES), self._read(version, SIGNATURE, SIGNATURE_BYTES)
         except FileNotFoundError:
             raise ConfigurationError(
                 f"there is no model version {version} in {self.root}; see `veilstream models list`, or add it with `veilstream models add`"
             ) from None
 
-    def _hash(self, version: str, name: str) -> str:
-        with self._fs.open(self._path(version, name), "rb") as file:
-            return copy_hashed(file.read, hashlib.sha256().update)
+    def _read(self, version: str, name: str, most: int) -> bytes:
+        """Of a longer file one byte more, so that it does not verify."""
+        path = self._path(version, name)
+        self._size(path)
+        with self._fs.open(path, "rb") as file:
+            return read_at_most(file.read, most + 1)
 
-    def _download(self, version: str, name: str, target: Path) -> str:
-        path = target / name
-        path.parent.mkdir(parents=True, exist_ok=True)
+    def _size(self, path: str) -> int | None:
+        """As it is now, not as it was when the folder was listed. Raises FileNotFoundError also for a pipe or device, which would be read
+        without an end."""
+        self._fs.invalidate_cache()
+        info = self._fs.info(path)
+        if info["type"] == "other":
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+        size = info.get("size")
+        return int(size) if info["type"] == "file" and size is not None else None
+
+    def _read_signed(self, manifest: Manifest, name: str) -> bytes:
+        parts: list[bytes] = []
+        self._copy(manifest, name, parts.append)
+        return b"".join(parts)
+
+    def _copy(self, manifest: Manifest, name: str, write: Callable[[bytes], object]) -> str:
+        """The SHA-256 of a file, hexadecimal. Its size is compared before it is read, and never more is written than was signed."""
+        version = manifest.model_version
+        path = self._path(version, name)
         try:
-            with self._fs.open(self._path(version, name), "rb") as read, path.open("xb") as written:
-                digest = copy_hashed(read.read, written.write)
-                written.flush()
-                os.fsync(written.fileno())
+            check_size(manifest, name, self._size(path))
+            with self._fs.open(path, "rb") as read:
+                return copy_hashed(read.read, write, manifest.most_bytes(name))
         except FileNotFoundError:
             raise ModelRefused(Refusal.MISSING_FILE, f"{name} of {version} is missing in {self.root}; publish the model again") from None
+        except TooLargeError as error:
+            raise ModelRefused(Refusal.HASH, f"{name} of {version} in {self.root} has {error}; publish the model again") from None
+
+    def _download(self, manifest: Manifest, name: str, target: Path) -> str:
+        path = target / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("xb") as written:
+            digest = self._copy(manifest, name, written.write)
+            written.flush()
+            os.fsync(written.fileno())
         return digest
 
     def _path(self, version: str, name: str = "") -> str:
-        return f"{self._root}/{version}/{name}".rstrip("/")
+        return "/".join(filter(None, (self._root, version, name)))
 
     @contextmanager
     def _reached(self) -> Iterator[None]:
@@ -252,6 +282,13 @@ class ModelStore:
             fix = "free some space" if full else "check its permissions and whether it can be reached"
             why = error.strerror or type(error).__name__
             raise TransientError(f"the model store {self.root} or the cache failed ({why}); {fix}, then try again") from error
+
+
+def _write_new(path: Path, data: bytes) -> None:
+    with path.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _check_url(root: str) -> None:
