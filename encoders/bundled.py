@@ -10,12 +10,14 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 from encoders.errors import UnusableError, require
+from encoders.files import read_within
 
 BUNDLED = ("bundled", "bundled-multilingual", "bundled-en")
 """``bundled`` is the multilingual one: docs/decisions/0011-languages.md says why."""
 _LAYOUT = 1
 """Raised when what is written to the folder changes."""
 _RECEIPT = "unpacked.json"
+_RECEIPT_BYTES = 1 << 20
 
 
 def bundled_folder(name: str) -> Path:
@@ -80,7 +82,7 @@ def _put(part: Path, folder: Path) -> None:
 def _is_whole(folder: Path) -> bool:
     """Whether each file is there in the size in which it was written: a full disk or a cleaned cache leaves parts."""
     try:
-        sizes = json.loads((folder / _RECEIPT).read_text(encoding="utf-8"))
+        sizes = json.loads(read_within(folder / _RECEIPT, _RECEIPT_BYTES))
         return all((folder / name).stat().st_size == size for name, size in sizes.items())
     except (OSError, ValueError, AttributeError):
         return False
