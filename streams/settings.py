@@ -119,7 +119,10 @@ class Settings(BaseSettings):
         "maximum number of records. With more, the stage does not start and says so.",
     )
     commit_interval_s: float = Field(1.0, gt=0, description="Time between two commits of the source offsets, seconds.")
-    metrics_host: str = Field("0.0.0.0", description="Address of /metrics, /healthz and /readyz.")
+    metrics_host: str = Field(
+        "127.0.0.1",
+        description="Address of /metrics, /healthz and /readyz. In a container, probes and Prometheus need 0.0.0.0 (or ::).",
+    )
     metrics_port: int = Field(
         9464,
         ge=0,

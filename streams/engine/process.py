@@ -80,7 +80,8 @@ class StageProcess:
             self._make_state_folder()
             await self._connect(broker)
             counts = await self._check_topics(broker)
-            await self._start_status(status)
+            await status.start()
+            log.info("%s: metrics on port %d", spec.name, status.port)
             for follower in parts.followers:
                 await follower.start(counts[follower.topic.removeprefix(settings.topic_prefix)])
             loaded()
@@ -192,15 +193,6 @@ class StageProcess:
         if spec.aligned and len(set(aligned.values())) > 1:
             raise ConfigurationError(f"these topics need the same number of partitions: {aligned}; see `veilstream topics check`")
         return counts
-
-    async def _start_status(self, status: StatusServer) -> None:
-        try:
-            await status.start()
-        except OSError as error:
-            raise ConfigurationError(
-                f"port {self._settings.metrics_port} can't be used ({error.strerror}); set VEILSTREAM_METRICS_PORT, 0 takes a free one"
-            ) from error
-        log.info("%s: metrics on port %d", self._parts.spec.name, status.port)
 
     async def _wait(self, stop: asyncio.Event, member: Member, fetcher: Fetcher) -> None:
         waits = [asyncio.create_task(stop.wait()), asyncio.create_task(self._failed.wait())]
