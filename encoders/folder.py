@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 from encoders.bundled import BUNDLED, bundled_folder
@@ -113,11 +114,9 @@ def without_weights(source: Path, target: Path) -> Iterator[Path]:
     if target.exists():
         raise UnusableError(f"{target} is there already; name a new folder")
     target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(target.name + ".part")
-    if part.exists():
-        shutil.rmtree(part)
+    part = Path(mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
-        shutil.copytree(source, part, ignore=shutil.ignore_patterns(*_NOT_COPIED))
+        shutil.copytree(source, part, ignore=shutil.ignore_patterns(*_NOT_COPIED), dirs_exist_ok=True)
         yield part
         part.replace(target)
     except BaseException:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
-import tempfile
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
+
+from streams.files import replace_file
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +92,7 @@ class RegistryCache:
                         _newest({**self._contents.schemas, **now.schemas}, news.schemas),
                         _newest({**self._contents.ids, **now.ids}, news.ids),
                     )
-                    _replace(self.path, packed(self._contents, self._url))
+                    replace_file(self.path, packed(self._contents, self._url))
             except (OSError, Timeout) as error:
                 self._contents = Contents(_newest(self._contents.schemas, news.schemas), _newest(self._contents.ids, news.ids))
                 self._say(f"schemas can't be cached in {self.path} ({type(error).__name__}); see VEILSTREAM_REGISTRY_CACHE")
@@ -160,16 +160,3 @@ def _checksum(body: dict[str, Any]) -> str:
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def _replace(path: Path, data: bytes) -> None:
-    handle, fresh = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(fresh).replace(path)
-    except BaseException:
-        Path(fresh).unlink(missing_ok=True)
-        raise

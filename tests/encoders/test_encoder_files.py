@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from encoders.errors import UnusableError
-from encoders.files import TEXT_BYTES, read_within, replace_file, replacing
+from encoders.files import TEXT_BYTES, is_own, read_within, replace_file, replacing
 from encoders.folder import read_json
 
 
@@ -66,3 +66,15 @@ def test_a_name_that_is_taken_is_not_used(tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.raises(FileExistsError):
         replace_file(tmp_path / "file", b"mine")
     assert victim.read_text() == "precious" and not (tmp_path / "file").exists()
+
+
+@pytest.mark.parametrize(("uid", "mode", "own"), [(0, 0o755, True), (0, 0o777, False), (4711, 0o700, True), (4712, 0o700, False)])
+def test_whose_a_folder_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uid: int, mode: int, own: bool) -> None:
+    class Status:
+        st_uid, st_mode = uid, mode
+
+    monkeypatch.setattr("encoders.files.os.geteuid", lambda: 4711)
+    monkeypatch.setattr(Path, "stat", lambda self, **_: Status)
+    found = is_own(tmp_path)
+    monkeypatch.undo()
+    assert found == own
