@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable
 from http import HTTPStatus
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, generate_latest
 
 from streams.errors import ConfigurationError
 
@@ -46,6 +46,12 @@ class StatusServer:
     ) -> None:
         """``alive`` and ``ready`` answer None, or why not."""
         self._registry = registry
+        self._ended = Counter(
+            "veilstream_status_ended_total",
+            "Requests for metrics or health that were ended: too_many (connections), too_long, too_slow.",
+            ["reason"],
+            registry=registry,
+        )
         self._host = host
         self._alive = alive
         self._ready = ready
@@ -78,6 +84,7 @@ class StatusServer:
 
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while len(self._open) >= MAX_CONNECTIONS:
+            self._ended.labels("too_many").inc()
             oldest = next(iter(self._open))
             self._open.pop(oldest).transport.abort()
             oldest.cancel()
@@ -94,17 +101,19 @@ class StatusServer:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         # Whoever goes away, or sends or takes too slowly, is no event for a log: anybody may do so as often as they like.
-        with contextlib.suppress(TimeoutError, OSError, asyncio.IncompleteReadError):
-            async with asyncio.timeout(self._request_s):
-                try:
-                    request = await reader.readuntil(_END)
-                except asyncio.LimitOverrunError:
-                    request = None
-            async with asyncio.timeout(self._answer_s):
-                writer.write(self._answered(request))
-                await writer.drain()
-                writer.close()
-                await writer.wait_closed()
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            try:
+                async with asyncio.timeout(self._request_s):
+                    request = await _request(reader)
+                if request is None:
+                    self._ended.labels("too_long").inc()
+                async with asyncio.timeout(self._answer_s):
+                    writer.write(self._answered(request))
+                    await writer.drain()
+                    writer.close()
+                    await writer.wait_closed()
+            except TimeoutError:
+                self._ended.labels("too_slow").inc()
 
     def _answered(self, request: bytes | None) -> bytes:
         """The whole answer to a request's bytes; None is one that is too long."""
@@ -138,6 +147,14 @@ class StatusServer:
         if not self._has_failed:
             self._has_failed = True
             log.error("a request for metrics or health failed (%s); further ones are not logged", type(error).__name__)
+
+
+async def _request(reader: asyncio.StreamReader) -> bytes | None:
+    """Request line and headers; None if they are too long."""
+    try:
+        return await reader.readuntil(_END)
+    except asyncio.LimitOverrunError:
+        return None
 
 
 def _answer(status: HTTPStatus, body: bytes | None = None, kind: str = _TEXT, *, more: str = "") -> bytes:
