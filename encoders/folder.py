@@ -49,6 +49,10 @@ def locate(name_or_path: str) -> Path:
     """
     if name_or_path in BUNDLED:
         return bundled_folder(name_or_path)
+    if "://" in name_or_path:  # which may hold a password or token
+        raise UnusableError(
+            "a model is named by a folder or its name on the hub, not by a URL; set VEILSTREAM_MODEL to one, or to `bundled`"
+        )
     path = Path(name_or_path).expanduser()
     if path.is_dir():
         return path

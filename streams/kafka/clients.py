@@ -18,13 +18,14 @@ from aiokafka.errors import KafkaError
 from streams.errors import BrokerUnavailable, ConfigurationError
 from streams.files import check_trusted, read_trusted
 from streams.settings import KafkaSettings
+from streams.visible_text import without_secrets
 
 log = logging.getLogger(__name__)
 
 _CONNECT_S = 15.0
 _MAX_PASSWORD = 65_536
 _HERE = re.compile(r"(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?")
-_ADDRESS = re.compile(r"(?:\[[0-9a-fA-F:.]+\]|[^\s:,\[\]/]+)(?::(\d{1,5}))?")
+_ADDRESS = re.compile(r"(?:\[[0-9a-fA-F:.]+\]|[^\s:,\[\]/@]+)(?::(\d{1,5}))?")
 
 
 def client_config(kafka: KafkaSettings) -> dict[str, Any]:
@@ -33,7 +34,9 @@ def client_config(kafka: KafkaSettings) -> dict[str, Any]:
     for address in kafka.bootstrap_servers.split(","):
         found = _ADDRESS.fullmatch(address.strip())
         if found is None or not 0 < int(found.group(1) or 9092) < 65_536:
-            raise ConfigurationError(f"KAFKA_BOOTSTRAP_SERVERS must be host:port[,host:port...], not {kafka.bootstrap_servers!r}")
+            raise ConfigurationError(
+                f"KAFKA_BOOTSTRAP_SERVERS must be host:port[,host:port...], not {without_secrets(kafka.bootstrap_servers)!r}"
+            )
     config: dict[str, Any] = {"bootstrap_servers": kafka.bootstrap_servers, "security_protocol": kafka.security_protocol}
     if "SSL" in kafka.security_protocol:
         config["ssl_context"] = ssl_context(kafka)

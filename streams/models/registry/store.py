@@ -9,7 +9,6 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from fsspec import AbstractFileSystem
 from fsspec.core import url_to_fs
@@ -35,7 +34,9 @@ from streams.models.registry.manifest import (
 )
 from streams.models.registry.scratch import discard, make_final, one_at_a_time, scratch_folder
 from streams.models.registry.signing import SIGNATURE_BYTES
+from streams.models.registry.store_url import check_url
 from streams.models.registry.upload import copy_hashed, publish_local, publish_objects, read_at_most
+from streams.visible_text import without_secrets
 
 log = logging.getLogger(__name__)
 
@@ -49,11 +50,15 @@ class ModelStore:
     def __init__(self, root: str, fs: AbstractFileSystem | None = None) -> None:
         """``root`` is a path or URL; ``fs``, where given, is asked instead of the URL's own. Raises ConfigurationError for a URL
         that can't be used."""
-        _check_url(root)
+        check_url(root)
         try:
             own, path = url_to_fs(root)
         except (ImportError, ValueError) as error:
-            raise ConfigurationError(f"VEILSTREAM_MODELS={root} can't be used ({error}); install that package, or name a folder") from None
+            # Its words may repeat the address.
+            why = error.msg if isinstance(error, ImportError) else type(error).__name__
+            raise ConfigurationError(
+                f"VEILSTREAM_MODELS={without_secrets(root)} can't be used ({why}); install that package, or name a folder"
+            ) from None
         self._fs: AbstractFileSystem = fs or own
         self._root = str(path).rstrip("/")
         self._local = Path(self._root) if isinstance(self._fs, LocalFileSystem) else None
@@ -289,13 +294,3 @@ def _write_new(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _check_url(root: str) -> None:
-    """Locations are announced to every worker, so no secret may be in one."""
-    address = urlsplit(root)
-    if not root or address.query or address.fragment or ("://" in root and address.password is not None):
-        raise ConfigurationError(
-            "VEILSTREAM_MODELS must be a folder or URL without password or query; give credentials as fsspec's configuration or "
-            "the cloud's own environment variables do"
-        )
