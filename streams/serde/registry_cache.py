@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
 
-from streams.files import replace_file
+from streams.errors import ConfigurationError
+from streams.files import check_trusted, replace_file
 
 log = logging.getLogger(__name__)
 
@@ -71,10 +72,13 @@ class RegistryCache:
 
     def _read(self) -> Contents:
         try:
+            check_trusted(self.path, "the file of cached schemas")
             with self.path.open("rb") as file:
                 return unpacked(file.read(MAX_BYTES + 1), self._url)
         except FileNotFoundError:
             return Contents()
+        except ConfigurationError as error:
+            self._say(f"{error}; it is not used, and written anew")
         except DamagedError as error:
             self._say(f"the cached schemas in {self.path} are damaged ({error}); they are not used, and written anew")
         except OSError as error:
@@ -85,7 +89,7 @@ class RegistryCache:
         """The file as it is now, which another process may have written, and the news."""
         with self._lock:
             try:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
+                self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                 with FileLock(f"{self.path}.lock", timeout=_LOCK_S):
                     now = self._read()
                     self._contents = Contents(
