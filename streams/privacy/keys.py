@@ -11,6 +11,7 @@ import binascii
 import os
 import re
 import secrets
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -125,6 +126,8 @@ def _making(folder: Path) -> Iterator[None]:
         if not folder.is_dir():
             folder.mkdir(parents=True)
             folder.chmod(0o700)
+        if folder.stat().st_mode & (stat.S_IWOTH | stat.S_ISVTX) == stat.S_IWOTH:
+            raise ConfigurationError(f"everybody may write into {folder}, so no key in it would be loaded; chmod 700 it, or choose another")
         yield
     except OSError as error:
         raise ConfigurationError(f"keys can't be written to {folder} ({error.strerror}); choose another folder") from None

@@ -183,6 +183,17 @@ def test_model_keys_are_told_from_the_others(folder: Path) -> None:
         load_model_verify_key(folder / "models.pub")
 
 
+def test_no_keys_are_made_where_everybody_may_write(tmp_path: Path) -> None:
+    tmp_path.chmod(0o777)
+    for make in (generate_keys, generate_model_keys):
+        with pytest.raises(ConfigurationError, match=r"everybody may write into .*chmod 700 it"):
+            make(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    tmp_path.chmod(0o1777)
+    generate_keys(tmp_path)
+    load_pseudonym_key(tmp_path / "pseudonym.key")
+
+
 @pytest.mark.parametrize("name", ["pseudonym.key", "subscriber.key", "subscriber.pub", "models.key", "models.pub", "recovery.pub"])
 def test_no_key_that_others_may_write_is_loaded(tmp_path: Path, name: str) -> None:
     generate_keys(tmp_path / "keys")
