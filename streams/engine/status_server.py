@@ -84,10 +84,11 @@ class StatusServer:
 
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while len(self._open) >= MAX_CONNECTIONS:
-            self._ended.labels("too_many").inc()
             oldest = next(iter(self._open))
             self._open.pop(oldest).transport.abort()
-            oldest.cancel()
+            # One that has just ended is still listed until the loop's next turn.
+            if oldest.cancel():
+                self._ended.labels("too_many").inc()
         task = asyncio.get_running_loop().create_task(self._serve(reader, writer), name="status request")
         self._open[task] = writer
         task.add_done_callback(self._closed)

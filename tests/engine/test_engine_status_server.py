@@ -144,7 +144,7 @@ async def test_hundreds_of_slow_connections_keep_nobody_out(served: Served, capl
         await until(lambda: descriptors() <= before + 6, lambda: descriptors() - before, seconds=10)
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
     ended = {reason: served.registry.get_sample_value("veilstream_status_ended_total", {"reason": reason}) for reason in REASONS}
-    assert (ended["too_many"] or 0) + (ended["too_slow"] or 0) == 500 and (ended["too_many"] or 0) >= 500 - MAX_CONNECTIONS
+    assert (ended["too_many"] or 0) + (ended["too_slow"] or 0) == 500, "each once"
 
 
 async def test_an_answer_that_nobody_takes_is_given_up(served: Served) -> None:
