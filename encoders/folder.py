@@ -9,10 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 from encoders.bundled import BUNDLED, bundled_folder
 from encoders.errors import UnusableError, require
+from encoders.files import TEXT_BYTES, read_within
 
 _PICKLES = ("pytorch_model.bin", "model.pt", "model.pth", "pytorch_model.pt")
 _TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
@@ -47,6 +49,10 @@ def locate(name_or_path: str) -> Path:
     """
     if name_or_path in BUNDLED:
         return bundled_folder(name_or_path)
+    if "://" in name_or_path:  # which may hold a password or token
+        raise UnusableError(
+            "a model is named by a folder or its name on the hub, not by a URL; set VEILSTREAM_MODEL to one, or to `bundled`"
+        )
     path = Path(name_or_path).expanduser()
     if path.is_dir():
         return path
@@ -86,15 +92,15 @@ def sentence_config(folder: Path) -> SentenceConfig:
     Raises UnusableError for a setting that is not supported, because ignoring it would give wrong vectors.
     """
     pooling: dict[str, Any] = {}
-    for module in _read(folder / "modules.json", list):
+    for module in read_json(folder / "modules.json", list):
         if not isinstance(module, dict):
             raise UnusableError(f"{folder / 'modules.json'} is not a list of modules")
         kind = str(module.get("type", "")).rpartition(".")[2]
         if kind not in _OFFERED_MODULES:
             raise UnusableError(f"the model in {folder} has a {kind} module; only {', '.join(_OFFERED_MODULES)} are offered")
         if kind == "Pooling":
-            pooling = _read(folder / str(module.get("path", "")) / "config.json", dict)
-    transformer = _read(folder / "sentence_bert_config.json", dict)
+            pooling = read_json(folder / str(module.get("path", "")) / "config.json", dict)
+    transformer = read_json(folder / "sentence_bert_config.json", dict)
     max_tokens = transformer.get("max_seq_length")
     if max_tokens is not None and (type(max_tokens) is not int or max_tokens < 3):
         raise UnusableError(f"{folder / 'sentence_bert_config.json'}: max_seq_length must be a whole number from 3, or null")
@@ -112,11 +118,9 @@ def without_weights(source: Path, target: Path) -> Iterator[Path]:
     if target.exists():
         raise UnusableError(f"{target} is there already; name a new folder")
     target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(target.name + ".part")
-    if part.exists():
-        shutil.rmtree(part)
+    part = Path(mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
-        shutil.copytree(source, part, ignore=shutil.ignore_patterns(*_NOT_COPIED))
+        shutil.copytree(source, part, ignore=shutil.ignore_patterns(*_NOT_COPIED), dirs_exist_ok=True)
         yield part
         part.replace(target)
     except BaseException:
@@ -149,7 +153,7 @@ def _pooling(folder: Path, config: dict[str, Any]) -> str:
 
 
 def _check_dimension(folder: Path, pooling: dict[str, Any]) -> None:
-    stated, real = pooling.get("word_embedding_dimension"), _read(folder / "config.json", dict).get("hidden_size")
+    stated, real = pooling.get("word_embedding_dimension"), read_json(folder / "config.json", dict).get("hidden_size")
     if stated is not None and real is not None and stated != real:
         raise UnusableError(
             f"the files in {folder} are of different models: the pooling wants {stated} dimensions, the model has {real}; "
@@ -158,7 +162,7 @@ def _check_dimension(folder: Path, pooling: dict[str, Any]) -> None:
 
 
 def _prompt(folder: Path) -> str:
-    config = _read(folder / "config_sentence_transformers.json", dict)
+    config = read_json(folder / "config_sentence_transformers.json", dict)
     name = config.get("default_prompt_name")
     if name is None:
         return ""
@@ -168,14 +172,16 @@ def _prompt(folder: Path) -> str:
     return prompt
 
 
-def _read(path: Path, kind: type) -> Any:
-    """The JSON of a file, empty if there is none. Raises UnusableError if it is something else."""
+def read_json(path: Path, kind: type) -> Any:
+    """The JSON of a file, empty if there is none. Raises UnusableError if it is something else, or too long for a model's."""
     if not path.is_file():
         return kind()
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
+        found = json.loads(read_within(path, TEXT_BYTES))
+    except (ValueError, RecursionError):
         raise UnusableError(f"{path} is no JSON; copy it again from the model's source") from None
+    except OSError as error:
+        raise UnusableError(f"{path} can't be read ({error.strerror}); copy it again from the model's source") from None
     if not isinstance(found, kind):
         raise UnusableError(f"{path} must hold a JSON {'list' if kind is list else 'object'}")
     return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Sequence
 from copy import deepcopy
@@ -22,7 +21,7 @@ from encoders.engines.int16_weights import unsupported
 from encoders.engines.selection import TEXTS, Trial, attempt, fastest
 from encoders.engines.torch_engine import TorchEngine
 from encoders.errors import UnusableError
-from encoders.folder import check_files, locate, sentence_config, version
+from encoders.folder import check_files, locate, read_json, sentence_config, version
 from encoders.tokens import Tokens
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -175,7 +174,7 @@ def _plain_tokenizer(folder: Path) -> Any:
     """The tokenizer of a folder whose tokenizer.json says everything, read directly; None for another kind. With 250,000 pieces this is
     three times as fast as transformers' own way, which a worker's start waits for."""
     path, config = folder / "tokenizer.json", folder / "tokenizer_config.json"
-    settings = json.loads(config.read_text(encoding="utf-8")) if config.is_file() and path.is_file() else {}
+    settings = read_json(config, dict) if path.is_file() else {}
     if settings.get("tokenizer_class") != "PreTrainedTokenizerFast" or type(settings.get("model_max_length")) is not int:
         return None
     special = {name: value for name, value in settings.items() if name.endswith("_token") and isinstance(value, str)}

@@ -11,7 +11,7 @@ from typing import Any
 from safetensors.torch import load_file, save_file
 
 from encoders.errors import UnusableError
-from encoders.folder import check_files, locate, without_weights
+from encoders.folder import check_files, locate, read_json, without_weights
 
 _LAYER = re.compile(r"(.*\blayer\.)(\d+)(\..*)")
 """Of BERT, RoBERTa, ELECTRA and DistilBERT: the number between the list's name and the part's."""
@@ -26,7 +26,7 @@ def keep_layers(name_or_path: str, layers: Sequence[int], target: Path) -> None:
     """
     source = locate(name_or_path)
     weights = check_files(source)
-    config = json.loads((source / "config.json").read_text(encoding="utf-8"))
+    config = read_json(source / "config.json", dict)
     count = next((name for name in _COUNTS if type(config.get(name)) is int), None)
     if count is None:
         raise UnusableError(f"{source / 'config.json'} does not say how many layers the model has; only BERT's family is offered")

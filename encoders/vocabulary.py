@@ -12,7 +12,7 @@ from typing import Any
 from safetensors.torch import load_file, save_file
 
 from encoders.errors import UnusableError
-from encoders.folder import check_files, locate, without_weights
+from encoders.folder import check_files, locate, read_json, without_weights
 
 SCRIPTS = {
     "latin": ("LATIN",),
@@ -54,7 +54,7 @@ def keep_scripts(name_or_path: str, scripts: Collection[str], target: Path) -> t
     if rows is None or len(tensors[rows]) < len(pieces):
         raise UnusableError(f"the weights in {source} have no embedding for every piece; only BERT's family is offered")
     tensors[rows] = tensors[rows][kept].clone()
-    config = json.loads((source / "config.json").read_text(encoding="utf-8"))
+    config = read_json(source / "config.json", dict)
     new = {old: place for place, old in enumerate(kept)}
     config |= {"vocab_size": len(kept)}
     config |= {name: new[config[name]] for name in ("pad_token_id", "bos_token_id", "eos_token_id") if config.get(name) in new}
@@ -68,7 +68,7 @@ def keep_scripts(name_or_path: str, scripts: Collection[str], target: Path) -> t
 
 def _unigram(folder: Path) -> dict[str, Any]:
     path = folder / "tokenizer.json"
-    found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    found = read_json(path, dict)
     if found.get("model", {}).get("type") != "Unigram":
         raise UnusableError(f"the tokenizer in {folder} is no unigram model (tokenizer.json); pieces can't be left out of another kind")
     return dict(found)

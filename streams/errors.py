@@ -78,6 +78,7 @@ class Refusal(StrEnum):
     DIMENSION = "dimension"
     OTHER_CONTENT = "other_content"
     OUTDATED = "outdated"
+    UNCOUNTED = "uncounted"
 
 
 class VeilstreamError(Exception):

@@ -119,7 +119,10 @@ class Settings(BaseSettings):
         "maximum number of records. With more, the stage does not start and says so.",
     )
     commit_interval_s: float = Field(1.0, gt=0, description="Time between two commits of the source offsets, seconds.")
-    metrics_host: str = Field("0.0.0.0", description="Address of /metrics, /healthz and /readyz.")
+    metrics_host: str = Field(
+        "127.0.0.1",
+        description="Address of /metrics, /healthz and /readyz. In a container, probes and Prometheus need 0.0.0.0 (or ::).",
+    )
     metrics_port: int = Field(
         9464,
         ge=0,
@@ -228,7 +231,11 @@ class Settings(BaseSettings):
 
     # models
     models: str = Field("models", description="Store of the model versions: a folder, or any fsspec URL (s3://bucket/models, gs://...).")
-
+    models_uncounted: bool = Field(
+        True,
+        description="Whether announcements of models without a counter are obeyed: those made before version 0.2. Version 0.3 refuses "
+        "them. Turn it off as soon as `veilstream models list` names none.",
+    )
     models_cache: Path = Field(Path("var/models"), description="Folder where fetched model versions are kept and verified.")
     model_grace_s: float = Field(
         3600.0,

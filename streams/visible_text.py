@@ -1,6 +1,8 @@
-"""Makes text from records safe to print: a title may hold characters that move the cursor or reverse the line."""
+"""Makes text safe to print: a title may hold characters that move the cursor or reverse the line, a setting may hold a password."""
 
 from __future__ import annotations
+
+import re
 
 _CONTROLS = (*range(0x20), *range(0x7F, 0xA0), 0x061C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A))
 _NO_WIDTH = (0xAD, 0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x180E, *range(0x200B, 0x200E), *range(0x2060, 0x2065), 0x3164, 0xFEFF, 0xFFA0)
@@ -11,3 +13,26 @@ _ESCAPED |= {code: f"\\ud{(code - 0x10000 >> 10) + 0x800:x}\\ud{(code & 0x3FF) +
 def visible(text: str) -> str:
     """The text with control characters, marks of direction and characters without width written out; JSON stays JSON."""
     return text.translate(_ESCAPED)
+
+
+def without_secrets(text: str) -> str:
+    """The text of a setting with what may be a secret in its addresses left out: user and password, query and fragment.
+
+    Rather too much than too little: a password may hold any character.
+
+    >>> without_secrets("https://me:hunter2@registry/x")
+    'https://***@registry/x'
+    >>> without_secrets("https://registry/x?key=hunter2")
+    'https://registry/x?***'
+    >>> without_secrets("one:9092,me:hunter2@two:9092")
+    '***@two:9092'
+    """
+    scheme, separator, rest = text.partition("://")
+    if not separator:
+        head, at, tail = text.rpartition("@")
+        return f"***@{tail}" if at and ":" in head else text
+    _, at, tail = rest.rpartition("@")
+    place = re.split(r"[?#]", rest, maxsplit=1)[0]
+    if at and place != rest:
+        return f"{scheme}://***"
+    return f"{scheme}://***@{tail}" if at else f"{scheme}://{place}" + ("?***" if place != rest else "")

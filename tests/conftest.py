@@ -19,6 +19,15 @@ from tests.support.maven import JavaMissing
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")  # a busy machine is no failure of a property
 
+
+@pytest.fixture(scope="session", autouse=True)
+def umask() -> Iterator[None]:
+    """Key and password files that their group may write are refused: tests write theirs as most machines would."""
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
 RETAIL = "online_retail_2010_2011"
 
 

@@ -43,7 +43,10 @@ PURE_MAY_IMPORT = (
     *("streams.engine.records", "streams.engine.ports", "streams.engine.handler", "streams.stages", "streams.ranking"),
     *("streams.models.hotswap.serving_model", "streams.models.hotswap.active_encoders", "streams.training.evaluation"),
 )
-GROUND = {"streams.errors", "streams.topics", "streams.clock", "streams.backoff", "streams.settings", "streams.visible_text"}
+GROUND = {
+    *("streams.errors", "streams.topics", "streams.clock", "streams.backoff", "streams.settings", "streams.visible_text"),
+    "streams.files",
+}
 """What every room may use."""
 ROOMS: dict[str, set[str]] = {
     "schemas": set(),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from encoders.errors import UnusableError
+from encoders.files import replacing
 
 Ints = npt.NDArray[np.int64]
 
@@ -92,14 +92,9 @@ class TrainingSet:
             numbers[f"{name}_ends"] = np.cumsum([len(row) for row in rows], dtype=np.int64)
             kind = np.float64 if name == "history_weights" else np.int64
             numbers[name] = np.array([value for row in rows for value in row], dtype=kind)
-        part = folder / "texts.json.part"
-        part.write_text(json.dumps(self.texts), encoding="utf-8")
-        with (folder / "examples.npz.part").open("wb") as file:
-            np.savez(file, allow_pickle=False, **numbers)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(folder / "texts.json")
-        (folder / "examples.npz.part").replace(folder / "examples.npz")
+        with replacing(folder / "examples.npz") as arrays, replacing(folder / "texts.json") as texts:
+            texts.write(json.dumps(self.texts).encode())
+            np.savez(arrays, allow_pickle=False, **numbers)
 
     @classmethod
     def load(cls, folder: Path) -> TrainingSet:

@@ -17,6 +17,8 @@ from typing import Any
 from numba import njit
 from numba.core import config as numba_config
 
+from encoders.files import is_own
+
 config: Any = numba_config
 
 
@@ -51,15 +53,17 @@ def fingerprint(generators: Sequence[ModuleType], shape: object) -> str:
 
 
 def cache_folder(name: str) -> Path | None:
-    """The first place for compiled code that can be written to; None if there is none, and each process compiles for itself."""
+    """The first place for compiled code that this process can write to, and no other user; None if there is none, and each process
+    compiles for itself."""
     user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "veilstream"
     own = Path(__file__).parent / "__pycache__"
     for base in (Path(config.CACHE_DIR),) if config.CACHE_DIR else (own, user):
         folder = base / f"compiled-{name}"
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError:
             continue
-        if os.access(folder, os.W_OK):
+        # What lies there is run.
+        if os.access(folder, os.W_OK) and is_own(folder):
             return folder
     return None

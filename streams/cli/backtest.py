@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -194,11 +195,13 @@ def _describe(progress: Progress) -> str:
 
 def _write(out: Path, rows: object) -> None:
     """Write the file completely or not at all."""
+    from streams.files import replacing
+
     out.parent.mkdir(parents=True, exist_ok=True)
-    part = out.with_name(out.name + ".part")
-    with part.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
+    with replacing(out, mode=0o666) as file:
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+        writer = csv.writer(text)
         writer.writerow(("user", "rank", "item", "score"))
         for user, rank, item, score in rows:  # type: ignore[attr-defined]
             writer.writerow((user, rank, item, f"{score:.6f}"))
-    part.replace(out)
+        text.detach()  # written to the file, which stays open

@@ -133,7 +133,7 @@ def add(folder: str, parent: str | None) -> None:
     from encoders import load_encoder
     from encoders.folder import locate
     from streams.clock import SystemClock
-    from streams.models.registry.folder import hash_files, model_files
+    from streams.models.registry.folder import file_sizes, hash_files, model_files
     from streams.models.registry.manifest import Manifest
     from streams.training.rules import fitted_by_settings
 
@@ -152,6 +152,7 @@ def add(folder: str, parent: str | None) -> None:
         created_at=SystemClock().now_ms(),
         dimension=encoder.dimension,
         files=hash_files(source, kept),
+        sizes=file_sizes(source, kept),
         metrics={},
         serving=fitted_by_settings(settings),
         verdict="added by hand",
@@ -200,17 +201,28 @@ def prune(folder: str, layers: str | None, scripts: str | None, out: Path) -> No
 @click.argument("version")
 @click.option("--canary", "share", type=click.FloatRange(0, 1, min_open=True), help="Serve it to this share of pseudonyms only (0 to 1).")
 @click.option("--reason", default="", help="Why, for the record.")
-def promote(version: str, share: float | None, reason: str) -> None:
+@click.option(
+    "--after",
+    type=click.IntRange(0, 2**62),
+    default=0,
+    metavar="COUNTER",
+    help="Only if topic and store were lost: the highest counter that workers know.",
+)
+def promote(version: str, share: float | None, reason: str, after: int) -> None:
     """Announce VERSION: to everybody, or with --canary SHARE to a share of pseudonyms.
 
     Every byte of it is verified first. If you promote the canary's version to everybody, the canary ends.
+
+    Announcements are counted, and workers obey none below the highest counter that they know. The next counter is found in the topic and
+    in the store. Where both were lost, workers log the counter that they know: give it with --after.
     """
     from streams.cli.models_announcing import announce_version
 
     if share is not None and not 0 < share <= 1:  # click's range lets NaN pass
         raise click.UsageError("--canary is a share above 0 and at most 1")
     settings, store, key = _opened()
-    announce_version(settings, store, _signing_key(settings), store.verify(version, key), share, reason or "promoted by an operator")
+    reason = reason or "promoted by an operator"
+    announce_version(settings, store, _signing_key(settings), store.verify(version, key), share, reason, after)
 
 
 @command.command()
@@ -294,6 +306,11 @@ def _tell_missing(channels: Channels | None, listed: set[str]) -> None:
         if current is not None and current.model_version not in listed:
             what = f"{current.channel} serves {current.model_version} from {current.location}"
             click.echo(visible(f"{what}, which is not a version in this store"), err=True)
+        if current is not None and current.counter == 0:
+            click.echo(f"the announcement of {current.channel} has no counter; Veilstream 0.3 will refuse it: promote it again", err=True)
+    for lost in channels.missing:
+        what = f"the topic lacks announcement {lost.counter} of {lost.channel} ({lost.model_version}), which the store's head has"
+        click.echo(visible(f"{what}; somebody else may have written there: promote the intended version again"), err=True)
     if channels.refused:
         reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(channels.refused.items()))
         click.echo(f"announcements that every worker refuses: {reasons}", err=True)

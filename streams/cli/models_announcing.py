@@ -9,7 +9,8 @@ from nacl.signing import VerifyKey
 
 from streams.clock import SystemClock
 from streams.models.registry.announcement import Announcement, Channel, announce, withdraw
-from streams.models.registry.channels import Channels, current_channels, send_announcement
+from streams.models.registry.announcing import send_announcement
+from streams.models.registry.channels import Channels, current_channels
 from streams.models.registry.manifest import Manifest
 from streams.models.registry.store import ModelStore
 from streams.privacy.keys import ModelSigningKey
@@ -22,9 +23,10 @@ def read(settings: Settings, key: VerifyKey) -> Channels:
 
 
 def announce_version(
-    settings: Settings, store: ModelStore, key: ModelSigningKey, manifest: Manifest, share: float | None, reason: str
+    settings: Settings, store: ModelStore, key: ModelSigningKey, manifest: Manifest, share: float | None, reason: str, after: int = 0
 ) -> None:
-    """Writes the announcement of a version and says so; ``share`` None is everybody. A canary that served it ends."""
+    """Writes the announcement of a version and says so; ``share`` None is everybody. A canary that served it ends. Its counter is above
+    ``after``."""
     channels = read(settings, key.verify_key)
     channel: Channel = "stable" if share is None else "canary"
     before = channels.current(channel)
@@ -33,6 +35,7 @@ def announce_version(
         store.location(manifest.model_version),
         channel,
         announced_at=channels.next_time(channel, SystemClock().now_ms()),
+        counter=channels.next_counter(channel, after),
         canary_share=share or 0.0,
         reason=reason,
     )
@@ -46,7 +49,8 @@ def announce_version(
 
 def withdraw_canary(settings: Settings, key: ModelSigningKey, channels: Channels, current: Announcement, reason: str) -> None:
     """Writes that the canary serves nothing, and says so."""
-    _send(settings, key, withdraw(current, announced_at=channels.next_time("canary", SystemClock().now_ms()), reason=reason))
+    at, counter = channels.next_time("canary", SystemClock().now_ms()), channels.next_counter("canary")
+    _send(settings, key, withdraw(current, announced_at=at, counter=counter, reason=reason))
     click.echo(f"canary serves nothing, after {current.model_version}")
 
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 def command(as_json: bool) -> int:
     """List all settings: environment variable, value now, default (where the value differs from it), meaning.
 
+    Of addresses, *** stands in place of what may be a user, a password or a key.
+
     Values that are wrong, and variables that are no setting, are named at the end; the exit code is then 1.
     """
     from streams.settings import KafkaSettings, Settings, unknown_settings
@@ -55,12 +57,20 @@ def _rows(cls: type[BaseSettings], environment: Mapping[str, str]) -> tuple[list
     for name, field in cls.model_fields.items():
         variable = f"{prefix}{name}".upper()
         value = getattr(loaded, name) if loaded is not None else given.get(variable, field.default)
-        rows.append({"variable": variable, "value": _shown(value), "default": _shown(field.default), "meaning": field.description or ""})
+        rows.append(
+            {"variable": variable, "value": _shown(value, name), "default": _shown(field.default), "meaning": field.description or ""}
+        )
     return rows, problems
 
 
-def _shown(value: Any) -> str:
-    return "" if value is None else str(value)
+def _shown(value: Any, name: str = "") -> str:
+    """Without what may be a secret: outputs of this command are pasted into tickets."""
+    from streams.visible_text import without_secrets
+
+    text = "" if value is None else str(value)
+    if name == "registry_headers":
+        return ",".join(f"{header.partition('=')[0].strip()}=***" for header in text.split(",") if header.strip())
+    return without_secrets(text)
 
 
 def _print_table(rows: list[dict[str, str]]) -> None:

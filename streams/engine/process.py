@@ -23,6 +23,7 @@ from streams.engine.parts import Broker, Fetcher, MakeMember, Member, StageParts
 from streams.engine.runner import Runner
 from streams.engine.status_server import StatusServer
 from streams.errors import BrokerUnavailable, ConfigurationError, FatalError, TransientError
+from streams.files import private_folder
 from streams.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -77,10 +78,11 @@ class StageProcess:
         )
         fetcher: Fetcher | None = None
         try:
-            self._make_state_folder()
+            make_state_folder(Path(settings.state_dir) / spec.name)
             await self._connect(broker)
             counts = await self._check_topics(broker)
-            await self._start_status(status)
+            await status.start()
+            log.info("%s: metrics on port %d", spec.name, status.port)
             for follower in parts.followers:
                 await follower.start(counts[follower.topic.removeprefix(settings.topic_prefix)])
             loaded()
@@ -161,13 +163,6 @@ class StageProcess:
             await follower.caught_up(None if not self._has_followed else partition)
         self._has_followed = True
 
-    def _make_state_folder(self) -> None:
-        folder = Path(self._settings.state_dir) / self._parts.spec.name
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ConfigurationError(f"the state folder {folder} can't be made ({error.strerror}); set VEILSTREAM_STATE_DIR") from None
-
     async def _connect(self, broker: Broker) -> None:
         try:
             await broker.start()
@@ -192,15 +187,6 @@ class StageProcess:
         if spec.aligned and len(set(aligned.values())) > 1:
             raise ConfigurationError(f"these topics need the same number of partitions: {aligned}; see `veilstream topics check`")
         return counts
-
-    async def _start_status(self, status: StatusServer) -> None:
-        try:
-            await status.start()
-        except OSError as error:
-            raise ConfigurationError(
-                f"port {self._settings.metrics_port} can't be used ({error.strerror}); set VEILSTREAM_METRICS_PORT, 0 takes a free one"
-            ) from error
-        log.info("%s: metrics on port %d", self._parts.spec.name, status.port)
 
     async def _wait(self, stop: asyncio.Event, member: Member, fetcher: Fetcher) -> None:
         waits = [asyncio.create_task(stop.wait()), asyncio.create_task(self._failed.wait())]
@@ -267,6 +253,14 @@ class StageProcess:
         if self._member.is_moving:
             return "recovering"
         return self._health.why_not_ready()
+
+
+def make_state_folder(folder: Path) -> None:
+    """Where a stage keeps what it knows of shoppers: nobody else may look into it. Raises ConfigurationError if it can't be made."""
+    try:
+        private_folder(folder)
+    except OSError as error:
+        raise ConfigurationError(f"the state folder {folder} can't be made ({error.strerror}); set VEILSTREAM_STATE_DIR") from None
 
 
 def leave(code: int) -> NoReturn:

@@ -8,6 +8,7 @@ import re
 import ssl
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import cache
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -15,10 +16,16 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from streams.errors import BrokerUnavailable, ConfigurationError
+from streams.files import check_trusted, read_trusted
 from streams.settings import KafkaSettings
+from streams.visible_text import without_secrets
+
+log = logging.getLogger(__name__)
 
 _CONNECT_S = 15.0
-_ADDRESS = re.compile(r"(?:\[[0-9a-fA-F:.]+\]|[^\s:,\[\]/]+)(?::(\d{1,5}))?")
+_MAX_PASSWORD = 65_536
+_HERE = re.compile(r"(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?")
+_ADDRESS = re.compile(r"(?:\[[0-9a-fA-F:.]+\]|[^\s:,\[\]/@]+)(?::(\d{1,5}))?")
 
 
 def client_config(kafka: KafkaSettings) -> dict[str, Any]:
@@ -27,11 +34,15 @@ def client_config(kafka: KafkaSettings) -> dict[str, Any]:
     for address in kafka.bootstrap_servers.split(","):
         found = _ADDRESS.fullmatch(address.strip())
         if found is None or not 0 < int(found.group(1) or 9092) < 65_536:
-            raise ConfigurationError(f"KAFKA_BOOTSTRAP_SERVERS must be host:port[,host:port...], not {kafka.bootstrap_servers!r}")
+            raise ConfigurationError(
+                f"KAFKA_BOOTSTRAP_SERVERS must be host:port[,host:port...], not {without_secrets(kafka.bootstrap_servers)!r}"
+            )
     config: dict[str, Any] = {"bootstrap_servers": kafka.bootstrap_servers, "security_protocol": kafka.security_protocol}
     if "SSL" in kafka.security_protocol:
         config["ssl_context"] = ssl_context(kafka)
     if kafka.security_protocol.startswith("SASL"):
+        if kafka.security_protocol == "SASL_PLAINTEXT" and not all(_HERE.fullmatch(a.strip()) for a in kafka.bootstrap_servers.split(",")):
+            _say_in_clear(kafka.sasl_mechanism)
         config |= {
             "sasl_mechanism": kafka.sasl_mechanism,
             "sasl_plain_username": kafka.sasl_username,
@@ -45,14 +56,18 @@ def sasl_password(kafka: KafkaSettings) -> str:
     if kafka.sasl_username is None or kafka.sasl_password_file is None:
         raise ConfigurationError(f"{kafka.security_protocol} needs KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD_FILE")
     try:
-        return kafka.sasl_password_file.read_text(encoding="utf-8").splitlines()[0]
+        return read_trusted(kafka.sasl_password_file, _MAX_PASSWORD, "KAFKA_SASL_PASSWORD_FILE").decode("utf-8").splitlines()[0]
     except (OSError, IndexError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"KAFKA_SASL_PASSWORD_FILE={kafka.sasl_password_file} can't be read ({type(error).__name__})") from None
 
 
 def ssl_context(kafka: KafkaSettings) -> ssl.SSLContext:
-    """Verifies the broker; carries a client certificate where one is set."""
+    """Verifies the broker; carries a client certificate where one is set. Raises ConfigurationError for a file that can't be used, or that
+    others may write."""
     try:
+        for name in ("ssl_cafile", "ssl_certfile", "ssl_keyfile"):
+            if (path := getattr(kafka, name)) is not None:
+                check_trusted(path, f"KAFKA_{name.upper()}")
         context = ssl.create_default_context(cafile=str(kafka.ssl_cafile) if kafka.ssl_cafile else None)
         if kafka.ssl_certfile is not None:
             # A password, else OpenSSL would ask for one at the terminal and wait.
@@ -60,6 +75,13 @@ def ssl_context(kafka: KafkaSettings) -> ssl.SSLContext:
     except (OSError, ssl.SSLError) as error:
         raise ConfigurationError(f"the TLS files of KAFKA_SSL_… can't be used ({type(error).__name__}: {error.strerror})") from None
     return context
+
+
+@cache
+def _say_in_clear(mechanism: str) -> None:
+    """Once a process: clients are many."""
+    what = "the password and every record travel" if mechanism == "PLAIN" else "every record travels"
+    log.warning("%s unencrypted to the brokers (SASL_PLAINTEXT with %s); set KAFKA_SECURITY_PROTOCOL=SASL_SSL", what, mechanism)
 
 
 async def connect_admin(kafka: KafkaSettings) -> AIOKafkaAdminClient:

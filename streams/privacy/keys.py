@@ -22,10 +22,13 @@ from nacl.public import PrivateKey, PublicKey
 from nacl.signing import SigningKey, VerifyKey
 
 from streams.errors import ConfigurationError
+from streams.files import read_trusted
 
 Purpose = Literal["pseudonym", "subscriber", "recovery", "models"]
 
 _KEY_BYTES = 32
+_MOST_BYTES = 4096
+"""Of a key file, which has two short lines."""
 _X25519 = "x25519"
 _ED25519 = "ed25519"
 _KEY_ID = re.compile(r"[A-Za-z0-9]{1,16}")
@@ -123,6 +126,8 @@ def _making(folder: Path) -> Iterator[None]:
         if not folder.is_dir():
             folder.mkdir(parents=True)
             folder.chmod(0o700)
+        if folder.stat().st_mode & (stat.S_IWOTH | stat.S_ISVTX) == stat.S_IWOTH:
+            raise ConfigurationError(f"everybody may write into {folder}, so no key in it would be loaded; chmod 700 it, or choose another")
         yield
     except OSError as error:
         raise ConfigurationError(f"keys can't be written to {folder} ({error.strerror}); choose another folder") from None
@@ -142,7 +147,7 @@ def _write_pair(folder: Path, purpose: Purpose, algorithm: str, secret: bytes, p
 
 def _write(path: Path, what: str, key: bytes, *, secret: bool) -> Path:
     path.unlink(missing_ok=True)
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if secret else 0o644)
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600 if secret else 0o644)
     if not secret:
         os.fchmod(handle, 0o644)  # to be handed on, whatever the umask
     with os.fdopen(handle, "w", encoding="ascii") as file:
@@ -154,11 +159,8 @@ def _read(path: Path, purpose: Purpose, *, secret: bool) -> tuple[str, bytes]:
     """The second word of what the file says it is, and the key."""
     kind = "secret" if secret else "public"
     try:
-        if not secret and path.stat().st_mode & stat.S_IWOTH:
-            raise ConfigurationError(f"public key {path} may be written by everybody; chmod 644 it, and make sure that it is the right one")
-        if secret and path.stat().st_mode & (stat.S_IROTH | stat.S_IWOTH):
-            raise ConfigurationError(f"key file {path} is open to everybody; chmod 600 it, or make new keys if others may have read it")
-        lines = path.read_text(encoding="ascii").splitlines()
+        data = read_trusted(path, _MOST_BYTES, "key file" if secret else "public key", secret=secret)
+        lines = data.decode("ascii").splitlines()
     except FileNotFoundError:
         fix = (
             "add it with `veilstream keys generate --only models`, or copy it from where models are signed" if purpose == "models" else _FIX

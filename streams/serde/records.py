@@ -234,6 +234,7 @@ class ModelAnnouncement(TypedDict):
     canary_share: float
     reason: str
     withdrawn: bool
+    counter: int
     signature: bytes
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from streams.errors import ConfigurationError
+from streams.files import check_trusted, read_trusted
 from streams.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -84,6 +85,9 @@ class RegistryAccess:
         ConfigurationError."""
         if not self.url.lower().startswith("https:"):
             return None
+        for name in ("cafile", "certfile", "keyfile"):
+            if (path := getattr(self, name)) is not None and path.exists():
+                check_trusted(path, f"VEILSTREAM_REGISTRY_{name.upper()}")
         try:
             context = ssl.create_default_context(cafile=str(self.cafile) if self.cafile else None)
         except (OSError, ssl.SSLError) as error:
@@ -146,8 +150,7 @@ def _is_here(url: str) -> bool:
 
 def _first_line(setting: str, path: Path) -> str:
     try:
-        with path.open(encoding="utf-8") as file:
-            line = file.readline(_MAX_SECRET).rstrip("\r\n")
+        line = read_trusted(path, _MAX_SECRET, setting).decode("utf-8").partition("\n")[0].rstrip("\r")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{setting}={path} can't be read ({type(error).__name__})") from None
     if not line:

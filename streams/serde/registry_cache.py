@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
-import tempfile
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
+
+from streams.errors import ConfigurationError
+from streams.files import check_trusted, replace_file
 
 log = logging.getLogger(__name__)
 
@@ -71,10 +72,13 @@ class RegistryCache:
 
     def _read(self) -> Contents:
         try:
+            check_trusted(self.path, "the file of cached schemas")
             with self.path.open("rb") as file:
                 return unpacked(file.read(MAX_BYTES + 1), self._url)
         except FileNotFoundError:
             return Contents()
+        except ConfigurationError as error:
+            self._say(f"{error}; it is not used, and written anew")
         except DamagedError as error:
             self._say(f"the cached schemas in {self.path} are damaged ({error}); they are not used, and written anew")
         except OSError as error:
@@ -85,14 +89,14 @@ class RegistryCache:
         """The file as it is now, which another process may have written, and the news."""
         with self._lock:
             try:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
+                self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                 with FileLock(f"{self.path}.lock", timeout=_LOCK_S):
                     now = self._read()
                     self._contents = Contents(
                         _newest({**self._contents.schemas, **now.schemas}, news.schemas),
                         _newest({**self._contents.ids, **now.ids}, news.ids),
                     )
-                    _replace(self.path, packed(self._contents, self._url))
+                    replace_file(self.path, packed(self._contents, self._url))
             except (OSError, Timeout) as error:
                 self._contents = Contents(_newest(self._contents.schemas, news.schemas), _newest(self._contents.ids, news.ids))
                 self._say(f"schemas can't be cached in {self.path} ({type(error).__name__}); see VEILSTREAM_REGISTRY_CACHE")
@@ -160,16 +164,3 @@ def _checksum(body: dict[str, Any]) -> str:
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def _replace(path: Path, data: bytes) -> None:
-    handle, fresh = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(fresh).replace(path)
-    except BaseException:
-        Path(fresh).unlink(missing_ok=True)
-        raise

@@ -19,6 +19,7 @@ from streams import topics
 from streams.app import STAGES
 from streams.broker.embedded import EmbeddedBroker
 from streams.errors import FatalError
+from streams.files import replace_file
 from streams.kafka.clients import client_config, connect_admin, partition_counts, quiet_client_loggers
 from streams.kafka.topic_setup import create_topics
 from streams.privacy.keys import generate_keys, load_private_key, load_pseudonym_key
@@ -130,7 +131,8 @@ class Demo:
         summary["features"] = await _features(settings, kafka)
         if learning is not None:
             summary["learning"] = learning.summary()
-        (self._out / "summary.json").write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        text = json.dumps(summary, indent=2, ensure_ascii=False) + "\n"
+        replace_file(self._out / "summary.json", text.encode(), mode=0o666)
         Screen.summary(console, summary, self._out / "summary.json")
         if summary["lost"] or summary["duplicated"]:
             raise FatalError(

@@ -6,7 +6,8 @@ from typing import Any
 
 from streams.clock import Clock
 from streams.models.registry.announcement import Channel, announce, withdraw
-from streams.models.registry.channels import Channels, current_channels, send_announcement
+from streams.models.registry.announcing import send_announcement, settle_head
+from streams.models.registry.channels import Channels, current_channels
 from streams.models.registry.store import ModelStore
 from streams.privacy.keys import load_model_signing_key, load_model_verify_key
 from streams.settings import KafkaSettings, Settings
@@ -15,7 +16,8 @@ from streams.settings import KafkaSettings, Settings
 class Announcer:
     """Writes announcements on the topic ``models``.
 
-    Announcing the current state again writes nothing. So a step that a kill interrupted can be repeated.
+    Announcing the current state again writes nothing but the store's head, if it lacks it. So a step that a kill interrupted can be
+    repeated.
     """
 
     def __init__(self, settings: Settings, kafka: KafkaSettings, clock: Clock) -> None:
@@ -35,9 +37,18 @@ class Announcer:
         if current is None or current.model_version != version or current.canary_share != share:
             store = ModelStore(self._settings.models)
             manifest = store.read_manifest(version, self._verify)
-            at = channels.next_time(channel, self._clock.now_ms())
-            announcement = announce(manifest, store.location(version), channel, announced_at=at, canary_share=share, reason=reason)
+            announcement = announce(
+                manifest,
+                store.location(version),
+                channel,
+                announced_at=channels.next_time(channel, self._clock.now_ms()),
+                counter=channels.next_counter(channel),
+                canary_share=share,
+                reason=reason,
+            )
             await send_announcement(announcement, self._key, self._settings, self._kafka)
+        else:
+            await settle_head(channels, self._settings)
         if not share:
             await self.end_canary(version, reason)
 
@@ -46,7 +57,12 @@ class Announcer:
         channels = await self.channels()
         canary = channels.current("canary")
         if canary is not None and canary.model_version == version:
-            announcement = withdraw(canary, announced_at=channels.next_time("canary", self._clock.now_ms()), reason=reason)
+            announcement = withdraw(
+                canary,
+                announced_at=channels.next_time("canary", self._clock.now_ms()),
+                counter=channels.next_counter("canary"),
+                reason=reason,
+            )
             await send_announcement(announcement, self._key, self._settings, self._kafka)
 
 

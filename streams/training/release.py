@@ -7,7 +7,7 @@ from pathlib import Path
 
 from nacl.signing import SigningKey
 
-from streams.models.registry.folder import hash_files, model_files
+from streams.models.registry.folder import file_sizes, hash_files, model_files
 from streams.models.registry.manifest import Manifest
 from streams.models.registry.store import ModelStore
 from streams.ranking.serving_params import ServingParams
@@ -32,6 +32,7 @@ def publish(folder: Path, judged: Judged, store: ModelStore, key: SigningKey, *,
         created_at=now_ms,
         dimension=judged.dimension,
         files=hash_files(model, kept),
+        sizes=file_sizes(model, kept),
         metrics=judged.metrics,
         serving=judged.fitted,
         data_from=judged.data_from,
@@ -78,6 +79,7 @@ def publish_base(
         created_at=now_ms,
         dimension=judged.dimension,
         files=hash_files(folder, kept),
+        sizes=file_sizes(folder, kept),
         metrics={},
         serving=fitted,
         verdict="the model that training began with",

@@ -6,7 +6,6 @@ What is kept of each round is in ``rounds/<request id>``.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from streams.errors import ConfigurationError
+from streams.files import private_folder, replace_file
 
 _KEPT = ("request.json", "outcome.json", "judged.json", "finetuned.json")
 _MADE = ("data", "checkpoints", "model", "report")
@@ -33,8 +33,8 @@ class RoundDirectory:
     @contextmanager
     def alone(self) -> Iterator[None]:
         """Two trainers in one folder would undo each other's work. Raises ConfigurationError if there is another."""
-        self.root.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.root / ".lock", timeout=0, mode=0o666)
+        private_folder(self.root)
+        lock = FileLock(self.root / ".lock", timeout=0, mode=0o600)
         try:
             lock.acquire()
         except Timeout:
@@ -49,8 +49,8 @@ class RoundDirectory:
     @contextmanager
     def working(self) -> Iterator[None]:
         """Wait until no other process works on the round. If only the trainer was killed, its child process continues."""
-        self.root.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.root / ".round-lock", mode=0o666):
+        private_folder(self.root)
+        with FileLock(self.root / ".round-lock", mode=0o600):
             yield
 
     @property
@@ -109,12 +109,7 @@ class RoundDirectory:
 def write_json(path: Path, value: object) -> None:
     """On disk when this returns."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    with part.open("w", encoding="utf-8") as file:
-        json.dump(value, file)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+    replace_file(path, json.dumps(value).encode())
 
 
 def read_json(path: Path) -> Any:

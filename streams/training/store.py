@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import json
 import logging
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from streams.errors import TransientError
+from streams.files import private_folder
 from streams.serde.records import FeatureLog, TrainingPair
 from streams.training.cases import without_unused_histories
 from streams.training.time_slices import OldSlice
@@ -69,7 +71,7 @@ class PairStore:
         """A damaged file is moved aside and a new one begun: the topic still holds what it held."""
         self._path, self._bounds = folder / _FILE, bounds
         with _reached(self._path):
-            folder.mkdir(parents=True, exist_ok=True)
+            private_folder(folder)
             try:
                 self._db = _open(self._path)
             except sqlite3.DatabaseError as error:
@@ -210,6 +212,8 @@ class PairStore:
 
 
 def _open(path: Path) -> sqlite3.Connection:
+    # SQLite would follow a link, and its other files have this one's permissions.
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
     # The trainer writes from its event loop only, but a test or a thread may close it.
     db = sqlite3.connect(path, check_same_thread=False, timeout=30.0)
     try:

@@ -18,7 +18,7 @@ from streams.errors import ConfigurationError, RecordError
 from streams.kafka.clients import reader
 from streams.kafka.topic_records import records_so_far
 from streams.models.hotswap.query_vectors import QueryVectors
-from streams.models.registry.manifest import MANIFEST, Manifest
+from streams.models.registry.folder import folder_manifest
 from streams.models.registry.ranker_file import read_ranker
 from streams.models.registry.store import ModelStore
 from streams.privacy.keys import load_model_verify_key
@@ -87,7 +87,7 @@ class LoggedModels:
         store = ModelStore(settings.models)
         if path.exists() and version in store.list_versions():
             folder = store.fetch(version, settings.models_cache, load_model_verify_key(path))
-            return folder, Manifest.from_bytes((folder / MANIFEST).read_bytes()).serving
+            return folder, folder_manifest(folder).serving
         return locate(settings.model), None
 
     def _served(self, serving: ServingParams | None) -> ProfileRules:

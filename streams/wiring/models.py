@@ -22,6 +22,7 @@ from streams.models.hotswap.loading import ModelLoader
 from streams.models.hotswap.metrics import ModelMetrics
 from streams.models.hotswap.profile_models import ProfileModels
 from streams.models.registry.channels import Channels
+from streams.models.registry.known import KnownAnnouncements
 from streams.models.registry.ranker_file import read_ranker
 from streams.privacy.keys import load_model_verify_key
 from streams.ranking.learned.model import Ranker
@@ -75,8 +76,9 @@ class ModelParts:
             log.warning("models: %s is missing, so announcements are ignored and VEILSTREAM_MODEL serves", path)
             self._announced = NothingAnnounced()
         else:
-            channels = Channels(root.codecs.for_topic(topics.MODELS), key)
-            self._announced = AnnouncedModels(channels, lambda apply: root.follow(topics.MODELS, apply), self._metrics)
+            channels = Channels(root.codecs.for_topic(topics.MODELS), key, uncounted=settings.models_uncounted)
+            known = KnownAnnouncements(settings.models_cache, settings.topic_prefix + topics.MODELS, settings.models, key)
+            self._announced = AnnouncedModels(channels, lambda apply: root.follow(topics.MODELS, apply), self._metrics, known)
         self._loader = ModelLoader(self._load, settings.model, settings.models_cache, key, self._metrics)
 
     def catalogue_models(self) -> CatalogueModels:

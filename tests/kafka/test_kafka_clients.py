@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from streams.errors import BrokerUnavailable, ConfigurationError
-from streams.kafka.clients import client_config, connect_admin, need_topic, quiet_client_loggers
+from streams.kafka.clients import _say_in_clear, client_config, connect_admin, need_topic, quiet_client_loggers
 from streams.settings import KafkaSettings
 
 
@@ -41,6 +41,48 @@ def test_sasl_reads_the_password_from_its_file(tmp_path: Path) -> None:
     file.write_text("hunter2\n")
     config = client_config(kafka(security_protocol="SASL_PLAINTEXT", sasl_username="me", sasl_password_file=file))
     assert config["sasl_plain_password"] == "hunter2" and config["sasl_mechanism"] == "SCRAM-SHA-512"
+
+
+def test_a_password_file_that_others_may_write_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_text("hunter2\n")
+    file.chmod(0o666)
+    with pytest.raises(ConfigurationError, match=r"KAFKA_SASL_PASSWORD_FILE .*may be written by others: chmod go-w it"):
+        client_config(kafka(security_protocol="SASL_SSL", sasl_username="me", sasl_password_file=file))
+
+
+@pytest.mark.parametrize("name", ["ssl_cafile", "ssl_certfile", "ssl_keyfile"])
+def test_tls_files_that_others_may_write_are_refused(tmp_path: Path, name: str) -> None:
+    file = tmp_path / "pem"
+    file.write_text("")
+    file.chmod(0o602)
+    with pytest.raises(ConfigurationError, match=f"KAFKA_{name.upper()} .*may be written by others"):
+        client_config(kafka(security_protocol="SSL", **{name: file}))
+
+
+@pytest.mark.parametrize(
+    ("servers", "mechanism", "said"),
+    [
+        ("broker.shop:9092", "PLAIN", "the password and every record travel unencrypted"),
+        ("localhost:9092,10.0.0.1:9092", "SCRAM-SHA-256", "every record travels unencrypted"),
+        ("localhost:9092, 127.0.0.1,[::1]:9093", "PLAIN", None),
+        ("localhost.shop:9092", "PLAIN", "the password and every record travel unencrypted"),
+    ],
+)
+def test_a_password_without_tls_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, servers: str, mechanism: str, said: str | None
+) -> None:
+    _say_in_clear.cache_clear()
+    file = tmp_path / "password"
+    file.write_text("hunter2\n")
+    settings = {"bootstrap_servers": servers, "sasl_mechanism": mechanism, "sasl_username": "me", "sasl_password_file": file}
+    for _ in range(2):
+        client_config(kafka(security_protocol="SASL_PLAINTEXT", **settings))
+    messages = [record.getMessage() for record in caplog.records]
+    assert len(messages) == (0 if said is None else 1) and (said is None or said in messages[0])
+    caplog.clear()
+    client_config(kafka(security_protocol="SASL_SSL", **settings))
+    assert caplog.records == []
 
 
 @pytest.mark.parametrize("content", [None, b"", b"\xff\xff"])

@@ -6,6 +6,7 @@ import base64
 import stat
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -182,11 +183,42 @@ def test_model_keys_are_told_from_the_others(folder: Path) -> None:
         load_model_verify_key(folder / "models.pub")
 
 
+def test_no_keys_are_made_where_everybody_may_write(tmp_path: Path) -> None:
+    tmp_path.chmod(0o777)
+    for make in (generate_keys, generate_model_keys):
+        with pytest.raises(ConfigurationError, match=r"everybody may write into .*chmod 700 it"):
+            make(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    tmp_path.chmod(0o1777)
+    generate_keys(tmp_path)
+    load_pseudonym_key(tmp_path / "pseudonym.key")
+
+
+@pytest.mark.parametrize("name", ["pseudonym.key", "subscriber.key", "subscriber.pub", "models.key", "models.pub", "recovery.pub"])
+def test_no_key_that_others_may_write_is_loaded(tmp_path: Path, name: str) -> None:
+    generate_keys(tmp_path / "keys")
+    path = tmp_path / "keys" / name
+    purpose, _, kind = name.partition(".")
+    load: Any = {
+        "pseudonym.key": load_pseudonym_key,
+        "models.key": load_model_signing_key,
+        "models.pub": load_model_verify_key,
+    }.get(name, lambda found: (load_private_key if kind == "key" else load_public_key)(found, purpose))  # type: ignore[arg-type]
+    load(path)
+    path.chmod(path.stat().st_mode | 0o020)
+    with pytest.raises(ConfigurationError, match="may be written by others: chmod go-w it"):
+        load(path)
+    path.chmod(0o600)
+    path.parent.chmod(0o777)
+    with pytest.raises(ConfigurationError, match="may be written by others: chmod o-w its folder"):
+        load(path)
+
+
 def test_a_public_key_that_anyone_may_change_is_refused(tmp_path: Path) -> None:
     generate_keys(tmp_path / "keys")
     path = tmp_path / "keys" / "subscriber.pub"
     assert stat.S_IMODE(path.stat().st_mode) == 0o644
     load_public_key(path, "subscriber")
     path.chmod(0o666)
-    with pytest.raises(ConfigurationError, match="may be written by everybody"):
+    with pytest.raises(ConfigurationError, match="may be written by others: chmod go-w it"):
         load_public_key(path, "subscriber")

@@ -75,6 +75,19 @@ def test_files_that_are_not_there(tmp_path: Path) -> None:
         RegistryAccess("https://localhost", cafile=tmp_path / "bad.pem").tls()
 
 
+@pytest.mark.parametrize("name", ["password_file", "token_file", "cafile", "certfile", "keyfile"])
+def test_files_that_others_may_write_are_refused(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "file"
+    path.write_text("hunter2")
+    path.chmod(0o622)
+    more = {"user": "me"} if name == "password_file" else {"certfile": tmp_path / "other"} if name == "keyfile" else {}
+    access = RegistryAccess("https://localhost", **{**more, name: path})  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match=f"VEILSTREAM_REGISTRY_{name.upper()} .*may be written by others") as caught:
+        access.tls()
+        access.secret_headers()
+    assert "hunter2" not in str(caught.value)
+
+
 def test_credentials_without_encryption_are_warned_of(caplog: pytest.LogCaptureFixture) -> None:
     RegistryAccess("http://localhost:8081", token_file=HERE)
     RegistryAccess("https://registry", token_file=HERE)

@@ -103,3 +103,16 @@ def test_a_folder_that_can_not_be_is_said_once_and_ends_nothing(tmp_path: Path, 
         cache.keep_schema(number, "x")
     assert cache.schema(2) == "x"
     assert caplog.text.count("can't be cached") == 1 and "VEILSTREAM_REGISTRY_CACHE" in caplog.text
+
+
+def test_schemas_that_others_may_have_written_are_not_used(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    cache = RegistryCache(tmp_path / "cache", URL)
+    cache.keep_schema(7, "mine")
+    assert (tmp_path / "cache").stat().st_mode & 0o777 == 0o700 and cache.path.stat().st_mode & 0o777 == 0o600
+    cache.path.chmod(0o666)
+    again = RegistryCache(tmp_path / "cache", URL)
+    assert again.schema(7) is None and "may be written by others" in caplog.text
+    again.keep_schema(8, "mine")
+    assert RegistryCache(tmp_path / "cache", URL).schema(8) == "mine"
+    (tmp_path / "cache").chmod(0o777)
+    assert RegistryCache(tmp_path / "cache", URL).schema(8) is None

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from streams.models.registry.folder import hash_files, model_files
+from streams.models.registry.folder import file_sizes, hash_files, model_files
 from streams.models.registry.manifest import Manifest
 from streams.ranking.serving_params import ServingParams
 
@@ -34,6 +34,7 @@ def manifest_of(folder: Path, version: str = "0123456789ab", **changes: Any) -> 
         "created_at": 1_700_000_000_000,
         "dimension": 16,
         "files": hash_files(folder, model_files(folder)[0]),
+        "sizes": file_sizes(folder, model_files(folder)[0]),
         "metrics": {"hr@10": 0.42, "ndcg@10": 0.088},
         "serving": SERVING,
         "data_from": 1_600_000_000_000,

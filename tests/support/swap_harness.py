@@ -28,6 +28,7 @@ from streams.models.hotswap.metrics import ModelMetrics
 from streams.models.hotswap.profile_models import ProfileModels
 from streams.models.registry.announcement import Announcement, announce, sign_announcement, withdraw
 from streams.models.registry.channels import Channels
+from streams.models.registry.known import KnownAnnouncements
 from streams.models.registry.manifest import Manifest
 from streams.models.registry.store import ModelStore
 from streams.privacy.seal import Sealer
@@ -131,13 +132,15 @@ class SwapHarness:
         self.announced_at += 1
         location = self.store.location(manifest.model_version)
         channel: Any = "stable" if share is None else "canary"
-        announcement = announce(manifest, location, channel, announced_at=self.announced_at, canary_share=share or 0.0)
+        announcement = announce(
+            manifest, location, channel, announced_at=self.announced_at, counter=self.announced_at, canary_share=share or 0.0
+        )
         self.say(announcement, key=key)
         return announcement
 
     def withdraw(self, current: Announcement) -> None:
         self.announced_at += 1
-        self.say(withdraw(current, announced_at=self.announced_at))
+        self.say(withdraw(current, announced_at=self.announced_at, counter=self.announced_at))
 
     def say(self, announcement: Announcement, *, key: SigningKey = KEY) -> None:
         value = CODECS.for_topic(MODELS).encode(sign_announcement(announcement, key))
@@ -154,10 +157,14 @@ class SwapHarness:
         self.loaded.append(model)
         return model
 
+    def known(self) -> KnownAnnouncements:
+        return KnownAnnouncements(self.folder / "cache", MODELS, self.store.root, KEY.verify_key)
+
     async def start(self) -> None:
         self.registry = CollectorRegistry()
         metrics = ModelMetrics(self.registry)
-        announced = AnnouncedModels(Channels(CODECS.for_topic(MODELS), KEY.verify_key), self.announcements.follow, metrics)
+        channels = Channels(CODECS.for_topic(MODELS), KEY.verify_key)
+        announced = AnnouncedModels(channels, self.announcements.follow, metrics, self.known(), retry_s=0.05)
         loader = ModelLoader(self.load, "base", self.folder / "cache", KEY.verify_key, metrics)
         clock = self._now
         self.models = ProfileModels(

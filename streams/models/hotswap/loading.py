@@ -17,7 +17,8 @@ from streams.errors import SETUP, ConfigurationError, ModelRefused, Refusal, Tra
 from streams.models.hotswap.metrics import ModelMetrics
 from streams.models.registry.announcement import Announcement
 from streams.models.registry.fetching import fetch_announced
-from streams.models.registry.manifest import MANIFEST, Manifest
+from streams.models.registry.folder import folder_manifest
+from streams.models.registry.manifest import Manifest
 from streams.models.registry.store import ModelStore
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ class ModelLoader:
 
     def _fetch(self, root: str, version: str) -> Manifest:
         folder = ModelStore(root).fetch(version, self._cache, self._verify_key())
-        return Manifest.from_bytes((folder / MANIFEST).read_bytes())
+        return folder_manifest(folder)
 
     def _fetch_and_load(self, announcement: Announcement) -> EncodesTexts:
         version = announcement.model_version

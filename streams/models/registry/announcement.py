@@ -28,6 +28,7 @@ _DEFAULTS: dict[str, Any] = {
     "canary_share": 0.0,
     "reason": "",
     "withdrawn": False,
+    "counter": 0,
 }
 _REANNOUNCE = "announce it again with `veilstream models promote`"
 
@@ -54,10 +55,12 @@ class Announcement:
     reason: str
     withdrawn: bool
     """The channel is empty again; ``model_version`` is what it served."""
+    counter: int
+    """From 1, one more at each announcement of the channel. 0: made before announcements were counted."""
 
 
 def announce(
-    manifest: Manifest, location: str, channel: Channel, *, announced_at: int, canary_share: float = 0.0, reason: str = ""
+    manifest: Manifest, location: str, channel: Channel, *, announced_at: int, counter: int, canary_share: float = 0.0, reason: str = ""
 ) -> Announcement:
     """The announcement of a version, to be signed. Raises ValueError for a share that does not fit the channel."""
     if not (canary_share == 0 if channel == "stable" else 0 < canary_share <= 1):
@@ -76,12 +79,13 @@ def announce(
         canary_share=canary_share,
         reason=reason,
         withdrawn=False,
+        counter=counter,
     )
 
 
-def withdraw(current: Announcement, *, announced_at: int, reason: str = "") -> Announcement:
+def withdraw(current: Announcement, *, announced_at: int, counter: int, reason: str = "") -> Announcement:
     """The announcement that empties the channel, to be signed."""
-    return replace(current, withdrawn=True, canary_share=0.0, announced_at=announced_at, reason=reason)
+    return replace(current, withdrawn=True, canary_share=0.0, announced_at=announced_at, counter=counter, reason=reason)
 
 
 def sign_announcement(announcement: Announcement, key: SigningKey) -> ModelAnnouncement:
@@ -100,6 +104,7 @@ def sign_announcement(announcement: Announcement, key: SigningKey) -> ModelAnnou
         canary_share=float(announcement.canary_share),
         reason=announcement.reason,
         withdrawn=announcement.withdrawn,
+        counter=announcement.counter,
         signature=b"",
     )
     record["signature"] = sign("announcement", signed_bytes(record), key)
@@ -128,6 +133,8 @@ def verify_announcement(record: Mapping[str, Any], key: VerifyKey) -> Announceme
     on_canary = record["channel"] == "canary" and not withdrawn
     if not math.isfinite(share) or not (0 < share <= 1 if on_canary else share == 0):
         raise _malformed("its canary share does not fit its channel")
+    if record["counter"] < 0:
+        raise _malformed("its counter is below 0")
     check_names(record["sha256"])
     try:
         serving = ServingParams.from_dict(record["serving"]) if record["serving"] else None

@@ -8,7 +8,8 @@ from nacl.signing import VerifyKey
 
 from streams.errors import ModelRefused, Refusal
 from streams.models.registry.announcement import Announcement, check_same
-from streams.models.registry.manifest import MANIFEST, Manifest
+from streams.models.registry.folder import folder_manifest
+from streams.models.registry.manifest import Manifest
 from streams.models.registry.store import ModelStore
 
 
@@ -35,6 +36,6 @@ def fetch_announced(announcement: Announcement, cache_folder: Path, key: VerifyK
 
 
 def _checked(folder: Path, announcement: Announcement) -> Manifest:
-    manifest = Manifest.from_bytes((folder / MANIFEST).read_bytes())
+    manifest = folder_manifest(folder)
     check_same(manifest, announcement)
     return manifest

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -23,7 +23,13 @@ _PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy"
 _UNSAFE_CHARACTERS = re.compile(r"[\x00-\x1f\x7f\\:*?\"<>|]")
 _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,63}")
 
-FORMAT = 1
+FORMAT = 2
+"""The first format had no sizes. It is read, and not written."""
+FORMATS = (1, FORMAT)
+MAX_MANIFEST_BYTES = 1 << 20
+"""Of a longer file no more is read than shows that: nothing is known of it before its signature is verified."""
+UNSIZED_BYTES = 4 << 30
+"""Limit of a file of a version whose manifest has no sizes."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _REPUBLISH = "publish the model again"
 _INTEGER = (int,)
@@ -36,6 +42,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "created_at": _INTEGER,
     "dimension": _INTEGER,
     "files": (dict,),
+    "sizes": (dict,),
     "metrics": (dict,),
     "serving": (ServingParams,),
     "data_from": (int, type(None)),
@@ -72,6 +79,8 @@ class Manifest:
     """Differential-privacy budget, None if none was used."""
     verdict: str = ""
     """Why it may be promoted, as the gate says."""
+    sizes: dict[str, int] = field(default_factory=dict)
+    """File name to its number of bytes; empty in the first format."""
     format: int = FORMAT
 
     def __post_init__(self) -> None:
@@ -92,16 +101,26 @@ class Manifest:
         for name, digest in self.files.items():
             if not isinstance(digest, str) or not _SHA256.fullmatch(digest):
                 raise _malformed(f"the hash of {name} is no SHA-256")
+        if set(self.sizes) != (set() if self.format == 1 else set(self.files)):
+            raise _malformed("its sizes are not of its files")
+        if not all(type(size) is int and size >= 0 for size in self.sizes.values()):
+            raise _malformed("sizes must be whole numbers of bytes")
         if not all(isinstance(name, str) and type(value) in _NUMBER for name, value in self.metrics.items()):
             raise _malformed("metrics must be numbers by name")
         object.__setattr__(self, "files", dict(self.files))
+        object.__setattr__(self, "sizes", dict(self.sizes))
         object.__setattr__(self, "metrics", {name: float(value) for name, value in self.metrics.items()})
         object.__setattr__(self, "epsilon_spent", None if self.epsilon_spent is None else float(self.epsilon_spent))
         canonical({"metrics": self.metrics, "epsilon_spent": self.epsilon_spent})  # refuses what is not finite
 
     def to_bytes(self) -> bytes:
         """The content of manifest.json, in its one canonical form."""
-        return canonical({**asdict(self), "serving": self.serving.to_dict()})
+        plain = {**asdict(self), "serving": self.serving.to_dict()}
+        return canonical({name: plain[name] for name in _names(self.format)})
+
+    def most_bytes(self, name: str) -> int:
+        """No more than so many bytes are read of this file, wherever it is."""
+        return self.sizes.get(name, UNSIZED_BYTES)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Manifest:
@@ -113,8 +132,8 @@ class Manifest:
         if not isinstance(found, dict) or type(found.get("format")) is not int:
             raise _malformed("it has no format number")
         _check_format(found["format"])
-        if set(found) != set(_TYPES):
-            raise _malformed(f"missing or unknown: {', '.join(sorted(set(found) ^ set(_TYPES)))}")
+        if set(found) != _names(found["format"]):
+            raise _malformed(f"missing or unknown: {', '.join(sorted(set(found) ^ _names(found['format'])))}")
         manifest = cls._from_dict(found)
         if manifest.to_bytes() != data:
             raise _malformed("it is not in its canonical form")
@@ -129,8 +148,11 @@ class Manifest:
 
 
 def sign_manifest(manifest: Manifest, key: SigningKey) -> bytes:
-    """The content of manifest.sig: 64 bytes of Ed25519 over ``to_bytes``."""
-    return sign("manifest", manifest.to_bytes(), key)
+    """The content of manifest.sig: 64 bytes of Ed25519 over ``to_bytes``. Raises ModelRefused if nobody would read so long a manifest."""
+    data = manifest.to_bytes()
+    if len(data) > MAX_MANIFEST_BYTES:
+        raise _malformed(f"it has more than {MAX_MANIFEST_BYTES} bytes; leave files out of the model's folder")
+    return sign("manifest", data, key)
 
 
 def verify_manifest(data: bytes, signature: bytes, key: VerifyKey) -> Manifest:
@@ -161,6 +183,16 @@ def check_hash(manifest: Manifest, name: str, digest: str) -> None:
         raise ModelRefused(Refusal.HASH, f"{name} of {manifest.model_version} differs from the signed file; {_REPUBLISH}")
 
 
+def check_size(manifest: Manifest, name: str, size: int | None) -> None:
+    """Raises ModelRefused if a file can't be the signed one by its number of bytes; None: the store does not tell it."""
+    if size is not None and (size > manifest.most_bytes(name) or (name in manifest.sizes and size != manifest.sizes[name])):
+        raise ModelRefused(
+            Refusal.HASH,
+            f"{name} of {manifest.model_version} differs from the signed file: it has {size} bytes instead of {manifest.most_bytes(name)}; "
+            f"{_REPUBLISH}",
+        )
+
+
 def check_dimension(manifest: Manifest, dimension: int) -> None:
     """Raises ModelRefused if the model's vectors have another length than was signed."""
     if manifest.dimension != dimension:
@@ -171,8 +203,15 @@ def check_dimension(manifest: Manifest, dimension: int) -> None:
 
 
 def _check_format(number: int) -> None:
-    if number != FORMAT:
-        raise _malformed(f"it is of format {number}, this version of Veilstream reads {FORMAT}; update Veilstream, or use another model")
+    if number not in FORMATS:
+        raise _malformed(
+            f"it is of format {number}, this version of Veilstream reads up to {FORMAT}; update Veilstream, or use another model"
+        )
+
+
+def _names(number: int) -> set[str]:
+    """The fields of a format."""
+    return set(_TYPES) - ({"sizes"} if number == 1 else set())
 
 
 def _malformed(what: str) -> ModelRefused:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from encoders.folder import RANKER
 from streams.errors import ConfigurationError
+from streams.files import replace_file
 from streams.ranking.learned.file import ranker_bytes, ranker_from
 from streams.ranking.learned.model import Ranker
 
@@ -29,6 +30,4 @@ def write_ranker(folder: Path, ranker: Ranker) -> None:
     """In place of the one that is there. It makes another version of the model."""
     path = folder / RANKER
     path.parent.mkdir(exist_ok=True)
-    part = path.with_suffix(".part")
-    part.write_bytes(ranker_bytes(ranker))
-    part.replace(path)
+    replace_file(path, ranker_bytes(ranker), mode=0o666)

@@ -26,7 +26,7 @@ def scratch_folder(parent: Path) -> Iterator[Path]:
     (``filelock`` has no shared locks). So a process that gets the exclusive lock knows that all other folders are left over.
     """
     parent.mkdir(parents=True, exist_ok=True)
-    lock = os.open(parent / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+    lock = os.open(parent / _LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
     try:
         # Some network file systems have no locks. There, left-over folders stay until somebody removes them. They do no harm.
         with contextlib.suppress(OSError):

@@ -6,31 +6,37 @@ import errno
 import hashlib
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from fsspec import AbstractFileSystem
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 from nacl.signing import SigningKey, VerifyKey
 
-from streams.errors import ConfigurationError, ModelRefused, Refusal, TransientError
+from streams.errors import ConfigurationError, ModelRefused, Refusal, TooLargeError, TransientError
+from streams.files import replace_file
 from streams.models.registry.folder import check_configured_dimension, verify_folder
+from streams.models.registry.head import HEAD, MAX_HEAD_BYTES
 from streams.models.registry.manifest import (
     MANIFEST,
+    MAX_MANIFEST_BYTES,
     RESERVED,
     SIGNATURE,
     Manifest,
     check_files,
     check_hash,
+    check_size,
     is_version,
     sign_manifest,
     verify_manifest,
 )
 from streams.models.registry.scratch import discard, make_final, one_at_a_time, scratch_folder
-from streams.models.registry.upload import copy_hashed, publish_local, publish_objects
+from streams.models.registry.signing import SIGNATURE_BYTES
+from streams.models.registry.store_url import check_url
+from streams.models.registry.upload import copy_hashed, publish_local, publish_objects, read_at_most
+from streams.visible_text import without_secrets
 
 log = logging.getLogger(__name__)
 
@@ -44,11 +50,15 @@ class ModelStore:
     def __init__(self, root: str, fs: AbstractFileSystem | None = None) -> None:
         """``root`` is a path or URL; ``fs``, where given, is asked instead of the URL's own. Raises ConfigurationError for a URL
         that can't be used."""
-        _check_url(root)
+        check_url(root)
         try:
             own, path = url_to_fs(root)
         except (ImportError, ValueError) as error:
-            raise ConfigurationError(f"VEILSTREAM_MODELS={root} can't be used ({error}); install that package, or name a folder") from None
+            # Its words may repeat the address.
+            why = error.msg if isinstance(error, ImportError) else type(error).__name__
+            raise ConfigurationError(
+                f"VEILSTREAM_MODELS={without_secrets(root)} can't be used ({why}); install that package, or name a folder"
+            ) from None
         self._fs: AbstractFileSystem = fs or own
         self._root = str(path).rstrip("/")
         self._local = Path(self._root) if isinstance(self._fs, LocalFileSystem) else None
@@ -104,13 +114,15 @@ class ModelStore:
         return manifest
 
     def verify(self, version: str, verify_key: VerifyKey) -> Manifest:
-        """Reads every byte of a version where it is. Raises as ``fetch`` does."""
+        """Reads every byte of a version where it is, and none that was not signed. Raises as ``fetch`` does."""
         manifest = self.read_manifest(version, verify_key)
         with self._reached():
             paths = [str(path).removeprefix(f"{self._path(version)}/") for path in self._fs.find(self._path(version))]
-            found = {name: self._hash(version, name) if name in manifest.files else "" for name in paths if name not in RESERVED}
+            found = {
+                name: self._copy(manifest, name, lambda _: None) if name in manifest.files else "" for name in paths if name not in RESERVED
+            }
             check_files(manifest, found)
-            config = self._fs.cat_file(self._path(version, "config.json")) if "config.json" in manifest.files else None
+            config = self._read_signed(manifest, "config.json") if "config.json" in manifest.files else None
         check_configured_dimension(manifest, config)
         return manifest
 
@@ -120,17 +132,14 @@ class ModelStore:
         manifest = self.read_manifest(version, verify_key)
         if name not in manifest.files:
             return None
-        try:
-            with self._reached():
-                data = self._fs.cat_file(self._path(version, name))
-        except FileNotFoundError:
-            raise ModelRefused(Refusal.MISSING_FILE, f"{name} of {version} is missing in {self.root}; publish the model again") from None
+        with self._reached():
+            data = self._read_signed(manifest, name)
         check_hash(manifest, name, hashlib.sha256(data).hexdigest())
-        return bytes(data)
+        return data
 
     def fetch(self, version: str, cache_folder: Path, verify_key: VerifyKey, *, anew: bool = False) -> Path:
         """Fetch a version into ``<cache_folder>/<version>`` and verify every byte. The folder gets this name only when it is complete
-        and verified.
+        and verified. No more is written than was signed.
 
         A correct cached version is not fetched again, even if the store is away, unless ``anew``. A wrong one is fetched again.
 
@@ -146,15 +155,33 @@ class ModelStore:
         manifest = self.read_manifest(version, verify_key)
         with self._reached(), scratch_folder(cache_folder) as scratch:
             for name in manifest.files:
-                check_hash(manifest, name, self._download(version, name, scratch))
-            for name in RESERVED:
-                self._download(version, name, scratch)
+                check_hash(manifest, name, self._download(manifest, name, scratch))
+            for name, data in zip((MANIFEST, SIGNATURE), self._signed(version), strict=True):
+                _write_new(scratch / name, data)
             verify_folder(scratch, verify_key)
             with one_at_a_time(cache_folder):
                 if not self._cached_meanwhile(final, manifest, verify_key):
                     discard(final)
                     make_final(scratch, final)
         return self._verified(final, verify_key)
+
+    def read_head(self) -> bytes | None:
+        """The file of what was announced last (see ``head``), None if there is none. Of one that is too long, only as much is read as shows
+        that."""
+        try:
+            with self._reached():
+                return self._read("", HEAD, MAX_HEAD_BYTES)
+        except FileNotFoundError:
+            return None
+
+    def write_head(self, data: bytes) -> None:
+        """Put another file of what was announced last in its place."""
+        with self._reached():
+            if self._local is not None:
+                self._local.mkdir(parents=True, exist_ok=True)
+                replace_file(self._local / HEAD, data, mode=0o666)
+            else:
+                self._fs.pipe_file(f"{self._root}/{HEAD}", data)
 
     def _exists(self, version: str) -> bool:
         with self._reached():
@@ -196,30 +223,58 @@ class ModelStore:
             if not is_version(version):
                 raise FileNotFoundError
             with self._reached():
-                return self._fs.cat_file(self._path(version, MANIFEST)), self._fs.cat_file(self._path(version, SIGNATURE))
+                return self._read(version, MANIFEST, MAX_MANIFEST_BYTES), self._read(version, SIGNATURE, SIGNATURE_BYTES)
         except FileNotFoundError:
             raise ConfigurationError(
                 f"there is no model version {version} in {self.root}; see `veilstream models list`, or add it with `veilstream models add`"
             ) from None
 
-    def _hash(self, version: str, name: str) -> str:
-        with self._fs.open(self._path(version, name), "rb") as file:
-            return copy_hashed(file.read, hashlib.sha256().update)
+    def _read(self, version: str, name: str, most: int) -> bytes:
+        """Of a longer file one byte more, so that it does not verify."""
+        path = self._path(version, name)
+        self._size(path)
+        with self._fs.open(path, "rb") as file:
+            return read_at_most(file.read, most + 1)
 
-    def _download(self, version: str, name: str, target: Path) -> str:
-        path = target / name
-        path.parent.mkdir(parents=True, exist_ok=True)
+    def _size(self, path: str) -> int | None:
+        """As it is now, not as it was when the folder was listed. Raises FileNotFoundError also for a pipe or device, which would be read
+        without an end."""
+        self._fs.invalidate_cache()
+        info = self._fs.info(path)
+        if info["type"] == "other":
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+        size = info.get("size")
+        return int(size) if info["type"] == "file" and size is not None else None
+
+    def _read_signed(self, manifest: Manifest, name: str) -> bytes:
+        parts: list[bytes] = []
+        self._copy(manifest, name, parts.append)
+        return b"".join(parts)
+
+    def _copy(self, manifest: Manifest, name: str, write: Callable[[bytes], object]) -> str:
+        """The SHA-256 of a file, hexadecimal. Its size is compared before it is read, and never more is written than was signed."""
+        version = manifest.model_version
+        path = self._path(version, name)
         try:
-            with self._fs.open(self._path(version, name), "rb") as read, path.open("xb") as written:
-                digest = copy_hashed(read.read, written.write)
-                written.flush()
-                os.fsync(written.fileno())
+            check_size(manifest, name, self._size(path))
+            with self._fs.open(path, "rb") as read:
+                return copy_hashed(read.read, write, manifest.most_bytes(name))
         except FileNotFoundError:
             raise ModelRefused(Refusal.MISSING_FILE, f"{name} of {version} is missing in {self.root}; publish the model again") from None
+        except TooLargeError as error:
+            raise ModelRefused(Refusal.HASH, f"{name} of {version} in {self.root} has {error}; publish the model again") from None
+
+    def _download(self, manifest: Manifest, name: str, target: Path) -> str:
+        path = target / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("xb") as written:
+            digest = self._copy(manifest, name, written.write)
+            written.flush()
+            os.fsync(written.fileno())
         return digest
 
     def _path(self, version: str, name: str = "") -> str:
-        return f"{self._root}/{version}/{name}".rstrip("/")
+        return "/".join(filter(None, (self._root, version, name)))
 
     @contextmanager
     def _reached(self) -> Iterator[None]:
@@ -234,11 +289,8 @@ class ModelStore:
             raise TransientError(f"the model store {self.root} or the cache failed ({why}); {fix}, then try again") from error
 
 
-def _check_url(root: str) -> None:
-    """Locations are announced to every worker, so no secret may be in one."""
-    address = urlsplit(root)
-    if not root or address.query or address.fragment or ("://" in root and address.password is not None):
-        raise ConfigurationError(
-            "VEILSTREAM_MODELS must be a folder or URL without password or query; give credentials as fsspec's configuration or "
-            "the cloud's own environment variables do"
-        )
+def _write_new(path: Path, data: bytes) -> None:
+    with path.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())

@@ -11,7 +11,7 @@ from typing import Any
 
 from fsspec import AbstractFileSystem
 
-from streams.errors import ModelRefused, Refusal
+from streams.errors import ModelRefused, Refusal, TooLargeError
 from streams.models.registry.manifest import MANIFEST, SIGNATURE, Manifest, check_hash
 from streams.models.registry.scratch import make_final, scratch_folder
 
@@ -55,25 +55,42 @@ def publish_objects(fs: AbstractFileSystem, folder: str, source: Path, manifest:
         raise
 
 
-def copy_hashed(read: Callable[[int], bytes], write: Callable[[bytes], Any]) -> str:
-    """Copies everything; the SHA-256 of what was copied, hexadecimal."""
+def copy_hashed(read: Callable[[int], bytes], write: Callable[[bytes], Any], most: int) -> str:
+    """Copies everything; the SHA-256 of what was copied, hexadecimal. Raises TooLargeError at the first byte after ``most``, which is not
+    written."""
     digest = hashlib.sha256()
-    while chunk := read(CHUNK):
+    left = most
+    while chunk := read(min(CHUNK, left + 1)):
+        if len(chunk) > left:
+            raise TooLargeError(f"more than {most} bytes")
+        left -= len(chunk)
         digest.update(chunk)
         write(chunk)
     return digest.hexdigest()
 
 
+def read_at_most(read: Callable[[int], bytes], limit: int) -> bytes:
+    """All that there is, but no more than ``limit`` bytes."""
+    parts: list[bytes] = []
+    left = limit
+    while left and (chunk := read(min(CHUNK, left))):
+        parts.append(chunk)
+        left -= len(chunk)
+    return b"".join(parts)
+
+
 def _copy(fs: AbstractFileSystem, source: Path, manifest: Manifest, name: str, target: str, *, durable: bool) -> None:
     try:
         with (source / name).open("rb") as read, fs.open(target, "wb") as written:
-            digest = copy_hashed(read.read, written.write)
+            digest = copy_hashed(read.read, written.write, manifest.most_bytes(name))
             if durable:
                 _sync(written)
     except FileNotFoundError as error:
         if (source / name).is_file():
             raise
         raise ModelRefused(Refusal.MISSING_FILE, f"{name} is missing in {source}; make the model's folder again") from error
+    except TooLargeError:
+        raise ModelRefused(Refusal.HASH, f"{name} in {source} grew since it was hashed; make the model's folder again") from None
     check_hash(manifest, name, digest)
 
 

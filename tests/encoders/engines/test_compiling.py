@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -86,3 +87,16 @@ def test_without_a_folder_it_is_compiled_all_the_same(monkeypatch: pytest.Monkey
     nothing = ModuleType("nothing")
     monkeypatch.setattr(compiling, "fingerprint", lambda generators, shape: "0")
     assert compiling.compiler((nothing,), None)(lambda x: x + 1)(2) == 3
+
+
+def test_compiled_code_of_others_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path))
+    folder = cache_folder("abc")
+    assert folder is not None and folder.stat().st_mode & 0o777 == 0o700
+    folder.chmod(0o777)
+    assert cache_folder("abc") is None
+    folder.chmod(0o700)
+    assert cache_folder("abc") == folder
+    if os.geteuid() == 0:
+        os.chown(folder, 4712, -1)
+        assert cache_folder("abc") is None

@@ -31,7 +31,7 @@ class Worker:
         channels = Channels(CODECS.for_topic(MODELS), KEY.verify_key)
         self.models = CatalogueModels(
             topic=MODELS,
-            announced=AnnouncedModels(channels, harness.announcements.follow, metrics) if has_key else NothingAnnounced(),
+            announced=AnnouncedModels(channels, harness.announcements.follow, metrics, harness.known()) if has_key else NothingAnnounced(),
             loader=ModelLoader(harness.load, "base", harness.folder / "cache", KEY.verify_key if has_key else None, metrics),
             open_encoder=BatchedEncoder,
             metrics=metrics,

@@ -46,10 +46,11 @@ COMMON: dict[str, Any] = {
     "announced_at": st.integers(0, 2**45),
     "serving": st.none() | st.builds(ServingParams, st.floats(0.001, 1e6), st.floats(0, 1e6), FINITE),
     "reason": TEXT,
+    "counter": st.integers(0, 2**62),
 }
 STABLE = st.builds(Announcement, channel=st.just("stable"), canary_share=st.just(0.0), withdrawn=st.booleans(), **COMMON)
 CANARY = st.builds(Announcement, channel=st.just("canary"), canary_share=st.floats(1e-6, 1), withdrawn=st.just(False), **COMMON)
-LATER = ("serving", "canary_share", "reason", "withdrawn")
+LATER = ("serving", "canary_share", "reason", "withdrawn", "counter")
 ANNOUNCEMENTS = STABLE | CANARY
 
 
@@ -80,7 +81,7 @@ def test_another_key_does_not_verify(announcement: Announcement) -> None:
 
 
 def an_announcement(**changes: Any) -> Announcement:
-    plain = Announcement("stable", "v1", "models/v1", {"a.json": "0" * 64}, 4, {}, None, None, 1, None, 0.0, "", False)
+    plain = Announcement("stable", "v1", "models/v1", {"a.json": "0" * 64}, 4, {}, None, None, 1, None, 0.0, "", False, 0)
     return replace(plain, **changes)
 
 
@@ -110,6 +111,7 @@ def test_numbers_that_are_none_are_refused(number: float) -> None:
     ("changes", "expected"),
     [
         ({"channel": "beta"}, Refusal.MALFORMED),
+        ({"counter": -1}, Refusal.MALFORMED),
         ({"model_version": "../x"}, Refusal.MALFORMED),
         ({"parent": ""}, Refusal.MALFORMED),
         ({"canary_share": 0.5}, Refusal.MALFORMED),
@@ -125,10 +127,10 @@ def test_signed_nonsense_is_refused(changes: dict[str, Any], expected: Refusal) 
 
 def test_a_share_fits_its_channel(folder: Path) -> None:
     manifest = manifest_of(folder)
-    assert announce(manifest, "x", "canary", announced_at=1, canary_share=0.1).serving == SERVING
+    assert announce(manifest, "x", "canary", announced_at=1, counter=1, canary_share=0.1).serving == SERVING
     for channel, share in [("stable", 0.1), ("canary", 0.0), ("canary", 1.1), ("canary", math.nan)]:
         with pytest.raises(ValueError, match="canary_share"):
-            announce(manifest, "x", channel, announced_at=1, canary_share=share)  # type: ignore[arg-type]
+            announce(manifest, "x", channel, announced_at=1, counter=1, canary_share=share)  # type: ignore[arg-type]
 
 
 def apply(channels: Channels, announcement: Announcement, key: SigningKey = KEY) -> Announcement | None:
@@ -150,7 +152,7 @@ def test_channels_hold_the_last_that_verifies() -> None:
     assert channels.apply(b"canary", CODEC.encode(sign_announcement(an_announcement(announced_at=40), KEY))) is None
     assert channels.refused == {"signature": 1, "outdated": 1, "empty": 1, "bad_framing": 1, "malformed": 1}
     assert channels.current("stable") == second
-    withdrawn = withdraw(canary, announced_at=50, reason="worse")
+    withdrawn = withdraw(canary, announced_at=50, counter=1, reason="worse")
     assert apply(channels, withdrawn) == withdrawn and channels.current("canary") is None
     assert channels.next_time("canary", 0) == 51
     assert apply(channels, canary) is None, "a withdrawn canary can't be brought back by its old record"
@@ -160,7 +162,7 @@ def test_from_an_announcement_to_a_folder(folder: Path, key: SigningKey, tmp_pat
     store = ModelStore(str(tmp_path / "store"))
     manifest = manifest_of(folder)
     store.publish(folder, manifest, key)
-    announcement = announce(manifest, store.location(manifest.model_version), "stable", announced_at=1)
+    announcement = announce(manifest, store.location(manifest.model_version), "stable", announced_at=1, counter=1)
     cache = tmp_path / "cache"
     assert fetch_announced(announcement, cache, key.verify_key) == (cache / manifest.model_version, manifest)
     for changes in ({"dimension": 8}, {"sha256": {}}, {"location": "elsewhere/v9"}, {"location": manifest.model_version}):
@@ -176,5 +178,5 @@ def test_a_cache_of_another_store_gives_way(folder: Path, key: SigningKey, tmp_p
     stores = [ModelStore(str(tmp_path / name)) for name in ("a", "b")]
     manifests = [store.publish(folder, manifest_of(folder), key) for store, folder in zip(stores, (folder, other), strict=True)]
     for store, manifest in zip(stores, manifests, strict=True):
-        announcement = announce(manifest, store.location(manifest.model_version), "stable", announced_at=1)
+        announcement = announce(manifest, store.location(manifest.model_version), "stable", announced_at=1, counter=1)
         assert fetch_announced(announcement, tmp_path / "cache", key.verify_key)[1] == manifest

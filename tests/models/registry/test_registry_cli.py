@@ -18,6 +18,7 @@ from nacl.signing import SigningKey
 from encoders import load_encoder
 from streams.broker.embedded import EmbeddedBroker
 from streams.cli.main import run
+from streams.errors import TransientError
 from streams.models.registry.announcement import Announcement, announce, sign_announcement
 from streams.models.registry.channels import Channels, current_channels
 from streams.models.registry.fetching import fetch_announced
@@ -192,7 +193,7 @@ def test_rollback_withdraws_a_canary(registry: Registry, capsys: Capture) -> Non
 
 def test_announcements_by_another_key_change_nothing(registry: Registry, capsys: Capture) -> None:
     assert run(["models", "promote", "v1"]) == 0
-    forged = announce(registry.store.read_manifest("v2"), registry.store.location("v2"), "stable", announced_at=2**45)
+    forged = announce(registry.store.read_manifest("v2"), registry.store.location("v2"), "stable", announced_at=2**45, counter=2**45)
     registry.write(b"stable", local_codecs().for_topic(MODELS).encode(sign_announcement(forged, SigningKey.generate())))
     assert registry.channels().serving("v1") == ["stable"]
     capsys.readouterr()
@@ -231,3 +232,60 @@ def test_add_makes_a_version_of_a_folder(registry: Registry, capsys: Capture) ->
     assert "there is no model folder" in capsys.readouterr().err
     for used in (encoder, stored):
         used.close()
+
+
+def test_what_others_write_into_the_topic_is_named_and_overruled(
+    registry: Registry, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An old record and a removal, which after compaction are all that the topic holds of the channel."""
+    assert run(["models", "promote", "v1"]) == 0
+    first = registry.current("stable")
+    assert run(["models", "promote", "v2"]) == 0
+    codec, key = local_codecs().for_topic(MODELS), load_model_signing_key(registry.keys / "models.key")
+    assert first is not None and first.counter == 1
+    registry.write(b"stable", codec.encode(sign_announcement(first, key)))
+    registry.write(b"stable", None)
+    assert registry.channels().serving("v2") == ["stable"]
+    monkeypatch.setenv("VEILSTREAM_TOPIC_PREFIX", f"t{uuid.uuid4().hex[:8]}.")
+    assert run(["topics", "create"]) == 0
+    registry.write(b"stable", codec.encode(sign_announcement(first, key)))
+    assert registry.channels().serving("v2") == ["stable"], "the store's head is newer"
+    capsys.readouterr()
+    assert run(["models", "list"]) == 0
+    assert "the topic lacks announcement 2 of stable (v2), which the store's head has" in capsys.readouterr().err
+    assert run(["models", "rollback"]) == 0
+    stable = registry.current("stable")
+    assert stable is not None and (stable.model_version, stable.counter) == ("v1", 3)
+    assert registry.channels().missing == []
+
+
+def test_the_counter_goes_on_where_topic_and_store_were_lost(registry: Registry, capsys: Capture) -> None:
+    assert run(["models", "promote", "v1", "--after", "41"]) == 0
+    stable = registry.current("stable")
+    assert stable is not None and stable.counter == 42
+    assert run(["models", "promote", "v2"]) == 0
+    stable = registry.current("stable")
+    assert stable is not None and stable.counter == 43
+
+
+def test_a_head_that_can_not_be_read_is_an_error_before_anything_is_announced(registry: Registry, capsys: Capture) -> None:
+    (registry.folder / "store" / "announced.json").mkdir()
+    assert run(["models", "promote", "v1"]) == 1
+    assert "error: the model store" in capsys.readouterr().err
+    (registry.folder / "store" / "announced.json").rmdir()
+    assert registry.current("stable") is None
+
+
+def test_a_head_that_can_not_be_written_is_an_error_that_says_what_it_means(
+    registry: Registry, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(store: ModelStore, data: bytes) -> None:
+        raise TransientError("the disk is full")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(ModelStore, "write_head", full)
+        assert run(["models", "promote", "v1"]) == 1
+    assert "a new worker can be shown an older model (the disk is full); then announce it again" in capsys.readouterr().err
+    assert run(["models", "promote", "v1"]) == 0
+    stable = registry.current("stable")
+    assert stable is not None and stable.counter == 2

@@ -32,14 +32,22 @@ NAMES = st.from_regex(r"[a-z]{1,4}(/[a-z]{1,3}){0,2}[.](json|txt|safetensors)", 
 TIMES = st.integers(0, 2**45)
 SERVINGS = st.builds(ServingParams, st.floats(0.001, 1e6), st.floats(0, 1e6), FINITE)
 VERSIONS = st.binary(min_size=6, max_size=6).map(bytes.hex)
+FILES = st.dictionaries(NAMES, st.tuples(st.binary(min_size=32, max_size=32).map(bytes.hex), st.integers(0, 2**40)), max_size=4)
+
+
+def with_sizes(files: dict[str, tuple[str, int]], **fields: Any) -> Manifest:
+    hashes = {name: digest for name, (digest, _) in files.items()}
+    return Manifest(files=hashes, sizes={name: size for name, (_, size) in files.items()}, **fields)
+
+
 MANIFESTS = st.builds(
-    Manifest,
+    with_sizes,
     model_version=VERSIONS,
     parent=st.none() | VERSIONS,
     base=st.text(max_size=20),
     created_at=TIMES,
     dimension=st.integers(1, 65_536),
-    files=st.dictionaries(NAMES, st.binary(min_size=32, max_size=32).map(bytes.hex), max_size=4),
+    files=FILES,
     metrics=st.dictionaries(st.text(max_size=8), FINITE, max_size=4),
     serving=SERVINGS,
     data_from=st.just(5),
@@ -73,9 +81,10 @@ def test_different_manifests_have_different_bytes(one: Manifest, other: Manifest
     assert (one == other) == (one.to_bytes() == other.to_bytes())
 
 
-@given(MANIFESTS, MANIFESTS, st.sampled_from([field.name for field in fields(Manifest) if field.name != "format"]))
+@given(MANIFESTS, MANIFESTS, st.sampled_from([field.name for field in fields(Manifest) if field.name not in ("format", "sizes")]))
 def test_any_changed_field_breaks_the_signature(one: Manifest, other: Manifest, name: str) -> None:
-    mixed = replace(one, **{name: getattr(other, name)})
+    sizes = {"sizes": other.sizes} if name == "files" else {}
+    mixed = replace(one, **{name: getattr(other, name)}, **sizes)
     if mixed != one:
         assert refusal(mixed.to_bytes(), sign_manifest(one, KEY)) == Refusal.SIGNATURE
 
@@ -98,7 +107,12 @@ def test_no_other_signature_holds(manifest: Manifest, signature: bytes) -> None:
 
 def a_manifest(**changes: Any) -> Manifest:
     fields: dict[str, Any] = {"model_version": "v1", "parent": None, "base": "b", "created_at": 1, "dimension": 4}
-    fields |= {"files": {"config.json": "0" * 64}, "metrics": {"hr@10": 0.5}, "serving": ServingParams(1, 0, 0)}
+    fields |= {
+        "files": {"config.json": "0" * 64},
+        "sizes": {"config.json": 7},
+        "metrics": {"hr@10": 0.5},
+        "serving": ServingParams(1, 0, 0),
+    }
     return Manifest(**{**fields, **changes})
 
 
@@ -113,7 +127,12 @@ def a_manifest(**changes: Any) -> Manifest:
         b'{"format":true}',
         a_manifest().to_bytes() + b"\n",
         changed(a_manifest(), unknown=1),
-        changed(a_manifest(), format=2),
+        changed(a_manifest(), format=1),
+        changed(a_manifest(), format=3),
+        changed(a_manifest(), sizes={}),
+        changed(a_manifest(), sizes={"config.json": -1}),
+        changed(a_manifest(), sizes={"config.json": True}),
+        changed(a_manifest(), sizes={"config.json": 7, "more.json": 1}),
         changed(a_manifest(), serving={}),
         changed(a_manifest(), serving=None),
         changed(a_manifest(), serving={**ServingParams(1, 0, 0).to_dict(), "half_life_days": 0}),
@@ -210,7 +229,8 @@ def test_names_that_are_fine() -> None:
 
 
 def test_files_are_compared_by_name_and_hash() -> None:
-    manifest = a_manifest(files={"a.json": "0" * 64, "b.json": "1" * 64})
+    files = {"a.json": "0" * 64, "b.json": "1" * 64}
+    manifest = a_manifest(files=files, sizes=dict.fromkeys(files, 1))
     check_files(manifest, {**manifest.files, "manifest.json": "x", "manifest.sig": "y"})
     cases = [
         ({"a.json": "0" * 64}, Refusal.MISSING_FILE, "b.json of v1 is missing"),

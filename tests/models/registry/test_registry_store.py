@@ -21,6 +21,7 @@ from nacl.signing import SigningKey
 from streams.errors import ConfigurationError, ModelRefused, Refusal, TransientError
 from streams.models.registry.folder import verify_folder
 from streams.models.registry.store import ModelStore
+from streams.models.registry.store_url import check_url
 from tests.support import ROOT
 from tests.support.model_folders import manifest_of, write_folder
 from tests.support.small_disks import FailingWrites, FullBucket, FullDisk, LostBucket
@@ -273,12 +274,34 @@ def test_what_is_no_model_has_the_versions_name(folder: Path, key: SigningKey, t
 
 @pytest.mark.parametrize(
     ("root", "words"),
-    [("nosuch://x", "can't be used"), ("", "folder or URL"), ("ftp://me:secret@host/x", "without password"), ("s3://b/x?key=1", "query")],
+    [
+        ("nosuch://x", "VEILSTREAM_MODELS=nosuch://x can't be used"),
+        ("nosuch://secret@x", r"VEILSTREAM_MODELS=nosuch://\*\*\*@x can't be used"),
+        ("", "folder or URL"),
+        ("ftp://me:secret@host/x", "without password"),
+        ("https://secret@host/x", "without password"),
+        ("simplecache::ftp://me:secret@host/x", "without password"),
+        ("zip://x::https://host/y?secret=1", "query"),
+        ("ftp://me:sec/ret@host:x/y", "without password"),
+        ("http://[me:secret@x", "without password"),
+        ("s3://b/x?key=secret", "query"),
+    ],
 )
 def test_a_url_that_can_not_be_used(root: str, words: str) -> None:
     with pytest.raises(ConfigurationError, match=words) as raised:
         ModelStore(root)
     assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "root",
+    [
+        *("models", "/data/a@b:c?d#e", "s3://bucket/models@v1", "sftp://user@host:22/models@v1", "https://host:8080/models@v1"),
+        *("abfs://container@account.dfs.core.windows.net/models", "simplecache::s3://bucket/x", "http://[::1]:8080/x"),
+    ],
+)
+def test_addresses_without_a_secret(root: str) -> None:
+    check_url(root)
 
 
 def test_a_store_that_can_not_be_reached(folder: Path, key: SigningKey, tmp_path: Path) -> None:
