@@ -179,6 +179,7 @@ class FeatureLog(TypedDict):
 
 
 class LinkedEntry(TypedDict):
+    kind: str
     ref: str
     weight: float
     last_at: int
@@ -189,8 +190,7 @@ class ProfileLink(TypedDict):
     link_id: str
     pseudonym: str
     linked_at: int
-    items: list[LinkedEntry]
-    queries: list[LinkedEntry]
+    history: list[LinkedEntry]
     bought: dict[str, int]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from random import Random
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from aiokafka.partitioner import murmur2
 
@@ -58,7 +58,7 @@ class LinkBroker(Broker):
 
 
 class LinkWorker(Worker):
-    outputs_of = {PROFILE_LINKS: False, DEAD: True}
+    outputs_of: ClassVar[Mapping[str, bool]] = {PROFILE_LINKS: False, DEAD: True}
 
     def make_handler(self) -> BatchHandler:
         return ProfileStage(

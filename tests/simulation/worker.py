@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from random import Random
-from typing import Any
+from typing import Any, ClassVar
 
 from prometheus_client import CollectorRegistry
 
@@ -360,7 +360,7 @@ class Traits:
 class Worker(Owner):
     """``disk`` outlives it."""
 
-    outputs_of: Mapping[str, bool] = {OUT: True, DEAD: True}
+    outputs_of: ClassVar[Mapping[str, bool]] = {OUT: True, DEAD: True}
 
     def __init__(self, name: str, broker: Broker, disk: Disk, traits: Traits) -> None:
         super().__init__(name)

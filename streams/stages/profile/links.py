@@ -61,8 +61,7 @@ def hand_over(profile: Profile, event: CleanEvent, offset: int, rules: ProfileRu
             link_id=blake2b(bytes.fromhex(event["event_id"]), digest_size=16, person=b"vs.link").hexdigest(),
             pseudonym=event["linked_to"] or "",
             linked_at=event["occurred_at"],
-            items=_entries(profile.items),
-            queries=_entries(profile.queries),
+            history=[*_entries("item", profile.items), *_entries("query", profile.queries)],
             bought=bought,
         ),
     )
@@ -136,9 +135,9 @@ def _latest(times: Mapping[str, int], most: int) -> dict[str, int]:
     return dict(sorted(times.items(), key=lambda pair: (pair[1], pair[0]))[-most:])
 
 
-def _entries(entries: Mapping[str, Entry]) -> list[LinkedEntry]:
+def _entries(kind: str, entries: Mapping[str, Entry]) -> list[LinkedEntry]:
     return [
-        LinkedEntry(ref=ref, weight=entry.weight, last_at=entry.time_ms, event_type=EVENT_TYPES[entry.event_type])
+        LinkedEntry(kind=kind, ref=ref, weight=entry.weight, last_at=entry.time_ms, event_type=EVENT_TYPES[entry.event_type])
         for ref, entry in entries.items()
     ]
 
@@ -149,10 +148,10 @@ def _check(link: ProfileLink) -> list[Linked]:
     except ValueError:
         name = b""
     found = [
-        Linked(name, is_query, one["ref"], Entry(one["weight"], one["last_at"], CODES.get(one["event_type"], -1)))
-        for is_query, entries in ((False, link["items"]), (True, link["queries"]))
-        for one in entries
+        Linked(name, one["kind"] == "query", one["ref"], Entry(one["weight"], one["last_at"], CODES.get(one["event_type"], -1)))
+        for one in link["history"]
     ]
-    if len(name) < _LINK_BYTES or any(not one.ref or not isfinite(one.entry.weight) or one.entry.event_type < 0 for one in found):
+    is_wrong = any(not one.ref or not isfinite(one.entry.weight) or one.entry.event_type < 0 for one in found)
+    if len(name) < _LINK_BYTES or is_wrong or any(one["kind"] not in ("item", "query") for one in link["history"]):
         raise RecordError(Reason.UNDECODABLE, "the link is none that a profile stage writes")
     return found

@@ -34,6 +34,7 @@ from tests.support.rules import profile_rules
 
 RULES = profile_rules(half_life_ms=1_000_000.0, history_size=6, queries_max=2, bought_size=3)
 ITEMS = [f"i{n}" for n in range(5)]
+ENTRY = {"kind": "item", "ref": "i1", "weight": 1.0, "last_at": 1, "event_type": "view"}
 Did = tuple[str, str, int]
 
 
@@ -264,7 +265,7 @@ async def test_a_batch_gives_what_its_events_give_one_by_one() -> None:
     assert [o.value for o in of_topic(at_once, PROFILE_LINKS)] == [o.value for o in of_topic(one_by_one, PROFILE_LINKS)]
     assert [r["pseudonym"] for r in recommendations(at_once)] == ["k1.b"] * 4
     decode = CODECS.for_topic(PROFILE_LINKS).decode
-    assert [[e["ref"] for e in decode(o.value)["items"]] for o in of_topic(at_once, PROFILE_LINKS)] == [["i001"], ["i005"]]
+    assert [[e["ref"] for e in decode(o.value)["history"] if e["kind"] == "item"] for o in of_topic(at_once, PROFILE_LINKS)] == [["i001"], ["i005"]]
 
 
 async def test_a_batch_of_links_counts_nothing() -> None:
@@ -282,10 +283,11 @@ async def test_a_batch_of_links_counts_nothing() -> None:
     [
         {"link_id": "xyz"},
         {"link_id": ""},
-        {"items": [{"ref": "i1", "weight": float("nan"), "last_at": 1, "event_type": "view"}]},
-        {"items": [{"ref": "i1", "weight": float("inf"), "last_at": 1, "event_type": "view"}]},
-        {"items": [{"ref": "", "weight": 1.0, "last_at": 1, "event_type": "view"}]},
-        {"queries": [{"ref": "red", "weight": 1.0, "last_at": 1, "event_type": "glance"}]},
+        {"history": [ENTRY | {"weight": float("nan")}]},
+        {"history": [ENTRY | {"weight": float("inf")}]},
+        {"history": [ENTRY | {"ref": ""}]},
+        {"history": [ENTRY | {"kind": "thought"}]},
+        {"history": [ENTRY | {"event_type": "glance"}]},
         {"pseudonym": "k1.other"},
         None,
     ],
