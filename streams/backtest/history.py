@@ -29,7 +29,7 @@ class EventsBefore:
         for event in self.events:
             try:
                 items = self.seen.setdefault(shopper(event["user_id"], event["anonymous_id"]), set())
-                if event.get("event_type") == IDENTIFY and event.get("consent") is True:
+                if str(event.get("event_type")).strip().lower() == IDENTIFY and event.get("consent") is True:
                     items |= self.seen.get(shopper("", event["anonymous_id"]), set())
                 if event["item_id"] is not None:
                     items.add(item_id(event["item_id"]))

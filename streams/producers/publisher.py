@@ -108,7 +108,7 @@ def _key(value: Mapping[str, Any], kind: Literal["items", "events"]) -> bytes:
     if kind == "items":
         return str(value["item_id"]).strip().encode()
     user = str(value["user_id"]).strip()
-    if value["event_type"] == IDENTIFY and value["anonymous_id"]:
+    if str(value["event_type"]).strip().lower() == IDENTIFY and value["anonymous_id"]:
         return str(value["anonymous_id"]).encode()  # it comes after what the anonymous shopper did before
     return (value["anonymous_id"] or user if is_nobody(user) or not user else user).encode()
 

@@ -84,7 +84,13 @@ async def test_one_that_lost_its_own_commit_goes_on_after_all_that_it_had() -> N
     before = (await find(log)).progress.next_offset
     log.commits.pop("new", None)
     later = Beginnings(
-        log, stage="toy", partition=0, tag=TAG, metrics=StageMetrics(CollectorRegistry(), "toy"), now_s=lambda: NOW_S + 120, lookup_most=1000
+        log,
+        stage="toy",
+        partition=0,
+        tag=TAG,
+        metrics=StageMetrics(CollectorRegistry(), "toy"),
+        now_s=lambda: NOW_S + 120,
+        lookup_most=1000,
     )
     assert (await later.find("new", [OUT], ["old"])).progress.next_offset > before + 2**34
 

@@ -55,9 +55,10 @@ def test_events_with_all_columns(tmp_path: Path) -> None:
 
 
 def test_a_log_in(tmp_path: Path) -> None:
-    text = "ts,user,event_type,item,anonymous_id,consent\n2011-01-01,u,identify,,b,yes\n2011-01-01,u,identify,,b,no\n2011-01-01,u,identify,,b,\n"
-    found, report = events(tmp_path / "e.csv", f"{text}2011-01-01,u,identify,,b,perhaps\n")
-    assert [event["consent"] for event in found] == [True, False, None] and list(report.broken) == ["consent is neither true nor false"]
+    rows = "".join(f"2011-01-01,u,identify,,b,{consent}\n" for consent in ("yes", "no", "", "perhaps"))
+    found, report = events(tmp_path / "e.csv", f"ts,user,event_type,item,anonymous_id,consent\n{rows}")
+    assert [event["consent"] for event in found] == [True, False, None]
+    assert list(report.broken) == ["consent is neither true nor false"]
     assert publisher._key(found[0], "events") == b"b", "it comes after what the browser did"
 
 

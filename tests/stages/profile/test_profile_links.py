@@ -265,7 +265,10 @@ async def test_a_batch_gives_what_its_events_give_one_by_one() -> None:
     assert [o.value for o in of_topic(at_once, PROFILE_LINKS)] == [o.value for o in of_topic(one_by_one, PROFILE_LINKS)]
     assert [r["pseudonym"] for r in recommendations(at_once)] == ["k1.b"] * 4
     decode = CODECS.for_topic(PROFILE_LINKS).decode
-    assert [[e["ref"] for e in decode(o.value)["history"] if e["kind"] == "item"] for o in of_topic(at_once, PROFILE_LINKS)] == [["i001"], ["i005"]]
+    assert [[e["ref"] for e in decode(o.value)["history"] if e["kind"] == "item"] for o in of_topic(at_once, PROFILE_LINKS)] == [
+        ["i001"],
+        ["i005"],
+    ]
 
 
 async def test_a_batch_of_links_counts_nothing() -> None:
