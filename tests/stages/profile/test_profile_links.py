@@ -7,6 +7,7 @@ from functools import cache
 from itertools import permutations
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -140,6 +141,14 @@ def test_without_a_link_nothing_changes(own: list[Did]) -> None:
     profile = applied(own, "u")
     assert whole_of(profile, RULES) is profile
     assert dump_profile(load_profile(dump_profile(profile))) == dump_profile(profile)
+
+
+@given(did())
+def test_a_profile_from_before_there_were_links_is_read(own: list[Did]) -> None:
+    profile = applied(own, "u")
+    fields = msgspec.msgpack.decode(dump_profile(profile)[1:])
+    assert len(fields) == len(Profile.__struct_fields__)
+    assert load_profile(dump_profile(profile)[:1] + msgspec.msgpack.encode(fields[:-2])) == profile
 
 
 @given(did())
