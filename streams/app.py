@@ -7,6 +7,7 @@
                      ▼                │            ▼                     feedback ──▶ feedback
              behaviour.dead-letter    │      items.popularity, .together    ▲  └────▶ training.pairs
                                       │      ranking.features               │
+                                      │      profile.links (read by profile)│
                                       └─────────────────────────────────────┘
     catalogue.items ──catalogue──▶ items.vectors (read whole by profile)
 
@@ -33,10 +34,14 @@ CATALOGUE = StageSpec(
 )
 PROFILE = StageSpec(
     "profile",
-    (topics.BEHAVIOUR_CLEAN,),
-    (topics.RECOMMENDATIONS, topics.RANKING_FEATURES, topics.ITEMS_POPULARITY, topics.ITEMS_TOGETHER, topics.DEAD_LETTER),
+    (topics.BEHAVIOUR_CLEAN, topics.PROFILE_LINKS),
+    (
+        *(topics.RECOMMENDATIONS, topics.RANKING_FEATURES, topics.ITEMS_POPULARITY, topics.ITEMS_TOGETHER),
+        *(topics.PROFILE_LINKS, topics.DEAD_LETTER),
+    ),
     table="profiles",
     aligned=True,
+    scattered=(topics.PROFILE_LINKS,),
     follows=(topics.ITEMS_VECTORS, topics.ITEMS_POPULARITY, topics.ITEMS_TOGETHER, topics.MODELS),
     uses_encoder=True,
 )

@@ -25,7 +25,7 @@ from encoders.errors import EncoderError
 
 
 class Reason(StrEnum):
-    """Machine-readable reason of a dead letter. Add members; never rename one."""
+    """Machine-readable reason of a dead letter, or of what is left out without one. Add members; never rename one."""
 
     # framing and schema
     EMPTY = "empty"
@@ -53,6 +53,9 @@ class Reason(StrEnum):
     UNKNOWN_SOURCE = "unknown_source"
     BAD_SHAPE = "bad_shape"
     QUARANTINED = "quarantined"
+    # identify events that link nothing: no dead letter, they are counted as dropped
+    NO_CONSENT = "no_consent"
+    NOTHING_TO_LINK = "nothing_to_link"
     # item rules
     BAD_TITLE = "bad_title"
     KEY_MISMATCH = "key_mismatch"

@@ -22,6 +22,7 @@ ITEMS_POPULARITY = "items.popularity"
 ITEMS_TOGETHER = "items.together"
 RECOMMENDATIONS = "recommendations"
 RANKING_FEATURES = "ranking.features"
+PROFILE_LINKS = "profile.links"
 FEEDBACK = "feedback"
 TRAINING_PAIRS = "training.pairs"
 TRAINING_TALLIES = "training.tallies"
@@ -67,6 +68,7 @@ TOPICS: tuple[TopicSpec, ...] = (
         RECOMMENDATIONS, "pseudonym", "delete", 7 * DAY_MS, ("profile",), ("feedback", "learning", "subscribers"), co_partitioned=True
     ),
     TopicSpec(RANKING_FEATURES, "pseudonym", "delete", 30 * DAY_MS, ("profile",), ("trainer", "operators"), co_partitioned=True),
+    TopicSpec(PROFILE_LINKS, "pseudonym", "delete", 7 * DAY_MS, ("profile",), ("profile",), co_partitioned=True),
     TopicSpec(FEEDBACK, "pseudonym", "delete", 30 * DAY_MS, ("feedback",), ("learning", "trainer", "analysts"), co_partitioned=True),
     TopicSpec(TRAINING_PAIRS, "pseudonym", "delete", 30 * DAY_MS, ("feedback",), ("learning", "trainer"), co_partitioned=True),
     TopicSpec(TRAINING_TALLIES, "partition", "compact", None, ("learning",), ("learning",), single_partition=True),

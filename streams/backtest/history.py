@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from streams.errors import RecordError
-from streams.stages.identifiers import item_id, shopper
+from streams.stages.identifiers import IDENTIFY, item_id, shopper
 from streams.stages.times import to_milliseconds
 
 
@@ -29,6 +29,8 @@ class EventsBefore:
         for event in self.events:
             try:
                 items = self.seen.setdefault(shopper(event["user_id"], event["anonymous_id"]), set())
+                if str(event.get("event_type")).strip().lower() == IDENTIFY and event.get("consent") is True:
+                    items |= self.seen.get(shopper("", event["anonymous_id"]), set())
                 if event["item_id"] is not None:
                     items.add(item_id(event["item_id"]))
             except RecordError:

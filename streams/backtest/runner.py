@@ -36,6 +36,7 @@ from streams.settings import Settings
 from streams.stages.catalogue.stage import CatalogueRules, CatalogueStage
 from streams.stages.ingest.rules import IngestRules
 from streams.stages.ingest.stage import IngestStage
+from streams.stages.profile.links import whole_of
 from streams.stages.profile.profile import load_profile
 from streams.stages.profile.stage import ProfileStage
 from streams.training.learned.fit import Fitted, OnStep, RankerRule, fit_ranker
@@ -147,6 +148,8 @@ class Backtest:
                 result = self._count(asyncio.run(_call(self._profile, clean, self._profiles)))
                 self._popularity.apply(_records(result, topics.ITEMS_POPULARITY))
                 self._together.apply(_records(result, topics.ITEMS_TOGETHER))
+                if links := _records(result, topics.PROFILE_LINKS):
+                    self._count(asyncio.run(_call(self._profile, links, self._profiles)))
             if on_clean is not None:
                 on_clean([cast(CleanEvent, decode(record.value)) for record in clean])
             on_progress(len(batch))
@@ -188,8 +191,8 @@ class Backtest:
         data = self._profiles.values.get(self._pseudonymizer.pseudonym(user).encode())
         if data is None:
             return Request([], [], [], None, sorted(seen), self._now_ms)
-        profile = load_profile(data)
-        return Request(list(profile.items), list(profile.items.values()), list(profile.queries.items()), None, sorted(seen), self._now_ms)
+        history = whole_of(load_profile(data), self._rules)
+        return Request(list(history.items), list(history.items.values()), list(history.queries.items()), None, sorted(seen), self._now_ms)
 
     def _count(self, result: BatchResult) -> BatchResult:
         for reason, count in Counter(output.reason for output in result.outputs if output.reason is not None).items():

@@ -65,7 +65,7 @@ def assemble(
             stage=spec.name,
             partition=partition,
             handler=parts.handler,
-            outputs_of={name: spec.aligned and topics.BY_NAME[name].co_partitioned for name in spec.outputs},
+            outputs_of={name: spec.aligned and name not in spec.scattered and topics.BY_NAME[name].co_partitioned for name in spec.outputs},
             ownership=ownership,
             outputs=broker.outputs,
             table=table,

@@ -10,7 +10,7 @@ from streams.engine.checkpoint_ports import Log
 from streams.engine.metrics import StageMetrics
 from streams.engine.outputs import Where
 from streams.engine.positions import CommitNote, Positions, encode_note
-from streams.engine.resume import Bounds, GroupCommit, Seen, Start, needs_all_outputs, start_of
+from streams.engine.resume import Bounds, GroupCommit, Seen, Start, fresh_base, needs_all_outputs, start_of
 from streams.engine.source_progress import SourceProgress
 from streams.engine.stamps import seen_in
 from streams.errors import GroupPositionLost
@@ -49,12 +49,15 @@ class Beginnings:
         self._now_s = now_s
         self._lookup_most = lookup_most
 
-    async def find(self, topic: str, reachable: Sequence[Where]) -> Beginning:
-        """``reachable``: the output partitions that its records can cause anything in. Raises TransientError, or GroupPositionLost."""
+    async def find(self, topic: str, reachable: Sequence[Where], others: Sequence[str] = ()) -> Beginning:
+        """``reachable``: the output partitions that its records can cause anything in; ``others``: the stage's other sources. Raises
+        TransientError, or GroupPositionLost."""
         commit = await self._log.committed(topic, self._partition)
         bounds = await self._log.bounds(topic, self._partition)
         incarnation = await self._log.incarnation(topic)
         first, ends = await self._log.output_bounds(reachable)
+        if commit is None and bounds.begin == bounds.end and first != ends and await self._any_committed(others):
+            return self._joining(bounds, incarnation, ends)
         seen = await self._all_outputs(topic, incarnation, first, ends) if needs_all_outputs(commit) else None
         start = start_of(commit, bounds, incarnation, seen, self._now_s())
         if seen is not None:
@@ -71,6 +74,16 @@ class Beginnings:
             return Beginning(progress, written, None)
         note = CommitNote(positions, start.base, incarnation)
         return Beginning(progress, written, GroupCommit(start.offset, encode_note(note)))
+
+    async def _any_committed(self, topics: Sequence[str]) -> bool:
+        return any([await self._log.committed(topic, self._partition) is not None for topic in topics])
+
+    def _joining(self, bounds: Bounds, incarnation: int, ends: Positions) -> Beginning:
+        """Of an empty source that joins others, as when a new version of the stage has one more: no record is there that could cause
+        anything again, so no output is looked at, however many there are. Its offsets go on after all that its name can ever have had."""
+        base = fresh_base(self._now_s(), 0)
+        progress = _progress(Start(bounds.end, base, ends), bounds, incarnation, ends)
+        return Beginning(progress, set(), GroupCommit(bounds.end, encode_note(CommitNote(ends, base, incarnation))))
 
     async def _all_outputs(self, topic: str, incarnation: int, first: Positions, ends: Positions) -> Seen:
         total = sum(ends[where] - first[where] for where in ends)

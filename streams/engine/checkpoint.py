@@ -208,7 +208,7 @@ class Checkpoint:
         self._written.look_again()
         first: dict[tuple[str, int], GroupCommit] = {}
         for topic in topics:
-            beginning = await self._beginnings.find(topic, self._reachable)
+            beginning = await self._beginnings.find(topic, self._reachable, [other for other in topics if other != topic])
             self._sources[topic] = beginning.progress
             self._written.add(beginning.written)
             if beginning.first_commit is not None:

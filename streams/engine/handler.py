@@ -72,6 +72,8 @@ class StageSpec:
     table: str | None = None
     aligned: bool = False
     """True: co-partitioned outputs are written to the source's own partition number."""
+    scattered: tuple[str, ...] = ()
+    """Co-partitioned outputs of an aligned stage with keys that are not the source's: they go to any partition."""
     follows: tuple[str, ...] = ()
     """Topics that are read completely into memory."""
     uses_encoder: bool = False

@@ -86,6 +86,7 @@ def read_events(path: Path, report: ReadReport, mapping: SourceMapping | None = 
                 "region": cells.get("region") or cells.get("country") or None,
                 "user_agent": cells.get("user_agent") or None,
                 "anonymous_id": cells.get("anonymous_id") or None,
+                "consent": _flag(cells, "consent", default=False) if cells.get("consent") else None,
             }
         except ValueError as error:
             report.count(str(error), f"{path.name} line {row.number}")

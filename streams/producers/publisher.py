@@ -22,6 +22,7 @@ from streams.serde.codec import open_codec
 from streams.settings import KafkaSettings, Settings
 from streams.sources.item_mapping import ItemMapping
 from streams.sources.mapping import SourceMapping
+from streams.stages.identifiers import IDENTIFY
 from streams.stages.placeholders import is_nobody
 
 _UNACKNOWLEDGED = 2000
@@ -107,6 +108,8 @@ def _key(value: Mapping[str, Any], kind: Literal["items", "events"]) -> bytes:
     if kind == "items":
         return str(value["item_id"]).strip().encode()
     user = str(value["user_id"]).strip()
+    if str(value["event_type"]).strip().lower() == IDENTIFY and value["anonymous_id"]:
+        return str(value["anonymous_id"]).encode()  # it comes after what the anonymous shopper did before
     return (value["anonymous_id"] or user if is_nobody(user) or not user else user).encode()
 
 

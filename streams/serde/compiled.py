@@ -29,8 +29,16 @@ def compile_writer(schema: Mapping[str, Any]) -> Writer | None:
     """
     if not _is_known(schema, any_union=False):
         return None
-    source = FunctionSource(compiled_writer.HELPERS, "def write(value):", "out = []", "put = out.append")
-    write_value(source, schema, "value")
+    head = ("def write(value):", "out = []", "put = out.append")
+    partial = FunctionSource(compiled_writer.HELPERS, *head)
+    write_value(partial, schema, "value")
+    partial.add("return b''.join(out)")
+    # Most records are complete, and to ask for defaults costs more than to find that one is needed.
+    source = FunctionSource({**compiled_writer.HELPERS, "partial": partial.function("write")}, *head)
+    with source.block("try:"):
+        write_value(source, schema, "value", complete=True)
+    with source.block("except KeyError:"):
+        source.add("return partial(value)")
     source.add("return b''.join(out)")
     return cast(Writer, source.function("write"))
 

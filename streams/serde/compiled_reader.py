@@ -25,7 +25,7 @@ def read_value(source: FunctionSource, schema: Any, wanted: Mapping[str, Any] | 
         own = source.name()
         source.add("n = data[pos]", "pos += 1")
         for index, branch in enumerate(schema):
-            with source.block(f"{'elif' if index else 'if'} n == {2 * index}:"):
+            with source.block(f"elif n == {2 * index}:" if index else "if not n:"):
                 source.add(f"{own} = {read_value(source, branch, wanted, finite)}")
         with source.block("else:"):
             source.add("raise Malformed('no such branch of a union')")
@@ -85,7 +85,7 @@ def _skip(source: FunctionSource, schema: Any) -> None:
     if isinstance(schema, list):
         source.add("n = data[pos]", "pos += 1")
         for index, branch in enumerate(schema):
-            with source.block(f"{'elif' if index else 'if'} n == {2 * index}:"):
+            with source.block(f"elif n == {2 * index}:" if index else "if not n:"):
                 source.add("pass")
                 _skip(source, branch)
         with source.block("else:"):

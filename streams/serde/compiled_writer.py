@@ -10,34 +10,34 @@ from typing import Any
 from streams.serde.function_source import FunctionSource
 
 
-def write_value(source: FunctionSource, schema: Any, value: str) -> None:
-    """Adds lines that ``put`` the value of an expression."""
+def write_value(source: FunctionSource, schema: Any, value: str, *, complete: bool = False) -> None:
+    """Adds lines that ``put`` the value of an expression. ``complete``: fields that have defaults are there, too."""
     if isinstance(schema, list):
         null = schema.index("null")
         with source.block(f"if {value} is None:"):
             source.add(f"put({_long(null)!r})")
         with source.block("else:"):
             source.add(f"put({_long(1 - null)!r})")
-            write_value(source, schema[1 - null], value)
+            write_value(source, schema[1 - null], value, complete=complete)
     elif isinstance(schema, str):
         source.add(*(line.format(v=value) for line in _WRITES[schema]))
     elif schema["type"] == "record":
         for field in schema["fields"]:
             own = source.name()
-            if "default" in field:
+            if "default" in field and not complete:
                 source.add(f"{own} = {value}.get({field['name']!r}, {_default(field)!r})")
             else:
                 source.add(f"{own} = {value}[{field['name']!r}]")
-            write_value(source, field["type"], own)
+            write_value(source, field["type"], own, complete=complete)
     elif schema["type"] == "array":
         own = source.name()
         with source.block(f"if {value}:"):
             source.add(f"put(long(len({value})))")
             with source.block(f"for {own} in {value}:"):
-                write_value(source, schema["items"], own)
+                write_value(source, schema["items"], own, complete=complete)
         source.add("put(b'\\0')")
     else:
-        write_value(source, schema["type"], value)
+        write_value(source, schema["type"], value, complete=complete)
 
 
 def _default(field: Any) -> Any:

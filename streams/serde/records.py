@@ -21,6 +21,7 @@ class BehaviourEvent(TypedDict):
     region: str | None
     user_agent: str | None
     anonymous_id: str | None
+    consent: bool | None
 
 
 class CleanEvent(TypedDict):
@@ -39,8 +40,11 @@ class CleanEvent(TypedDict):
     position: int | None
     session: str | None
     flags: list[str]
+    linked_to: str | None
 
 
+IDENTIFY = "identify"
+"""The type of the event that links an anonymous shopper to a user."""
 NOBODY = "nobody."
 """What the pseudonym of an event begins with that has no shopper: it counts for popularity, and for nothing else."""
 
@@ -172,6 +176,22 @@ class FeatureLog(TypedDict):
     levels: bytes
     shown: list[int]
     boards: list[BoardPosition]
+
+
+class LinkedEntry(TypedDict):
+    kind: str
+    ref: str
+    weight: float
+    last_at: int
+    event_type: str
+
+
+class ProfileLink(TypedDict):
+    link_id: str
+    pseudonym: str
+    linked_at: int
+    history: list[LinkedEntry]
+    bought: dict[str, int]
 
 
 class Outcome(TypedDict):

@@ -24,6 +24,7 @@ FIELDS = {
     "type": "event_type",
     "user": "user_id",
     "anonymous": "anonymous_id",
+    "consent": "consent",
     "event_id": "event_id",
     "time": "occurred_at",
     "item": "item_id",
@@ -55,7 +56,7 @@ _TOP = (
         "fields",
         "number",
     ),
-    *("time", "percent_encoded", "form_encoded", "placeholders", "namespace", "fractions", "negative", "without_user"),
+    *("time", "percent_encoded", "form_encoded", "placeholders", "namespace", "fractions", "negative", "without_user", "identify"),
 )
 _DELIMITERS = {"tab": "\t", ",": ",", ";": ";", "|": "|", "\t": "\t", "\x01": "\x01", "ctrl-a": "\x01"}
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
@@ -102,6 +103,8 @@ class SourceMapping:
     """A record without a user is of nobody, instead of a fault."""
     fractions_are_one: bool
     negative_is_return: bool
+    links_sessions: bool = False
+    """The first event of a session with a user, an anonymous id and consent is an identify event, too."""
     columns: frozenset[str] = field(default_factory=frozenset)
     """The first names of all paths."""
     needed_columns: tuple[str, ...] = ()
@@ -134,6 +137,9 @@ def read_mapping(text: str | bytes, file: str) -> SourceMapping:
     form: Literal["json", "csv"] = "csv" if "format" in top and top["format"].one_of(("json", "csv")) == "csv" else "json"
     firsts: set[str] = set()
     getters, needed = _fields(top["fields"], firsts, has_lines="lines" in top)
+    links_sessions = "identify" in top and top["identify"].one_of(("by_type", "first_of_session")) == "first_of_session"
+    if links_sessions and not {"user_id", "anonymous_id", "consent"} <= getters.keys():
+        raise top["identify"].wrong("user, anonymous and consent must be said in `fields`")
     placeholders = top["placeholders"].fields(("user", "item")) if "placeholders" in top else {}
     namespace = top["namespace"].text() if "namespace" in top else None
     if namespace is not None and not re.fullmatch(r"[A-Za-z0-9_-]{1,32}", namespace):
@@ -159,6 +165,7 @@ def read_mapping(text: str | bytes, file: str) -> SourceMapping:
         nobody_if_missing="without_user" in top and top["without_user"].one_of(("refuse", "nobody")) == "nobody",
         fractions_are_one="fractions" in top and top["fractions"].one_of(("refuse", "one")) == "one",
         negative_is_return="negative" in top and top["negative"].one_of(("refuse", "return")) == "return",
+        links_sessions=links_sessions,
         columns=frozenset(first for first in firsts if not first.startswith("line.")),
         needed_columns=tuple(needed),
     )

@@ -9,15 +9,20 @@ from typing import Any
 import orjson
 
 from streams.errors import Reason, RecordError
+from streams.serde.records import BehaviourEvent
 from streams.sources.getters import Getter
 from streams.sources.mapping import SKIP, SourceMapping
+from streams.stages.identifiers import IDENTIFY
 from streams.stages.placeholders import is_nobody
 
 MAX_LINES = 1000
 """Of one record."""
 MAX_IN_ALL = 5000
 """Of a record that holds several."""
+_AGREED = frozenset({"true", "yes", "granted", "consent"})
+"""Texts that say that a shopper agreed; the last is how Snowplow names the lawful basis. Nothing else does, and least of all a 1."""
 
+RAW_FIELDS = tuple(BehaviourEvent.__annotations__)
 RawEvent = dict[str, Any]
 Line = RawEvent | RecordError
 """An event as the stage takes it, or why a line can't be one."""
@@ -49,6 +54,7 @@ class Source:
         self._item, self._query = get("item_id"), get("query")
         self._quantity, self._price = get("quantity"), get("price")
         self._position, self._session = get("position"), get("session_id")
+        self._consent = get("consent")
 
     def events(self, record: Any) -> list[Line]:
         """The events of one record, an object; none where its type is skipped. A line that can't be read is a RecordError, and leaves the
@@ -96,7 +102,10 @@ class Source:
             if type(line) not in (dict, str, int):
                 return [_no_object()]
             event = self._event(record, line, index)
-            return [] if event is None else [event]
+            found: list[Line] = [] if event is None else [event]
+            if self.mapping.links_sessions and not index and (event is None or event["event_type"] != IDENTIFY):
+                found += self._session_link(record, line)
+            return found
         except RecordError as error:
             return [error]
 
@@ -130,10 +139,32 @@ class Source:
             "user_agent": _text(self._agent(record, line), "user_agent"),
             "anonymous_id": self._unknown(_text(self._anonymous(record, line), "anonymous_id")),
         }
+        if kind == IDENTIFY:
+            event["consent"] = _agreed(self._consent(record, line))
         for name, undo in mapping.encoded:
-            if type(event[name]) is str:
+            if type(event.get(name)) is str:
                 event[name] = _decoded(event[name], name, undo)
         return event
+
+    def _session_link(self, record: Any, line: Any) -> list[Line]:
+        """The identify event that an event of a user and an anonymous id is, where she agreed. All of a session have one id, so that the
+        first of them counts."""
+        try:
+            if not _agreed(self._consent(record, line)):
+                return []
+            user = self._person(_text(self._user(record, line), "user_id"))
+            anonymous = self._unknown(_text(self._anonymous(record, line), "anonymous_id"))
+            if anonymous is None or not user or is_nobody(user):
+                return []
+            session = _text(self._session(record, line), "session_id")
+            time = self.mapping.read_time(_or_cloud(self._time(record, line), record, "time"))
+            own = self._id(record, line, None, time) if session is None else f"session/{session}"
+        except RecordError:
+            return []  # what is wrong with it the event itself says, if it is one that counts
+        return [dict.fromkeys(RAW_FIELDS) | {
+            "event_type": IDENTIFY, "user_id": user, "anonymous_id": anonymous, "consent": True, "occurred_at": time,
+            "event_id": None if own is None else f"{user}/{own}",
+        }]  # fmt: skip
 
     def _is_search(self, value: Any) -> bool:
         if type(value) is not str:
@@ -210,6 +241,10 @@ def _text(value: Any, field: str) -> str | None:
     if type(value) is int:
         return str(value)
     raise RecordError(Reason.UNDECODABLE, f"field {field} has a wrong type: it must be text or a whole number")
+
+
+def _agreed(value: Any) -> bool:
+    return value is True or (type(value) is str and value.strip().lower() in _AGREED)
 
 
 def _rank(value: Any) -> int | None:

@@ -10,7 +10,9 @@ from streams.privacy.pseudonym import ANONYMOUS
 from streams.privacy.scrub import scrub
 from streams.stages.placeholders import LONGEST, NOTHING, is_nobody, is_nothing
 
-EVENT_TYPES = frozenset({"view", "click", "search", "cart", "purchase", "return", "impression", "dismiss", "wishlist"})
+IDENTIFY = "identify"
+"""The type of the event that links an anonymous shopper to a user."""
+EVENT_TYPES = frozenset({"view", "click", "search", "cart", "purchase", "return", "impression", "dismiss", "wishlist", IDENTIFY})
 MAX_USER = 256
 MAX_ITEM = 128
 MAX_QUERY = 256

@@ -53,6 +53,20 @@ def test_small_files(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*.part"))
 
 
+def test_who_logs_in_gets_what_the_browser_turned_to(tmp_path: Path) -> None:
+    (tmp_path / "items.csv").write_text(ITEMS)
+    browsed = "2026-01-01T10:00:00,,purchase,A,b1,\n2026-01-01T10:00:00,,purchase,A,b2,\n2026-01-01T11:00:00,u1,view,D,,\n"
+    log_ins = "2026-01-02T10:00:00,u1,identify,,b1,yes\n2026-01-02T10:00:00,u2,identify,,b2,no\n2026-01-03T10:00:00,u2,view,D,,\n"
+    (tmp_path / "events.csv").write_text(f"ts,user,event_type,item,anonymous_id,consent\n{browsed}{log_ins}")
+    done = deployment(tmp_path, "hashing").command(
+        *("backtest", "--items", "items.csv", "--events", "events.csv", "--cutoff", "2026-01-15", "--top", "3", "--out", "out.csv")
+    )
+    assert "no_consent" in done.stderr
+    found = rows(tmp_path / "out.csv")
+    assert "A" not in found["u1"] and set(found["u1"][:2]) == {"B", "E"}, "shoes, and not those that are bought"
+    assert found["u2"][0] in {"A", "C"} and "A" in found["u2"], "the browser's history stays the browser's"
+
+
 @pytest.mark.parametrize(
     ("change", "code", "said"),
     [

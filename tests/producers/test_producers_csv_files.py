@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from streams.errors import ConfigurationError
+from streams.producers import publisher
 from streams.producers.csv_files import ReadReport, read_events, read_items
 from streams.serde import local_codecs
 from streams.topics import BEHAVIOUR_RAW, CATALOGUE_ITEMS
@@ -46,10 +47,19 @@ def test_events_with_all_columns(tmp_path: Path) -> None:
             "region": "France",
             "user_agent": None,
             "anonymous_id": None,
+            "consent": None,
         }
     ]
     codec = local_codecs().for_topic(BEHAVIOUR_RAW)
     assert codec.decode(codec.encode(found[0])) == found[0]
+
+
+def test_a_log_in(tmp_path: Path) -> None:
+    rows = "".join(f"2011-01-01,u,identify,,b,{consent}\n" for consent in ("yes", "no", "", "perhaps"))
+    found, report = events(tmp_path / "e.csv", f"ts,user,event_type,item,anonymous_id,consent\n{rows}")
+    assert [event["consent"] for event in found] == [True, False, None]
+    assert list(report.broken) == ["consent is neither true nor false"]
+    assert publisher._key(found[0], "events") == b"b", "it comes after what the browser did"
 
 
 def test_items_with_few_and_many_columns(tmp_path: Path) -> None:

@@ -44,6 +44,7 @@ RAW = {
     "region": "United Kingdom",
     "user_agent": None,
     "anonymous_id": None,
+    "consent": None,
 }
 PART = {"kind": "item", "item_id": "i", "event_type": "view", "share": 0.25}
 RECOMMENDATION = {

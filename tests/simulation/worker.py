@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from random import Random
-from typing import Any
+from typing import Any, ClassVar
 
 from prometheus_client import CollectorRegistry
 
 from streams.engine.checkpoint import Checkpoint
+from streams.engine.handler import BatchHandler
 from streams.engine.kafka.topics import OffsetAnswer, commit_in
 from streams.engine.metrics import StageMetrics
 from streams.engine.outputs import ID_HEADER, LINK_LOST, Answer, Outputs, Row
@@ -359,6 +360,8 @@ class Traits:
 class Worker(Owner):
     """``disk`` outlives it."""
 
+    outputs_of: ClassVar[Mapping[str, bool]] = {OUT: True, DEAD: True}
+
     def __init__(self, name: str, broker: Broker, disk: Disk, traits: Traits) -> None:
         super().__init__(name)
         self.broker = broker
@@ -372,7 +375,7 @@ class Worker(Owner):
         self.ownership = Ownership(6.0, seconds=self._seconds)
         self.outputs = Outputs(Link(broker, self.scheduler), lock=self.runtime.lock)
         self.table = StateTable(disk, CHANGELOG, self.outputs)
-        self.handler = Counting(self.scheduler, traits.slowness_s, traits.memory_troubles)
+        self.handler = self.make_handler()
         self.topics = Topics(broker)
         self.runner = Runner(
             stage="toy",
@@ -388,6 +391,10 @@ class Worker(Owner):
         self._generation = -1
         self._owned: Set[Where] = frozenset()
         self._rejects = RejectGuard(1.0, 1_000_000)
+
+    def make_handler(self) -> BatchHandler:
+        """The stage."""
+        return Counting(self.scheduler, self.traits.slowness_s, self.traits.memory_troubles)
 
     def start(self) -> None:
         for work in (self._belong(), self._every(COMMIT_S, self.runner.commit), self._every(TIMER_S, self._request_timers)):
@@ -435,7 +442,7 @@ class Worker(Owner):
             stage="toy",
             partition=partition,
             handler=self.handler,
-            outputs_of={OUT: True, DEAD: True},
+            outputs_of=self.outputs_of,
             ownership=self.ownership,
             outputs=self.outputs,
             table=self.table,

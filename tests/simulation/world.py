@@ -23,11 +23,12 @@ KINDS = b"nnnnnnnnnpvh"
 
 
 class World:
+    make_worker = Worker
+
     def __init__(self, seed: int) -> None:
         self.scheduler = Scheduler(seed, most_steps=MOST_STEPS, most_seconds=MOST_SECONDS)
         rng = self.rng = self.scheduler.rng
-        sources = ("source",) if rng.random() < 0.8 else ("source", "second")
-        self.broker = Broker(self.scheduler, sources, rng.choice((1, 1, 2, 2, 3)))
+        self.broker = self.make_broker(rng)
         self.traits = Traits(
             max_records=rng.choice((1, 2, 5)),
             keeps_state_in_memory=rng.random() < 0.4,
@@ -41,6 +42,10 @@ class World:
         self._transactions = 0
         self._is_closed = False
         """No worker runs, and none is started."""
+
+    def make_broker(self, rng: Random) -> Broker:
+        sources = ("source",) if rng.random() < 0.8 else ("source", "second")
+        return Broker(self.scheduler, sources, rng.choice((1, 1, 2, 2, 3)))
 
     # --- what happens
 
@@ -78,7 +83,7 @@ class World:
 
     def _start_worker(self, disk: Disk) -> None:
         self._names += 1
-        worker = Worker(f"w{self._names}", self.broker, disk, self.traits)
+        worker = self.make_worker(f"w{self._names}", self.broker, disk, self.traits)
         self.workers.append(worker)
         worker.start()
 

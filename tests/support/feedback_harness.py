@@ -62,6 +62,7 @@ def event(offset: int, user: str, kind: str, item: str | None, minute: int, **mo
         "position": None,
         "session": None,
         "flags": [],
+        "linked_to": None,
     } | more
     return MemoryRecord(topics.BEHAVIOUR_CLEAN, 0, offset, 0, user.encode(), CODECS.for_topic(topics.BEHAVIOUR_CLEAN).encode(value))
 

@@ -25,7 +25,7 @@ from streams.ranking.together_table import TogetherTable
 from streams.serde.codec import local_codecs
 from streams.serde.vectors import to_bytes, vector_key
 from streams.stages.profile.stage import ProfileStage
-from streams.topics import BEHAVIOUR_CLEAN, DEAD_LETTER, ITEMS_POPULARITY, ITEMS_TOGETHER, ITEMS_VECTORS, RECOMMENDATIONS
+from streams.topics import BEHAVIOUR_CLEAN, DEAD_LETTER, ITEMS_POPULARITY, ITEMS_TOGETHER, ITEMS_VECTORS, PROFILE_LINKS, RECOMMENDATIONS
 from tests.support.rules import profile_rules
 
 CODECS = local_codecs()
@@ -117,7 +117,19 @@ def event(
         "position": None,
         "session": None,
         "flags": [],
+        "linked_to": None,
     }
+
+
+def identify(number: int, user: str, linked_to: str, *, at_s: float = 0) -> dict[str, Any]:
+    """The CleanEvent by which one shopper turns out to be another."""
+    return event(number, user, "identify", at_s=at_s) | {"linked_to": f"k1.{linked_to}"}
+
+
+def link_records(outputs: Iterable[OutputRecord], *, partition: int = 0, first: int = 0) -> list[MemoryRecord]:
+    """The links among the outputs, as they are read back."""
+    found = [output for output in outputs if output.topic == PROFILE_LINKS]
+    return [MemoryRecord(PROFILE_LINKS, partition, offset, START_MS, o.key, o.value) for offset, o in enumerate(found, start=first)]
 
 
 def event_records(events: Iterable[dict[str, Any]], *, partition: int = 0, first: int = 0) -> list[MemoryRecord]:

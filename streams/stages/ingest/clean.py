@@ -54,6 +54,8 @@ class EventCleaner:
         agent = raw["user_agent"]
         if agent and self._automated[agent]:
             raise RecordError(Reason.AUTOMATED, "the user agent belongs to a robot or a script")
+        if kind == identifiers.IDENTIFY:
+            return self._identify(raw, record, now_ms, line)
         identity: Identity | None
         try:
             identity = self._identities.of(raw["user_id"], raw["anonymous_id"])
@@ -125,8 +127,50 @@ class EventCleaner:
             "position": position if position is not None and 0 <= position <= MAX_POSITION else None,
             "session": hashes.session(user, session) if session is not None else None,
             "flags": flags,
+            "linked_to": None,
         }
         return Cleaned(event, identity.key, occurred_ms)
+
+    def _identify(self, raw: Mapping[str, Any], record: SourceRecord, now_ms: int, line: int) -> Cleaned:
+        """The event that hands the anonymous shopper's history to the user. It is the anonymous shopper's, so that it comes after all that
+        she did before. Raises RecordError, with NO_CONSENT or NOTHING_TO_LINK where it is nobody's fault that nothing is linked."""
+        if raw.get("consent") is not True:
+            raise RecordError(Reason.NO_CONSENT, "an identify event without `consent: true` links nothing")
+        try:
+            user = self._identities.of(raw["user_id"])
+            anonymous = self._identities.of("", raw["anonymous_id"])
+        except RecordError as error:
+            if error.reason not in (Reason.MISSING_USER, Reason.NOBODY):
+                raise
+            raise RecordError(Reason.NOTHING_TO_LINK, "an identify event needs a user_id and an anonymous_id") from None
+        flags: list[str] = []
+        occurred_ms = self._time(raw["occurred_at"], record.timestamp, now_ms, flags)
+        own_id = identifiers.opaque_id(raw["event_id"])
+        hashes = self._hashes
+        if own_id is not None:
+            # A producer may give what she did, and that she is known from now on, one id.
+            event_id = hashes.event_id(anonymous.user_id, f"{identifiers.IDENTIFY}\0{own_id}")
+        else:
+            event_id = hashes.position_id(record.topic, record.partition, record.offset, line)
+        event: CleanEvent = {
+            "event_id": event_id,
+            "pseudonym": anonymous.pseudonym,
+            "sealed_id": anonymous.sealed_id,
+            "event_type": identifiers.IDENTIFY,
+            "occurred_at": times.floor_to(occurred_ms, self._rules.time_bucket_ms),
+            "item_id": None,
+            "query": None,
+            "quantity": 1,
+            "price_band": None,
+            "currency": None,
+            "country": None,
+            "recommendation_id": None,
+            "position": None,
+            "session": None,
+            "flags": flags,
+            "linked_to": user.pseudonym,
+        }
+        return Cleaned(event, anonymous.key, occurred_ms)
 
     def _time(self, occurred_at: float | str | None, record_ms: int, now_ms: int, flags: list[str]) -> int:
         if occurred_at is not None:

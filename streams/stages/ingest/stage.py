@@ -30,6 +30,8 @@ _LINES = 8192
 """More than a record has lines; so offset and line make one number that rises."""
 _NO_FAULT = frozenset({Reason.AUTOMATED, Reason.NOBODY})
 """Robots and guests are no fault of the producer: the limit on rejects must not let them stop the stage for everybody."""
+_LEFT_OUT = frozenset({Reason.NO_CONSENT, Reason.NOTHING_TO_LINK})
+"""As trackers work, most identify events link nothing: they are counted, and no letters."""
 _SMALLEST_WINDOW = 50
 _APART = RecordError(Reason.QUARANTINED, "most of this producer's recent records were refused; mend it, then `veilstream recover --replay`")
 
@@ -139,7 +141,10 @@ class IngestStage:
         return result
 
     def _refused(self, line: Line, record: SourceRecord, error: RecordError, number: int, result: BatchResult) -> list[str]:
-        """Adds the dead letter of a line; the reason, if it is a fault of the producer."""
+        """Adds the dead letter of a line, or counts what is left out; the reason, if it is a fault of the producer."""
+        if error.reason in _LEFT_OUT:
+            result.dropped[error.reason.value] = result.dropped.get(error.reason.value, 0) + 1
+            return []
         known_fields = [] if isinstance(line, RecordError) else [name for name, value in line.items() if value is not None]
         letter = self._dead_letters.build(record, error, fields=known_fields, line=number)
         result.outputs.append(letter._replace(unless=(BEHAVIOUR_CLEAN, letter.record_id)))
@@ -156,7 +161,7 @@ class IngestStage:
                     raise line
                 self._cleaner.clean(line, record, now_ms, number)
             except RecordError as error:
-                if error.reason not in _NO_FAULT:
+                if error.reason not in _NO_FAULT | _LEFT_OUT:
                     faults.append(error.reason.value)
         return faults or [_APART.reason.value]
 

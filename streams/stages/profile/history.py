@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import inf, log2
+from typing import Protocol
 
 from streams.ranking.popularity import decay
 from streams.ranking.request import Entry
@@ -22,11 +23,9 @@ def apply_event(profile: Profile, event: CleanEvent, offset: int, rules: Profile
     code = CODES[event["event_type"]]
     if offset <= profile.applied_offset or not rules.concerns(code):
         return False
-    event_id = bytes.fromhex(event["event_id"][: 2 * _ID_BYTES])
-    if _holds(profile.event_ids, event_id):
+    if is_known_event(profile, event["event_id"]):
         return False
-    profile.applied_offset = offset
-    profile.event_ids = (profile.event_ids + event_id)[-_ID_BYTES * rules.event_ids_size :]
+    note_event(profile, event["event_id"], offset, rules)
     time_ms = event["occurred_at"]
     weight = rules.history_weights[code]
     if code == PURCHASE and (item_id := event["item_id"]):
@@ -41,6 +40,17 @@ def apply_event(profile: Profile, event: CleanEvent, offset: int, rules: Profile
     if len(profile.items) + len(profile.queries) > rules.history_size:
         _drop_least(profile, rules)
     return True
+
+
+def is_known_event(profile: Profile, event_id: str) -> bool:
+    """Whether the event is among the recent ones. Raises ValueError if the id is not hexadecimal."""
+    return _holds(profile.event_ids, bytes.fromhex(event_id[: 2 * _ID_BYTES]))
+
+
+def note_event(profile: Profile, event_id: str, offset: int, rules: ProfileRules) -> None:
+    """The event is applied."""
+    profile.applied_offset = offset
+    profile.event_ids = (profile.event_ids + bytes.fromhex(event_id[: 2 * _ID_BYTES]))[-_ID_BYTES * rules.event_ids_size :]
 
 
 def merge(old: Entry, new: Entry, rules: ProfileRules) -> Entry:
@@ -75,9 +85,18 @@ def is_first_regret(profile: Profile, item_id: str, code: int, was_bought: bool,
     return True
 
 
-def dismissed(profile: Profile) -> list[str]:
+class History(Protocol):
+    """A profile, or one seen as a whole with what was linked to it."""
+
+    @property
+    def items(self) -> dict[str, Entry]: ...
+    @property
+    def bought(self) -> dict[str, int]: ...
+
+
+def dismissed(history: History) -> list[str]:
     """Items whose last word was a dismissal."""
-    return [item_id for item_id, entry in profile.items.items() if entry.event_type == DISMISS]
+    return [item_id for item_id, entry in history.items.items() if entry.event_type == DISMISS]
 
 
 def _put(entries: dict[str, Entry], ref: str, new: Entry, rules: ProfileRules) -> None:
@@ -94,12 +113,13 @@ def _drop_least(profile: Profile, rules: ProfileRules) -> None:
 
 
 def _least(entries: dict[str, Entry], rules: ProfileRules) -> tuple[float, str]:
-    """The element that counts least, now and for ever: log2 of |weight|, less its age in half-lives."""
-    per_ms = 1.0 / rules.half_life_ms
-    return min(
-        ((log2(abs(entry.weight)) + entry.time_ms * per_ms if entry.weight else -inf, ref) for ref, entry in entries.items()),
-        default=(inf, ""),
-    )
+    """The element that counts least, now and for ever."""
+    return min(((strength(entry, rules), ref) for ref, entry in entries.items()), default=(inf, ""))
+
+
+def strength(entry: Entry, rules: ProfileRules) -> float:
+    """How much an element counts against others, now and for ever: log2 of |weight|, less its age in half-lives."""
+    return log2(abs(entry.weight)) + entry.time_ms / rules.half_life_ms if entry.weight else -inf
 
 
 def _bound(times: dict[str, int], size: int) -> None:
@@ -114,11 +134,11 @@ def _holds(ids: bytes, wanted: bytes) -> bool:
     return at >= 0
 
 
-def unwanted(profile: Profile, item_id: str | None, time_ms: int, rules: ProfileRules) -> list[str]:
+def unwanted(history: History, item_id: str | None, time_ms: int, rules: ProfileRules) -> list[str]:
     """Items that this shopper should not see now: bought within the cooldown, dismissed, and the one that is being looked at."""
     since = time_ms - rules.bought_cooldown_ms
-    items = [bought for bought, bought_ms in profile.bought.items() if bought_ms > since]
-    items += dismissed(profile)
+    items = [bought for bought, bought_ms in history.bought.items() if bought_ms > since]
+    items += dismissed(history)
     if item_id is not None:
         items.append(item_id)
     return items

@@ -36,6 +36,17 @@ class IssuedRecommendation(msgspec.Struct, array_like=True, frozen=True):
     """float64 [items, 2]: a ranker's score and the probability; empty where none served."""
 
 
+class Linked(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """One element that a link brought (``links``)."""
+
+    link: bytes
+    """The first 8 bytes of the link's id."""
+    is_query: bool
+    ref: str
+    """The item, or the query's text."""
+    entry: Entry
+
+
 class Profile(msgspec.Struct, array_like=True):
     """All that is known of one pseudonym. Dicts and lists keep the order in which things came."""
 
@@ -62,6 +73,10 @@ class Profile(msgspec.Struct, array_like=True):
     """How many of that day have counted."""
     counted: dict[str, bytes] = {}
     """Of the last items with events that counted, when these were (``influence``); the last one is the newest."""
+    linked: list[Linked] = []
+    """What was done under anonymous ids that are this user's by consent, weakest first. ``links.whole_of`` sees it with the rest as one."""
+    linked_bought: dict[str, int] = {}
+    """When an item was bought under them, milliseconds; the last one is the newest."""
 
 
 _DAMAGED = "a profile in the state is damaged; delete the stage's local state, it is rebuilt"

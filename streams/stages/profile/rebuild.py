@@ -1,7 +1,7 @@
 """Rebuilds logged features from the topics, read exactly as far as the worker had read them, and compares.
 
-The profiles follow from ``behaviour.clean`` by the stage's own rules, the boards from their topics. A board that was compacted since, or
-events that retention has removed, may make a rebuilt record differ: such a one is untold, not different.
+The profiles follow from ``behaviour.clean`` by the stage's own rules, the boards from their topics. A board that was compacted since,
+events that retention has removed, or what was linked to a shopper may make a rebuilt record differ: such a one is untold, not different.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ from streams.ranking.request import Request
 from streams.ranking.rules import ProfileRules
 from streams.ranking.together_table import TogetherTable
 from streams.ranking.whitened_matrix import WhitenedItemMatrix
-from streams.serde.records import CleanEvent, FeatureLog
+from streams.serde.records import IDENTIFY, CleanEvent, FeatureLog
 from streams.stages.profile.history import apply_event
+from streams.stages.profile.links import hand_over
 from streams.stages.profile.profile import Profile
 from streams.stages.profile.stage import check
 from streams.stages.profile.triggers import request_of
@@ -72,11 +73,14 @@ class Wanted(NamedTuple):
 
     log: FeatureLog
     request: Request | None
+    is_linked: bool = False
+    """Whether the history that is there may lack what anonymous ids linked to it."""
 
 
 def requests_of(logs: Sequence[FeatureLog], clean: Records, codecs: TopicCodecs, rules: ProfileRules) -> list[Wanted]:
     """The requests as the profiles stood at the logs' events, in order of partition and offset."""
     codec = codecs.for_topic(BEHAVIOUR_CLEAN)
+    linked: set[str] = set()
     of_event = {(log["pseudonym"], log["source_offset"]): log for log in logs}
     found: list[Wanted] = []
     for partition in sorted(clean):
@@ -88,12 +92,18 @@ def requests_of(logs: Sequence[FeatureLog], clean: Records, codecs: TopicCodecs,
             except RecordError:
                 continue  # the stage refuses it too
             profile = profiles.setdefault(event["pseudonym"], Profile())
-            if apply_event(profile, event, record.offset, rules):
+            if event["event_type"] == IDENTIFY:
+                handed = hand_over(profile, event, record.offset, rules)
+                if handed is not None:
+                    profiles[event["pseudonym"]] = handed.profile
+                    linked.update([event["linked_to"] or ""] if handed.link is not None else [])
+            elif apply_event(profile, event, record.offset, rules):
                 log = of_event.pop((event["pseudonym"], record.offset), None)
                 if log is not None:
                     policy = log["policy"]
                     found.append(Wanted(log, request_of(profile, event, "search" if policy == "search" else "behaviour", rules)))
-    return [*found, *(Wanted(log, None) for log in of_event.values())]
+    # When a link was taken in, between which of the user's events, is nobody's promise: partitions have no order among each other.
+    return [*(one._replace(is_linked=one.log["pseudonym"] in linked) for one in found), *(Wanted(log, None) for log in of_event.values())]
 
 
 def texts_of(wanted: Sequence[Wanted]) -> list[str]:
@@ -110,7 +120,7 @@ def rebuild(
     boards = _Boards(topics, codecs, model)
     first_event = {partition: records[0].offset if records else 0 for partition, records in topics.clean.items()}
     is_cut = any(first_event.values())
-    for log, request in wanted:
+    for log, request, is_linked in wanted:
         if log["features"] != schema():
             yield Checked(log["log_id"], "untold", 0.0, ("another table of features",))
             continue
@@ -121,7 +131,7 @@ def rebuild(
         if not boards.reaches(positions):
             boards = _Boards(topics, codecs, model)
         boards.advance(positions)
-        yield _compared(log, request, boards, model, queries, maybe=is_cut or boards.has_holes())
+        yield _compared(log, request, boards, model, queries, maybe=is_cut or is_linked or boards.has_holes())
 
 
 def _compared(

@@ -127,6 +127,7 @@ def _sample() -> tuple[IssuedRecommendation, CleanEvent]:
         position=None,
         session=None,
         flags=[],
+        linked_to=None,
     )
     issued = IssuedRecommendation(
         offset=70_000,

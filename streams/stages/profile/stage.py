@@ -15,20 +15,21 @@ from streams.ranking.ranking import Ranking, most_requests, rank
 from streams.ranking.request import Entry, Ranked, Request
 from streams.ranking.rules import CODES, SEARCH, ProfileRules
 from streams.ranking.together_table import TogetherTable
-from streams.serde.records import CleanEvent, FeatureLog, has_shopper
+from streams.serde.records import IDENTIFY, CleanEvent, FeatureLog, ProfileLink, has_shopper
 from streams.stages.profile.feature_log import board_positions, to_log
 from streams.stages.profile.history import recently_recommended
+from streams.stages.profile.links import join
 from streams.stages.profile.popularity_counter import PopularityCounter
 from streams.stages.profile.profile import IssuedRecommendation, Profile, dump_profile, load_profile
 from streams.stages.profile.recommendation import answer_id, make, remember
 from streams.stages.profile.recommendation_writer import RecommendationWriter
 from streams.stages.profile.together_counter import TogetherCounter, is_profile, state_key
 from streams.stages.profile.triggers import Trigger, Triggered, by_model, find_triggers
-from streams.topics import BEHAVIOUR_CLEAN, ITEMS_POPULARITY, ITEMS_TOGETHER, RANKING_FEATURES, RECOMMENDATIONS
+from streams.topics import BEHAVIOUR_CLEAN, ITEMS_POPULARITY, ITEMS_TOGETHER, PROFILE_LINKS, RANKING_FEATURES, RECOMMENDATIONS
 
 __all__ = ["ProfileRules", "ProfileStage"]
 
-_FIELDS = ("event_id", "pseudonym", "sealed_id", "event_type", "occurred_at", "item_id", "query")
+_FIELDS = ("event_id", "pseudonym", "sealed_id", "event_type", "occurred_at", "item_id", "query", "linked_to")
 _EVENT_ID = re.compile(r"[0-9a-f]{32}")
 
 
@@ -55,6 +56,7 @@ class ProfileStage:
         self._events = codecs.reading(BEHAVIOUR_CLEAN, _FIELDS)
         self._writer = RecommendationWriter(codecs.for_topic(RECOMMENDATIONS))
         self._logs = codecs.for_topic(RANKING_FEATURES)
+        self._links = codecs.for_topic(PROFILE_LINKS)
         self._models = models
         self._popularity_table = popularity
         self._together = together
@@ -65,6 +67,8 @@ class ProfileStage:
 
     async def __call__(self, batch: Sequence[SourceRecord], state: StateView) -> BatchResult:
         """Raises what the encoder raises, and ConfigurationError for a state that another version wrote."""
+        if batch[0].topic.endswith(PROFILE_LINKS):
+            return self._join(batch, state)  # nothing is counted: what is, is counted by offsets of the events
         partition = batch[0].partition
         result = BatchResult()
         events = self._accept(batch, result)
@@ -89,6 +93,7 @@ class ProfileStage:
         issued.sort(key=lambda pair: pair[0].offset)
         result.outputs += [self._output(recommendation, event, partition) for recommendation, event in issued]
         result.outputs += [self._log(log, partition) for log in logs]
+        result.outputs += map(self._link, triggered.links)
         changed, published = self._pairs.end(pairs, partition)
         # The pairs first: of a state that is only partly written, a beginning is there. A purchase that is in a profile is then in the
         # pairs too, and one that is only in the pairs is known by its offset.
@@ -117,10 +122,9 @@ class ProfileStage:
                 event = cast(CleanEvent, decode(record.value, record.headers))
                 check(record.key, event)
             except RecordError as error:
-                result.outputs.append(self._dead_letters.build(record, error))
-                result.rejected += 1
+                self._refuse(record, error, result)
                 continue
-            if self._rules.concerns(CODES[event["event_type"]]):
+            if event["event_type"] == IDENTIFY or self._rules.concerns(CODES[event["event_type"]]):
                 accepted.append((record.offset, event))
         return accepted
 
@@ -160,6 +164,39 @@ class ProfileStage:
                 logs.append(to_log(*what, matrix.ids, own, issued, model.version, boards))
         return result
 
+    def _join(self, batch: Sequence[SourceRecord], state: StateView) -> BatchResult:
+        """Links to the profiles of their users."""
+        result = BatchResult()
+        links: list[tuple[SourceRecord, ProfileLink]] = []
+        for record in batch:
+            try:
+                link = cast(ProfileLink, self._links.decode(record.value, record.headers))
+                if record.key != link["pseudonym"].encode():
+                    raise RecordError(Reason.KEY_MISMATCH, "the message key must be the pseudonym")
+                links.append((record, link))
+            except RecordError as error:
+                self._refuse(record, error, result)
+        stored = state.get_many(list(dict.fromkeys(link["pseudonym"].encode() for _, link in links)))
+        profiles = {key.decode(): load_profile(data) for key, data in stored.items()}
+        changed: dict[str, Profile] = {}
+        for record, link in links:
+            profile = profiles.setdefault(link["pseudonym"], Profile())
+            try:
+                if join(profile, link, self._rules):
+                    changed[link["pseudonym"]] = profile
+            except RecordError as error:
+                self._refuse(record, error, result)
+        result.state = {key.encode(): dump_profile(profile) for key, profile in changed.items()}
+        return result
+
+    def _refuse(self, record: SourceRecord, error: RecordError, result: BatchResult) -> None:
+        result.outputs.append(self._dead_letters.build(record, error))
+        result.rejected += 1
+
+    def _link(self, link: ProfileLink) -> OutputRecord:
+        """To the partition of the user."""
+        return OutputRecord(PROFILE_LINKS, link["pseudonym"].encode(), self._links.encode(link), bytes.fromhex(link["link_id"]))
+
     def _log(self, log: FeatureLog, partition: int) -> OutputRecord:
         return OutputRecord(RANKING_FEATURES, log["pseudonym"].encode(), self._logs.encode(log), bytes.fromhex(log["log_id"]), partition)
 
@@ -177,11 +214,14 @@ def check(key: bytes | None, event: CleanEvent) -> None:
     if key != event["pseudonym"].encode():
         raise RecordError(Reason.KEY_MISMATCH, "the message key must be the pseudonym")
     code = CODES.get(event["event_type"])
-    if code is None:
+    if code is None and event["event_type"] != IDENTIFY:
         raise RecordError(Reason.UNKNOWN_EVENT_TYPE, "behaviour.clean holds an event type that ingest does not write")
     if _EVENT_ID.fullmatch(event["event_id"]) is None:
         raise RecordError(Reason.UNDECODABLE, "event_id must be 32 hexadecimal characters")
-    if code == SEARCH:
+    if code is None:
+        if not event["linked_to"] or not has_shopper(event):
+            raise RecordError(Reason.UNDECODABLE, "an identify event needs a shopper, and linked_to")
+    elif code == SEARCH:
         if not event["query"]:
             raise RecordError(Reason.MISSING_QUERY, "a search needs a query")
     elif not event["item_id"]:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, MutableMapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 from streams.models.hotswap.serving_model import Routing, ServingModel
 from streams.ranking.request import Request
 from streams.ranking.rules import CODES, DISMISS, IMPRESSION, PURCHASE, RETURN, SEARCH, TRIGGERS, ProfileRules
-from streams.serde.records import CleanEvent, has_shopper
+from streams.serde.records import IDENTIFY, CleanEvent, ProfileLink, has_shopper
 from streams.stages.profile.feature_log import is_logged
 from streams.stages.profile.history import apply_event, is_first_regret, unwanted
 from streams.stages.profile.influence import breadth, popularity_weights
+from streams.stages.profile.links import hand_over, whole_of
 from streams.stages.profile.popularity_counter import PopularityTally
 from streams.stages.profile.profile import IssuedRecommendation, Profile, unpack_issued
 from streams.stages.profile.together_counter import TogetherTally
@@ -42,6 +43,8 @@ class Triggered:
     """By pseudonym."""
     rounds: list[list[Trigger]] = field(default_factory=list)
     """The n-th triggers of all shoppers: a shopper's second must know what her first recommended."""
+    links: list[ProfileLink] = field(default_factory=list)
+    """What anonymous shoppers hand over to users."""
     repeats: list[tuple[IssuedRecommendation, CleanEvent]] = field(default_factory=list)
     """Recommendations that were made before this event came again."""
 
@@ -83,12 +86,12 @@ def _rounds(chains: list[list[Trigger]]) -> list[list[Trigger]]:
 
 def find_triggers(
     events: Iterable[tuple[int, CleanEvent]],
-    profiles: Mapping[str, Profile],
+    profiles: MutableMapping[str, Profile],
     tally: PopularityTally,
     together: TogetherTally,
     rules: ProfileRules,
 ) -> Triggered:
-    """Apply (offset, event) to the profiles, in place, and to both tallies."""
+    """Apply (offset, event) to the profiles, in place, and to both tallies. An identify event puts a new profile in an old one's place."""
     result = Triggered()
     counts: dict[str, int] = {}
     for offset, event in events:
@@ -99,6 +102,13 @@ def find_triggers(
         profile = profiles[pseudonym]
         if offset <= profile.applied_offset:
             result.repeats += [(unpack_issued(issued), event) for cause, issued in profile.issued if cause == offset]
+            continue
+        if event["event_type"] == IDENTIFY:
+            handed = hand_over(profile, event, offset, rules)
+            if handed is not None:
+                # Another object: triggers before this event still hold the old one.
+                result.changed[pseudonym] = profiles[pseudonym] = handed.profile
+                result.links += [handed.link] if handed.link is not None else []
             continue
         code, time_ms, item_id = CODES[event["event_type"]], event["occurred_at"], event["item_id"]
         if code == IMPRESSION:
@@ -143,13 +153,14 @@ def _count_only(event: CleanEvent, offset: int, tally: PopularityTally, rules: P
 def request_of(profile: Profile, event: CleanEvent, policy: Policy, rules: ProfileRules) -> Request:
     """What is asked of the ranking after the event, which is in the profile."""
     query = event["query"] if policy == "search" else None
+    history = whole_of(profile, rules)
     return Request(
-        items=list(profile.items),
-        item_entries=list(profile.items.values()),
+        items=list(history.items),
+        item_entries=list(history.items.values()),
         # The search itself is blended in by its own weight; as a part of the history it would count twice.
-        queries=[(text, entry) for text, entry in profile.queries.items() if text != query],
+        queries=[(text, entry) for text, entry in history.queries.items() if text != query],
         query=query,
-        excluded=unwanted(profile, event["item_id"], event["occurred_at"], rules),
+        excluded=unwanted(history, event["item_id"], event["occurred_at"], rules),
         at_ms=event["occurred_at"],
         seed=int(event["event_id"][:16], 16),
     )

@@ -72,6 +72,17 @@ def test_nobodys_events_leave_nothing_behind() -> None:
     assert sum(result.rejected for result in results) == 0
 
 
+def test_a_log_in_is_no_outcome_and_no_history() -> None:
+    """Histories for training pairs are not linked: a purchase after the log-in is no answer to what the browser was recommended."""
+    stage, state = make_stage(), State()
+    known = event(2, ANNA, "identify", None, 2, linked_to=BEN)
+    bought = [event(0, ANNA, "view", "x", 0), known, event(3, BEN, "purchase", "a", 3)]
+    results = feed(stage, state, [[recommendation(0, ANNA, ["a"], 0, 0)], bought, *the_end()])
+    assert outcomes(results) == {(ANNA, "a"): "ignored"} and sum(result.rejected for result in results) == 0
+    (pair,) = [p for p in outputs(results, topics.TRAINING_PAIRS) if p["outcome"] == "purchase"]
+    assert pair["pseudonym"] == BEN and pair["history"] == [] and pair["recommendation_id"] is None
+
+
 def test_one_record_a_recommendation_tells_the_same_as_one_an_item() -> None:
     def run(is_together: bool) -> list[list[dict[str, Any]]]:
         stage, state = make_stage(rules=replace(RULES, is_together=is_together)), State()

@@ -121,3 +121,7 @@ def test_the_backtest_knows_them_by_their_name() -> None:
         10**12,
     )
     assert before.seen == {f"{ANONYMOUS}b-1": {"x"}, "b-1": {"y"}}
+    log_in = {"event_type": "identify", "user_id": "anna", "anonymous_id": "b-1", "occurred_at": 3, "item_id": None}
+    for consent, seen in ((True, {"x"}), (False, set())):
+        found = EventsBefore([*before.events, log_in | {"consent": consent}], 10**12)
+        assert found.seen["anna"] == seen and found.seen[f"{ANONYMOUS}b-1"] == {"x"}

@@ -132,6 +132,7 @@ def test_an_event_comes_out_clean() -> None:
         "position": 3,
         "session": hashes.session("anna@example.com", "s-1"),
         "flags": ["quantity_capped"],
+        "linked_to": None,
     }
     assert output.key == event["pseudonym"].encode()
     assert output.partition is None

@@ -9,10 +9,10 @@ import pytest
 
 from streams.ranking.learned.features import FEATURES, PLACE, schema
 from streams.stages.profile.feature_log import is_logged
-from streams.topics import BEHAVIOUR_CLEAN, RANKING_FEATURES
+from streams.topics import BEHAVIOUR_CLEAN, PROFILE_LINKS, RANKING_FEATURES
 from tests.support.learned_shop import ITEMS, forest_ranker, shop
 from tests.support.logging_shop import RULES, LoggingShop, busy_shop, some_events
-from tests.support.profile_harness import event
+from tests.support.profile_harness import event, identify
 
 
 def levels_of(log: dict[str, object]) -> np.ndarray:
@@ -140,3 +140,22 @@ async def test_what_cannot_be_told_is_not_called_different() -> None:
     assert "untold" in outcomes and "differs" not in outcomes
     (gone,) = await found.check([{**last, "source_offset": 10**6}])
     assert gone.outcome == "untold"
+
+
+async def test_a_shopper_who_was_linked_is_untold_and_a_browser_is_rebuilt_with_what_it_kept() -> None:
+    rng = np.random.default_rng(21)
+    found = LoggingShop(rules=replace(RULES, debounce_ms=0))
+    found.put_items(rng, ITEMS[:120])
+    found.follow()
+    for number in range(6):
+        for partition, events in some_events(rng, number * 30, 30).items():
+            # In the second half of the time, u1 turns out to be u2: another partition's.
+            linked = [identify(10**6 + number, "u1", "u2", at_s=number * 900)] if partition == 1 and number >= 3 else []
+            await found.run(partition, [*linked, *events])
+            for record in found.topics.pop(PROFILE_LINKS, {}).get(partition, []):
+                await found.repeat(2, [record])
+            found.follow(rng)
+    checked = {one.log_id: one.outcome for one in await found.check()}
+    outcomes = {name: {checked[log["log_id"]] for log in found.logs if log["pseudonym"] == f"k1.{name}"} for name in ("u1", "u2", "u3")}
+    assert outcomes == {"u1": {"agrees"}, "u2": {"agrees", "untold"}, "u3": {"agrees"}}
+    assert "differs" not in checked.values() and len(checked) == len(found.logs)

@@ -1,0 +1,104 @@
+"""Every history is where it belongs, once: whoever dies, stalls or takes over, and whenever."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from streams.stages.profile import stage as stage_module
+from streams.stages.profile import triggers as triggers_module
+from streams.stages.profile.links import HandedOver
+from streams.stages.profile.profile import Linked, Profile
+from streams.topics import PROFILE_LINKS
+from tests.simulation.broker import DEAD
+from tests.simulation.linking import LinkWorker, LinkWorld, play_linking
+
+QUICK, MANY = 250, 5_000
+ENOUGH = 600
+"""Schedules in which a fault must show."""
+Patch = pytest.MonkeyPatch
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+def test_some_schedules_keep_every_promise() -> None:
+    assert [wrong for seed in range(QUICK) if (wrong := play_linking(seed)) is not None] == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_many_schedules_keep_every_promise() -> None:
+    assert [wrong for seed in range(QUICK, MANY) if (wrong := play_linking(seed)) is not None] == []
+
+
+def test_there_are_links_and_every_trouble() -> None:
+    stories: set[str] = set()
+    links = 0
+    for seed in range(100):
+        world = LinkWorld(seed)
+        world.play()
+        stories |= {line.split(" ", 1)[1] for line in world.story}
+        links += world.linked
+    assert links > 150
+    assert {"kill", "stop", "cut off", "join", "leave", "loading", "faults", "leaderless", "lose commits"} <= stories
+
+
+def wrong_in(most: int) -> str:
+    """The first schedule that breaks a promise."""
+    for seed in range(most):
+        wrong = play_linking(seed)
+        if wrong is not None:
+            return wrong
+    pytest.fail("no schedule shows it: the schedules are too tame, or the judge is too mild")
+
+
+def test_a_link_that_is_looked_for_in_one_partition_only_would_be_written_twice(monkeypatch: Patch) -> None:
+    monkeypatch.setattr(LinkWorker, "outputs_of", {PROFILE_LINKS: True, DEAD: True})
+    wrong = wrong_in(ENOUGH)
+    assert "links that are too many" in wrong
+
+
+def test_one_that_is_written_twice_would_still_count_once(monkeypatch: Patch) -> None:
+    """Two walls: what the engine does not find again is known by its id."""
+    monkeypatch.setattr(LinkWorker, "outputs_of", {PROFILE_LINKS: True, DEAD: True})
+
+    def judge(self: LinkWorld) -> None:
+        assert self._state_is_right()
+
+    monkeypatch.setattr(LinkWorld, "_judge", judge)
+    assert [wrong for seed in range(QUICK) if (wrong := play_linking(seed)) is not None] == []
+
+
+def test_a_browser_that_is_not_emptied_would_be_seen(monkeypatch: Patch) -> None:
+    def kept(profile: Profile, event: Any, offset: int, rules: Any) -> HandedOver | None:
+        handed = hand_over(profile, event, offset, rules)
+        if handed is not None:
+            handed.profile.items = profile.items
+        return handed
+
+    hand_over = triggers_module.hand_over
+    monkeypatch.setattr(triggers_module, "hand_over", kept)
+    assert "Violation" in wrong_in(50) or "Stuck" in wrong_in(50)
+
+
+def test_links_that_are_only_put_side_by_side_would_be_seen(monkeypatch: Patch) -> None:
+    """Without ids of their own, a link that comes again (lost commits) counts again."""
+
+    def careless(profile: Profile, link: Any, rules: Any) -> bool:
+        before = list(profile.linked)
+        join(profile, link, rules)
+        added = [Linked(bytes([len(before)]) * 8, one.is_query, one.ref, one.entry) for one in profile.linked if one not in before]
+        profile.linked = (before + added)[-rules.history_size :]
+        return True
+
+    join = stage_module.join
+    monkeypatch.setattr(stage_module, "join", careless)
+    wrong_in(50)
