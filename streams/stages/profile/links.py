@@ -44,12 +44,12 @@ class HandedOver(NamedTuple):
 def hand_over(profile: Profile, event: CleanEvent, offset: int, rules: ProfileRules) -> HandedOver | None:
     """None if the event came before. The given profile stays as it is: a recommendation of the same batch may be made of it.
 
-    What remains says nothing of what was done: how far events are applied, so that none comes again, and how many of the day have counted,
-    so that a browser can't count more by logging in. Raises ValueError if the event id is not hexadecimal.
+    What remains says nothing of what was done: how far events are applied, so that none comes again, and that it was handed over, so that
+    it counts no more in what all shoppers see. Raises ValueError if the event id is not hexadecimal.
     """
     if offset <= profile.applied_offset or is_known_event(profile, event["event_id"]):
         return None
-    left = Profile(event_ids=profile.event_ids, counted_day=profile.counted_day, counted_events=profile.counted_events)
+    left = Profile(event_ids=profile.event_ids, was_handed_over=True)
     note_event(left, event["event_id"], offset, rules)
     since = event["occurred_at"] - rules.bought_cooldown_ms
     bought = {item_id: time_ms for item_id, time_ms in profile.bought.items() if time_ms > since}

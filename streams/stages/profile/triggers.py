@@ -120,13 +120,14 @@ def find_triggers(
         if not apply_event(profile, event, offset, rules):
             continue
         result.changed[pseudonym] = profile
-        if item_id is not None and rules.slate.lowers and is_first_regret(profile, item_id, code, before_ms is not None, rules):
-            tally.note(item_id, offset, event["event_id"], dismissed=code == DISMISS, returned=code == RETURN)
-        if code == PURCHASE and item_id is not None:
-            together.add(item_id, profile.bought, before_ms, time_ms, offset)
-        if item_id is not None and (weights := popularity_weights(profile, item_id, code, time_ms, rules)) is not None:
-            bought = code == PURCHASE
-            tally.add(item_id, weights, time_ms, offset, bought=bought, new_buyer=bought and before_ms is None)
+        if item_id is not None and not profile.was_handed_over:
+            if rules.slate.lowers and is_first_regret(profile, item_id, code, before_ms is not None, rules):
+                tally.note(item_id, offset, event["event_id"], dismissed=code == DISMISS, returned=code == RETURN)
+            if code == PURCHASE:
+                together.add(item_id, profile.bought, before_ms, time_ms, offset)
+            if (weights := popularity_weights(profile, item_id, code, time_ms, rules)) is not None:
+                bought = code == PURCHASE
+                tally.add(item_id, weights, time_ms, offset, bought=bought, new_buyer=bought and before_ms is None)
         policy = policy_of(code, time_ms, profile.triggered_at, rules)
         logged = is_logged(event, rules.logged_share)
         if policy is None:

@@ -19,7 +19,7 @@ from streams.stages.profile.history import apply_event, merge, strength, unwante
 from streams.stages.profile.links import Whole, hand_over, join, whole_of
 from streams.stages.profile.profile import Profile, dump_profile, load_profile
 from streams.stages.profile.triggers import request_of
-from streams.topics import DEAD_LETTER, PROFILE_LINKS
+from streams.topics import DEAD_LETTER, ITEMS_POPULARITY, PROFILE_LINKS
 from tests.support.profile_harness import (
     CODECS,
     START_MS,
@@ -206,7 +206,7 @@ def test_what_remains_says_nothing_and_lets_nothing_come_again(things: list[Did]
     handed = hand_over(browser, as_clean(identify(900, "b", "u", at_s=4000)), 900, RULES)
     assert handed is not None and dump_profile(browser) == before
     left = handed.profile
-    empty = Profile(applied_offset=900, event_ids=left.event_ids, counted_day=browser.counted_day, counted_events=browser.counted_events)
+    empty = Profile(applied_offset=900, event_ids=left.event_ids, was_handed_over=True)
     assert left == empty and left.event_ids.startswith(browser.event_ids)
     for offset, one in enumerate(events_of(things, "b")):
         assert not apply_event(left, as_clean(one), offset, RULES), "a redo of older events"
@@ -246,6 +246,17 @@ async def test_the_users_recommendations_have_the_browsers_history() -> None:
     assert reasons["k1.u"] == {"i001", "i002", "i003"} and reasons["k1.b"] == {"i004"}, "logged out, the browser is a stranger"
     assert all(item["item_id"] != "i002" for r in recommendations(after.outputs) if r["pseudonym"] == "k1.u" for item in r["items"])
     assert load_profile(shop.state[b"k1.b"]).items.keys() == {"i004"}
+
+
+async def test_who_logs_in_again_and_again_counts_once() -> None:
+    harness = ProfileHarness()
+    records, counts = [], []
+    for n in range(0, 30, 2):
+        records += [event(n, "b", "purchase", "i001", at_s=n), identify(n + 1, "b", f"u{n}", at_s=n + 1)]
+    for record in of_topic((await harness.run(event_records(records))).outputs, ITEMS_POPULARITY):
+        value = CODECS.for_topic(ITEMS_POPULARITY).decode(record.value)
+        counts.append((value["item_id"], value["season"], value["buyers"]))
+    assert counts == [("i001", pytest.approx(1.0), 1)]
 
 
 async def test_a_batch_gives_what_its_events_give_one_by_one() -> None:
