@@ -8,7 +8,7 @@ DEV := $(VENV)/.dev-installed
 PEERS := $(VENV)/.bench-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint check format bench clean lock simulate fuzz
+.PHONY: help setup demo test lint check format bench clean lock simulate fuzz audit
 
 help: ## List the targets
 	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -51,6 +51,13 @@ SCHEDULES ?= 1000000
 FIRST ?= 0
 simulate: $(DEV) ## The delivery engine in a million simulated schedules (SCHEDULES=n, FIRST=seed)
 	$(BIN)/python -m tests.simulation --schedules $(SCHEDULES) --first $(FIRST)
+
+AUDIT := $(VENV)/audit
+audit: | $(VENV)/bin/python ## Known vulnerabilities of what is pinned (asks the Python Package Index)
+	$(BIN)/python -m venv $(AUDIT)
+	$(AUDIT)/bin/python -m pip install --disable-pip-version-check -q pip-audit==2.10.1
+	$(AUDIT)/bin/pip-audit --strict --disable-pip --no-deps -r requirements.lock
+	$(AUDIT)/bin/pip-audit --strict --disable-pip --no-deps -r requirements-dev.lock
 
 INPUTS ?= 1000000
 fuzz: $(DEV) ## A million made-up inputs for everything that reads foreign bytes (INPUTS=n)
