@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import doctest
+import random
+import tracemalloc
 from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
 
 from streams.stages import placeholders
 from streams.stages.ingest import quarantine, shared_ids
@@ -35,8 +40,26 @@ def test_doctests() -> None:
 
 def test_sessions() -> None:
     shared = SharedIds(events=1000, sessions=3)
-    assert [shared.observe("a", NOW, f"s{n % 5}") for n in range(8)] == [False, False, False, True, False, False, False, False]
-    assert not any(shared.observe("b", NOW, f"s{n % 3}") for n in range(100))
+    assert [shared.observe("a", NOW, f"{n % 5:032x}") for n in range(8)] == [False, False, False, True, False, False, False, False]
+    assert not any(shared.observe("b", NOW, f"{n % 3:032x}") for n in range(100))
+
+
+@given(st.integers(0, 2**32))
+def test_many_sessions_are_counted_well_enough(seed: int) -> None:
+    draw = random.Random(seed)
+    shared = SharedIds(events=10_000, sessions=200)
+    flagged = [n for n in range(400) if shared.observe("a", NOW, f"{draw.getrandbits(128):032x}")]
+    assert len(flagged) == 1 and 170 < flagged[0] < 235
+
+
+def test_made_up_sessions_do_not_fill_the_memory() -> None:
+    shared = SharedIds(events=10**6, sessions=200)
+    tracemalloc.start()
+    for number in range(40_000):
+        shared.observe(str(number % 200), NOW, f"{number * 2654435761 % 2**128:032x}")
+    used, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert used < 200 * 1_000
 
 
 def test_a_new_day_begins_anew_and_an_old_event_changes_nothing() -> None:
@@ -47,7 +70,7 @@ def test_a_new_day_begins_anew_and_an_old_event_changes_nothing() -> None:
 def test_the_memory_is_bounded() -> None:
     shared = SharedIds(events=2, sessions=3, kept=10)
     for number in range(100):
-        shared.observe(str(number), NOW, "s")
+        shared.observe(str(number), NOW, "5")
     assert len(shared._days) == 10
 
 
