@@ -170,6 +170,11 @@ class Settings(BaseSettings):
         description="Raw topics of their own for some sources, as topic=source, separated by commas. They need as many partitions as "
         "behaviour.raw; `topics create` makes them.",
     )
+    shuffle_batches: bool = Field(
+        False,
+        description="Whether ingest writes a batch of events in random order, but for those of one shopper: who knows the order of the raw "
+        "events then learns less about which is which. Batches are small where there is little to do.",
+    )
     item_pattern: str | None = Field(
         None,
         description="Regular expression (Python) that the item ids of events must match as a whole, such as `[0-9]{6,12}`. Unset: ids "

@@ -33,6 +33,7 @@ class IngestRules:
     shared_events: int = 5000
     shared_sessions: int = 200
     item_pattern: str | None = None
+    shuffles: bool = False
 
     @classmethod
     def from_settings(cls, settings: Settings) -> IngestRules:
@@ -61,4 +62,5 @@ class IngestRules:
             shared_events=settings.shared_events,
             shared_sessions=settings.shared_sessions,
             item_pattern=settings.item_pattern,
+            shuffles=settings.shuffle_batches,
         )

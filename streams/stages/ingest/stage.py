@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections import Counter
 from collections.abc import Sequence
 from typing import Protocol
@@ -71,6 +72,7 @@ class IngestStage:
         self._places: dict[tuple[str, int], int] = {}
         """Partitions of topics by number; several raw topics have partitions and offsets alike."""
         self._recent = RecentEvents(rules.dedup_window)
+        self._shuffles = rules.shuffles
         self._throttle = Throttle(rules.throttle_per_minute)
         self._shared = SharedIds(rules.shared_events, rules.shared_sessions)
         window = max(_SMALLEST_WINDOW, rules.reject_window // 10)
@@ -90,7 +92,8 @@ class IngestStage:
             self._recent.remember(event["event_id"], -1, record.offset)
 
     async def __call__(self, batch: Sequence[SourceRecord], state: StateView) -> BatchResult:
-        """Clean events keyed by pseudonym, and dead letters, in the order of the records and their lines."""
+        """Clean events keyed by pseudonym, and dead letters, in the order of the records and their lines; of one key only where the rules
+        say that batches are shuffled."""
         result = BatchResult()
         now_ms = self._clock.now_ms()
         read: dict[str, int] = {}
@@ -138,6 +141,10 @@ class IngestStage:
         if self._watch is not None:
             for source, count in read.items():
                 self._watch.read(source, count)
+        if self._shuffles:
+            # By a hash that nobody can foresee. Sorting leaves what has one key in its order.
+            salt = secrets.token_bytes(16)
+            result.outputs.sort(key=lambda output: hash(salt + (output.key or b"")))
         return result
 
     def _refused(self, line: Line, record: SourceRecord, error: RecordError, number: int, result: BatchResult) -> list[str]:
