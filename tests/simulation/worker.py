@@ -299,9 +299,10 @@ class Fetcher:
             self._worker.question(where[1])
             await self._later(cursor)
             return
-        # A process that was stopped did not see how its request ended.
-        is_watched = cursor.watched_since is not None and self._worker.stopped_until <= cursor.watched_since
-        if not is_watched and cursor.answered_at is not None and asked_at - cursor.answered_at > 1.0:
+        # A process that was stopped, or could not reach the broker, did not see how its request ended.
+        unaware_until = max(self._worker.stopped_until, self._worker.cut_until)
+        is_watched = cursor.watched_since is not None and unaware_until <= cursor.watched_since
+        if not is_watched and (cursor.answered_at is None or asked_at - cursor.answered_at > 1.0):
             self._worker.question(where[1])
         cursor.answered_at, cursor.watched_since = self._worker.scheduler.now, None
         unpacked = unpack(

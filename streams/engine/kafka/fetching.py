@@ -185,9 +185,11 @@ class SourceFetcher:
         cursor.backoff.reset()
         cursor.end = part.end
         now = asyncio.get_running_loop().time()
-        unasked = 0.0 if cursor.answered_at is None else cursor.asked_at - cursor.answered_at - self._linger_s
         unanswered = now - cursor.asked_at - self._max_wait_ms / 1000  # the process may have been stopped meanwhile
-        if max(unasked, unanswered) > _UNWATCHED_S:
+        # Before the first answer nothing was watched: since the topic was looked at, the broker may have been out of reach for long.
+        is_first = cursor.answered_at is None
+        unasked = 0.0 if cursor.answered_at is None else cursor.asked_at - cursor.answered_at - self._linger_s
+        if is_first or max(unasked, unanswered) > _UNWATCHED_S:
             self._questionable(cursor.topic, cursor.partition)
         cursor.answered_at = now
         if not part.data:
