@@ -79,10 +79,21 @@ def with_the_popular(around: Around, budget: Budget) -> Iterator[Event]:
             yield event(f"evil {user}", "purchase", item, END_MS - 2 * HOUR_MS + number * 1000, number)
 
 
+def patiently(around: Around, budget: Budget) -> Iterator[Event]:
+    """Accounts that buy popular items on several days before they buy the item, all on the last one."""
+    for user in range(budget.users):
+        for number in range(budget.events):
+            days = 4 - 4 * number // budget.events
+            is_last = number * 5 >= budget.events * 4
+            item = around.target if is_last else around.popular[(user + number) % len(around.popular)]
+            yield event(f"evil {user}", "purchase", item, END_MS - days * DAY_MS + number * 1000, number)
+
+
 WAYS: dict[str, Callable[[Around, Budget], Iterator[Event]]] = {
     "in one minute": one_minute,
     "over the whole time": whole_time,
     "with popular items": with_the_popular,
+    "with popular items, for days": patiently,
 }
 BUDGETS = (Budget(1, 1000), Budget(10, 100), Budget(50, 20), Budget(200, 20))
 

@@ -44,6 +44,9 @@ class DecayedCount(NamedTuple):
     returns: int = 0
     """Shoppers who bought and returned it, as far as their profiles know."""
 
+    newcomers: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+    """The part of ``value`` and ``others`` that shoppers had on the first day of theirs."""
+
     def plus(
         self,
         weight: float,
@@ -54,6 +57,7 @@ class DecayedCount(NamedTuple):
         others: tuple[float, float, float] | None = None,
         bought: bool = False,
         new_buyer: bool = False,
+        is_newcomer: bool = False,
     ) -> DecayedCount:
         """With one event more. It may be older than ``as_of_ms``; then it is decayed, not the count. ``others``: its weights in the other
         counts, if they are not the same.
@@ -62,12 +66,23 @@ class DecayedCount(NamedTuple):
         1.5
         """
         before_ms, after_ms = max(0, time_ms - self.as_of_ms), max(0, self.as_of_ms - time_ms)
-        short, medium, long = (
-            count * decay(before_ms, other_ms) + more * decay(after_ms, other_ms)
-            for count, more, other_ms in zip(self.others, others or (weight, weight, weight), OTHER_HALF_LIVES_MS, strict=True)
+        before = (decay(before_ms, half_life_ms), *(decay(before_ms, other_ms) for other_ms in OTHER_HALF_LIVES_MS))
+        after = (decay(after_ms, half_life_ms), *(decay(after_ms, other_ms) for other_ms in OTHER_HALF_LIVES_MS))
+        weights = (weight, *(others or (weight, weight, weight)))
+        value, short, medium, long = (
+            count * old + more * new for count, more, old, new in zip((self.value, *self.others), weights, before, after, strict=True)
         )
+        newcomers = self.newcomers
+        if is_newcomer:
+            first, second, third, fourth = (
+                count * old + more * new for count, more, old, new in zip(newcomers, weights, before, after, strict=True)
+            )
+            newcomers = (first, second, third, fourth)
+        elif before_ms and any(newcomers):
+            first, second, third, fourth = (count * old for count, old in zip(newcomers, before, strict=True))
+            newcomers = (first, second, third, fourth)
         return DecayedCount(
-            self.value * decay(before_ms, half_life_ms) + weight * decay(after_ms, half_life_ms),
+            value,
             max(time_ms, self.as_of_ms),
             offset,
             (short, medium, long),
@@ -77,6 +92,7 @@ class DecayedCount(NamedTuple):
             self.exposures,
             self.dismissals,
             self.returns,
+            newcomers,
         )
 
     def with_outcome(self, offset: int, *, exposures: int = 0, dismissals: int = 0, returns: int = 0) -> DecayedCount:
@@ -92,6 +108,30 @@ class DecayedCount(NamedTuple):
 def decay(age_ms: float, half_life_ms: float) -> float:
     """2^(-age / half-life), 0 if that is too small for a double."""
     return float(2.0 ** (-age_ms / half_life_ms))
+
+
+_USUAL = 3.0
+_KNOWN_LEAST = 1.0
+_NEWCOMERS_LEAST = 0.5
+
+
+def held_back(
+    counts: npt.NDArray[np.float64], newcomers: npt.NDArray[np.float64], usual: npt.NDArray[np.float64] | float
+) -> npt.NDArray[np.float64]:
+    """The counts, float64 of any shape, without what is implausible of their part by newcomers.
+
+    ``usual`` is newcomers' mass over that of all others in the shop; infinite while there are no others. An item's newcomers count at most
+    three times as much as newcomers usually do beside the others that it has, and one more: who opens accounts for an item has nobody
+    beside them. What is held back counts as soon as shoppers who were there before turn to the item.
+
+    >>> held_back(np.array([40.0, 40.0]), np.array([10.0, 40.0]), 0.3).tolist()
+    [40.0, 1.4]
+    """
+    known = counts - newcomers
+    with np.errstate(invalid="ignore", over="ignore"):
+        most = _USUAL * usual * (known + _KNOWN_LEAST) + _NEWCOMERS_LEAST
+    held: npt.NDArray[np.float64] = known + np.minimum(newcomers, most)
+    return held
 
 
 def prior(counts: npt.NDArray[np.float64], weight: float) -> FloatArray:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from streams.engine.ports import RecordCodec
 from streams.engine.records import SourceRecord
 from streams.errors import Reason, RecordError
-from streams.ranking.popularity import OTHER_HALF_LIVES_MS, UNKNOWN, DecayedCount
+from streams.ranking.popularity import OTHER_HALF_LIVES_MS, UNKNOWN, DecayedCount, held_back
 from streams.ranking.read_up_to import ReadUpTo
 
 Counts = npt.NDArray[np.float64]
@@ -23,9 +23,12 @@ _CELLS_PER_HALF_LIFE = 512
 """Counts are evaluated at the start of a cell of time: at most 0.14 % too high, and one evaluation serves many events."""
 _REFERENCE_HALF_LIVES = 200
 """How far, in the shortest half-life, the reference time may lag behind before it is moved; 2^200 is far within a double's range."""
+_TINY = 1e-9
+"""A share of a sum that its running differences may be off by."""
 _COUNTS = 1 + len(OTHER_HALF_LIVES_MS)
-_WIDTH = _COUNTS + 6
-_FIRST, _BOUGHT, _BUYERS, _EXPOSURES, _DISMISSALS, _RETURNS = range(_COUNTS, _WIDTH)
+_FIRST, _BOUGHT, _BUYERS, _EXPOSURES, _DISMISSALS, _RETURNS = range(_COUNTS, _COUNTS + 6)
+_NEWCOMERS = slice(_COUNTS + 6, 2 * _COUNTS + 6)
+_WIDTH = _NEWCOMERS.stop
 
 
 class Rows(Protocol):
@@ -69,7 +72,9 @@ class _Aligned:
 
     layout: int = -1
     counts: Counts = field(default_factory=lambda: np.zeros((0, _WIDTH)))
-    """[rows, the setting's count, the others, first, bought, buyers, exposures, dismissals, returns]."""
+    """[rows, the setting's count, the others, first, bought, buyers, exposures, dismissals, returns, newcomers' part of each count]."""
+    sums: Counts = field(default_factory=lambda: np.zeros((2, _COUNTS)))
+    """Of the counts, and of newcomers' part of them."""
     changed: set[str] = field(default_factory=set)
     """Items to be counted again."""
 
@@ -129,30 +134,34 @@ class PopularityTable:
 
     def counts(self, rows: Rows, cell_ms: float) -> Counts:
         """float64 [rows]: the decayed counts at that time, by row; 0 for items without events and rows without item."""
-        counts = self._align(rows)[:, 0]
+        aligned = self._align(rows)
+        counts = aligned.counts[:, 0]
         if self._reference_ms is None:
             return counts
         factor: float = 2.0 ** ((self._reference_ms - cell_ms) / self._half_life_ms)
-        return counts * factor
+        return held_back(counts * factor, aligned.counts[:, _NEWCOMERS.start] * factor, float(_usual(aligned.sums)[0]))
 
     def activity(self, rows: Rows, cells_ms: npt.NDArray[np.float64], which: npt.NDArray[np.int64]) -> Activity:
         """Of the rows ``which`` [items], each at its own moment ``cells_ms`` [items]."""
-        found = self._align(rows)[which]
+        aligned = self._align(rows)
+        found, usual = aligned.counts[which], _usual(aligned.sums)
         if len(cells_ms) and (cells_ms == cells_ms[0]).all():
             cells_ms = cells_ms[:1]  # the usual case: one moment, and one power of two for all
         origin_ms = self._reference_ms or 0
-        others = [found[:, 1 + n] * 2.0 ** ((origin_ms - cells_ms) / other) for n, other in enumerate(OTHER_HALF_LIVES_MS)]
-        own = found[:, 0] * 2.0 ** ((origin_ms - cells_ms) / self._half_life_ms)
-        counts = np.stack((others[0], own, *others[1:]), axis=1)
+        factors = [2.0 ** ((origin_ms - cells_ms) / half_life) for half_life in (self._half_life_ms, *OTHER_HALF_LIVES_MS)]
+        own, recent, *longer = (
+            held_back(found[:, n] * factor, found[:, _NEWCOMERS.start + n] * factor, usual[n]) for n, factor in enumerate(factors)
+        )
+        counts = np.stack((recent, own, *longer), axis=1)
         return Activity(counts, found[:, _FIRST], found[:, _BOUGHT], found[:, _BUYERS])
 
     def outcomes(self, rows: Rows) -> Outcomes:
         """Of all rows."""
-        return Outcomes(*self._align(rows)[:, [_FIRST, _EXPOSURES, _DISMISSALS, _BUYERS, _RETURNS]].T)
+        return Outcomes(*self._align(rows).counts[:, [_FIRST, _EXPOSURES, _DISMISSALS, _BUYERS, _RETURNS]].T)
 
     def put(self, partition: int, item_id: str, count: DecayedCount) -> None:
         """One item's count in one partition, in place of an older one. Raises RecordError for one that can't be."""
-        if not all(isfinite(value) and value >= 0 for value in (count.value, *count.others, *count[-4:])):
+        if not all(isfinite(value) and value >= 0 for value in (count.value, *count.others, *_amounts(count), *count.newcomers)):
             raise RecordError(Reason.UNDECODABLE, "a popularity count must be finite and not negative")
         items = self._parts.get(partition)
         if items is None:
@@ -178,7 +187,7 @@ class PopularityTable:
             for aligned in self._aligned.values():
                 aligned.changed.add(item_id)
 
-    def _align(self, rows: Rows) -> Counts:
+    def _align(self, rows: Rows) -> _Aligned:
         aligned = self._aligned.get(rows)
         if aligned is None:
             aligned = self._aligned[rows] = _Aligned()
@@ -187,13 +196,16 @@ class PopularityTable:
             for place, item_id in enumerate(rows.ids):
                 aligned.counts[place] = self._total(item_id)
             aligned.layout = rows.layout
+            aligned.sums = np.stack((aligned.counts[:, :_COUNTS].sum(axis=0), aligned.counts[:, _NEWCOMERS].sum(axis=0)))
         else:
             for item_id in aligned.changed:
                 row = rows.rows.get(item_id)
                 if row is not None:
+                    aligned.sums -= (aligned.counts[row, :_COUNTS], aligned.counts[row, _NEWCOMERS])
                     aligned.counts[row] = self._total(item_id)
+                    aligned.sums += (aligned.counts[row, :_COUNTS], aligned.counts[row, _NEWCOMERS])
         aligned.changed.clear()
-        return aligned.counts
+        return aligned
 
     def _total(self, item_id: str) -> tuple[float, ...]:
         known = [items[item_id] for items in self._parts.values() if item_id in items]
@@ -206,12 +218,28 @@ class PopularityTable:
         ]
         first = min((c.first_ms for c in known if c.first_ms != UNKNOWN), default=nan)
         bought = max((c.bought_ms for c in known if c.bought_ms != UNKNOWN), default=nan)
-        counted = (sum(amounts) for amounts in zip(*(c[-4:] for c in known), strict=True))  # buyers, exposures, dismissals, returns
-        return (*totals, first, bought, *counted)
+        counted = (sum(amounts) for amounts in zip(*map(_amounts, known), strict=True))
+        newcomers = [
+            float(sum(c.newcomers[n] * 2.0 ** ((c.as_of_ms - origin_ms) / half_life) for c in known))
+            for n, half_life in enumerate(half_lives)
+        ]
+        return (*totals, first, bought, *counted, *newcomers)
 
 
 _NO_ITEMS: Mapping[str, DecayedCount] = {}
-_NOTHING = (*(0.0,) * _COUNTS, nan, nan, *(0.0,) * 4)
+_NOTHING = (*(0.0,) * _COUNTS, nan, nan, *(0.0,) * (4 + _COUNTS))
+
+
+def _amounts(count: DecayedCount) -> tuple[int, int, int, int]:
+    return count.buyers, count.exposures, count.dismissals, count.returns
+
+
+def _usual(sums: Counts) -> Counts:
+    """float64 [counts]: newcomers' mass over that of all others, infinite where there are none. In steps of one per cent, so that it does
+    not depend on the order in which counts came."""
+    known = sums[0] - sums[1]
+    share: Counts = np.divide(sums[1], known, out=np.full(_COUNTS, np.inf), where=known > _TINY * sums[0])
+    return np.exp2(np.round(np.log2(np.maximum(share, _TINY)) * 64) / 64)
 
 
 def _count_of(value: Mapping[str, Any]) -> DecayedCount:
@@ -227,4 +255,14 @@ def _count_of(value: Mapping[str, Any]) -> DecayedCount:
         value["exposures"],
         value["dismissals"],
         value["returns"],
+        _four(value["newcomers"]),
     )
+
+
+def _four(parts: Sequence[float]) -> tuple[float, float, float, float]:
+    if len(parts) != _COUNTS:
+        if not parts:
+            return 0.0, 0.0, 0.0, 0.0  # published by an earlier version
+        raise RecordError(Reason.UNDECODABLE, "newcomers' part must be of every count")
+    first, second, third, fourth = parts
+    return first, second, third, fourth

@@ -114,6 +114,7 @@ class Popularity(TypedDict):
     exposures: int
     dismissals: int
     returns: int
+    newcomers: list[float]
 
 
 class ItemsTogether(TypedDict):

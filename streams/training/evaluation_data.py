@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from streams.engine.ports import FloatArray
-from streams.ranking.rules import CODES, POPULARITY_WEIGHTS, ProfileRules
+from streams.ranking.rules import CODES, DAY_MS, POPULARITY_WEIGHTS, ProfileRules
 from streams.ranking.together import ItemPairs, TogetherRules, count_purchase, publishable
 from streams.ranking.together_table import TogetherTable
 from streams.serde.records import TrainingPair
 from streams.stages.profile.influence import breadth, missing
 from streams.training.evaluation.cases import Case, EvaluationCatalogue, served_vectors
-from streams.training.evaluation.popularity import Popularity, snapshots
+from streams.training.evaluation.popularity import Popularity, plausible, snapshots
 
 Encode = Callable[[list[str]], FloatArray]
 """Texts to float32 [n, dimension], unit length."""
@@ -76,33 +77,39 @@ def build_evaluation_data(
 ) -> EvaluationData:
     """``cases``: those that will be judged, for whose times popularity is counted (at no more than 500 moments)."""
     rows = {item: row for row, item in enumerate(items)}
-    known = [(rows[item], weight, at_ms) for item, weight, at_ms in _counted(pairs, rules) if item in rows]
-    places = np.array([row for row, _, _ in known], np.intp)
-    times = np.array([at for _, _, at in known], np.int64)
+    known = [(rows[one.item], one.weight, one.at_ms, one.is_newcomer) for one in _counted(pairs, rules) if one.item in rows]
+    places = np.array([row for row, _, _, _ in known], np.intp)
+    weights = np.array([weight for _, weight, _, _ in known], np.float64)
+    times = np.array([at for _, _, at, _ in known], np.int64)
+    is_new = np.array([is_newcomer for _, _, _, is_newcomer in known], np.bool_)
     moments = np.unique(np.array([case.at_ms for case in cases] or [judged_from_ms], np.int64))
     most = max(2, min(_MOMENTS, _CELLS // max(1, len(items))))
     if len(moments) > most:
         moments = np.unique(np.linspace(moments[0], moments[-1], most).astype(np.int64))
+    at_ms, half_life_ms = moments.tolist(), rules.popularity_half_life_ms
+    everybody = snapshots(places, weights, times, at_ms=at_ms, items=len(items), half_life_ms=half_life_ms)
+    newcomers = snapshots(places[is_new], weights[is_new], times[is_new], at_ms=at_ms, items=len(items), half_life_ms=half_life_ms)
     return EvaluationData(
         items=items,
-        popularity=snapshots(
-            places,
-            np.array([weight for _, weight, _ in known], np.float64),
-            times,
-            at_ms=moments.tolist(),
-            items=len(items),
-            half_life_ms=rules.popularity_half_life_ms,
-        ),
+        popularity=plausible(everybody, newcomers),
         together=bought_together(pairs, rules.together, until_ms=judged_from_ms),
         interactions=np.bincount(places[times < judged_from_ms], minlength=len(items)).astype(np.float64),
     )
 
 
-def _counted(pairs: Sequence[TrainingPair], rules: ProfileRules) -> list[tuple[str, float, int]]:
-    """Item, what is added to its popularity, and when, of all interactions in order of time. As in the profile stage, a shopper counts in
+class _Counted(NamedTuple):
+    item: str
+    weight: float
+    at_ms: int
+    is_newcomer: bool
+
+
+def _counted(pairs: Sequence[TrainingPair], rules: ProfileRules) -> list[_Counted]:
+    """What is added to an item's popularity, and when, of all interactions in order of time. As in the profile stage, a shopper counts in
     an item no more than her weightiest interaction would by itself, and less with her first items."""
     found = []
     items: dict[str, set[str]] = {}
+    days: dict[str, set[int]] = {}
     before: dict[tuple[str, str], dict[int, int]] = {}
     for pair in sorted(pairs, key=lambda pair: pair["occurred_at"]):
         code, at_ms = CODES.get(pair["outcome"]), pair["occurred_at"]
@@ -116,7 +123,10 @@ def _counted(pairs: Sequence[TrainingPair], rules: ProfileRules) -> list[tuple[s
         own[code] = at_ms
         touched = items.setdefault(pair["pseudonym"], set())
         touched.add(pair["item_id"])
-        found.append((pair["item_id"], weight * breadth(len(touched), rules.popularity_breadth), at_ms))
+        active = days.setdefault(pair["pseudonym"], set())
+        active.add(at_ms // DAY_MS)
+        share = breadth(len(touched), rules.popularity_breadth)
+        found.append(_Counted(pair["item_id"], weight * share, at_ms, len(active) <= 1))
     return found
 
 

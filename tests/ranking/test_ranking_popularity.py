@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.engine.records import MemoryRecord, OutputRecord
-from streams.ranking.popularity import DecayedCount, prior
+from streams.ranking.popularity import DecayedCount, held_back, prior
 from streams.ranking.popularity_table import PopularityTable
 from streams.stages.profile.popularity_counter import PopularityCounter
 from streams.topics import ITEMS_POPULARITY
@@ -229,3 +229,50 @@ def test_made_up_items_are_bounded_and_the_catalogue_is_exact(items: list[int], 
     assert len(tested.popularity.of(4)) <= len(catalogue) + most
     if len(set(items)) <= most:
         assert all(kept[item].value == expected[item][0] for item in expected)
+
+
+def with_newcomers(item: str, count: float, newcomers: float, offset: int, at_ms: int = START_MS) -> MemoryRecord:
+    plain = popularity_record(item, count, at_ms, offset)
+    value = CODEC.decode(plain.value)
+    return plain._replace(value=CODEC.encode({**value, "newcomers": [newcomers, 0.0, 0.0, 0.0]}))
+
+
+def test_what_only_newcomers_turn_to_is_held_back() -> None:
+    tested, rows = popularity(), Rows(["liked", "pushed", "new"])
+    tested.apply([with_newcomers("liked", 40.0, 10.0, 0), with_newcomers("pushed", 50.0, 50.0, 1), with_newcomers("new", 1.0, 1.0, 2)])
+    usual = 61 / 30
+    liked, pushed, new = at(tested, rows, START_MS)
+    assert (liked, pushed, new) == pytest.approx((40.0, 3 * usual + 0.5, 1.0), rel=0.02)
+    # Shoppers who were there before turn to it: now it counts.
+    tested.apply([with_newcomers("pushed", 80.0, 50.0, 3)])
+    assert at(tested, rows, START_MS)[1] == pytest.approx(80.0, rel=2e-3)
+
+
+def test_in_a_shop_of_newcomers_nothing_is_held_back() -> None:
+    tested, rows = popularity(), Rows(["a", "b"])
+    tested.apply([with_newcomers("a", 40.0, 40.0, 0), with_newcomers("b", 2.0, 2.0, 1)])
+    assert at(tested, rows, START_MS) == pytest.approx([40.0, 2.0], rel=2e-3)
+    # The first who comes back changes little.
+    tested.apply([with_newcomers("b", 3.0, 2.0, 2)])
+    assert at(tested, rows, START_MS) == pytest.approx([40.0, 3.0], rel=2e-3)
+
+
+@given(st.lists(st.tuples(st.floats(0, 100), st.floats(0, 1)), min_size=1, max_size=20), st.floats(0, 100) | st.just(float("inf")))
+def test_what_is_held_back_is_only_newcomers_part(pairs: list[tuple[float, float]], usual: float) -> None:
+    counts = np.array([count for count, _ in pairs])
+    newcomers = counts * np.array([share for _, share in pairs])
+    held = held_back(counts, newcomers, usual)
+    assert (held <= counts + 1e-9).all() and (held >= counts - newcomers - 1e-9).all()
+    more = held_back(counts + 1.0, newcomers, usual)
+    assert (more >= held).all(), "who was there before only adds"
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 9000), st.sampled_from((0.05, 0.3, 1.0)), st.booleans()), min_size=1, max_size=30))
+def test_newcomers_part_decays_as_the_count_does(events: list[tuple[int, float, bool]]) -> None:
+    count, part = DecayedCount(0.0, events[0][0], -1), DecayedCount(0.0, events[0][0], -1)
+    for offset, (time_ms, weight, is_newcomer) in enumerate(events):
+        count = count.plus(weight, time_ms, offset, HALF_LIFE_MS, is_newcomer=is_newcomer)
+        part = part.plus(weight if is_newcomer else 0.0, time_ms, offset, HALF_LIFE_MS)
+    assert count.newcomers == pytest.approx((part.value, *part.others))
+    assert all(new <= whole + 1e-9 for new, whole in zip(count.newcomers, (count.value, *count.others), strict=True))

@@ -91,7 +91,7 @@ def test_the_evaluation_data_knows_only_what_was_before() -> None:
         pairs,
         judged_from_ms=split.cuts.validation_from_ms,
         cases=split.test,
-        rules=profile_rules(popularity_half_life_ms=1e15),
+        rules=profile_rules(popularity_half_life_ms=1e15, popularity_breadth=1),
     )
     rows = {item: row for row, item in enumerate(data.items)}
     at_ms = split.test[-1].at_ms

@@ -59,6 +59,7 @@ def popularity_weights(profile: Profile, item_id: str, code: int, time_ms: int, 
     day = time_ms // DAY_MS
     if profile.counted_day != day:
         profile.counted_day, profile.counted_events = day, 0
+        profile.counted_days += 1
     if profile.counted_events >= rules.popularity_events_a_day:
         return None
     profile.counted_events += 1
@@ -70,6 +71,12 @@ def popularity_weights(profile: Profile, item_id: str, code: int, time_ms: int, 
     if len(profile.counted) > rules.popularity_events_a_day:
         del profile.counted[next(iter(profile.counted))]
     return (added[0] * share, added[1] * share, added[2] * share, added[3] * share)
+
+
+def is_newcomer(profile: Profile) -> bool:
+    """Whether what counted of her was on one day: what she does for an item is held back while nobody but newcomers does it (``held_back``
+    in ``streams/ranking/popularity.py``)."""
+    return profile.counted_days <= 1
 
 
 def breadth(items: int, full: int) -> float:

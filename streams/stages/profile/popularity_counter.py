@@ -36,16 +36,32 @@ class PopularityTally:
     last_offset: int = -1
     changed: dict[str, DecayedCount] = field(default_factory=dict)
 
-    def add(self, item_id: str, weights: Weights, time_ms: int, offset: int, *, bought: bool = False, new_buyer: bool = False) -> None:
+    def add(
+        self,
+        item_id: str,
+        weights: Weights,
+        time_ms: int,
+        offset: int,
+        *,
+        bought: bool = False,
+        new_buyer: bool = False,
+        is_newcomer: bool = False,
+    ) -> None:
         """Count one event, in offset order."""
         known = self.changed.get(item_id) or self._published(item_id)
         if offset <= known.source_offset:
             return
         if known.source_offset < 0:
             known = DecayedCount(0.0, time_ms, -1)
-        weight, *others = weights
         self.changed[item_id] = known.plus(
-            weight, time_ms, offset, self.half_life_ms, others=(others[0], others[1], others[2]), bought=bought, new_buyer=new_buyer
+            weights[0],
+            time_ms,
+            offset,
+            self.half_life_ms,
+            others=weights[1:],
+            bought=bought,
+            new_buyer=new_buyer,
+            is_newcomer=is_newcomer,
         )
 
     def note(
@@ -140,6 +156,7 @@ class PopularityCounter:
                 exposures=count.exposures,
                 dismissals=count.dismissals,
                 returns=count.returns,
+                newcomers=list(count.newcomers),
             )
         )
         identity = f"{partition}/{count.source_offset}/{item_id}"

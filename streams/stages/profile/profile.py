@@ -77,6 +77,8 @@ class Profile(msgspec.Struct, array_like=True):
     """What was done under anonymous ids that are this user's by consent, weakest first. ``links.whole_of`` sees it with the rest as one."""
     linked_bought: dict[str, int] = {}
     """When an item was bought under them, milliseconds; the last one is the newest."""
+    counted_days: int = 0
+    """How many days of event time had events that counted; one that comes back after another counts again."""
     was_handed_over: bool = False
     """It is of a browser whose shopper became known. What counted of it is forgotten with it, so what it does from now on counts no more in
     what all shoppers see: else one browser could count again after every log-in."""

@@ -12,7 +12,7 @@ from streams.ranking.rules import CODES, DISMISS, IMPRESSION, PURCHASE, RETURN, 
 from streams.serde.records import IDENTIFY, CleanEvent, ProfileLink, has_shopper
 from streams.stages.profile.feature_log import is_logged
 from streams.stages.profile.history import apply_event, is_first_regret, unwanted
-from streams.stages.profile.influence import breadth, popularity_weights
+from streams.stages.profile.influence import breadth, is_newcomer, popularity_weights
 from streams.stages.profile.links import hand_over, whole_of
 from streams.stages.profile.popularity_counter import PopularityTally
 from streams.stages.profile.profile import IssuedRecommendation, Profile, unpack_issued
@@ -127,7 +127,15 @@ def find_triggers(
                 together.add(item_id, profile.bought, before_ms, time_ms, offset)
             if (weights := popularity_weights(profile, item_id, code, time_ms, rules)) is not None:
                 bought = code == PURCHASE
-                tally.add(item_id, weights, time_ms, offset, bought=bought, new_buyer=bought and before_ms is None)
+                tally.add(
+                    item_id,
+                    weights,
+                    time_ms,
+                    offset,
+                    bought=bought,
+                    new_buyer=bought and before_ms is None,
+                    is_newcomer=is_newcomer(profile),
+                )
         policy = policy_of(code, time_ms, profile.triggered_at, rules)
         logged = is_logged(event, rules.logged_share)
         if policy is None:
@@ -148,7 +156,7 @@ def _count_only(event: CleanEvent, offset: int, tally: PopularityTally, rules: P
     code, item_id = CODES[event["event_type"]], event["item_id"]
     # Nobody is a shopper of whom nothing else is known.
     if item_id is not None and (weight := breadth(1, rules.popularity_breadth) * rules.popularity_weights[code]):
-        tally.add(item_id, (weight, weight, weight, weight), event["occurred_at"], offset, bought=code == PURCHASE)
+        tally.add(item_id, (weight, weight, weight, weight), event["occurred_at"], offset, bought=code == PURCHASE, is_newcomer=True)
 
 
 def request_of(profile: Profile, event: CleanEvent, policy: Policy, rules: ProfileRules) -> Request:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from streams.ranking.popularity import held_back
+
 
 @dataclass(frozen=True)
 class Popularity:
@@ -66,3 +68,11 @@ def snapshots(
         counts[place] += np.bincount(rows[start:end], decayed, minlength=items)
         start = end
     return Popularity(moments, counts, half_life_ms)
+
+
+def plausible(everybody: Popularity, newcomers: Popularity) -> Popularity:
+    """The counts with newcomers' part held back as in serving, at the same moments."""
+    total, new = everybody.counts, newcomers.counts
+    known = total.sum(axis=1) - new.sum(axis=1)
+    usual = np.divide(new.sum(axis=1), known, out=np.full(len(known), np.inf), where=known > 0)
+    return Popularity(everybody.times_ms, held_back(total, new, usual[:, None]), everybody.half_life_ms)

@@ -20,7 +20,7 @@ from streams.ranking.together import ItemPairs, count_purchase, publishable
 from streams.ranking.together_table import TogetherTable
 from streams.serde.records import CleanEvent, TrainingPair
 from streams.stages.profile.history import apply_event, unwanted
-from streams.stages.profile.influence import popularity_weights
+from streams.stages.profile.influence import is_newcomer, popularity_weights
 from streams.stages.profile.profile import Profile
 from streams.training.learned.past_events import PastEvent, past_events
 
@@ -143,6 +143,7 @@ class PastShop:
                 others=weights[1:],
                 bought=bought,
                 new_buyer=bought and before_ms is None,
+                is_newcomer=is_newcomer(profile),
             )
         liked = rules.history_weights[code]
         if liked > 0:
