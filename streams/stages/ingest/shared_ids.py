@@ -14,13 +14,14 @@ _USERS_KEPT = 50_000
 
 
 class _Day:
-    __slots__ = ("day", "events", "flagged", "sessions")
+    __slots__ = ("day", "events", "flagged", "sessions", "set_bits")
 
     def __init__(self, day: int) -> None:
         self.day = day
         self.events = 0
-        self.sessions = 0
+        self.sessions: bytearray | None = None
         """A bitmap."""
+        self.set_bits = 0
         self.flagged = False
 
 
@@ -34,15 +35,15 @@ class SharedIds:
 
     def __init__(self, events: int, sessions: int, kept: int = _USERS_KEPT) -> None:
         self._events = events
-        self._bits = 4 * max(sessions, 16)
+        self._bits = 32 * max(sessions // 8 + 1, 16)
         # So many bits are set by as many sessions, on average. Of few sessions the count is exact, of 200 it is 3% off or less, mostly.
         self._set_bits = self._bits * (1 - (1 - 1 / self._bits) ** (sessions + 0.5))
         self._kept = kept
         self._days: OrderedDict[str, _Day] = OrderedDict()
 
     def observe(self, pseudonym: str, occurred_ms: int, session: str | None) -> bool:
-        """Whether this event makes the id one that counts as shared: true once for an id and day. ``session`` is a session's hash, in
-        hexadecimal."""
+        """Whether this event makes the id one that counts as shared: true once for an id and day. ``session`` is a session's hash in
+        hexadecimal: its last characters are as good as random."""
         number = occurred_ms // _DAY_MS
         day = self._days.get(pseudonym)
         if day is None or day.day < number:
@@ -55,14 +56,17 @@ class SharedIds:
         day.events += 1
         if day.flagged:
             return False
-        is_new = False
         if session is not None:
-            # The text is a hash already: its last characters are as good as random.
-            bit = 1 << int(session[-8:], 16) % self._bits
-            is_new = not day.sessions & bit
-            day.sessions |= bit
-        if day.events > self._events or (is_new and day.sessions.bit_count() > self._set_bits):
+            sessions = day.sessions
+            if sessions is None:
+                sessions = day.sessions = bytearray(self._bits // 8)
+            place = int(session[-6:], 16) % self._bits
+            mask = 1 << (place & 7)
+            if not sessions[place >> 3] & mask:
+                sessions[place >> 3] |= mask
+                day.set_bits += 1
+        if day.events > self._events or day.set_bits > self._set_bits:
             day.flagged = True
-            day.sessions = 0
+            day.sessions = None
             return True
         return False
