@@ -134,9 +134,9 @@ class Poisoned:
         found = {"sum": self._share(backtest, None)}
         if fits:
             fitted = backtest.fit(maker.pairs(), RankerRule(threads=1), include_seen=True, on_step=lambda _: None)
-            if fitted is None:
-                raise SystemExit("too few shoppers came back to fit a ranker to")
-            found["ranker"] = self._share(backtest, fitted.ranker)
+            # Without a ranker, or with one that was not better, a shop is served by the sum.
+            found["ranker"] = found["sum"] if fitted is None or not fitted.beats_the_sum else self._share(backtest, fitted.ranker)
+            found["fitted"] = float(fitted is not None)
         return found
 
     def _share(self, backtest: Backtest, ranker: Ranker | None) -> float:
