@@ -235,7 +235,7 @@ class _Cursor:
     base: int
     number: int
     is_busy: bool = False
-    answered_at: float | None = None
+    answered_at: float = 0.0
     watched_since: float | None = None
     """Since when a request waits at the broker for something to come."""
 
@@ -255,7 +255,7 @@ class Fetcher:
         worker.broker.appended.append(self._wake.set)
 
     def open(self, topic: str, partition: int, offset: int, base: int, cursor: int) -> None:
-        self._cursors[(topic, partition)] = _Cursor(offset, base, cursor)
+        self._cursors[(topic, partition)] = _Cursor(offset, base, cursor, answered_at=self._worker.scheduler.now)
         self._wake.set()
 
     def close(self, topic: str, partition: int) -> None:
@@ -271,7 +271,10 @@ class Fetcher:
                 if broker.is_deleted or cursor.offset != broker.sources[where].stable_end:
                     cursor.is_busy = True
                     worker.spawn(self._fetch(where, cursor))
-                else:
+                elif worker.cut_until <= worker.scheduler.now:
+                    since = cursor.answered_at if cursor.watched_since is None else cursor.watched_since
+                    if max(worker.stopped_until, worker.cut_until) > since:
+                        worker.question(where[1])  # the first answer after a silence, though an empty one
                     cursor.watched_since = worker.scheduler.now
             await self._wake.wait()
 
@@ -302,7 +305,7 @@ class Fetcher:
         # A process that was stopped, or could not reach the broker, did not see how its request ended.
         unaware_until = max(self._worker.stopped_until, self._worker.cut_until)
         is_watched = cursor.watched_since is not None and unaware_until <= cursor.watched_since
-        if not is_watched and (cursor.answered_at is None or asked_at - cursor.answered_at > 1.0):
+        if not is_watched and asked_at - cursor.answered_at > 1.0:
             self._worker.question(where[1])
         cursor.answered_at, cursor.watched_since = self._worker.scheduler.now, None
         unpacked = unpack(

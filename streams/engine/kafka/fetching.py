@@ -44,7 +44,8 @@ class _Cursor:
     troubled_since: float | None = None
     trouble: str = ""
     end: int = -1
-    answered_at: float | None = None
+    answered_at: float = 0.0
+    """Before the first answer: when it was opened, for then the topic was looked at."""
     asked_at: float = 0.0
 
 
@@ -97,7 +98,8 @@ class SourceFetcher:
         return None if task is None or not task.done() or task.cancelled() else task.exception()
 
     def open(self, topic: str, partition: int, offset: int, base: int, cursor: int) -> None:
-        self._cursors[(topic, partition)] = _Cursor(topic, partition, offset, base, cursor)
+        now = asyncio.get_running_loop().time()
+        self._cursors[(topic, partition)] = _Cursor(topic, partition, offset, base, cursor, answered_at=now)
         self._wake.set()
 
     def close(self, topic: str, partition: int) -> None:
@@ -186,10 +188,8 @@ class SourceFetcher:
         cursor.end = part.end
         now = asyncio.get_running_loop().time()
         unanswered = now - cursor.asked_at - self._max_wait_ms / 1000  # the process may have been stopped meanwhile
-        # Before the first answer nothing was watched: since the topic was looked at, the broker may have been out of reach for long.
-        is_first = cursor.answered_at is None
-        unasked = 0.0 if cursor.answered_at is None else cursor.asked_at - cursor.answered_at - self._linger_s
-        if is_first or max(unasked, unanswered) > _UNWATCHED_S:
+        unasked = cursor.asked_at - cursor.answered_at - self._linger_s
+        if max(unasked, unanswered) > _UNWATCHED_S:
             self._questionable(cursor.topic, cursor.partition)
         cursor.answered_at = now
         if not part.data:

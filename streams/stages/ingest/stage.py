@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections import Counter
 from collections.abc import Sequence
 from typing import Protocol
@@ -73,6 +72,7 @@ class IngestStage:
         """Partitions of topics by number; several raw topics have partitions and offsets alike."""
         self._recent = RecentEvents(rules.dedup_window)
         self._shuffles = rules.shuffles
+        self._salts = PositionIds("order/", pseudonymizer.record_key)
         self._throttle = Throttle(rules.throttle_per_minute)
         self._shared = SharedIds(rules.shared_events, rules.shared_sessions)
         window = max(_SMALLEST_WINDOW, rules.reject_window // 10)
@@ -141,9 +141,9 @@ class IngestStage:
         if self._watch is not None:
             for source, count in read.items():
                 self._watch.read(source, count)
-        if self._shuffles:
-            # By a hash that nobody can foresee. Sorting leaves what has one key in its order.
-            salt = secrets.token_bytes(16)
+        if self._shuffles and batch:
+            # By a hash that nobody without the key can foresee. Sorting leaves what has one key in its order.
+            salt = self._salts.of(batch[0])
             result.outputs.sort(key=lambda output: hash(salt + (output.key or b"")))
         return result
 
