@@ -29,7 +29,7 @@ ingest = VerifyKey(key_in(ingest_pub))
 
 
 def open_id(sealed: bytes, pseudonym: str) -> str:
-    """Raises ValueError or nacl.exceptions.CryptoError for what ingest did not make for this pseudonym."""
+    """Raises ValueError or CryptoError unless ingest has sealed it for this pseudonym."""
     if sealed[:1] != b"\x01" or len(sealed) % 64 != 49:
         raise ValueError("this id is not signed: it is from before the update to signed ones, or forged")
     name = pseudonym.encode()
