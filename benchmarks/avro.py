@@ -24,7 +24,7 @@ REASON = {"kind": "item", "item_id": "SKU-12345", "event_type": "view", "share":
 ITEM = {"item_id": "SKU-54321", "rank": 3, "score": 0.5, "cosine": 0.4, "prior": 0.1, "reasons": [REASON] * 3}
 VALUES: dict[str, dict[str, Any]] = {
     topics.BEHAVIOUR_CLEAN: {
-        "event_id": "a" * 32, "pseudonym": "k1." + "b" * 32, "sealed_id": b"x" * 112, "event_type": "view",
+        "event_id": "a" * 32, "pseudonym": "k1." + "b" * 32, "sealed_id": b"x" * 177, "event_type": "view",
         "occurred_at": 1_760_000_000_000, "item_id": "SKU-12345", "query": None, "quantity": 1, "price_band": 3, "currency": "EUR",
         "country": "DE", "recommendation_id": None, "position": None, "session": "c" * 16, "flags": [],
     },
@@ -34,7 +34,7 @@ VALUES: dict[str, dict[str, Any]] = {
         "delay_ms": None, "created_at": 1_760_000_000_000, "closed_at": 1_760_000_600_000, "others": [],
     },
     topics.RECOMMENDATIONS: {
-        "recommendation_id": "a" * 32, "pseudonym": "k1." + "b" * 32, "sealed_id": b"x" * 112, "policy": "behaviour",
+        "recommendation_id": "a" * 32, "pseudonym": "k1." + "b" * 32, "sealed_id": b"x" * 177, "policy": "behaviour",
         "trigger_event_id": "c" * 32, "trigger_type": "view", "source_offset": 123_456, "created_at": 1_760_000_000_000,
         "model_version": "minilm-0123456789ab", "threshold": 0.3, "items": [ITEM] * 10,
     },

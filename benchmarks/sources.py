@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from nacl.public import PrivateKey
+from nacl.signing import SigningKey
 
 from benchmarks.harness import interleave, ratio, save
 from streams.clock import FixedClock
@@ -17,7 +18,7 @@ from streams.dead_letters.letters import DeadLetterBuilder
 from streams.engine.records import MemoryRecord
 from streams.privacy.keys import PseudonymKey
 from streams.privacy.pseudonym import Pseudonymizer
-from streams.privacy.seal import Sealer
+from streams.privacy.seal import IdSealer, Sealer
 from streams.serde import local_codecs
 from streams.settings import Settings
 from streams.sources.loading import presets
@@ -92,13 +93,13 @@ def segment(event: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def stage() -> IngestStage:
-    codecs, clock, key = local_codecs(), FixedClock(NOW), PrivateKey.generate().public_key
+    codecs, clock, key, signing_key = local_codecs(), FixedClock(NOW), PrivateKey.generate().public_key, SigningKey.generate()
     known = {name: Source(found) for name, found in (presets() | {"own": read_mapping(MAPPING, "own.yaml")}).items()}
     return IngestStage(
         codecs=codecs,
         pseudonymizer=Pseudonymizer(PseudonymKey("k1", b"k" * 32)),
-        sealer=Sealer(key),
-        dead_letters=DeadLetterBuilder(codecs.for_topic(DEAD_LETTER), Sealer(key), "ingest", clock, 262_144),
+        sealer=IdSealer(key, signing_key),
+        dead_letters=DeadLetterBuilder(codecs.for_topic(DEAD_LETTER), Sealer(key), "ingest", clock, 262_144, signing_key=signing_key),
         rules=IngestRules.from_settings(Settings()),
         clock=clock,
         sources=Sources(codecs.for_topic(BEHAVIOUR_RAW), known),

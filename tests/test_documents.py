@@ -20,8 +20,8 @@ OF_LIBRARIES = ("aiokafka/",)
 WRITTEN_BY_THE_PRODUCT = {"report.md"}
 """Files that a command writes at run time."""
 
-NOT_COMMANDS = {"model"}
-"""``veilstream model manifest`` is the line that a signature covers."""
+NOT_COMMANDS = {"model", "sealed"}
+"""``veilstream model manifest`` and ``veilstream sealed id`` are lines that signatures cover."""
 
 _FENCE = re.compile(r"^```.*?^```", re.M | re.S)
 _CODE = re.compile(r"`([^`\n]+)`")

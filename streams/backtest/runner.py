@@ -10,6 +10,7 @@ from itertools import islice
 from typing import Any, NamedTuple, cast
 
 from nacl.public import PrivateKey
+from nacl.signing import SigningKey
 
 from streams import topics
 from streams.clock import FixedClock
@@ -22,7 +23,7 @@ from streams.models.hotswap.query_vectors import QueryVectors
 from streams.models.hotswap.serving_model import OneModel
 from streams.privacy.keys import PseudonymKey
 from streams.privacy.pseudonym import Pseudonymizer
-from streams.privacy.seal import Sealer
+from streams.privacy.seal import IdSealer, Sealer
 from streams.ranking.learned.model import Ranker
 from streams.ranking.popularity_table import PopularityTable
 from streams.ranking.ranking import rank
@@ -64,10 +65,10 @@ class Backtest:
         clock = FixedClock(now_ms)
         # Temporary keys: the output of a backtest can't be matched with production.
         self._pseudonymizer = Pseudonymizer(PseudonymKey("bt", bytes(PrivateKey.generate())))
-        sealer = Sealer(PrivateKey.generate().public_key)
+        public, signing_key = PrivateKey.generate().public_key, SigningKey.generate()
         self._rejected: dict[str, int] = {}
         letters = {
-            stage: DeadLetterBuilder(codecs.for_topic(topics.DEAD_LETTER), sealer, stage, clock, 0)
+            stage: DeadLetterBuilder(codecs.for_topic(topics.DEAD_LETTER), Sealer(public), stage, clock, 0, signing_key=signing_key)
             for stage in ("ingest", "catalogue", "profile")
         }
         self._rules = replace(ProfileRules.from_settings(settings), recommend=False, logged_share=0.0)
@@ -85,7 +86,7 @@ class Backtest:
         self._ingest = IngestStage(
             codecs=codecs,
             pseudonymizer=self._pseudonymizer,
-            sealer=sealer,
+            sealer=IdSealer(public, signing_key),
             dead_letters=letters["ingest"],
             rules=IngestRules.from_settings(settings),
             clock=clock,

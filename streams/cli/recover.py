@@ -1,4 +1,4 @@
-"""``veilstream recover``: opens dead letters with the recovery key, repairs and replays them."""
+"""``veilstream recover``: opens dead letters with the recovery key, repairs those that a stage signed, and replays them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,20 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from streams.cli.watch import plain
 from streams.visible_text import visible
+
+if TYPE_CHECKING:
+    from aiokafka import AIOKafkaProducer
+    from nacl.signing import VerifyKey
+
+    from streams.dead_letters.recovery import Letter, Mended
+    from streams.dead_letters.signatures import Origin
+    from streams.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -25,6 +33,7 @@ class _Choice:
     edits: Mapping[str, str]
     replay: bool
     show: bool
+    accept_unsigned: bool
     maximum: int | None
 
 
@@ -36,12 +45,19 @@ class _Choice:
 )
 @click.option("--replay", is_flag=True, help="Publish the originals back to the topics they came from. Without it they are only listed.")
 @click.option("--show", is_flag=True, help="Print the originals with all their fields, including raw user ids.")
+@click.option(
+    "--accept-unsigned",
+    is_flag=True,
+    help="Replay letters without a signature too: those from before letters were signed, or what somebody has forged.",
+)
 @click.option("--max", "maximum", type=click.IntRange(1), help="Stop after this many.")
 def command(**options: Any) -> int:
     """List the dead letters so far and, with --replay, publish their repaired originals again.
 
-    Nothing of an original is printed without --show. An event without an id gets one from its position, so that replaying
-    it twice applies it once. The exit code is 1 if one of the selected records could not be replayed.
+    Only letters that a stage has signed are replayed, and only to the topics that producers write: the public keys of the stages
+    (ingest.pub, catalogue.pub) must be in VEILSTREAM_KEYS_DIR. Nothing of an original is printed without --show. An event without
+    an id gets one from its position, so that replaying it twice applies it once. The exit code is 1 if one of the selected records
+    could not be replayed.
     """
     from streams.errors import Reason
 
@@ -60,83 +76,129 @@ def command(**options: Any) -> int:
         edits=edits,
         replay=options["replay"],
         show=options["show"],
+        accept_unsigned=options["accept_unsigned"],
         maximum=options["maximum"],
     )
+    if choice.replay and choice.accept_unsigned:
+        click.echo(
+            "warning: letters without a signature are replayed too. Whoever may write to the dead letters' topic and has "
+            "recovery.pub can have made them; look at them first with --show",
+            err=True,
+        )
     counts = asyncio.run(_recover(choice))
-    click.echo(", ".join(f"{counts[name]} {name}" for name in ("listed", "replayed", "not replayed") if counts[name] or name == "listed"))
+    told = ("listed", "replayed", "replayed unsigned", "not replayed")
+    click.echo(", ".join(f"{counts[name]} {name}" for name in told if counts[name] or name == "listed"))
     return 1 if counts["not replayed"] else 0
+
+
+class _Opener:
+    """What a letter holds, mended, and whether it may be replayed."""
+
+    def __init__(self, choice: _Choice, settings: Settings) -> None:
+        """Raises ConfigurationError if a key that is needed is missing or wrong, or a setting is."""
+        from streams.dead_letters.signatures import replayable
+        from streams.privacy.keys import load_private_key
+        from streams.serde.codec import open_codecs
+        from streams.topics import BEHAVIOUR_RAW, CATALOGUE_ITEMS, item_topics, raw_topics
+
+        own_raw, own_items = raw_topics(settings.source_topics), item_topics(settings.items_source_topics)
+        defaults = ((BEHAVIOUR_RAW, settings.source), (CATALOGUE_ITEMS, settings.items_source))
+        self._mapped = {*own_raw, *own_items, *(topic for topic, source in defaults if source is not None)}
+        self._stages = replayable(own_raw, own_items)
+        self._choice, self._prefix = choice, settings.topic_prefix
+        opens = choice.replay or choice.show
+        self._key = load_private_key(choice.key_file or settings.keys_dir / "recovery.key", "recovery") if opens else None
+        self._verify_keys = _verify_keys(settings.keys_dir)
+        self.codecs = open_codecs(settings)
+
+    def origin(self, letter: Letter) -> Origin:
+        from streams.dead_letters.signatures import origin
+
+        return origin(letter.fields, letter.value, letter.headers, self._verify_keys)
+
+    def mended(self, letter: Letter) -> Mended | None:
+        """None if nothing is to be opened. Raises RecordError if it can't be repaired."""
+        from streams.dead_letters.recovery import mended, opened
+
+        if self._key is None:
+            return None
+        original = opened(self._key, letter.fields)
+        return mended(original, letter.fields, self._choice.edits, self.codecs, self._prefix, mapped=self._mapped)
+
+    def refusal(self, letter: Letter, origin: Origin) -> str | None:
+        from streams.dead_letters.signatures import why_not_replayed
+
+        return why_not_replayed(letter.fields, origin, self._stages, self._prefix, accept_unsigned=self._choice.accept_unsigned)
 
 
 async def _recover(choice: _Choice) -> Counter[str]:
     from aiokafka import AIOKafkaProducer
 
-    from streams.dead_letters.recovery import letters_so_far, mended, opened
+    from streams.dead_letters.recovery import letters_so_far
     from streams.errors import RecordError
     from streams.kafka.clients import client_config, quiet_client_loggers, reader
-    from streams.privacy.keys import load_private_key
-    from streams.serde.codec import open_codecs
     from streams.settings import load_kafka_settings, load_settings
-    from streams.topics import BEHAVIOUR_RAW, CATALOGUE_ITEMS, DEAD_LETTER, item_topics, raw_topics
+    from streams.topics import DEAD_LETTER
 
     quiet_client_loggers()
     settings, kafka = load_settings(), load_kafka_settings()
-    mapped = {*raw_topics(settings.source_topics), *item_topics(settings.items_source_topics)}
-    mapped |= {
-        topic for topic, source in ((BEHAVIOUR_RAW, settings.source), (CATALOGUE_ITEMS, settings.items_source)) if source is not None
-    }
-    opens = choice.replay or choice.show
-    key = load_private_key(choice.key_file or settings.keys_dir / "recovery.key", "recovery") if opens else None
-    codecs = open_codecs(settings)
+    opener = _Opener(choice, settings)
     counts: Counter[str] = Counter()
     async with reader(kafka, settings.topic_prefix + DEAD_LETTER) as consumer:
         producer = AIOKafkaProducer(**client_config(kafka), acks="all", enable_idempotence=settings.idempotent_producer)
         try:
             if choice.replay:
                 await producer.start()
-            async for letter in letters_so_far(consumer, codecs):
+            async for letter in letters_so_far(consumer, opener.codecs):
                 if isinstance(letter, RecordError):
                     click.echo(f"a record that is not a dead letter: {letter}", err=True)
                     continue
-                if choice.reasons and letter["reason"] not in choice.reasons:
+                if choice.reasons and letter.fields["reason"] not in choice.reasons:
                     continue
-                counts["listed"] += 1
-                click.echo(describe(letter))
-                if key is not None:
-                    try:
-                        record = await asyncio.to_thread(
-                            mended,
-                            opened(key, letter),
-                            letter,
-                            choice.edits,
-                            codecs,
-                            settings.topic_prefix,
-                            mapped=mapped,
-                        )
-                    except RecordError as error:
-                        counts["not replayed"] += choice.replay
-                        click.echo(f"  can't be repaired: {error}", err=True)
-                    else:
-                        if choice.show:
-                            shown = (
-                                json.dumps(plain("", record.fields), ensure_ascii=False)
-                                if record.fields
-                                else record.value.decode("utf-8", "replace")
-                            )
-                            click.echo(f"  {visible(shown)}")
-                        if choice.replay:
-                            await producer.send_and_wait(
-                                record.topic,
-                                value=record.value,
-                                key=record.key,
-                                partition=record.partition,
-                                headers=list(record.headers) or None,
-                            )
-                            counts["replayed"] += 1
+                await _handle(letter, opener, choice, producer, counts)
                 if counts["listed"] == choice.maximum:
                     break
         finally:
             await producer.stop()
     return counts
+
+
+async def _handle(letter: Letter, opener: _Opener, choice: _Choice, producer: AIOKafkaProducer, counts: Counter[str]) -> None:
+    """Lists one letter, shows it and replays it, as was chosen."""
+    from streams.dead_letters.signatures import Origin
+    from streams.errors import RecordError
+
+    origin = opener.origin(letter)
+    counts["listed"] += 1
+    click.echo(describe(letter.fields) + ("" if origin is Origin.SIGNED else f" ({origin})"))
+    try:
+        record = await asyncio.to_thread(opener.mended, letter)
+    except RecordError as error:
+        counts["not replayed"] += choice.replay
+        click.echo(f"  can't be repaired: {error}", err=True)
+        return
+    if record is None:
+        return
+    if choice.show:
+        shown = json.dumps(plain("", record.fields), ensure_ascii=False) if record.fields else record.value.decode("utf-8", "replace")
+        click.echo(f"  {visible(shown)}")
+    if not choice.replay:
+        return
+    refusal = opener.refusal(letter, origin)
+    if refusal is not None:
+        counts["not replayed"] += 1
+        click.echo(f"  not replayed: {refusal}", err=True)
+        return
+    await producer.send_and_wait(record.topic, value=record.value, key=record.key, headers=list(record.headers) or None)
+    counts["replayed" if origin is Origin.SIGNED else "replayed unsigned"] += 1
+
+
+def _verify_keys(folder: Path) -> dict[str, VerifyKey]:
+    """The public keys of the stages that are there. Raises ConfigurationError for one that can't be used."""
+    from streams.privacy.keys import STAGES, load_stage_verify_key
+
+    paths = {stage: folder / f"{stage}.pub" for stage in STAGES}
+    return {stage: load_stage_verify_key(path, stage) for stage, path in paths.items() if path.exists()}
 
 
 def describe(letter: Mapping[str, Any]) -> str:

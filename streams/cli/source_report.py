@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from nacl.public import PrivateKey
+from nacl.signing import SigningKey
 
 from streams.cli.report_lines import refused_lines, share
 from streams.clock import SystemClock
@@ -16,7 +17,7 @@ from streams.engine.records import MemoryRecord
 from streams.errors import RecordError
 from streams.privacy.keys import PseudonymKey
 from streams.privacy.pseudonym import Pseudonymizer
-from streams.privacy.seal import Sealer
+from streams.privacy.seal import IdSealer
 from streams.producers.csv_rows import ReadReport
 from streams.producers.source_files import read_source
 from streams.serde.records import CleanEvent
@@ -65,7 +66,8 @@ def report_on(path: Path, mapping: SourceMapping, settings: Settings, records: i
     """Reads the first records of a file. Raises ConfigurationError if it can't be read or lacks the mapping's columns."""
     report = SourceReport(mapping.name, ReadReport())
     hashes = Pseudonymizer(PseudonymKey("check", secrets.token_bytes(32)))
-    cleaner = EventCleaner(IngestRules.from_settings(settings), Identities(hashes, Sealer(PrivateKey.generate().public_key)), hashes)
+    sealer = IdSealer(PrivateKey.generate().public_key, SigningKey.generate())
+    cleaner = EventCleaner(IngestRules.from_settings(settings), Identities(hashes, sealer), hashes)
     now_ms = SystemClock().now_ms()
     for number, record in enumerate(read_source(path, mapping, report.read)):
         if number >= records:

@@ -1,20 +1,31 @@
-"""Dead letters: why a record was refused, its position, and the original, sealed to the operator's recovery key."""
+"""Dead letters: why a record was refused, its position, and the original, sealed to the operator's recovery key.
+
+The stage signs the letter. Before it is sealed, an original is padded to one of a few lengths (powers of two): next to a letter's time and
+topic, the exact length would tell which record it was.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
 from nacl.public import PrivateKey
+from nacl.signing import SigningKey
 
 from streams.clock import Clock
+from streams.dead_letters.signatures import SIGNATURE_HEADER, sign_letter
 from streams.engine.records import OutputRecord, SourceRecord
 from streams.errors import ConfigurationError, RecordError
+from streams.privacy.padding import bucket, padded, unpadded
 from streams.privacy.scrub import scrub
 from streams.privacy.seal import Sealer, open_sealed
 from streams.topics import DEAD_LETTER
+
+LEAST_SEALED = 512
+_PADDED = b"\x01"
+"""Before a padded original. One from before they were padded begins with 0x93, msgpack's array of three."""
 
 
 class Encodes(Protocol):
@@ -62,13 +73,19 @@ class DeadLetterBuilder:
         stage: str,
         clock: Clock,
         max_sealed_bytes: int,
+        *,
+        signing_key: SigningKey,
+        has_met: Callable[[int], bool] = lambda schema_id: False,
     ) -> None:
+        """``has_met``: whether a number is the id of a schema; only then it is told in the clear."""
         self._codec = codec
         self._sealer = sealer
         self._stage = stage
         self._ids = PositionIds(f"{stage}/")
         self._clock = clock
         self._max_sealed_bytes = max_sealed_bytes
+        self._signing_key = signing_key
+        self._has_met = has_met
 
     def build(
         self, record: SourceRecord, error: RecordError, *, attempt: int = 1, fields: Sequence[str] = (), line: int = 0
@@ -88,7 +105,7 @@ class DeadLetterBuilder:
                 "source_partition": record.partition,
                 "source_offset": record.offset,
                 "source_timestamp": record.timestamp,
-                "schema": _schema(record.value),
+                "schema": self._schema(record.value),
                 "attempt": attempt,
                 "redacted_fields": list(fields),
                 "sealed_original": self._seal(record),
@@ -102,6 +119,7 @@ class DeadLetterBuilder:
             ("__connect.errors.stage", self._stage.encode()),
             ("__connect.errors.exception.class.name", type(error).__name__.encode()),
             ("__connect.errors.exception.message", f"{error.reason.value}: {detail}".encode()),
+            (SIGNATURE_HEADER, sign_letter(value, self._signing_key)),
         )
         return OutputRecord(DEAD_LETTER, position.encode(), value, record_id, None, headers, None, error.reason.value)
 
@@ -111,7 +129,15 @@ class DeadLetterBuilder:
 
     def _seal(self, record: SourceRecord) -> bytes | None:
         packed = msgspec.msgpack.encode((record.key, record.value, [(name, value) for name, value in record.headers]))
-        return self._sealer.seal(packed) if len(packed) <= self._max_sealed_bytes else None
+        if len(packed) > self._max_sealed_bytes:
+            return None
+        return self._sealer.seal(_PADDED + padded(packed, bucket(len(packed), LEAST_SEALED, self._max_sealed_bytes + 1)))
+
+    def _schema(self, value: bytes | None) -> str | None:
+        if not value or len(value) < 5 or value[0] != 0:
+            return None
+        schema_id = int.from_bytes(value[1:5], "big")
+        return f"id {schema_id}" if self._has_met(schema_id) else "unknown"
 
 
 def open_original(private_key: PrivateKey, sealed: bytes) -> Original:
@@ -122,10 +148,8 @@ def open_original(private_key: PrivateKey, sealed: bytes) -> Original:
 def unpack_original(packed: bytes) -> Original:
     """Whoever has the public key can seal anything: raises ConfigurationError for what is no record."""
     try:
+        if packed[:1] == _PADDED:
+            packed = unpadded(packed[1:])
         return Original(*msgspec.msgpack.decode(packed, type=tuple[bytes | None, bytes | None, list[tuple[str, bytes | None]]]))
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, ValueError) as error:
         raise ConfigurationError("the sealed original is damaged") from error
-
-
-def _schema(value: bytes | None) -> str | None:
-    return f"id {int.from_bytes(value[1:5], 'big')}" if value and len(value) >= 5 and value[0] == 0 else None

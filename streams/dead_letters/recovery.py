@@ -20,11 +20,18 @@ from streams.sources.sources import PLAIN
 from streams.topics import BEHAVIOUR_RAW, BY_NAME, CATALOGUE_ITEMS, DEAD_LETTER
 
 
+class Letter(NamedTuple):
+    """A dead letter, decoded and as its record has it: the signature is over ``value``."""
+
+    fields: dict[str, Any]
+    value: bytes
+    headers: tuple[tuple[str, bytes | None], ...]
+
+
 class Mended(NamedTuple):
-    """What to publish; ``partition`` None leaves it to the key."""
+    """What to publish, or, of a record that only the product writes, to show."""
 
     topic: str
-    partition: int | None
     key: bytes | None
     value: bytes
     fields: dict[str, Any]
@@ -32,7 +39,7 @@ class Mended(NamedTuple):
     headers: tuple[tuple[str, bytes | None], ...] = ()
 
 
-async def letters_so_far(consumer: AIOKafkaConsumer, codecs: Codecs) -> AsyncIterator[dict[str, Any] | RecordError]:
+async def letters_so_far(consumer: AIOKafkaConsumer, codecs: Codecs) -> AsyncIterator[Letter | RecordError]:
     """Every dead letter up to the current end, of all assigned partitions of the consumer. A record that is not a dead letter is given
     as a RecordError. Raises BrokerUnavailable if the broker stops answering.
     """
@@ -40,9 +47,11 @@ async def letters_so_far(consumer: AIOKafkaConsumer, codecs: Codecs) -> AsyncIte
     async for record in records_so_far(consumer, DEAD_LETTER, exactly=True):
         await codec.prepare(record.value)
         try:
-            yield codec.decode(record.value)
+            letter = Letter(codec.decode(record.value), record.value or b"", tuple(record.headers))
         except RecordError as error:
             yield error
+        else:
+            yield letter
 
 
 def opened(key: PrivateKey, letter: Mapping[str, Any]) -> Original:
@@ -84,7 +93,7 @@ def mended(
             (EVENT_ID_HEADER, f"recovered-{letter['dead_letter_id']}".encode()),
             (TIME_HEADER, str(letter["source_timestamp"]).encode()),
         )
-        return Mended(letter["source_topic"], None, original.key, original.value, {}, (*kept, *replayed))
+        return Mended(letter["source_topic"], original.key, original.value, {}, (*kept, *replayed))
     if topic not in BY_NAME:
         raise RecordError(Reason.EMPTY, "the value is empty")
     codec = codecs.for_topic(topic)
@@ -100,7 +109,7 @@ def mended(
     except (ValueError, TypeError) as error:
         raise RecordError(Reason.WRONG_SCHEMA, f"the edited value does not fit the schema ({type(error).__name__})") from None
     key = fields["item_id"].strip().encode() if topic == CATALOGUE_ITEMS else original.key
-    return Mended(letter["source_topic"], letter["source_partition"] if BY_NAME[topic].co_partitioned else None, key, value, fields)
+    return Mended(letter["source_topic"], key, value, fields)
 
 
 def is_foreign(original: Original, topic: str = BEHAVIOUR_RAW) -> bool:

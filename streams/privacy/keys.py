@@ -24,7 +24,13 @@ from nacl.signing import SigningKey, VerifyKey
 from streams.errors import ConfigurationError
 from streams.files import read_trusted
 
-Purpose = Literal["pseudonym", "subscriber", "recovery", "models"]
+Stage = Literal["ingest", "catalogue", "profile", "feedback", "learning"]
+Signer = Literal["models", Stage]
+Purpose = Literal["pseudonym", "subscriber", "recovery", Signer]
+
+STAGES: tuple[Stage, ...] = get_args(Stage)
+SIGNERS: tuple[Signer, ...] = ("models", *STAGES)
+"""What has a key pair to sign with, the others have one to seal to."""
 
 _KEY_BYTES = 32
 _MOST_BYTES = 4096
@@ -32,8 +38,6 @@ _MOST_BYTES = 4096
 _X25519 = "x25519"
 _ED25519 = "ed25519"
 _KEY_ID = re.compile(r"[A-Za-z0-9]{1,16}")
-_MODELS = ("models.key", "models.pub")
-_FIX_MODELS = "add it with `veilstream keys generate --only models`, or copy it from where models are signed"
 _FIX = "make keys with `veilstream keys generate`, or set VEILSTREAM_KEYS_DIR to where they are"
 
 
@@ -63,28 +67,37 @@ class ModelSigningKey(SigningKey):
     __repr__ = __str__
 
 
+class StageSigningKey(SigningKey):
+    """The key that a stage signs with what only this stage may have made; as above."""
+
+    def __str__(self) -> str:
+        return "<signing key>"
+
+    __repr__ = __str__
+
+
 def generate_keys(folder: Path, *, key_id: str = "k1", overwrite: bool = False) -> list[Path]:
-    """Write pseudonym.key, and a key pair each for the subscriber, for recovery and for models. Returns the paths.
+    """Write pseudonym.key, and a key pair each for the subscriber, for recovery, for models and for every stage. Returns the paths.
 
     Raises ConfigurationError if one exists and ``overwrite`` is false. Without the old pseudonym key, old and new profiles can't be
     linked.
     """
     if not _KEY_ID.fullmatch(key_id):
         raise ConfigurationError("a key id is 1 to 16 letters and digits of ASCII")
-    _refuse_existing(folder, ("pseudonym.key", "subscriber.key", "subscriber.pub", "recovery.key", "recovery.pub", *_MODELS), overwrite)
+    _refuse_existing(folder, ("pseudonym.key", *_pairs(("subscriber", "recovery", *SIGNERS))), overwrite)
     with _making(folder):
         paths = [_write(folder / "pseudonym.key", f"pseudonym {key_id} secret", secrets.token_bytes(_KEY_BYTES), secret=True)]
         for purpose in ("subscriber", "recovery"):
             private = PrivateKey.generate()
             paths += _write_pair(folder, purpose, _X25519, bytes(private), bytes(private.public_key))
-        return paths + _write_model_keys(folder)
+        return paths + _write_signing_keys(folder, SIGNERS)
 
 
-def generate_model_keys(folder: Path, *, overwrite: bool = False) -> list[Path]:
-    """Write models.key and models.pub alone, into a folder that may hold the others; returns the paths. Raises as above."""
-    _refuse_existing(folder, _MODELS, overwrite)
+def generate_signing_keys(folder: Path, signers: Sequence[Signer], *, overwrite: bool = False) -> list[Path]:
+    """Write only the key pairs of these, into a folder that may hold the others; returns the paths. Raises as above."""
+    _refuse_existing(folder, _pairs(signers), overwrite)
     with _making(folder):
-        return _write_model_keys(folder)
+        return _write_signing_keys(folder, signers)
 
 
 def load_pseudonym_key(path: Path) -> PseudonymKey:
@@ -112,6 +125,20 @@ def load_model_verify_key(path: Path) -> VerifyKey:
     return VerifyKey(_read(path, "models", secret=False)[1])
 
 
+def load_stage_signing_key(path: Path, stage: Stage) -> StageSigningKey:
+    """Raises ConfigurationError as above."""
+    return StageSigningKey(_read(path, stage, secret=True)[1])
+
+
+def load_stage_verify_key(path: Path, stage: Stage) -> VerifyKey:
+    """Raises ConfigurationError as above."""
+    return VerifyKey(_read(path, stage, secret=False)[1])
+
+
+def _pairs(purposes: Sequence[Purpose]) -> list[str]:
+    return [f"{purpose}.{half}" for purpose in purposes for half in ("key", "pub")]
+
+
 def _refuse_existing(folder: Path, names: Sequence[str], overwrite: bool) -> None:
     existing = [name for name in names if (folder / name).exists()]
     if existing and not overwrite:
@@ -133,9 +160,19 @@ def _making(folder: Path) -> Iterator[None]:
         raise ConfigurationError(f"keys can't be written to {folder} ({error.strerror}); choose another folder") from None
 
 
-def _write_model_keys(folder: Path) -> list[Path]:
-    signing = SigningKey.generate()
-    return _write_pair(folder, "models", _ED25519, bytes(signing), bytes(signing.verify_key))
+def _write_signing_keys(folder: Path, signers: Sequence[Signer]) -> list[Path]:
+    paths = []
+    for signer in signers:
+        signing = SigningKey.generate()
+        paths += _write_pair(folder, signer, _ED25519, bytes(signing), bytes(signing.verify_key))
+    return paths
+
+
+def _fix_missing(purpose: Purpose) -> str:
+    if purpose not in SIGNERS:
+        return _FIX
+    where = "models are signed" if purpose == "models" else f"{purpose} has its keys"
+    return f"add it with `veilstream keys generate --only {purpose}`, or copy it from where {where}"
 
 
 def _write_pair(folder: Path, purpose: Purpose, algorithm: str, secret: bytes, public: bytes) -> list[Path]:
@@ -162,10 +199,7 @@ def _read(path: Path, purpose: Purpose, *, secret: bool) -> tuple[str, bytes]:
         data = read_trusted(path, _MOST_BYTES, "key file" if secret else "public key", secret=secret)
         lines = data.decode("ascii").splitlines()
     except FileNotFoundError:
-        fix = (
-            "add it with `veilstream keys generate --only models`, or copy it from where models are signed" if purpose == "models" else _FIX
-        )
-        raise ConfigurationError(f"key file {path} is missing; {fix}") from None
+        raise ConfigurationError(f"key file {path} is missing; {_fix_missing(purpose)}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"key file {path} can't be read ({type(error).__name__}); {_FIX}") from None
     words = lines[0].split() if lines else []
@@ -176,7 +210,7 @@ def _read(path: Path, purpose: Purpose, *, secret: bool) -> tuple[str, bytes]:
         known = found_purpose in get_args(Purpose) and found_kind in ("secret", "public")
         what = f"a {found_kind} {found_purpose} key" if known else "some other key"
         raise ConfigurationError(f"{path} is {what}; a {kind} {purpose} key is needed there; {_FIX}")
-    algorithm = _ED25519 if purpose == "models" else _X25519
+    algorithm = _ED25519 if purpose in SIGNERS else _X25519
     if not (_KEY_ID.fullmatch(name) if purpose == "pseudonym" else name == algorithm):
         raise ConfigurationError(f"{path} has a kind that this version does not know; {_FIX}")
     try:

@@ -137,6 +137,10 @@ class Codec:
             raise RecordError(Reason.UNDECODABLE, what)
         return decoded
 
+    def has_met(self, schema_id: int) -> bool:
+        """Whether the registry has given a schema for this id, to this codec. Asks nobody."""
+        return schema_id in self._writers or schema_id in self._refused
+
     def is_json(self, headers: Headers) -> bool:
         """Whether a value with these headers is read as JSON."""
         return self._json is not None and says_json(headers)
@@ -153,7 +157,7 @@ class Codec:
             raise RecordError(refused.reason, refused.detail)
         text = self._registry.schema(schema_id)
         if text is None:
-            raise RecordError(Reason.UNKNOWN_SCHEMA, f"schema id {schema_id} is not known")
+            raise RecordError(Reason.UNKNOWN_SCHEMA, "its schema id is not known")
         try:
             parsed = parse_writer(text, self._reader["name"])
         except RecordError as error:
@@ -177,6 +181,11 @@ class Codecs:
         if topic not in self._codecs:
             self._codecs[topic] = Codec(topic, self._registry, self._max_bytes)
         return self._codecs[topic]
+
+    def has_met(self, schema_id: int) -> bool:
+        """Whether a codec of ``for_topic`` was given a schema for this id. Of any other number nobody knows that it is an id: it may be
+        four bytes of something else."""
+        return any(codec.has_met(schema_id) for codec in list(self._codecs.values()))
 
     def ask_ids(self, topics: Iterable[str]) -> None:
         """Ask the registry for the ids of these topics now: on an event loop ``for_topic`` does not wait for it. Raises as the

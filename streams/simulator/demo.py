@@ -22,7 +22,7 @@ from streams.errors import FatalError
 from streams.files import replace_file
 from streams.kafka.clients import client_config, connect_admin, partition_counts, quiet_client_loggers
 from streams.kafka.topic_setup import create_topics
-from streams.privacy.keys import generate_keys, load_private_key, load_pseudonym_key
+from streams.privacy.keys import generate_keys, load_private_key, load_pseudonym_key, load_stage_verify_key
 from streams.privacy.pseudonym import Pseudonymizer
 from streams.serde.codec import local_codecs
 from streams.settings import KafkaSettings, Settings, load_kafka_settings
@@ -98,7 +98,8 @@ class Demo:
         finally:
             await admin.close()
         key = load_private_key(settings.keys_dir / "subscriber.key", "subscriber")
-        driver = ShopDriver(shop, local_codecs(), account, key, client_config(kafka), counts, idempotent=False)
+        ingest_key = load_stage_verify_key(settings.keys_dir / "ingest.pub", "ingest")
+        driver = ShopDriver(shop, local_codecs(), account, key, ingest_key, client_config(kafka), counts, idempotent=False)
         await self._until(lambda: _nothing(stages.waiting_for()), _START_LIMIT_S, stop, "the stages did not get ready")
         count = await driver.publish_catalogue()
         console.print(f"published a catalogue of {count} items in English and Chinese; waiting until each has its vector")

@@ -12,6 +12,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.structs import TopicPartition
 from nacl.public import PrivateKey
+from nacl.signing import VerifyKey
 
 from streams import topics
 from streams.privacy.seal import open_sealed_id
@@ -42,6 +43,7 @@ class ShopDriver:
         codecs: Codecs,
         account: Account,
         subscriber_key: PrivateKey,
+        ingest_key: VerifyKey,
         client_config: Mapping[str, Any],
         partitions: Mapping[str, int],
         *,
@@ -53,6 +55,7 @@ class ShopDriver:
         self._codecs = codecs
         self._account = account
         self._key = subscriber_key
+        self._ingest_key = ingest_key
         self._config = dict(client_config)
         self._partitions = partitions
         self._idempotent = idempotent
@@ -147,7 +150,8 @@ class ShopDriver:
                     if self.on_recommendation is not None:
                         self.on_recommendation(value)
                     self.figures.recommendations.append(value)
-                    if self.shop.receive(value, open_sealed_id(self._key, value["sealed_id"]), self._now_ms):
+                    user = open_sealed_id(self._key, value["sealed_id"], pseudonym=value["pseudonym"], verify_key=self._ingest_key)
+                    if self.shop.receive(value, user, self._now_ms):
                         self.figures.shown += 1
 
     def _producer(self) -> AIOKafkaProducer:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from nacl.public import PrivateKey
+from nacl.signing import SigningKey
 
 from streams import topics
 from streams.clock import FixedClock
@@ -25,7 +26,7 @@ from streams.models.hotswap.query_vectors import QueryVectors
 from streams.models.hotswap.serving_model import OneModel
 from streams.privacy.keys import PseudonymKey
 from streams.privacy.pseudonym import Pseudonymizer
-from streams.privacy.seal import Sealer
+from streams.privacy.seal import IdSealer, Sealer
 from streams.ranking.learned.model import Ranker
 from streams.ranking.popularity_table import PopularityTable
 from streams.ranking.rules import ProfileRules
@@ -90,10 +91,11 @@ class MemoryShop:
         self._key = PseudonymKey("sim", bytes(range(32))) if key is None else key
         pseudonymizer = Pseudonymizer(self._key)
         self._users = {pseudonymizer.pseudonym(shopper.user_id): shopper.user_id for shopper in shop.shoppers}
-        sealer = Sealer(PrivateKey.generate().public_key)
+        public, signing_key = PrivateKey.generate().public_key, SigningKey.generate()
 
         def letters(stage: str) -> DeadLetterBuilder:
-            return DeadLetterBuilder(codecs.for_topic(topics.DEAD_LETTER), sealer, stage, self._clock, 0)
+            codec = codecs.for_topic(topics.DEAD_LETTER)
+            return DeadLetterBuilder(codec, Sealer(public), stage, self._clock, 0, signing_key=signing_key)
 
         self.matrix = WhitenedItemMatrix(codecs.for_topic(topics.ITEMS_VECTORS), encoder.version, encoder.dimension)
         popularity = PopularityTable(codecs.for_topic(topics.ITEMS_POPULARITY), self.rules.popularity_half_life_ms)
@@ -116,7 +118,7 @@ class MemoryShop:
             "ingest": IngestStage(
                 codecs=codecs,
                 pseudonymizer=pseudonymizer,
-                sealer=sealer,
+                sealer=IdSealer(public, signing_key),
                 dead_letters=letters("ingest"),
                 rules=IngestRules.from_settings(settings),
                 clock=self._clock,

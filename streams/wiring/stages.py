@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from prometheus_client import CollectorRegistry, Gauge
 
@@ -22,13 +22,14 @@ from streams.engine.metrics import IngestMetrics, LearningMetrics, StageMetrics
 from streams.engine.parts import StageParts
 from streams.engine.process import StageProcess
 from streams.kafka.clients import client_config, no_broker
-from streams.privacy.keys import load_pseudonym_key, load_public_key
-from streams.privacy.seal import Sealer
+from streams.privacy.keys import StageSigningKey, load_pseudonym_key, load_public_key, load_stage_signing_key
+from streams.privacy.seal import IdSealer, Sealer
 from streams.serde.codec import Codecs, open_codecs
 from streams.settings import KafkaSettings, Settings
 
 if TYPE_CHECKING:
     from streams.engine.records import SourceRecord
+    from streams.privacy.keys import Stage
 
 
 class Bootstrap:
@@ -69,7 +70,12 @@ class Bootstrap:
             stage,
             self.clock,
             self.settings.max_record_bytes,
+            signing_key=self._signing_key(stage),
+            has_met=self.codecs.has_met,
         )
+
+    def _signing_key(self, stage: str) -> StageSigningKey:
+        return load_stage_signing_key(self.settings.keys_dir / f"{stage}.key", cast("Stage", stage))
 
     def follow(self, topic: str, apply: Callable[[Sequence[SourceRecord]], object]) -> TopicFollower:
         return TopicFollower(client_config(self.kafka), self.settings.topic_prefix + topic, apply)
@@ -96,7 +102,10 @@ class Bootstrap:
         handler = IngestStage(
             codecs=self.codecs,
             pseudonymizer=Pseudonymizer(load_pseudonym_key(self.settings.keys_dir / "pseudonym.key")),
-            sealer=Sealer(load_public_key(self.settings.keys_dir / "subscriber.pub", "subscriber")),
+            sealer=IdSealer(
+                load_public_key(self.settings.keys_dir / "subscriber.pub", "subscriber"),
+                self._signing_key(INGEST.name),
+            ),
             dead_letters=dead_letters,
             rules=IngestRules.from_settings(settings),
             clock=self.clock,

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord
 from nacl.public import PrivateKey
@@ -20,11 +21,12 @@ from streams.broker.embedded import EmbeddedBroker
 from streams.cli.main import run
 from streams.clock import FixedClock
 from streams.dead_letters.letters import DeadLetterBuilder
-from streams.errors import Reason, RecordError
+from streams.errors import ConfigurationError, Reason, RecordError
 from streams.kafka.clients import reader
-from streams.privacy.keys import load_public_key
+from streams.privacy.keys import STAGES, load_public_key, load_stage_signing_key
 from streams.privacy.seal import Sealer
 from streams.serde import local_codecs
+from streams.serde.codec import Headers
 from streams.settings import KafkaSettings, load_kafka_settings, load_settings
 from streams.wiring.stages import Bootstrap
 from tests.support.http_registry import Server, serving
@@ -61,12 +63,12 @@ class Shop:
     def values(self, topic: str) -> list[dict[str, Any]]:
         return [CODECS.for_topic(topic).decode(record.value, record.headers) for record in self.records(topic)]
 
-    def publish(self, topic: str, *records: tuple[bytes | None, bytes | None]) -> None:
+    def publish(self, topic: str, *records: tuple[bytes | None, bytes | None], headers: Headers = ()) -> None:
         async def send() -> None:
             producer = AIOKafkaProducer(bootstrap_servers=self.kafka.bootstrap_servers)
             await producer.start()
             for key, value in records:
-                await producer.send_and_wait(self.prefix + topic, value=value, key=key)
+                await producer.send_and_wait(self.prefix + topic, value=value, key=key, headers=list(headers))
             await producer.stop()
 
         asyncio.run(send())
@@ -74,9 +76,30 @@ class Shop:
     def refuse(self, reason: Reason, *, sealed_to: PrivateKey | None = None) -> None:
         """Dead-letter everything on behaviour.raw."""
         public = sealed_to.public_key if sealed_to else load_public_key(self.folder / "keys" / "recovery.pub", "recovery")
-        builder = DeadLetterBuilder(CODECS.for_topic(topics.DEAD_LETTER), Sealer(public), "ingest", FixedClock(1), 10_000)
-        letters = [builder.build(r, RecordError(reason, "mend it"), fields=["user_id"]) for r in self.records(topics.BEHAVIOUR_RAW)]
-        self.publish(topics.DEAD_LETTER, *((letter.key, letter.value) for letter in letters))
+        key = load_stage_signing_key(self.folder / "keys" / "ingest.key", "ingest")
+        codec = CODECS.for_topic(topics.DEAD_LETTER)
+        builder = DeadLetterBuilder(codec, Sealer(public), "ingest", FixedClock(1), 10_000, signing_key=key)
+        for record in self.records(topics.BEHAVIOUR_RAW):
+            letter = builder.build(record, RecordError(reason, "mend it"), fields=["user_id"])
+            self.publish(topics.DEAD_LETTER, (letter.key, letter.value), headers=letter.headers)
+
+    def forge(self, topic: str, value: bytes) -> None:
+        """What anybody can do who may write to the dead letters and has the recovery key's public half."""
+        sealer = Sealer(load_public_key(self.folder / "keys" / "recovery.pub", "recovery"))
+        letter = CODECS.for_topic(topics.DEAD_LETTER).encode(
+            {
+                "dead_letter_id": "0" * 32,
+                "reason": "bad_item",
+                "stage": "catalogue" if topic == topics.CATALOGUE_ITEMS else "ingest",
+                "source_topic": self.prefix + topic,
+                "source_partition": 0,
+                "source_offset": 1,
+                "source_timestamp": 1,
+                "sealed_original": sealer.seal(msgspec.msgpack.encode((b"ceo@shop.example", value, []))),
+                "rejected_at": 1,
+            }
+        )
+        self.publish(topics.DEAD_LETTER, (b"k", letter))
 
 
 async def _all(consumer: AIOKafkaConsumer) -> Records:
@@ -106,6 +129,7 @@ def shop(broker: EmbeddedBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     return Shop(broker, prefix, tmp_path)
 
 
+ERASURE = {"user_id": "ceo@shop.example", "request_id": "r1", "requested_at": 1, "scope": "all"}
 EVENTS = "ts,user,event_type,item\n2024-01-01,u1,view,i1\nbroken\n2024-01-02,u1,Dance,i2\n2024-01-03, u1,view,i3\n"
 
 
@@ -230,6 +254,56 @@ def test_recover_replays_mended_originals_with_the_same_id_each_time(shop: Shop,
     assert [(event["user_id"], event["event_type"], event["quantity"]) for event in mended] == [("u", "view", 2.0)] * 2
     assert len({event["event_id"] for event in mended}) == 1 and mended[0]["event_id"]
     assert isinstance(mended[0]["occurred_at"], int), "the time of its first arrival"
+
+
+def test_recover_replays_nothing_that_somebody_forged(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    shop.forge(topics.PRIVACY_ERASURE, CODECS.for_topic(topics.PRIVACY_ERASURE).encode(ERASURE))
+    shop.forge(topics.BEHAVIOUR_RAW, CODECS.for_topic(topics.BEHAVIOUR_RAW).encode({"user_id": "u", "event_type": "view", "item_id": "i"}))
+    shop.forge(topics.CATALOGUE_ITEMS, CODECS.for_topic(topics.CATALOGUE_ITEMS).encode({"item_id": "i", "title": "forged"}))
+    assert run(["recover", "--replay"]) == 1
+    captured = capsys.readouterr()
+    assert captured.out.count("(not signed)") == 3 and captured.out.endswith("3 listed, 3 not replayed\n")
+    assert captured.err.count("not replayed: it is not signed: from before letters were signed, or forged (--accept-unsigned)") == 2
+    written = (topics.PRIVACY_ERASURE, topics.BEHAVIOUR_RAW, topics.CATALOGUE_ITEMS)
+    assert [shop.records(topic) for topic in written] == [[], [], []]
+    assert run(["recover", "--replay", "--accept-unsigned"]) == 1
+    captured = capsys.readouterr()
+    assert captured.err.startswith("warning: letters without a signature are replayed too. Whoever may write")
+    assert captured.out.endswith("3 listed, 2 replayed unsigned, 1 not replayed\n")
+    assert [len(shop.records(topic)) for topic in written] == [0, 1, 1], "whatever is accepted, nobody is erased"
+
+
+def test_recover_replays_no_letter_that_was_changed(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    codec, letters = CODECS.for_topic(topics.BEHAVIOUR_RAW), CODECS.for_topic(topics.DEAD_LETTER)
+    shop.publish(topics.BEHAVIOUR_RAW, (b"u", codec.encode({"user_id": "u", "event_type": "Dance", "item_id": "i"})))
+    shop.refuse(Reason.UNKNOWN_EVENT_TYPE)
+    (record,) = shop.records(topics.DEAD_LETTER)
+    moved = letters.encode({**letters.decode(record.value), "source_topic": shop.prefix + topics.CATALOGUE_ITEMS})
+    again = letters.encode({**letters.decode(record.value), "dead_letter_id": "0" * 32})
+    shop.publish(topics.DEAD_LETTER, (b"k", moved), (b"k", again), headers=record.headers)
+    assert run(["recover", "--replay", "--accept-unsigned", "--set", "event_type=view"]) == 1
+    captured = capsys.readouterr()
+    assert captured.out.endswith("3 listed, 1 replayed, 2 not replayed\n") and captured.out.count("(FORGED: ") == 2
+    assert len(shop.records(topics.BEHAVIOUR_RAW)) == 2 and shop.records(topics.CATALOGUE_ITEMS) == []
+
+
+def test_recover_without_the_stages_public_key(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    run(["replay", "--events", shop.file("events.csv", EVENTS)])
+    shop.refuse(Reason.BAD_ITEM)
+    (shop.folder / "keys" / "ingest.pub").unlink()
+    capsys.readouterr()
+    assert run(["recover", "--replay", "--accept-unsigned"]) == 1
+    captured = capsys.readouterr()
+    assert captured.err.count("ingest.pub is needed in VEILSTREAM_KEYS_DIR") == 3
+    assert captured.out.endswith("3 listed, 3 not replayed\n") and captured.out.count("(not verified: ") == 3
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_without_its_key_names_the_command(shop: Shop, stage: str) -> None:
+    (shop.folder / "keys" / f"{stage}.key").unlink()
+    bootstrap = Bootstrap(load_settings(), load_kafka_settings())
+    with pytest.raises(ConfigurationError, match=rf"{stage}\.key is missing; add it with `veilstream keys generate --only {stage}`"):
+        bootstrap.parts(stage)
 
 
 def test_recover_goes_on_after_what_can_not_be_mended(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:

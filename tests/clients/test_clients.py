@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
@@ -12,7 +13,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from aiokafka import AIOKafkaProducer
+from nacl.signing import SigningKey
 
+from streams.privacy.keys import load_public_key
+from streams.privacy.padding import padded
+from streams.privacy.seal import IdSealer, Sealer
 from streams.serde import local_codecs, open_codecs
 from streams.settings import Settings
 from streams.topics import BEHAVIOUR_CLEAN, BEHAVIOUR_RAW, DEAD_LETTER, RECOMMENDATIONS
@@ -85,6 +91,31 @@ def published(shop: Deployment, commands: dict[str, Callable[[str], list[str]]],
     return list(commands)
 
 
+@pytest.fixture(scope="module")
+def forged(shop: Deployment, published: list[str]) -> list[bytes]:
+    """Recommendations that somebody else has written: with an id that the public key alone makes, with that of another shopper's record,
+    and with a signature of one's own."""
+    codec = local_codecs().for_topic(RECOMMENDATIONS)
+    found = [codec.decode(record.value) for record in shop.read(RECOMMENDATIONS)]
+    one = found[0]
+    other = next(recommendation for recommendation in found if recommendation["pseudonym"] != one["pseudonym"])
+    public = load_public_key(shop.folder / "keys" / "subscriber.pub", "subscriber")
+    box = Sealer(public).seal(padded(b"victim", 64))
+    stranger = IdSealer(public, SigningKey.generate()).seal("victim", one["pseudonym"])
+    ids = [box, other["sealed_id"], stranger, b"\x01" + box + bytes(64), b""]
+    values = [codec.encode({**one, "sealed_id": sealed, "recommendation_id": f"{number:032x}"}) for number, sealed in enumerate(ids)]
+
+    async def publish() -> None:
+        producer = AIOKafkaProducer(bootstrap_servers=shop.bootstrap_servers)
+        await producer.start()
+        for value in values:
+            await producer.send_and_wait(shop.topic(RECOMMENDATIONS), value, key=one["pseudonym"].encode())
+        await producer.stop()
+
+    asyncio.run(publish())
+    return values
+
+
 def finished(command: Sequence[str]) -> str:
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, f"{command[0]}: {done.stdout}\n{done.stderr}"
@@ -103,18 +134,26 @@ def test_json_and_avro_of_every_language_are_taken(shop: Deployment, published: 
 
 
 @pytest.mark.parametrize("language", ["python", "node", "java"])
-def test_a_subscriber_opens_the_sealed_ids(
-    shop: Deployment, published: list[str], commands: dict[str, Callable[[str], list[str]]], tmp_path: Path, language: str
+def test_a_subscriber_opens_the_sealed_ids_that_ingest_made(
+    shop: Deployment,
+    published: list[str],
+    forged: list[bytes],
+    commands: dict[str, Callable[[str], list[str]]],
+    tmp_path: Path,
+    language: str,
 ) -> None:
-    key = shop.folder / "keys" / "subscriber.key"
-    arguments = [shop.bootstrap_servers, shop.topic(RECOMMENDATIONS), f"{shop.prefix}{language}", RECOMMENDATIONS_SCHEMA, str(key)]
+    keys = [str(shop.folder / "keys" / name) for name in ("subscriber.key", "ingest.pub")]
+    arguments = [shop.bootstrap_servers, shop.topic(RECOMMENDATIONS), f"{shop.prefix}{language}", RECOMMENDATIONS_SCHEMA, *keys]
     output, errors = tmp_path / "output", tmp_path / "errors"
     expected = {USERS[name] for name in published}
     with output.open("wb") as out, errors.open("wb") as err:
         process = subprocess.Popen([*commands[language]("consume"), *arguments], stdout=out, stderr=err)
         try:
             wait_until(
-                lambda: expected <= {line["user"] for line in lines(output)} or process.poll() is not None,
+                lambda: (
+                    (expected <= {line["user"] for line in lines(output)} and errors.read_text().count("left out ") == len(forged))
+                    or process.poll() is not None
+                ),
                 lambda: f"{output.read_text()}\n{errors.read_text()[-3000:]}",
             )
         finally:

@@ -10,8 +10,10 @@ import fastavro
 import pytest
 from nacl.bindings import sodium_unpad
 from nacl.public import PrivateKey, SealedBox
+from nacl.signing import VerifyKey
 
 import schemas
+from streams.errors import ConfigurationError
 from streams.privacy.seal import open_sealed_id
 from streams.serde.local_registry import LocalRegistry
 from tests.support import ROOT
@@ -60,10 +62,28 @@ def test_the_rule_for_ids(topic: str) -> None:
 
 
 def test_the_test_vector() -> None:
-    values = dict(re.findall(r"^\| (secret key|sealed id|the shopper's id) \| `([^`]+)` \|$", DOCUMENT, re.M))
+    values = dict(re.findall(r"^\| ([a-z' ]+) \| `([^`]+)` \|$", DOCUMENT, re.M))
     key = PrivateKey(base64.b64decode(values["secret key"]))
-    sealed = base64.b64decode(values["sealed id"])
-    assert open_sealed_id(key, sealed) == values["the shopper's id"]
-    padded = SealedBox(key).decrypt(sealed)
-    assert len(padded) == len(sealed) - 48 and len(padded) % 64 == 0
+    ingest = VerifyKey(base64.b64decode(values["public key of ingest"]))
+    sealed, pseudonym = base64.b64decode(values["sealed id"]), values["pseudonym"]
+    assert open_sealed_id(key, sealed, pseudonym=pseudonym, verify_key=ingest) == values["the shopper's id"]
+    assert sealed[0] == 1 and len(sealed) % 64 == 49
+    name = pseudonym.encode()
+    ingest.verify(b"veilstream sealed id\n" + bytes([len(name)]) + name + sealed[:-64], sealed[-64:])
+    padded = SealedBox(key).decrypt(sealed[1:-64])
+    assert len(padded) == len(sealed) - 1 - 48 - 64 and len(padded) % 64 == 0
     assert sodium_unpad(padded, 64).decode() == values["the shopper's id"]
+    (other,) = re.findall(r"With the pseudonym `([^`]+)`, the sealed id must be refused", DOCUMENT)
+    with pytest.raises(ConfigurationError, match="not made by ingest for this pseudonym"):
+        open_sealed_id(key, sealed, pseudonym=other, verify_key=ingest)
+
+
+def test_the_test_vector_from_before_the_update() -> None:
+    values = dict(re.findall(r"^\| ([a-z' ]+) \| `([^`]+)` \|$", DOCUMENT, re.M))
+    key = PrivateKey(base64.b64decode(values["secret key"]))
+    ingest = VerifyKey(base64.b64decode(values["public key of ingest"]))
+    old = base64.b64decode(values["from before the update"])
+    assert len(old) % 64 == 48
+    assert open_sealed_id(key, old, pseudonym="any", verify_key=ingest, accept_unsigned=True) == values["the shopper's id"]
+    with pytest.raises(ConfigurationError, match="has no signature"):
+        open_sealed_id(key, old, pseudonym="any", verify_key=ingest)

@@ -21,6 +21,7 @@ import schemas
 from streams.clock import FixedClock
 from streams.dead_letters.letters import DeadLetterBuilder, unpack_original
 from streams.dead_letters.recovery import mended
+from streams.dead_letters.signatures import SIGNATURE_HEADER, Origin, origin
 from streams.engine.kafka.batches import BatchLimits, cut, encode_rows, read_patiently
 from streams.engine.records import BatchResult, MemoryRecord
 from streams.engine.unpack import unpack
@@ -29,9 +30,10 @@ from streams.models.registry.channels import Channels
 from streams.models.registry.manifest import Manifest
 from streams.models.registry.ranker_file import ranker_in
 from streams.privacy.keys import PseudonymKey
+from streams.privacy.padding import padded
 from streams.privacy.pseudonym import Pseudonymizer
 from streams.privacy.scrub import scrub
-from streams.privacy.seal import Sealer
+from streams.privacy.seal import IdSealer, Sealer, open_sealed_id
 from streams.ranking.popularity_table import PopularityTable
 from streams.serde.codec import Codec, local_codecs
 from streams.serde.local_registry import LocalRegistry
@@ -51,6 +53,7 @@ from streams.stages.ingest.throttle import is_automated_agent
 from streams.stages.profile.profile import load_profile, unpack_issued
 from streams.topics import BEHAVIOUR_RAW, CATALOGUE_ITEMS, DEAD_LETTER, ITEMS_POPULARITY, MODELS
 from streams.visible_text import visible
+from tests.support.stage_keys import SIGNING_KEY
 
 NOW_MS = 1_760_000_000_000
 Headers = tuple[tuple[str, bytes], ...]
@@ -105,8 +108,8 @@ def _ingest() -> IngestStage:
     return IngestStage(
         codecs=codecs,
         pseudonymizer=Pseudonymizer(PseudonymKey("k1", bytes(32))),
-        sealer=Sealer(key),
-        dead_letters=DeadLetterBuilder(codecs.for_topic(DEAD_LETTER), Sealer(key), "ingest", clock, 262_144),
+        sealer=IdSealer(key, SIGNING_KEY),
+        dead_letters=DeadLetterBuilder(codecs.for_topic(DEAD_LETTER), Sealer(key), "ingest", clock, 262_144, signing_key=SIGNING_KEY),
         rules=IngestRules.from_settings(Settings(rejects="stop")),
         clock=clock,
         sources=Sources(codecs.for_topic(BEHAVIOUR_RAW), known),
@@ -307,7 +310,25 @@ def _recovery_seeds() -> Iterable[bytes]:
     framed = _codecs().for_topic(BEHAVIOUR_RAW).encode(_event())
     for value in (framed, json.dumps(_event()).encode(), b"", None):
         for headers in ([], [("content-type", b"application/json")], [("veilstream-source", b"segment")]):
-            yield msgspec.msgpack.encode((b"k", value, headers))
+            packed = msgspec.msgpack.encode((b"k", value, headers))
+            yield from (packed, b"\x01" + padded(packed, 512))
+
+
+def signed(data: bytes) -> None:
+    """A sealed id as a subscriber meets it, and a dead letter's signature; nothing here was made by a stage."""
+    key, verify_key = PrivateKey(bytes(32)), SIGNING_KEY.verify_key
+    for accept in (False, True):
+        _allowing(
+            ConfigurationError,
+            lambda accept=accept: open_sealed_id(key, data, pseudonym="k1.b", verify_key=verify_key, accept_unsigned=accept),
+        )
+    headers = [(SIGNATURE_HEADER, data[:64])]
+    assert origin({"stage": "ingest"}, data[64:], headers, {"ingest": verify_key}) is Origin.FORGED
+
+
+def _signed_seeds() -> Iterable[bytes]:
+    key = PrivateKey(bytes(32)).public_key
+    return [IdSealer(key, SIGNING_KEY).seal("anna", "k1.a"), Sealer(key).seal(padded(b"anna", 64)), Sealer(key).seal(b"a" * 64), b""]
 
 
 def model_files(data: bytes) -> None:
@@ -365,6 +386,7 @@ TARGETS: dict[str, Target] = {
     "mapping": Target(mapping, lambda: [preset_text(name).encode() for name in sorted(presets())], 8192),
     "writer_schema": Target(writer_schema, _schema_seeds),
     "recovery": Target(recovery, _recovery_seeds),
+    "signed": Target(signed, _signed_seeds),
     "model_files": Target(model_files, lambda: [b'{"format": 1, "model_version": "a", "files": {}}', b"{}"]),
     "announcement": Target(announcement, lambda: [_codecs().for_topic(MODELS).encode(_announced())[5:]]),
     "state": Target(state, lambda: [msgspec.msgpack.encode([1, {}, {}, b"", {}, [], 0, []])]),

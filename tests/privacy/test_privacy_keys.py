@@ -10,20 +10,27 @@ from typing import Any
 
 import pytest
 
+from streams.cli.main import run
 from streams.errors import ConfigurationError
 from streams.privacy.keys import (
+    SIGNERS,
+    STAGES,
     PseudonymKey,
+    Signer,
+    Stage,
     generate_keys,
-    generate_model_keys,
+    generate_signing_keys,
     load_model_signing_key,
     load_model_verify_key,
     load_private_key,
     load_pseudonym_key,
     load_public_key,
+    load_stage_signing_key,
+    load_stage_verify_key,
 )
 from streams.privacy.seal import Sealer, open_sealed
 
-SECRETS = ("pseudonym.key", "subscriber.key", "recovery.key")
+SECRETS = ("pseudonym.key", "subscriber.key", "recovery.key", *(f"{signer}.key" for signer in SIGNERS))
 
 
 @pytest.fixture
@@ -155,21 +162,53 @@ def test_model_keys_sign_and_verify(folder: Path) -> None:
         assert shown == "<signing key>"
 
 
-def test_model_keys_come_to_a_folder_that_has_the_others(folder: Path) -> None:
+@pytest.mark.parametrize("stage", STAGES)
+def test_stage_keys_sign_and_verify(folder: Path, stage: Stage) -> None:
+    signing = load_stage_signing_key(folder / f"{stage}.key", stage)
+    assert load_stage_verify_key(folder / f"{stage}.pub", stage).verify(signing.sign(b"letter")) == b"letter"
+    assert {repr(signing), str(signing), f"{signing}"} == {"<signing key>"}
+    for other in STAGES:
+        if other != stage:
+            with pytest.raises(ConfigurationError, match=f"is a secret {stage} key; a secret {other} key is needed"):
+                load_stage_signing_key(folder / f"{stage}.key", other)
+
+
+@pytest.mark.parametrize("signer", SIGNERS)
+def test_signing_keys_come_to_a_folder_that_has_the_others(folder: Path, signer: Signer) -> None:
+    def load() -> Any:
+        path = folder / f"{signer}.pub"
+        return load_model_verify_key(path) if signer == "models" else load_stage_verify_key(path, signer)
+
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    with pytest.raises(ConfigurationError, match=r"holds models\.key, models\.pub already"):
-        generate_model_keys(folder)
-    (folder / "models.key").unlink()
-    (folder / "models.pub").unlink()
-    with pytest.raises(ConfigurationError, match=r"models\.pub is missing; add it with `veilstream keys generate --only models`"):
-        load_model_verify_key(folder / "models.pub")
-    assert [path.name for path in generate_model_keys(folder)] == ["models.key", "models.pub"]
-    for name in ("pseudonym.key", "subscriber.key", "subscriber.pub", "recovery.key", "recovery.pub"):
-        assert (folder / name).read_bytes() == before[name]
-    old = load_model_verify_key(folder / "models.pub")
-    generate_model_keys(folder, overwrite=True)
-    assert load_model_verify_key(folder / "models.pub") != old
+    with pytest.raises(ConfigurationError, match=rf"holds {signer}\.key, {signer}\.pub already"):
+        generate_signing_keys(folder, [signer])
+    (folder / f"{signer}.key").unlink()
+    (folder / f"{signer}.pub").unlink()
+    with pytest.raises(ConfigurationError, match=rf"{signer}\.pub is missing; add it with `veilstream keys generate --only {signer}`"):
+        load()
+    assert [path.name for path in generate_signing_keys(folder, [signer])] == [f"{signer}.key", f"{signer}.pub"]
+    for name, content in before.items():
+        assert ((folder / name).read_bytes() == content) is not name.startswith(f"{signer}.")
+    old = load()
+    generate_signing_keys(folder, [signer], overwrite=True)
+    assert load() != old
     assert {path.name for path in folder.iterdir()} == set(before)
+
+
+def test_the_command_adds_the_keys_of_all_stages(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As at the update of a deployment that has none."""
+    keys = tmp_path / "keys"
+    generate_keys(keys)
+    for stage in STAGES:
+        (keys / f"{stage}.key").unlink()
+        (keys / f"{stage}.pub").unlink()
+    before = (keys / "pseudonym.key").read_bytes()
+    assert run(["keys", "generate", "--dir", str(keys), "--only", "stages"]) == 0
+    assert capsys.readouterr().out.count("wrote ") == 2 * len(STAGES)
+    assert (keys / "pseudonym.key").read_bytes() == before
+    assert run(["keys", "generate", "--dir", str(keys), "--only", "ingest"]) == 1
+    assert "holds ingest.key, ingest.pub already" in capsys.readouterr().err
+    assert run(["keys", "generate", "--dir", str(keys), "--only", "nothing"]) == 2
 
 
 def test_model_keys_are_told_from_the_others(folder: Path) -> None:
@@ -185,7 +224,7 @@ def test_model_keys_are_told_from_the_others(folder: Path) -> None:
 
 def test_no_keys_are_made_where_everybody_may_write(tmp_path: Path) -> None:
     tmp_path.chmod(0o777)
-    for make in (generate_keys, generate_model_keys):
+    for make in (generate_keys, lambda folder: generate_signing_keys(folder, ["ingest"])):
         with pytest.raises(ConfigurationError, match=r"everybody may write into .*chmod 700 it"):
             make(tmp_path)
     assert list(tmp_path.iterdir()) == []
@@ -194,7 +233,9 @@ def test_no_keys_are_made_where_everybody_may_write(tmp_path: Path) -> None:
     load_pseudonym_key(tmp_path / "pseudonym.key")
 
 
-@pytest.mark.parametrize("name", ["pseudonym.key", "subscriber.key", "subscriber.pub", "models.key", "models.pub", "recovery.pub"])
+@pytest.mark.parametrize(
+    "name", ["pseudonym.key", "subscriber.key", "subscriber.pub", "models.key", "models.pub", "recovery.pub", "ingest.key"]
+)
 def test_no_key_that_others_may_write_is_loaded(tmp_path: Path, name: str) -> None:
     generate_keys(tmp_path / "keys")
     path = tmp_path / "keys" / name
@@ -203,6 +244,8 @@ def test_no_key_that_others_may_write_is_loaded(tmp_path: Path, name: str) -> No
         "pseudonym.key": load_pseudonym_key,
         "models.key": load_model_signing_key,
         "models.pub": load_model_verify_key,
+        "ingest.pub": lambda found: load_stage_verify_key(found, "ingest"),
+        "ingest.key": lambda found: load_stage_signing_key(found, "ingest"),
     }.get(name, lambda found: (load_private_key if kind == "key" else load_public_key)(found, purpose))  # type: ignore[arg-type]
     load(path)
     path.chmod(path.stat().st_mode | 0o020)

@@ -17,6 +17,7 @@ from streams.serde.codec import local_codecs
 from streams.stages.feedback.rules import FeedbackRules
 from streams.stages.feedback.stage import FeedbackStage
 from tests.support.at_once import at_once
+from tests.support.stage_keys import SIGNING_KEY
 
 CODECS = local_codecs()
 MINUTE = 60_000
@@ -36,7 +37,12 @@ class State:
 
 def make_stage(clock: FixedClock | None = None, rules: FeedbackRules = RULES) -> FeedbackStage:
     letters = DeadLetterBuilder(
-        CODECS.for_topic(topics.DEAD_LETTER), Sealer(PrivateKey.generate().public_key), "feedback", FixedClock(0), 1000
+        CODECS.for_topic(topics.DEAD_LETTER),
+        Sealer(PrivateKey.generate().public_key),
+        "feedback",
+        FixedClock(0),
+        1000,
+        signing_key=SIGNING_KEY,
     )
     return FeedbackStage(codecs=CODECS, dead_letters=letters, rules=rules, clock=clock or FixedClock(0))
 

@@ -14,7 +14,7 @@ from streams.dead_letters.letters import DeadLetterBuilder
 from streams.engine.records import BatchResult, MemoryRecord
 from streams.privacy.keys import PseudonymKey
 from streams.privacy.pseudonym import Pseudonymizer
-from streams.privacy.seal import Sealer, open_sealed_id
+from streams.privacy.seal import IdSealer, Sealer
 from streams.serde import local_codecs
 from streams.settings import Settings
 from streams.sources.loading import presets
@@ -24,6 +24,7 @@ from streams.sources.sources import Sources
 from streams.stages.ingest.rules import IngestRules
 from streams.stages.ingest.stage import IngestStage
 from streams.topics import BEHAVIOUR_CLEAN, BEHAVIOUR_RAW, DEAD_LETTER
+from tests.support.stage_keys import SIGNING_KEY, opened_id
 
 NOW = 1_795_755_600_000
 """2026-11-27T05:00:00Z"""
@@ -48,7 +49,7 @@ class Outcome(NamedTuple):
 
     @property
     def users(self) -> list[str]:
-        return [open_sealed_id(SUBSCRIBER, event["sealed_id"]) for event in self.events]
+        return [opened_id(SUBSCRIBER, event) for event in self.events]
 
 
 def make_stage(rules: IngestRules = RULES, mappings: Sequence[SourceMapping] = (), **options: Any) -> IngestStage:
@@ -59,8 +60,10 @@ def make_stage(rules: IngestRules = RULES, mappings: Sequence[SourceMapping] = (
     return IngestStage(
         codecs=CODECS,
         pseudonymizer=HASHES,
-        sealer=Sealer(SUBSCRIBER.public_key),
-        dead_letters=DeadLetterBuilder(CODECS.for_topic(DEAD_LETTER), Sealer(RECOVERY.public_key), "ingest", clock, 262_144),
+        sealer=IdSealer(SUBSCRIBER.public_key, SIGNING_KEY),
+        dead_letters=DeadLetterBuilder(
+            CODECS.for_topic(DEAD_LETTER), Sealer(RECOVERY.public_key), "ingest", clock, 262_144, signing_key=SIGNING_KEY
+        ),
         rules=rules,
         clock=clock,
         sources=Sources(CODECS.for_topic(BEHAVIOUR_RAW), known, **options),

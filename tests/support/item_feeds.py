@@ -28,6 +28,7 @@ from streams.stages.catalogue.stage import CatalogueRules, CatalogueStage
 from streams.topics import CATALOGUE_ITEMS, DEAD_LETTER, ITEMS_VECTORS
 from tests.support.ingest_harness import NOW
 from tests.support.profile_harness import CODECS, MemoryState
+from tests.support.stage_keys import SIGNING_KEY
 
 DIMENSION = 16
 RECOVERY = PrivateKey.generate()
@@ -80,7 +81,9 @@ class Feeds:
         self.stage = CatalogueStage(
             codecs=CODECS,
             models=OneEncoder(self.encoder),
-            dead_letters=DeadLetterBuilder(CODECS.for_topic(DEAD_LETTER), Sealer(RECOVERY.public_key), "catalogue", clock, 1_000_000),
+            dead_letters=DeadLetterBuilder(
+                CODECS.for_topic(DEAD_LETTER), Sealer(RECOVERY.public_key), "catalogue", clock, 1_000_000, signing_key=SIGNING_KEY
+            ),
             rules=rules or CatalogueRules(),
             clock=clock,
             sources=ItemSources(CODECS.for_topic(CATALOGUE_ITEMS), known, **options),

@@ -22,6 +22,7 @@ from streams.stages.learning.trigger import TriggerRule
 from streams.topics import TRAINING_CONTROL
 from tests.support.at_once import at_once
 from tests.support.feedback_harness import State, identity
+from tests.support.stage_keys import SIGNING_KEY
 
 CODECS = local_codecs()
 HOUR_MS = 3_600_000
@@ -81,7 +82,9 @@ class Worker:
         self._read = {topics.TRAINING_TALLIES: 0, topics.TRAINING_CONTROL: 0}
         self.tallies = Tallies(CODECS.for_topic(topics.TRAINING_TALLIES))
         self.rounds = Rounds(CODECS.for_topic(topics.TRAINING_CONTROL))
-        letters = DeadLetterBuilder(CODECS.for_topic(topics.DEAD_LETTER), Sealer(PrivateKey.generate().public_key), "learning", clock, 1000)
+        letters = DeadLetterBuilder(
+            CODECS.for_topic(topics.DEAD_LETTER), Sealer(PrivateKey.generate().public_key), "learning", clock, 1000, signing_key=SIGNING_KEY
+        )
         self.stage = LearningStage(
             codecs=CODECS,
             tallies=self.tallies,

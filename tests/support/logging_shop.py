@@ -37,6 +37,7 @@ from streams.topics import (
 from tests.support.learned_shop import ITEMS, WIDTH, WORDS, additive_ranker, item_record, shop
 from tests.support.profile_harness import CODECS, START_MS, VERSION, MemoryState, event
 from tests.support.rules import profile_rules
+from tests.support.stage_keys import SIGNING_KEY
 
 PARTITIONS = 3
 _BOARDS = (ITEMS_VECTORS, ITEMS_POPULARITY, ITEMS_TOGETHER)
@@ -69,7 +70,12 @@ class LoggingShop:
             popularity=self.popularity,
             together=self.together,
             dead_letters=DeadLetterBuilder(
-                CODECS.for_topic(DEAD_LETTER), Sealer(PrivateKey.generate().public_key), "profile", FixedClock(START_MS), 10_000
+                CODECS.for_topic(DEAD_LETTER),
+                Sealer(PrivateKey.generate().public_key),
+                "profile",
+                FixedClock(START_MS),
+                10_000,
+                signing_key=SIGNING_KEY,
             ),
             rules=self.rules,
         )

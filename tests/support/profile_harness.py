@@ -27,6 +27,7 @@ from streams.serde.vectors import to_bytes, vector_key
 from streams.stages.profile.stage import ProfileStage
 from streams.topics import BEHAVIOUR_CLEAN, DEAD_LETTER, ITEMS_POPULARITY, ITEMS_TOGETHER, ITEMS_VECTORS, PROFILE_LINKS, RECOMMENDATIONS
 from tests.support.rules import profile_rules
+from tests.support.stage_keys import SIGNING_KEY
 
 CODECS = local_codecs()
 START_MS = 1_700_000_000_000 // 60_000 * 60_000
@@ -170,7 +171,12 @@ class ProfileHarness:
     def restart(self) -> None:
         """A fresh stage on the same state: what a crash leaves."""
         dead_letters = DeadLetterBuilder(
-            CODECS.for_topic(DEAD_LETTER), Sealer(self.recovery.public_key), "profile", FixedClock(START_MS), 10_000
+            CODECS.for_topic(DEAD_LETTER),
+            Sealer(self.recovery.public_key),
+            "profile",
+            FixedClock(START_MS),
+            10_000,
+            signing_key=SIGNING_KEY,
         )
         self.stage = ProfileStage(
             codecs=CODECS,

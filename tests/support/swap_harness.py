@@ -41,6 +41,7 @@ from streams.topics import DEAD_LETTER, ITEMS_POPULARITY, ITEMS_TOGETHER, ITEMS_
 from tests.support.model_folders import manifest_of, write_folder
 from tests.support.profile_harness import CODECS, DIMENSION, START_MS, TITLES, MemoryState, recommendations, vector_record
 from tests.support.rules import profile_rules
+from tests.support.stage_keys import SIGNING_KEY
 from tests.support.waiting import until
 
 A, B, C = "aaaaaaaaaaaa", "bbbbbbbbbbbb", "cccccccccccc"
@@ -171,7 +172,9 @@ class SwapHarness:
             topic=ITEMS_VECTORS, announced=announced, loader=loader, build=self._build, rules=self.rules, metrics=metrics, monotonic=clock
         )
         await self.models.start(1)
-        letters = DeadLetterBuilder(CODECS.for_topic(DEAD_LETTER), Sealer(PrivateKey.generate().public_key), "p", FixedClock(0), 0)
+        letters = DeadLetterBuilder(
+            CODECS.for_topic(DEAD_LETTER), Sealer(PrivateKey.generate().public_key), "p", FixedClock(0), 0, signing_key=SIGNING_KEY
+        )
         popularity = PopularityTable(CODECS.for_topic(ITEMS_POPULARITY), self.rules.popularity_half_life_ms)
         together = TogetherTable(CODECS.for_topic(ITEMS_TOGETHER), self.rules.together.half_life_ms)
         self.stage = ProfileStage(

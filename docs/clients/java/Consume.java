@@ -1,4 +1,4 @@
-// Recommendations and whom they are for: java -cp "libraries/*" Consume.java BROKER TOPIC GROUP SCHEMA_FILE KEY_FILE
+// Recommendations and whom they are for: java -cp "libraries/*" Consume.java BROKER TOPIC GROUP SCHEMA_FILE SUBSCRIBER_KEY INGEST_PUB
 import com.goterl.lazysodium.LazySodiumJava;
 import com.goterl.lazysodium.SodiumJava;
 import java.io.File;
@@ -7,6 +7,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.Arrays;
 import java.util.Base64;
 import java.util.List;
 import java.util.Map;
@@ -24,9 +25,7 @@ public class Consume {
 
   public static void main(String[] arguments) throws Exception {
     Schema schema = new Schema.Parser().parse(new File(arguments[3]));
-    // The second line of keys/subscriber.key is the key, in base64.
-    byte[] secret = Base64.getDecoder().decode(Files.readAllLines(Path.of(arguments[4])).get(1));
-    byte[] open = new byte[32];
+    byte[] secret = keyIn(arguments[4]), ingest = keyIn(arguments[5]), open = new byte[32];
     sodium.cryptoScalarMultBase(open, secret);
 
     Map<String, Object> settings =
@@ -42,17 +41,38 @@ public class Consume {
           var decoder = DecoderFactory.get().binaryDecoder(record.value(), 5, record.value().length - 5, null);
           GenericRecord recommendation = new GenericDatumReader<GenericRecord>(schema).read(null, decoder);
           ByteBuffer sealed = (ByteBuffer) recommendation.get("sealed_id");
+          String pseudonym = recommendation.get("pseudonym").toString();
           List<String> items = ((List<?>) recommendation.get("items"))
               .stream().map(item -> "\"" + ((GenericRecord) item).get("item_id") + "\"").toList();
-          System.out.println("{\"user\": \"" + user(sealed.array(), open, secret) + "\", \"items\": " + items + "}");
+          try {
+            String user = user(sealed.array(), pseudonym, ingest, open, secret);
+            System.out.println("{\"user\": \"" + user + "\", \"items\": " + items + "}");
+          } catch (IllegalStateException error) {
+            System.err.println("left out " + record.partition() + "/" + record.offset() + ": " + error.getMessage());
+          }
         }
       }
     }
   }
 
-  static String user(byte[] sealed, byte[] open, byte[] secret) {
-    byte[] padded = new byte[sealed.length - 48];
-    if (!sodium.cryptoBoxSealOpen(padded, sealed, sealed.length, open, secret)) {
+  // The second line of a key file is the key, in base64.
+  static byte[] keyIn(String file) throws Exception {
+    return Base64.getDecoder().decode(Files.readAllLines(Path.of(file)).get(1));
+  }
+
+  static String user(byte[] sealed, String pseudonym, byte[] ingest, byte[] open, byte[] secret) {
+    if (sealed.length % 64 != 49 || sealed[0] != 1) {
+      throw new IllegalStateException("this id is not signed: it is from before the update to signed ones, or forged");
+    }
+    byte[] name = pseudonym.getBytes(StandardCharsets.UTF_8), purpose = "veilstream sealed id\n".getBytes(StandardCharsets.US_ASCII);
+    int before = sealed.length - 64; // the version and the box; behind them is the signature
+    byte[] message = ByteBuffer.allocate(purpose.length + 1 + name.length + before)
+        .put(purpose).put((byte) name.length).put(name).put(sealed, 0, before).array();
+    if (!sodium.cryptoSignVerifyDetached(Arrays.copyOfRange(sealed, before, sealed.length), message, message.length, ingest)) {
+      throw new IllegalStateException("this id was not made by ingest for this pseudonym");
+    }
+    byte[] padded = new byte[before - 1 - 48];
+    if (!sodium.cryptoBoxSealOpen(padded, Arrays.copyOfRange(sealed, 1, before), before - 1, open, secret)) {
       throw new IllegalStateException("this id was sealed to another key");
     }
     int end = padded.length - 1; // the padding is one byte 0x80 and then zeros

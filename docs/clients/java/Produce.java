@@ -16,7 +16,7 @@ import org.apache.kafka.common.serialization.ByteArraySerializer;
 import org.apache.kafka.common.serialization.StringSerializer;
 
 public class Produce {
-  static final int SCHEMA_ID = 1722822345; // of schemas/avro/behaviour.raw.avsc, where there is no registry
+  static final int SCHEMA_ID = 589600993; // of schemas/avro/behaviour.raw.avsc, where there is no registry
 
   public static void main(String[] arguments) throws Exception {
     String broker = arguments[0], topic = arguments[1], user = arguments[2];

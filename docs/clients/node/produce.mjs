@@ -3,7 +3,7 @@ import fs from "node:fs";
 import avro from "avsc";
 import { Kafka, Partitioners } from "kafkajs";
 
-const SCHEMA_ID = 1722822345; // of schemas/avro/behaviour.raw.avsc, where there is no registry
+const SCHEMA_ID = 589600993; // of schemas/avro/behaviour.raw.avsc, where there is no registry
 
 const [broker, topic, user, schemaFile] = process.argv.slice(2);
 // Unions as {"string": …}: avsc can't tell a long from a double by its value.

@@ -1,4 +1,4 @@
-"""Recommendations and whom they are for: consume.py BROKER TOPIC GROUP SCHEMA_FILE KEY_FILE"""
+"""Recommendations and whom they are for: consume.py BROKER TOPIC GROUP SCHEMA_FILE SUBSCRIBER_KEY INGEST_PUB"""
 
 import base64
 import io
@@ -9,14 +9,33 @@ from pathlib import Path
 import fastavro
 from confluent_kafka import Consumer
 from nacl.bindings import sodium_unpad
+from nacl.exceptions import CryptoError
 from nacl.public import PrivateKey, SealedBox
+from nacl.signing import VerifyKey
 
 SCHEMA_ID = 1660725443  # of schemas/avro/recommendations.avsc, where there is no registry
 
-broker, topic, group, schema_file, key_file = sys.argv[1:]
+broker, topic, group, schema_file, subscriber_key, ingest_pub = sys.argv[1:]
 schema = fastavro.schema.load_schema(schema_file)
-# The second line of keys/subscriber.key is the key, in base64.
-box = SealedBox(PrivateKey(base64.b64decode(Path(key_file).read_text().splitlines()[1])))
+
+
+def key_in(path: str) -> bytes:
+    """The second line of a key file is the key, in base64."""
+    return base64.b64decode(Path(path).read_text().splitlines()[1])
+
+
+box = SealedBox(PrivateKey(key_in(subscriber_key)))
+ingest = VerifyKey(key_in(ingest_pub))
+
+
+def open_id(sealed: bytes, pseudonym: str) -> str:
+    """Raises ValueError or CryptoError unless ingest has sealed it for this pseudonym."""
+    if sealed[:1] != b"\x01" or len(sealed) % 64 != 49:
+        raise ValueError("this id is not signed: it is from before the update to signed ones, or forged")
+    name = pseudonym.encode()
+    ingest.verify(b"veilstream sealed id\n" + bytes([len(name)]) + name + sealed[:-64], sealed[-64:])
+    return sodium_unpad(box.decrypt(sealed[1:-64]), 64).decode()
+
 
 consumer = Consumer({"bootstrap.servers": broker, "group.id": group, "auto.offset.reset": "earliest"})
 consumer.subscribe([topic])
@@ -30,5 +49,9 @@ while True:
     if value[0] != 0 or int.from_bytes(value[1:5], "big") != SCHEMA_ID:
         sys.exit("this record was written with another schema")
     recommendation = fastavro.schemaless_reader(io.BytesIO(value[5:]), schema, None)
-    user = sodium_unpad(box.decrypt(recommendation["sealed_id"]), 64).decode()
+    try:
+        user = open_id(recommendation["sealed_id"], recommendation["pseudonym"])
+    except (ValueError, CryptoError) as error:
+        print(f"left out {record.partition()}/{record.offset()}: {error}", file=sys.stderr)
+        continue
     print(json.dumps({"user": user, "items": [item["item_id"] for item in recommendation["items"]]}), flush=True)

@@ -7,7 +7,7 @@ import sys
 import fastavro
 from confluent_kafka import Producer
 
-SCHEMA_ID = 1722822345  # of schemas/avro/behaviour.raw.avsc, where there is no registry
+SCHEMA_ID = 589600993  # of schemas/avro/behaviour.raw.avsc, where there is no registry
 
 broker, topic, user, schema_file = sys.argv[1:]
 # murmur2 as in Java's client, so that a shopper has one partition whoever publishes.

@@ -6,7 +6,7 @@ from collections import OrderedDict
 from typing import NamedTuple
 
 from streams.privacy.pseudonym import ANONYMOUS, Pseudonymizer
-from streams.privacy.seal import Sealer
+from streams.privacy.seal import IdSealer
 from streams.stages.identifiers import shopper
 from streams.stages.ingest.own_ids import own_words
 
@@ -28,7 +28,7 @@ class Identity(NamedTuple):
 class Identities:
     """A bounded memory of identities. Sealing is randomised: one user's boxes differ, their content doesn't."""
 
-    def __init__(self, pseudonymizer: Pseudonymizer, sealer: Sealer, kept: int = USERS_KEPT) -> None:
+    def __init__(self, pseudonymizer: Pseudonymizer, sealer: IdSealer, kept: int = USERS_KEPT) -> None:
         self._pseudonymizer = pseudonymizer
         self._sealer = sealer
         self._kept = kept
@@ -50,7 +50,7 @@ class Identities:
         if not user.startswith(ANONYMOUS):
             raw = raw_user_id
         pseudonym = self._pseudonymizer.pseudonym(user)
-        identity = Identity(user, pseudonym, pseudonym.encode(), self._sealer.seal_id(user), own_words(user))
+        identity = Identity(user, pseudonym, pseudonym.encode(), self._sealer.seal(user, pseudonym), own_words(user))
         self._known[raw] = identity
         if len(self._known) > self._kept:
             self._known.popitem(last=False)

@@ -11,7 +11,7 @@ from streams.dead_letters.letters import DeadLetterBuilder, PositionIds
 from streams.engine.records import BatchResult, OutputRecord, SourceRecord, StateView
 from streams.errors import Reason, RecordError
 from streams.privacy.pseudonym import Pseudonymizer
-from streams.privacy.seal import Sealer
+from streams.privacy.seal import IdSealer
 from streams.serde.codec import Codecs
 from streams.sources.loading import load_sources
 from streams.sources.source import Line, RawEvent
@@ -52,7 +52,7 @@ class IngestStage:
         *,
         codecs: Codecs,
         pseudonymizer: Pseudonymizer,
-        sealer: Sealer,
+        sealer: IdSealer,
         dead_letters: DeadLetterBuilder,
         rules: IngestRules,
         clock: Clock,

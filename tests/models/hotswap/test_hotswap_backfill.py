@@ -26,6 +26,7 @@ from streams.stages.catalogue.stage import CatalogueRules, CatalogueStage
 from streams.stages.catalogue.validate import text_hash
 from streams.topics import CATALOGUE_ITEMS, DEAD_LETTER, ITEMS_VECTORS
 from tests.support.profile_harness import CODECS, START_MS, MemoryState
+from tests.support.stage_keys import SIGNING_KEY
 
 DIMENSIONS = {"a": 16, "b": 24}
 
@@ -68,7 +69,12 @@ class Shop:
 
     def restart(self) -> None:
         dead_letters = DeadLetterBuilder(
-            CODECS.for_topic(DEAD_LETTER), Sealer(PrivateKey.generate().public_key), "catalogue", FixedClock(START_MS), 10_000
+            CODECS.for_topic(DEAD_LETTER),
+            Sealer(PrivateKey.generate().public_key),
+            "catalogue",
+            FixedClock(START_MS),
+            10_000,
+            signing_key=SIGNING_KEY,
         )
         self.stage = CatalogueStage(codecs=CODECS, models=self, dead_letters=dead_letters, rules=CatalogueRules(), clock=self.clock)
 

@@ -22,6 +22,7 @@ from streams.ranking.item_matrix import ItemMatrix
 from streams.stages.catalogue.stage import CatalogueRules, CatalogueStage
 from streams.topics import CATALOGUE_ITEMS, DEAD_LETTER, ITEMS_VECTORS
 from tests.support.profile_harness import CODECS, START_MS, MemoryState
+from tests.support.stage_keys import SIGNING_KEY
 
 DIMENSION = 16
 
@@ -50,7 +51,9 @@ class Shop:
 
     def restart(self) -> None:
         sealer = Sealer(PrivateKey.generate().public_key)
-        dead_letters = DeadLetterBuilder(CODECS.for_topic(DEAD_LETTER), sealer, "catalogue", FixedClock(START_MS), 10_000)
+        dead_letters = DeadLetterBuilder(
+            CODECS.for_topic(DEAD_LETTER), sealer, "catalogue", FixedClock(START_MS), 10_000, signing_key=SIGNING_KEY
+        )
         self.stage = CatalogueStage(
             codecs=CODECS, models=OneEncoder(self.encoder), dead_letters=dead_letters, rules=CatalogueRules(), clock=FixedClock(START_MS)
         )

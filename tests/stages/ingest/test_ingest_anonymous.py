@@ -14,11 +14,12 @@ from streams.backtest.history import EventsBefore
 from streams.errors import ConfigurationError, Reason, RecordError
 from streams.privacy.keys import PseudonymKey
 from streams.privacy.pseudonym import ANONYMOUS, Pseudonymizer
-from streams.privacy.seal import Sealer, open_sealed_id
+from streams.privacy.seal import IdSealer
 from streams.sources.mapping import read_mapping
 from streams.stages.identifiers import shopper, user_id
 from streams.stages.ingest.identities import Identities
 from tests.support.ingest_harness import HASHES, feed
+from tests.support.stage_keys import SIGNING_KEY, opened_id
 
 PRIVATE = PrivateKey.generate()
 ids = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cf", "Cs", "Cn", "Co", "Z"]), min_size=1, max_size=40)
@@ -81,7 +82,7 @@ def test_no_anonymous_id_has_the_pseudonym_of_a_user(user: str, anonymous: str) 
     )
 )
 def test_remembered_identities_are_those_of_a_fresh_memory(pairs: list[tuple[str, str | None]]) -> None:
-    hashes, sealer = Pseudonymizer(PseudonymKey("k1", b"k" * 32)), Sealer(PRIVATE.public_key)
+    hashes, sealer = Pseudonymizer(PseudonymKey("k1", b"k" * 32)), IdSealer(PRIVATE.public_key, SIGNING_KEY)
     known = Identities(hashes, sealer, kept=2)
 
     def of(memory: Identities, user: str, anonymous: str | None) -> Any:
@@ -89,7 +90,7 @@ def test_remembered_identities_are_those_of_a_fresh_memory(pairs: list[tuple[str
             found = memory.of(user, anonymous)
         except RecordError as error:
             return error.reason
-        return found.user_id, found.pseudonym, open_sealed_id(PRIVATE, found.sealed_id)
+        return found.user_id, found.pseudonym, opened_id(PRIVATE, found._asdict())
 
     for user, anonymous in pairs:
         assert of(known, user, anonymous) == of(Identities(hashes, sealer), user, anonymous)

@@ -8,14 +8,15 @@ from nacl.public import PrivateKey
 from streams.errors import Reason, RecordError
 from streams.privacy.keys import PseudonymKey
 from streams.privacy.pseudonym import Pseudonymizer
-from streams.privacy.seal import Sealer, open_sealed_id
+from streams.privacy.seal import IdSealer
 from streams.stages.ingest.identities import Identities
+from tests.support.stage_keys import SIGNING_KEY, opened_id
 
 PRIVATE = PrivateKey.generate()
 
 
 def identities(kept: int = 100) -> Identities:
-    return Identities(Pseudonymizer(PseudonymKey("k1", b"k" * 32)), Sealer(PRIVATE.public_key), kept)
+    return Identities(Pseudonymizer(PseudonymKey("k1", b"k" * 32)), IdSealer(PRIVATE.public_key, SIGNING_KEY), kept)
 
 
 def test_spellings_of_one_user_are_one() -> None:
@@ -23,7 +24,7 @@ def test_spellings_of_one_user_are_one() -> None:
     one, two = known.of("zo\u00eb"), known.of("  zoe\u0308 ")
     assert one.user_id == two.user_id == "zo\u00eb"
     assert one.pseudonym == two.pseudonym == one.key.decode()
-    assert open_sealed_id(PRIVATE, one.sealed_id) == open_sealed_id(PRIVATE, two.sealed_id) == "zo\u00eb"
+    assert opened_id(PRIVATE, one._asdict()) == opened_id(PRIVATE, two._asdict()) == "zo\u00eb"
 
 
 def test_sealed_once_while_remembered() -> None:

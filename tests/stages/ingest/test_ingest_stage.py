@@ -20,13 +20,14 @@ from streams.engine.records import BatchResult, MemoryRecord
 from streams.errors import Reason, RecordError
 from streams.privacy.keys import PseudonymKey
 from streams.privacy.pseudonym import Pseudonymizer
-from streams.privacy.seal import Sealer, open_sealed_id
+from streams.privacy.seal import IdSealer, Sealer
 from streams.serde import local_codecs
 from streams.serde.records import BehaviourEvent
 from streams.settings import Settings
 from streams.stages.ingest.rules import IngestRules
 from streams.stages.ingest.stage import IngestStage
 from streams.topics import BEHAVIOUR_CLEAN, BEHAVIOUR_RAW, DEAD_LETTER
+from tests.support.stage_keys import SIGNING_KEY, opened_id
 
 NOW = 1_760_000_040_000
 CODECS = local_codecs()
@@ -42,7 +43,9 @@ class NoState:
 
 
 def letters() -> DeadLetterBuilder:
-    return DeadLetterBuilder(CODECS.for_topic(DEAD_LETTER), Sealer(RECOVERY.public_key), "ingest", FixedClock(NOW), 262_144)
+    return DeadLetterBuilder(
+        CODECS.for_topic(DEAD_LETTER), Sealer(RECOVERY.public_key), "ingest", FixedClock(NOW), 262_144, signing_key=SIGNING_KEY
+    )
 
 
 def make(rules: IngestRules = RULES, secret: bytes = b"k" * 32, dead_letters: DeadLetterBuilder | None = None) -> IngestStage:
@@ -50,7 +53,7 @@ def make(rules: IngestRules = RULES, secret: bytes = b"k" * 32, dead_letters: De
     return IngestStage(
         codecs=CODECS,
         pseudonymizer=Pseudonymizer(PseudonymKey("k1", secret)),
-        sealer=Sealer(SUBSCRIBER.public_key),
+        sealer=IdSealer(SUBSCRIBER.public_key, SIGNING_KEY),
         dead_letters=dead_letters or letters(),
         rules=rules,
         clock=clock,
@@ -115,8 +118,8 @@ def test_an_event_comes_out_clean() -> None:
     (output,) = result.outputs
     event = CODECS.for_topic(BEHAVIOUR_CLEAN).decode(output.value)
     hashes = Pseudonymizer(PseudonymKey("k1", b"k" * 32))
-    sealed = event.pop("sealed_id")
-    assert open_sealed_id(SUBSCRIBER, sealed) == "anna@example.com"
+    assert opened_id(SUBSCRIBER, event) == "anna@example.com"
+    del event["sealed_id"]
     assert event == {
         "event_id": hashes.event_id("anna@example.com", "e-1"),
         "pseudonym": hashes.pseudonym("anna@example.com"),
