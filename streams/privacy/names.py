@@ -1,0 +1,108 @@
+"""Names of people, where the text says that one follows: 收件人, 联系人, ship to, attn.
+
+A Chinese name begins with a surname and ends where the text, a mark or a word that follows names begins. An English name has capitals, or
+stands between a colon and an end, or before the mark of an address or a number. Names without such a word are not found: half of all surnames
+are ordinary words.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from streams.privacy.kinds import mark
+
+NAME = mark("name")
+
+_SURNAMES = (
+    "王李张刘陈杨黄赵吴周徐孙马朱胡郭何林罗高郑梁谢宋唐许韩邓冯曹彭曾肖田董潘袁蔡蒋余于杜叶程魏苏吕丁任卢姚沈钟姜崔谭陆范汪廖石金韦贾夏付方邹熊白孟秦邱侯江尹"
+    "薛闫段雷龙黎史陶贺毛郝顾龚邵万覃武钱戴严莫孔向常汤康易乔赖文施洪季辛柯庄章牛葛申柳温纪梅童翟凌倪颜路左邢安齐伍俞华傅尤游兰简詹涂殷岳聂焦欧耿关甘骆祝"
+    "解管应裴单莊柴翁房宁鲍霍岑费卞卓蓝苗屈欧项祖井闵盛褚谷靳舒娄古詹萧劉陳張楊黃趙吳馬許鄭謝羅韓鄧馮"
+)
+_DOUBLE = "欧阳|上官|司马|诸葛|东方|皇甫|尉迟|公孙|慕容|司徒|令狐|夏侯|长孙|端木|南宫|独孤|轩辕|宇文"
+_HAN = r"\u4e00-\u9fff"
+_ZH = re.compile(
+    r"(?:(?:收件|收货|联系|寄件|发件|收款|签收|持卡|开户)人(?:姓名|名字?)?|我叫) ?[:=是为]? ?"
+    r"|(?:(?:收货|收件|客户|真实|本人)?姓名|户名|名字|收件|收货|联系)(?: ?[:=] ?|[是为叫] ?)"
+)
+_ZH_NAME = re.compile(rf"(?:{_DOUBLE})[{_HAN}]{{1,2}}|[{_SURNAMES}][{_HAN}]{{1,2}}|[{_HAN}]{{2,6}}(?:\.[{_HAN}]{{2,6}}){{1,3}}")
+_AFTER_NAME = re.compile(
+    r"(?![\u4e00-\u9fff])|先生|女士|小姐|太太|老师|同学|收|电话|手机|座机|地址|住|微信|身份|护照|邮|号|请|谢|寄|送|的|和|在|卡|银行|订单|qq", re.IGNORECASE
+)
+_NOT_NAMES = re.compile(
+    "方便|方形|高级|高档|高端|金属|金色|黄金|黄色|白色|白金|石头|水晶|包包|毛绒|管理|文件|文具|车贴|安全|安装|简约|古风|童|应急|关系|关注|解决|单位|单独|万能|常用|易|于|任|向|路|游|盛|左|季|关于|房|牛皮"
+)
+
+_QUALIFIERS = r"(?:full |first |last |customer |customer's |my |billing |shipping |recipient |contact |receiver )?"
+_EN = re.compile(
+    rf"(?<![A-Za-z])(?<![A-Za-z][ _\-])(?P<word>{_QUALIFIERS}name(?: is)?|c/o|addressee|consignee|recipient)(?P<one>[ .]?[:\-=]? ?)"
+    r"|(?<![A-Za-z])(?P<verb>(?:ship(?:ped|ping)?|deliver(?:ed|y)?|send|mail|post)(?: (?:it|this|these|them))? to|attn\.?|attention(?: of)?|contact person|my name is)"
+    r"(?P<two>[ ]?[:\-=]? ?)",
+    re.IGNORECASE,
+)
+_TITLE = r"(?:(?:Mr|Mrs|Ms|Miss|Dr|Prof)\.? )?"
+_CAPITAL = r"[A-Z\u00c0-\u00de][A-Za-z'\u00c0-\u024f\-]{1,20}"
+_CAPITALS = re.compile(rf"{_TITLE}{_CAPITAL}(?: [A-Z]\.?(?= ))?(?: (?:van|von|de|der|den|di|da|la)(?= )){{0,2}}(?: {_CAPITAL}){{1,2}}")
+_ANY_CASE = re.compile(r"(?:(?:mr|mrs|ms|miss|dr)\.? )?[a-z\u00df-\u024f'\-]{2,20}(?: [a-z\u00df-\u024f'\-]{2,20}){1,2}", re.IGNORECASE)
+_ENDS = re.compile(r" ?(?:$|[,;.<\n(|/]|\d| -)")
+_BEFORE_MARK = re.compile(r"[ ,;:.\-]{0,3}<(?:address|phone|email|card|id)>|[ ,]{0,2}(?:at|,) <address>")
+_PLACES = frozenset(
+    "new united south north west east hong kong san los las saudi sri costa puerto rico el great northern czech dominican home address the my our your store shop door "
+    "work office school all usa uk eu us free next every cape buenos aires rio tel kuala abu dhabi sao saint port fort mexico republic isle royal customer business "
+    "amazon europe germany france spain italy china japan korea canada australia ireland poland sweden india brazil states kingdom zealand africa america please and "
+    "or in on of for with by from to day days worldwide international overseas locker post pickup point warehouse local color colour brand product item model "
+    "gift box card set size white black red blue green sales department team customs support service manager".split()
+)
+
+
+def replace_names(text: str) -> str:
+    """The text with such names replaced by their mark; marks of other kinds must stand there already.
+
+    >>> replace_names("收件人张伟 <phone>"), replace_names("ship to Anna Schmidt, please"), replace_names("ship to New Zealand")
+    ('收件人<name> <phone>', 'ship to <name>, please', 'ship to New Zealand')
+    """
+    return _replace(text, _EN, _english) if text.isascii() else _replace(_replace(text, _ZH, _chinese), _EN, _english)
+
+
+def _replace(text: str, says: re.Pattern[str], end_of: Callable[[str, re.Match[str]], int]) -> str:
+    pieces: list[str] = []
+    kept = 0
+    for word in says.finditer(text):
+        end = end_of(text, word) if word.start() >= kept else 0
+        if end:
+            pieces += (text[kept : word.end()], NAME)
+            kept = end
+    pieces.append(text[kept:])
+    return "".join(pieces)
+
+
+def _chinese(text: str, word: re.Match[str]) -> int:
+    """Where the name after the word ends; 0 if there is none."""
+    begin = word.end()
+    name = _ZH_NAME.match(text, begin)
+    if not name or _NOT_NAMES.match(text, begin):
+        return 0
+    if "." in name.group():
+        return name.end()
+    shortest = begin + (3 if re.match(_DOUBLE, name.group()) else 2)
+    # 张伟电话 is 张伟 and a telephone, 张伟明电话 has a longer name.
+    return next((end for end in (shortest, name.end()) if end <= name.end() and _AFTER_NAME.match(text, end)), 0)
+
+
+def _english(text: str, word: re.Match[str]) -> int:
+    """As above."""
+    begin = word.end()
+    said = word["one"] if word["word"] else word["two"]
+    if not said:
+        return 0
+    name = _CAPITALS.match(text, begin)
+    if name:
+        return 0 if _names_place(name.group()) else name.end()
+    name = _ANY_CASE.match(text, begin)
+    if not name or _names_place(name.group()):
+        return 0
+    return name.end() if _BEFORE_MARK.match(text, name.end()) or (":" in said and _ENDS.match(text, name.end())) else 0
+
+
+def _names_place(words: str) -> bool:
+    return not _PLACES.isdisjoint(words.lower().split())
