@@ -24,7 +24,9 @@ _SPELLED_DOMAIN = re.compile(
     rf"(?:{_SPELLED_DOT}(?:cn|uk|au|nz|jp|hk|tw|in|br|za))?(?![A-Za-z0-9\-])",
     re.IGNORECASE | re.ASCII,
 )
-_PERCENT = re.compile(r"[A-Za-z0-9._+\-]{1,64}(?:%2B[A-Za-z0-9._+\-]{1,64})?%(?:25)?40[A-Za-z0-9\-]{1,63}(?:\.[A-Za-z0-9\-]{1,63}){1,4}", re.IGNORECASE | re.ASCII)
+_PERCENT = re.compile(r"%(?:25)?40(?=([A-Za-z0-9\-]{1,63}(?:\.[A-Za-z0-9\-]{1,63}){1,4}))", re.ASCII)
+_PERCENT_LOCAL = re.compile(r"(?:B2%|[A-Za-z0-9._+\-]){1,64}", re.IGNORECASE | re.ASCII)
+"""Read backwards; %2B is a plus."""
 
 _IPV4 = re.compile(r"(?:::(?:ffff:(?:0:)?)?)?(?<![\d.])(?<![vV])((?:\d{1,3}\.){3}\d{1,3})(?![\d]|\.\d)", re.ASCII | re.IGNORECASE)
 """With what makes it one of IPv6, should that stand right after a word."""
@@ -80,8 +82,16 @@ def replace_spelled_emails(text: str) -> str:
 
 
 def replace_percent_emails(text: str) -> str:
-    """Addresses within links, whose ``@`` is written as %40."""
-    return _PERCENT.sub(EMAIL, text)
+    """Addresses within links, whose ``@`` is written as %40 (or as %2540, where a link is within a link)."""
+    pieces: list[str] = []
+    kept = 0
+    for at in _PERCENT.finditer(text):
+        local = _PERCENT_LOCAL.match(text[max(kept, at.start() - 64) : at.start()][::-1]) if at.start() >= kept else None
+        if local:
+            pieces += (text[kept : at.start() - local.end()], EMAIL)
+            kept = at.end(1)
+    pieces.append(text[kept:])
+    return "".join(pieces)
 
 
 def replace_ips(text: str) -> str:

@@ -15,10 +15,15 @@ from streams.privacy.kinds import mark
 NAME = mark("name")
 
 _SURNAMES = (
-    "王李张刘陈杨黄赵吴周徐孙马朱胡郭何林罗高郑梁谢宋唐许韩邓冯曹彭曾肖田董潘袁蔡蒋余于杜叶程魏苏吕丁任卢姚沈钟姜崔谭陆范汪廖石金韦贾夏付方邹熊白孟秦邱侯江尹"
-    "薛闫段雷龙黎史陶贺毛郝顾龚邵万覃武钱戴严莫孔向常汤康易乔赖文施洪季辛柯庄章牛葛申柳温纪梅童翟凌倪颜路左邢安齐伍俞华傅尤游兰简詹涂殷岳聂焦欧耿关甘骆祝"
-    "解管应裴单莊柴翁房宁鲍霍岑费卞卓蓝苗屈欧项祖井闵盛褚谷靳舒娄古詹萧劉陳張楊黃趙吳馬許鄭謝羅韓鄧馮"
+    "赵钱孙李周吴郑王冯陈褚卫蒋沈韩杨朱秦尤许何吕施张孔曹严华金魏陶姜戚谢邹喻柏窦章云苏潘葛奚范彭郎鲁韦昌马苗凤方俞任袁柳酆鲍史唐费廉岑薛"
+    "雷贺倪汤滕殷罗毕郝邬安常乐于傅皮卞齐康伍余元卜顾孟平黄穆萧尹姚邵湛汪祁毛禹狄米贝明臧伏成戴谈宋茅庞熊纪舒屈项祝董梁杜阮蓝闵席季麻强贾"
+    "路娄危江童颜郭梅盛林刁钟徐邱骆高夏蔡田樊胡凌霍虞万支柯昝管卢莫房裘缪干解应宗丁宣贲邓郁单杭洪包诸左石崔吉钮龚程嵇邢滑裴陆荣翁荀羊於惠"
+    "甄曲封芮羿储靳汲邴糜松井段巫乌焦巴弓牧隗山谷车侯宓蓬郗班仰秋仲伊宫宁仇栾暴甘钭厉戎祖武符刘景詹束龙叶幸司韶郜黎蓟薄印宿白怀蒲邰鄂索咸"
+    "籍赖卓蔺屠蒙池乔阴鬱胥苍闻莘党翟谭贡劳逄姬申扶堵冉宰郦雍郤璩桑桂濮牛寿边扈燕冀郏浦尚农温庄晏柴瞿阎慕连茹习宦艾鱼容向古易慎戈廖庾暨衡"
+    "耿弘匡国文寇广禄阙东欧殳沃利蔚夔隆师巩厍聂晁勾敖融冷訾辛阚简饶曾毋沙乜鞠丰巢关蒯查荆游竺权逯盖桓公闫肖代付涂覃占尧苑仝楚佟鹿郇岳帅亓"
+    "青哈年爱阳佘商牟墨候迟苟隋由劉陳張楊黃趙吳馬許鄭謝羅韓鄧馮葉蘇盧蔣賈閻龍萬錢湯鄒陸龔關顧嚴賴龐"
 )
+"""The Hundred Family Surnames without those that are rather ordinary words, and some that are frequent now."""
 _DOUBLE = "欧阳|上官|司马|诸葛|东方|皇甫|尉迟|公孙|慕容|司徒|令狐|夏侯|长孙|端木|南宫|独孤|轩辕|宇文"
 _HAN = r"\u4e00-\u9fff"
 _ZH = re.compile(
@@ -30,16 +35,23 @@ _AFTER_NAME = re.compile(
     r"(?![\u4e00-\u9fff])|先生|女士|小姐|太太|老师|同学|收|电话|手机|座机|地址|住|微信|身份|护照|邮|号|请|谢|寄|送|的|和|在|卡|银行|订单|qq", re.IGNORECASE
 )
 _NOT_NAMES = re.compile(
-    "方便|方形|高级|高档|高端|金属|金色|黄金|黄色|白色|白金|石头|水晶|包包|毛绒|管理|文件|文具|车贴|安全|安装|简约|古风|童|应急|关系|关注|解决|单位|单独|万能|常用|易|于|任|向|路|游|盛|左|季|关于|房|牛皮"
+    "方便|方形|高级|高档|高端|金属|金色|黄金|黄色|白色|白金|石头|包包|毛绒|管理|文件|文具|车贴|安全|安装|简约|古风|应急|关系|关注|解决|单位|单独|万能|常用|易碎|任意|向日|路由|游戏|左右|季节|"
+    "关于|房间|牛皮|明细|平板|成本|时尚|云端|宣传|支付|家庭|广告|国家|文化|东西|利用|方法|查询|查看|权限|公司|常见|印章|荣誉|明星|连接|温馨"
 )
 
 _QUALIFIERS = r"(?:full |first |last |customer |customer's |my |billing |shipping |recipient |contact |receiver )?"
 _EN = re.compile(
-    rf"(?<![A-Za-z])(?<![A-Za-z][ _\-])(?P<word>{_QUALIFIERS}name(?: is)?|c/o|addressee|consignee|recipient)(?P<one>[ .]?[:\-=]? ?)"
+    rf"(?<![A-Za-z_\-])(?P<word>{_QUALIFIERS}name(?: is)?|c/o|addressee|consignee|recipient)(?P<one>[ .]?[:\-=]? ?)"
     r"|(?<![A-Za-z])(?P<verb>(?:ship(?:ped|ping)?|deliver(?:ed|y)?|send|mail|post)(?: (?:it|this|these|them))? to|attn\.?|attention(?: of)?|contact person|my name is)"
     r"(?P<two>[ ]?[:\-=]? ?)",
     re.IGNORECASE,
 )
+_NOT_OF_PEOPLE = re.compile(
+    r"(?:colou?r|brand|product|item|model|file|user|shop|store|company|game|street|character|team|dog|pet|cat|domain|host|design|style|fabric|font|code|band|book|song|place|"
+    r"common|latin|trade|plant|paint|shade|display|screen|variant|set) ?\Z",
+    re.IGNORECASE,
+)
+"""What stands before "name" where it is not a person's."""
 _TITLE = r"(?:(?:Mr|Mrs|Ms|Miss|Dr|Prof)\.? )?"
 _CAPITAL = r"[A-Z\u00c0-\u00de][A-Za-z'\u00c0-\u024f\-]{1,20}"
 _CAPITALS = re.compile(rf"{_TITLE}{_CAPITAL}(?: [A-Z]\.?(?= ))?(?: (?:van|von|de|der|den|di|da|la)(?= )){{0,2}}(?: {_CAPITAL}){{1,2}}")
@@ -93,8 +105,10 @@ def _english(text: str, word: re.Match[str]) -> int:
     """As above."""
     begin = word.end()
     said = word["one"] if word["word"] else word["two"]
-    if not said:
+    if not said or (word["word"] and _NOT_OF_PEOPLE.search(text, max(0, word.start() - 12), word.start())):
         return 0
+    if said.isspace() and word["word"] and word["word"].lower().endswith("name"):
+        return 0  # a name necklace
     name = _CAPITALS.match(text, begin)
     if name:
         return 0 if _names_place(name.group()) else name.end()

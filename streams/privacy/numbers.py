@@ -80,6 +80,8 @@ def replace_numbers(text: str, off: Set[str] = NONE) -> str:
         while first < len(groups):
             begin = groups[first].start
             plus = _PLUS.search(text, max(0, begin - 3), begin)
+            if plus and plus.start() and text[plus.start() - 1].isdigit() and len(groups[first].digits) < 7:
+                plus = None  # 8+256 is a size
             if not plus and (end := _harmless_end(text, begin)):
                 first = next((i for i in range(first, len(groups)) if groups[i].start >= end), len(groups))
                 continue
@@ -194,7 +196,7 @@ def _is_chinese_mobile(row: _Row) -> bool:
 
 def _has_card_form(row: _Row) -> bool:
     digits, shape = row.digits, row.shape
-    if len(digits) == 13 and is_article_number(digits):
+    if digits[0] == "0" or (len(digits) == 13 and is_article_number(digits)):
         return False
     if len(shape) == 1:
         known = _NETWORK.fullmatch(digits) is not None

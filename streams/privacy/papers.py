@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from streams.privacy.kinds import mark
 
-_LABEL = r"(?: ?(?:号码|编号|单号|号|码|no\.?|nr\.?|number|num\.?|id|code|ref(?:erence)?\.?|#)(?![a-z]))?"
+_LABEL = r"(?: ?(?:号码|编号|单号|号|码|#|(?:no\.?|nr\.?|number|num\.?|id|code|ref(?:erence)?\.?)(?![a-z])))?"
 _SEPARATOR = r" ?(?:[:=#]|是|为|is(?![a-z]))?[ #]{0,2}"
 _END = r"(?![A-Za-z0-9]|[\-.]\d)"
 
@@ -39,7 +39,7 @@ def _is_order(word: str, number: str) -> bool:
 
 def _is_plate(_: str, number: str) -> bool:
     size = len(re.sub(r"[ \-.]", "", number))
-    return 5 <= size <= 8 and 1 <= _digits(number) <= size - 1
+    return 4 <= size <= 8 and 1 <= _digits(number) <= size - 1
 
 
 _SAYS_NUMBER = re.compile(r"[号码单]|no\.?|nr|num|id|code|ref|#|:", re.IGNORECASE)
@@ -73,7 +73,7 @@ _RULES = (
     _rule(
         "plate",
         r"(?<![a-z])(?:licen[cs]e|number|registration|reg) plate|(?<![a-z])(?:vehicle|car) reg(?:istration)?|车牌|(?<![a-z])plate (?:no|number)",
-        r"[A-Z0-9]{1,4}[ \-]?[A-Z0-9]{1,4}(?:[ \-]?[A-Z0-9]{1,3})?",
+        r"[A-Z]{2}\d{2}[ \-][A-Z]{3}|[A-Z]{1,3}[ \-]\d{2,4}[A-Z]?|[A-Z]{1,3}[ \-][A-Z]{1,2}[ \-]?\d{1,4}|\d{1,3}[ \-][A-Z]{2,3}(?:[ \-]\d{1,3})?|[A-Z0-9]{5,8}",
         _is_plate,
     ),
 )
@@ -107,11 +107,10 @@ def _chinese_plate(match: re.Match[str]) -> str:
     rest = match["rest"].rstrip("挂学警港澳")
     letters = len(rest) - _digits(rest)
     if match["before"] is None:
-        upper = match["plate"].upper() == match["plate"]
-        begin = match.start()
-        after_word = begin > 0 and match.string[begin - 1].isalpha() and match["plate"][0] in "新云青宁川贵吉蒙津"
+        first = match["plate"][0]
+        after_word = match.start() > 0 and match.string[match.start() - 1].isalpha()
         # "全新ES300H" and "new 新GS8800" are cars for sale.
-        if not upper or after_word or letters > (1 if match["plate"][0] == "新" else 2):
+        if match["plate"].upper() != match["plate"] or letters > (1 if first == "新" else 2) or (after_word and first == "新"):
             return match.group()
     if not (_GREEN.fullmatch(rest) if len(rest) == 6 else letters < 5):
         return match.group()

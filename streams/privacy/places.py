@@ -16,10 +16,10 @@ ADDRESS = mark("address")
 _HAN = r"\u4e00-\u9fff"
 _NUMBER = r"[0-9A-Za-z一二三四五六七八九十百]{1,5}(?:[\-/][0-9]{1,4})?"
 _DOOR = re.compile(
-    rf"(?P<road>[路街巷弄道里胡村组社寨屯] ?|胡同 ?|大院 ?)(?P<house>[0-9]{{1,5}}(?:[\-/][0-9]{{1,4}})?|[一二三四五六七八九十百]{{1,4}}) ?(?:弄|号院?|组)(?P<further>[0-9]{{0,4}}号?)"
+    rf"(?P<road>[路街巷弄道里胡村组社寨屯] ?|胡同 ?|大院 ?)(?P<house>[0-9]{{1,5}}(?:[\-/][0-9]{{1,4}})?|[一二三四五六七八九十百]{{1,4}}) ?(?:弄|号院?|组)(?:[0-9]{{1,4}}号)?"
     rf"|(?P<estate>[{_HAN}]) ?(?:[A-Za-z]?[0-9]{{1,3}}|[一二三四五六七八九十]{{1,3}}|[A-Za-z]) ?(?:号楼|栋|幢|座)",
 )
-_REST = re.compile(rf" ?,? ?{_NUMBER} ?(?:号楼|单元|栋|幢|座|室|层|楼|户|房|号|弄|门|(?![0-9A-Za-z一-龥%.+\-]))")
+_REST = re.compile(rf" ?,? ?{_NUMBER} ?(?:号楼|单元|栋|幢|座|室|层|楼|户|房|号|弄|门|(?![0-9A-Za-z一-龥%.+\-])|(?<=[0-9]{{3}})(?![0-9A-Za-z%.+\-]|[件个元块双套只天日月年]))")
 _BUILDING = re.compile(rf" ?(?:[{_HAN}A-Za-z]{{2,12}}?(?:大厦|小区|花园|公寓|广场|家园|中心|大楼|苑|城|园|府|庭|湾|轩|居|里|宿舍))(?= ?[0-9A-Za-z一二三四五六七八九十]{{1,5}} ?(?:号|栋|幢|座|单元|室|层|楼))")
 _ROOM = re.compile(r"室|单元|户|房|层|楼|(?<=[0-9])[0-9]{2}\Z")
 _PROVINCES = (
@@ -29,6 +29,7 @@ _REGION = re.compile(rf"(?:{_PROVINCES})[{_HAN} ]{{0,12}}?[省市区县旗镇乡
 _LEADS = re.compile(r"(?:地址|住址|寄到|寄往|寄至|送到|送至|送往|发到|发往|发至|邮寄到?|快递到|配送到|送货到|住在|住|家在|位于|收货地|搬到|到|在|给|是|为|往|至|,|;|:|。|，|；|>)[ :是为在到]{0,3}")
 _SAYS_SO = re.compile(r"(?:地址|住址|寄到|寄往|寄至|送到|送至|送往|发到|发往|发至|邮寄|快递到|配送到|送货到|住在|家住|家在|收货地)")
 _NOT_AFTER = re.compile(r"线|色|电池|公路|高速|店|馆|机|球|字|型|针|码|螺|钢")
+_NAMED = re.compile(rf"[{_HAN}]{{2}}")
 _WINDOW = 60
 
 _POSTCODE = r"(?:[A-Z]{1,2}\d[A-Z\d]? ?\d[A-Z]{2}|(?:[A-Z]{2},? )?\d{5}(?:-\d{4})?|[A-Z]\d[A-Z] ?\d[A-Z]\d|(?:NSW|VIC|QLD|WA|SA|TAS|ACT|NT),? \d{4})(?![A-Za-z0-9])"
@@ -71,16 +72,19 @@ def _chinese(text: str) -> str:
     for door in _DOOR.finditer(text):
         if door.start() < kept:
             continue
-        end, parts = _end(text, door.end())
         window = text[max(kept, door.start() - _WINDOW) : door.start() + 1]
+        if not _NAMED.search(window, len(window) - 3):
+            continue
+        end, parts = _end(text, door.end())
+        if door["estate"] and not parts:
+            continue
         lead = _last(_LEADS, window[:-1])
         region = _REGION.search(window, lead)
         said = _SAYS_SO.search(window) is not None
         if door["road"]:
-            named = re.search(rf"[{_HAN}]{{2}}\Z", window) is not None
-            whole = named and (region is not None or said or parts > 0 or (door["road"][0] not in "道里村组社寨屯" and not _NOT_AFTER.match(text, end)))
+            whole = region is not None or said or parts > 0 or (door["road"][0] not in "道里村组社寨屯" and not _NOT_AFTER.match(text, end))
         else:
-            whole = parts > 0 and (region is not None or said or _ROOM.search(text[door.end() : end]) is not None)
+            whole = region is not None or said or _ROOM.search(text[door.end() : end]) is not None
         if not whole:
             continue
         begin = door.start() + 1 - len(window) + (region.start() if region else _name_begin(window, lead))
