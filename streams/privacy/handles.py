@@ -22,6 +22,11 @@ _APP = re.compile(
     r"|(?P<other>抖音|快手|小红书|微博|陌陌|企鹅|电报|(?<![A-Za-z0-9])(?:line|kakao(?: ?talk)?|snapchat|viber|signal|instagram|insta|ig|tg|discord)(?![A-Za-z]))",
     re.IGNORECASE,
 )
+_PARTS = (
+    *("信", "加", "扣扣", "抖音", "快手", "红书", "微博", "陌陌", "企鹅", "电报", "chat", "weixin", "wx", "vx", "qq", "telegram", "whats", "skype", "line", "kakao", "viber"),
+    *("signal", "insta", "ig", "tg", "discord", ".me/"),
+)
+"""Without one of these, no pattern need be tried."""
 _SAYS_SO = re.compile(
     r" ?(?:(?:my )?(?:id|user ?name|handle|account|number|no\.?|name)(?![a-z])|号码|账号|帐号|用户名|[Qq]?群号?|号|ID)? {0,2}"
     r"(?:[:=~@#]|->|是|为|搜索?|加我?|is(?![a-z])|at(?![a-z]))? {0,2}[@~]?",
@@ -44,6 +49,8 @@ def replace_handles(text: str) -> str:
     >>> replace_handles("加微信 anna_shop88 优惠, QQ:123456789"), replace_handles("wechat gift card")
     ('加微信 <handle> 优惠, QQ:<handle>', 'wechat gift card')
     """
+    if not any(map(text.lower().__contains__, _PARTS)):
+        return text
     text = _OWN_FORM.sub(HANDLE, text)
     pieces: list[str] = []
     kept = 0

@@ -30,6 +30,8 @@ _ZH = re.compile(
     r"(?:(?:收件|收货|联系|寄件|发件|收款|签收|持卡|开户)人(?:姓名|名字?)?|我叫) ?[:=是为]? ?"
     r"|(?:(?:收货|收件|客户|真实|本人)?姓名|户名|名字|收件|收货|联系)(?: ?[:=] ?|[是为叫] ?)"
 )
+_ZH_PARTS = ("人", "名", "我叫", "收件", "收货", "联系")
+"""Without one of these, the pattern need not be tried."""
 _ZH_NAME = re.compile(rf"(?:{_DOUBLE})[{_HAN}]{{1,2}}|[{_SURNAMES}][{_HAN}]{{1,2}}|[{_HAN}]{{2,6}}(?:\.[{_HAN}]{{2,6}}){{1,3}}")
 _AFTER_NAME = re.compile(
     r"(?![\u4e00-\u9fff])|先生|女士|小姐|太太|老师|同学|收|电话|手机|座机|地址|住|微信|身份|护照|邮|号|请|谢|寄|送|的|和|在|卡|银行|订单|qq", re.IGNORECASE
@@ -46,6 +48,7 @@ _EN = re.compile(
     r"(?P<two>[ ]?[:\-=]? ?)",
     re.IGNORECASE,
 )
+_EN_PARTS = (" to", "name", "attn", "attention", "c/o", "addressee", "consignee", "recipient", "contact person")
 _NOT_OF_PEOPLE = re.compile(
     r"(?:colou?r|brand|product|item|model|file|user|shop|store|company|game|street|character|team|dog|pet|cat|domain|host|design|style|fabric|font|code|band|book|song|place|"
     r"common|latin|trade|plant|paint|shade|display|screen|variant|set) ?\Z",
@@ -73,7 +76,9 @@ def replace_names(text: str) -> str:
     >>> replace_names("收件人张伟 <phone>"), replace_names("ship to Anna Schmidt, please"), replace_names("ship to New Zealand")
     ('收件人<name> <phone>', 'ship to <name>, please', 'ship to New Zealand')
     """
-    return _replace(text, _EN, _english) if text.isascii() else _replace(_replace(text, _ZH, _chinese), _EN, _english)
+    if not text.isascii() and any(map(text.__contains__, _ZH_PARTS)):
+        text = _replace(text, _ZH, _chinese)
+    return _replace(text, _EN, _english) if any(map(text.lower().__contains__, _EN_PARTS)) else text
 
 
 def _replace(text: str, says: re.Pattern[str], end_of: Callable[[str, re.Match[str]], int]) -> str:

@@ -22,6 +22,8 @@ class _Rule(NamedTuple):
     """Group 1 is the word that says so, group 2 the number."""
     fits: Callable[[str, str], bool]
     """Of both groups."""
+    parts: tuple[str, ...]
+    """Without one of these, the pattern need not be tried."""
 
 
 def _digits(text: str) -> int:
@@ -45,8 +47,9 @@ def _is_plate(_: str, number: str) -> bool:
 _SAYS_NUMBER = re.compile(r"[号码单]|no\.?|nr|num|id|code|ref|#|:", re.IGNORECASE)
 
 
-def _rule(kind: str, words: str, number: str, fits: Callable[[str, str], bool]) -> _Rule:
-    return _Rule(kind, re.compile(rf"((?:{words}){_LABEL}{_SEPARATOR})({number}){_END}", re.IGNORECASE | re.ASCII), fits)
+def _rule(kind: str, words: str, number: str, fits: Callable[[str, str], bool], parts: str) -> _Rule:
+    pattern = re.compile(rf"((?:{words}){_LABEL}{_SEPARATOR})({number}){_END}", re.IGNORECASE | re.ASCII)
+    return _Rule(kind, pattern, fits, tuple(parts.split()))
 
 
 _RULES = (
@@ -56,12 +59,14 @@ _RULES = (
         r"|identity|national id|visa|driv(?:er'?s?|ing) licen[cs]e|residence permit|social security|ssn|national insurance|nino)",
         r"[A-Z]{0,3}[ \-]?\d{6,18}(?:\(\d{1,2}\))?[A-Z]?|\d{3}[\- ]\d{2}[\- ]\d{4}|[A-Z]{2}(?: ?\d{2}){3} ?[A-D]|[A-Z9]{5}\d{6}[A-Z0-9]{5}|[A-Z]{1,2}\d{3}[ \-]?\d{3}[ \-]?\d{3}",
         _is_document,
+        "证 护照 驾照 社保 passport document card identity visa licen permit social ssn insurance nino",
     ),
     _rule(
         "card",
         r"银行卡|卡号|账号|帐号|账户|帐户|银联|借记卡|信用卡|储蓄卡|(?<![a-z])(?:account|acct|bank card|card (?:no|number)|debit card|credit card|unionpay)",
         r"\d(?:[ \-]?\d){11,20}",
         lambda _, number: True,
+        "卡 账 帐 银联 account acct card unionpay",
     ),
     _rule(
         "order",
@@ -69,12 +74,14 @@ _RULES = (
         r"|(?<![a-z])(?:order|tracking|track|shipment|parcel|waybill|awb|consignment|invoice|refund|rma|ups|fedex|dhl|usps)(?: (?:order|tracking))?",
         r"[A-Z]{0,4}-?\d[A-Z0-9]*(?:-[A-Z0-9]+){0,4}(?: \d{4}){0,5}(?: \d{2})?",
         _is_order,
+        "单 号 编 码 order track shipment parcel waybill awb consignment invoice refund rma ups fedex dhl ems 顺丰 圆通 中通 申通 韵达 邮政 极兔 京东 快递 物流 包裹",
     ),
     _rule(
         "plate",
         r"(?<![a-z])(?:licen[cs]e|number|registration|reg) plate|(?<![a-z])(?:vehicle|car) reg(?:istration)?|车牌|(?<![a-z])plate (?:no|number)",
         r"[A-Z]{2}\d{2}[ \-][A-Z]{3}|[A-Z]{1,3}[ \-]\d{2,4}[A-Z]?|[A-Z]{1,3}[ \-][A-Z]{1,2}[ \-]?\d{1,4}|\d{1,3}[ \-][A-Z]{2,3}(?:[ \-]\d{1,3})?|[A-Z0-9]{5,8}",
         _is_plate,
+        "plate vehicle reg 车牌",
     ),
 )
 
@@ -93,8 +100,9 @@ def replace_papers(text: str, off: Set[str]) -> str:
     >>> replace_papers("护照 E12345678, order no. 112-7654321-0001234, 粤B12345", frozenset())
     '护照 <document>, order no. <order>, <plate>'
     """
+    contains = text.lower().__contains__
     for rule in _RULES:
-        if rule.kind not in off:
+        if rule.kind not in off and any(map(contains, rule.parts)):
             text = rule.pattern.sub(lambda match, rule=rule: _replaced(rule, match), text)  # type: ignore[misc]
     return text if "plate" in off else _CHINESE_PLATE.sub(_chinese_plate, text)
 

@@ -23,6 +23,8 @@ _WORD = (
     r"|(?:phone|mobile|cell|handy|ph|mob|m) ?(?=:)|fax|(?:call|ring|text|reach)(?: me| us)?(?: (?:at|on))?|call)(?![a-z])"
 )
 _SAYS_SO = re.compile(rf"(?:{_WORD})(?:号码?|码)?\.? ?[:#=是为]? ?", re.IGNORECASE)
+_PARTS = ("电话", "座机", "固话", "热线", "传真", "致电", "拨打", "联系", "手机", "tel", "phone", "mob", "cell", "handy", "ph", "fax", "call", "ring", "text", "reach", "m:", "m :")
+"""Without one of these, the pattern need not be tried."""
 _LOCAL = re.compile(
     r"(?:\d{7,12}|\d{3,4}[\-.]\d{4}|\d{4} \d{4}|\d{3}[ \-.]\d{2}[ \-.]\d{2,3}|\d{3}[\-. ]\d{3}[\-. ]\d{3,4}|\(\d{2,4}\) ?\d{3,4}[ \-]?\d{3,4})"
     r"(?: ?(?:转|ext\.?|x) ?\d{1,5})?(?![\d\-.]?\d)(?![a-z])",
@@ -38,6 +40,8 @@ def replace_phones(text: str) -> str:
     """
     if _NUMERAL.search(text):
         text = _SPELLED.sub(_spelled, text)
+    if not any(map(text.lower().__contains__, _PARTS)):
+        return text
     pieces: list[str] = []
     kept = 0
     for says in _SAYS_SO.finditer(text):

@@ -51,10 +51,13 @@ def scrub(text: str, off: Set[str] = NONE) -> tuple[str, bool]:
     >>> scrub("收件人张伟 京A12345", frozenset({"name"}))
     ('收件人张伟 <plate>', True)
     """
-    printable = text.isprintable()
-    if printable and not may_hide(text):
+    is_printable = text.isprintable()
+    if is_printable and text.isascii():
+        plain = text
+    elif is_printable and not may_hide(text):
         return text, False
-    plain = text if printable and text.isascii() else _plain(text)
+    else:
+        plain = _plain(text)
     if not is_suspect(plain):
         return text, False
     result = _replace(plain, off)

@@ -14,7 +14,7 @@ TOKEN = mark("token")
 _JWT = re.compile(r"(?<![A-Za-z0-9_\-])eyJ[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]{8,}(?:\.[A-Za-z0-9_\-]*)?", re.ASCII)
 _KEY = re.compile(
     r"(?<![A-Za-z0-9_\-])(?:[sr]k[_\-](?:live_|test_|proj-|ant-)?[A-Za-z0-9]{20,}|gh[oprsu]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,}"
-    r"|glpat-[A-Za-z0-9_\-]{16,}|AKIA[0-9A-Z]{12,}|AIza[A-Za-z0-9_\-]{30,}|xox[abeprs]-[A-Za-z0-9\-]{10,})",
+    r"|glpat-[A-Za-z0-9_]{20,}|AKIA[0-9A-Z]{16,}|AIza[A-Za-z0-9_]{30,}|xox[abeprs]-[0-9]{8,}[A-Za-z0-9\-]{8,})",
     re.ASCII,
 )
 _NAMED = re.compile(
