@@ -12,16 +12,11 @@ import gzip
 import io
 import re
 import statistics
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import click
-
-from benchmarks.harness import save
 from benchmarks.scrub_carriers import KINDS, Labelled, labelled
 from streams.privacy import scrub as scrubbing
 
@@ -89,7 +84,10 @@ def judge(texts: Sequence[Labelled], find: Finder) -> dict[str, Any]:
         "recall_of_earlier_kinds": statistics.fmean(old_hits),
         "precision": right / max(1, right + wrong),
         "harmless_touched": touched / max(1, harmless),
-        "kinds": {kind: {"texts": len(own), "recall": statistics.fmean(own), "precision": by_kind[kind][0] / max(1, sum(by_kind[kind]))} for kind, own in hits.items()},
+        "kinds": {
+            kind: {"texts": len(own), "recall": statistics.fmean(own), "precision": by_kind[kind][0] / max(1, sum(by_kind[kind]))}
+            for kind, own in hits.items()
+        },
         "examples_missed": missed[:40],
         "examples_taken": taken[:40],
     }

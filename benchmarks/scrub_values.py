@@ -10,21 +10,60 @@ from collections.abc import Callable
 from random import Random
 from urllib.parse import quote
 
+
+def words(text: str) -> list[str]:
+    return text.split()
+
+
 DIGITS = "0123456789"
-SURNAMES = "王 李 张 刘 陈 杨 赵 黄 周 吴 徐 孙 胡 朱 高 林 何 郭 马 罗 梁 宋 郑 谢 韩 唐 冯 于 董 萧 程 曹 袁 邓 许 傅 沈 曾 彭 吕 苏 卢 蒋 蔡 贾 丁 魏 薛 叶 阎 欧阳 司马 上官".split()
-GIVEN = "伟 芳 娜 敏 静 丽 强 磊 军 洋 勇 艳 杰 娟 涛 明 超 霞 平 刚 桂英 建国 志强 秀兰 晓明 雨桐 子涵 浩然 欣怡 梓萱 俊杰 思远 嘉怡 文博 若曦 海燕 国栋 淑珍".split()
-FIRST = "Anna James Maria Oliver Sophie Thomas Emma Lukas Priya Carlos Yuki Fatima Peter Chloe Daniel Ingrid Mohammed Katarzyna George Nina".split()
-LAST = "Schmidt Miller Garcia Smith Dubois Rossi Nowak Johnson Patel Tanaka O'Brien Andersson Taylor Fischer Williams Kaya Hughes Novak Bennett Lopez-Ruiz".split()
+SURNAMES = words(
+    "王 李 张 刘 陈 杨 赵 黄 周 吴 徐 孙 胡 朱 高 林 何 郭 马 罗 梁 宋 郑 谢 韩 唐 冯 于 董 萧 程 曹 袁 邓 许 傅 沈 曾 彭 吕 苏 卢 蒋 蔡 贾 丁 魏 薛 叶 阎 欧阳 司马 上官"
+)
+GIVEN = words(
+    "伟 芳 娜 敏 静 丽 强 磊 军 洋 勇 艳 杰 娟 涛 明 超 霞 平 刚 桂英 建国 志强 秀兰 晓明 雨桐 子涵 浩然 欣怡 梓萱 俊杰 思远 嘉怡 文博 若曦 海燕 国栋 淑珍"
+)
+FIRST = words(
+    "Anna James Maria Oliver Sophie Thomas Emma Lukas Priya Carlos Yuki Fatima Peter Chloe Daniel Ingrid Mohammed Katarzyna George Nina"
+)
+LAST = words(
+    "Schmidt Miller Garcia Smith Dubois Rossi Nowak Johnson Patel Tanaka O'Brien Andersson Taylor Fischer Williams Kaya Hughes Novak Bennett Lopez-Ruiz"
+)
 CITIES = [
     ("广东省", "深圳市", "南山区"), ("浙江省", "杭州市", "西湖区"), ("江苏省", "南京市", "鼓楼区"), ("四川省", "成都市", "武侯区"), ("", "北京市", "朝阳区"),
     ("", "上海市", "浦东新区"), ("湖北省", "武汉市", "洪山区"), ("福建省", "厦门市", "思明区"), ("河南省", "郑州市", "金水区"), ("广西壮族自治区", "南宁市", "青秀区"),
     ("山东", "青岛市", "市南区"), ("辽宁省", "大连市", "甘井子区"),
 ]  # fmt: skip
-ROADS = "建设路 科技园南路 中山北路 人民大道 文化街 解放西路 长安街 学院路 和平巷 滨江东路 天府大道 五一路 珞喻路".split()
-ESTATES = "阳光花园 万科城 翠湖小区 金色家园 锦绣苑 紫荆公寓 时代广场 碧桂园".split()
-STREETS = ["Baker Street", "Maple Avenue", "Station Road", "High St", "Elm Drive", "King's Road", "Oak Lane", "Sunset Blvd", "Victoria Terrace", "Mill Close", "5th Avenue", "St John's Hill"]
-UK = [("London", "NW1 6XE"), ("Leeds", "LS1 4DY"), ("Bristol", "BS8 1TH"), ("Glasgow", "G12 8QQ"), ("Oxford", "OX1 3PN"), ("London", "EC1A 1BB")]
-US = [("Springfield, IL", "62704"), ("Austin, TX", "78701"), ("Portland, OR", "97205-1234"), ("San Jose, CA", "95112"), ("Brooklyn, NY", "11201")]
+ROADS = words("建设路 科技园南路 中山北路 人民大道 文化街 解放西路 长安街 学院路 和平巷 滨江东路 天府大道 五一路 珞喻路")
+ESTATES = words("阳光花园 万科城 翠湖小区 金色家园 锦绣苑 紫荆公寓 时代广场 碧桂园")
+STREETS = [
+    "Baker Street",
+    "Maple Avenue",
+    "Station Road",
+    "High St",
+    "Elm Drive",
+    "King's Road",
+    "Oak Lane",
+    "Sunset Blvd",
+    "Victoria Terrace",
+    "Mill Close",
+    "5th Avenue",
+    "St John's Hill",
+]
+UK = [
+    ("London", "NW1 6XE"),
+    ("Leeds", "LS1 4DY"),
+    ("Bristol", "BS8 1TH"),
+    ("Glasgow", "G12 8QQ"),
+    ("Oxford", "OX1 3PN"),
+    ("London", "EC1A 1BB"),
+]
+US = [
+    ("Springfield, IL", "62704"),
+    ("Austin, TX", "78701"),
+    ("Portland, OR", "97205-1234"),
+    ("San Jose, CA", "95112"),
+    ("Brooklyn, NY", "11201"),
+]
 
 
 def digits(draw: Random, count: int) -> str:
@@ -40,7 +79,7 @@ def grouped(number: str, sizes: tuple[int, ...], separator: str) -> str:
 
 
 def word(draw: Random, least: int, most: int) -> str:
-    syllables = "ba ko mi lu ren sha to vi ne da fo gi hu jin wei xia".split()
+    syllables = words("ba ko mi lu ren sha to vi ne da fo gi hu jin wei xia")
     text = ""
     while len(text) < least:
         text += draw.choice(syllables)
@@ -105,7 +144,9 @@ def union_pay(draw: Random) -> str:
 
 
 def email(draw: Random) -> str:
-    local = draw.choice([word(draw, 4, 12), f"{word(draw, 3, 8)}.{word(draw, 3, 9)}", f"{word(draw, 3, 8)}_{digits(draw, 2)}", digits(draw, 9)])
+    local = draw.choice(
+        [word(draw, 4, 12), f"{word(draw, 3, 8)}.{word(draw, 3, 9)}", f"{word(draw, 3, 8)}_{digits(draw, 2)}", digits(draw, 9)]
+    )
     return local + "@" + domain(draw)
 
 
@@ -123,7 +164,9 @@ def spelled_email(draw: Random) -> str:
 
 
 def chinese_spelled_email(draw: Random) -> str:
-    return draw.choice([word(draw, 5, 10), digits(draw, 9)]) + draw.choice(["艾特", "(at)"]) + draw.choice(["qq点com", "163.com", "126点com"])
+    return (
+        draw.choice([word(draw, 5, 10), digits(draw, 9)]) + draw.choice(["艾特", "(at)"]) + draw.choice(["qq点com", "163.com", "126点com"])
+    )
 
 
 def percent_email(draw: Random) -> str:
@@ -139,7 +182,9 @@ def ip(draw: Random) -> str:
 def mapped_ip(draw: Random) -> str:
     four = ipaddress.IPv4Address(draw.randrange(0x0B000000, 0xDF000000))
     value = int(four)
-    return draw.choice([f"::ffff:{four}", f"::FFFF:{four}", f"::ffff:{value >> 16:x}:{value & 0xFFFF:x}", f"64:ff9b::{four}", f"0:0:0:0:0:ffff:{four}"])
+    return draw.choice(
+        [f"::ffff:{four}", f"::FFFF:{four}", f"::ffff:{value >> 16:x}:{value & 0xFFFF:x}", f"64:ff9b::{four}", f"0:0:0:0:0:ffff:{four}"]
+    )
 
 
 def url(draw: Random) -> str:
@@ -155,7 +200,14 @@ def url(draw: Random) -> str:
 
 
 def we_chat(draw: Random) -> str:
-    return draw.choice([f"{word(draw, 4, 8)}_{digits(draw, 3)}", f"{word(draw, 5, 9)}{digits(draw, 2)}", f"wxid_{word(draw, 4, 6)}{digits(draw, 8)}", f"{word(draw, 3, 6)}-{digits(draw, 4)}"])
+    return draw.choice(
+        [
+            f"{word(draw, 4, 8)}_{digits(draw, 3)}",
+            f"{word(draw, 5, 9)}{digits(draw, 2)}",
+            f"wxid_{word(draw, 4, 6)}{digits(draw, 8)}",
+            f"{word(draw, 3, 6)}-{digits(draw, 4)}",
+        ]
+    )
 
 
 def qq(draw: Random) -> str:
@@ -163,7 +215,9 @@ def qq(draw: Random) -> str:
 
 
 def chat_name(draw: Random) -> str:
-    return draw.choice([f"{word(draw, 5, 10)}", f"@{word(draw, 5, 10)}", f"{word(draw, 4, 8)}_{word(draw, 3, 6)}", f"{word(draw, 5, 9)}{digits(draw, 3)}"])
+    return draw.choice(
+        [f"{word(draw, 5, 10)}", f"@{word(draw, 5, 10)}", f"{word(draw, 4, 8)}_{word(draw, 3, 6)}", f"{word(draw, 5, 9)}{digits(draw, 3)}"]
+    )
 
 
 def chinese_address(draw: Random) -> str:
@@ -171,9 +225,27 @@ def chinese_address(draw: Random) -> str:
     number = draw.randint(1, 999)
     road = f"{draw.choice(ROADS)}{number}号"
     estate = f"{draw.choice(ESTATES)}{draw.randint(1, 30)}{draw.choice(['栋', '幢', '号楼', '座'])}"
-    room = draw.choice([f"{draw.randint(1, 6)}单元{draw.randint(1, 30)}0{draw.randint(1, 8)}室", f"{draw.randint(1, 30)}0{draw.randint(1, 8)}室", f"{draw.randint(1, 30)}0{draw.randint(1, 8)}", f"{draw.randint(2, 30)}楼"])
-    region = draw.choice([province + city + district, city + district, district, f"{province}{city}{district}{draw.choice(['桃源街道', '南头镇', ''])}"])
-    return draw.choice([region + road, region + road + estate + room, region + estate + room, f"{region} {road} {estate}{room}", road + estate + room, f"{region}{road}{draw.randint(1, 20)}栋{room}"])
+    room = draw.choice(
+        [
+            f"{draw.randint(1, 6)}单元{draw.randint(1, 30)}0{draw.randint(1, 8)}室",
+            f"{draw.randint(1, 30)}0{draw.randint(1, 8)}室",
+            f"{draw.randint(1, 30)}0{draw.randint(1, 8)}",
+            f"{draw.randint(2, 30)}楼",
+        ]
+    )
+    region = draw.choice(
+        [province + city + district, city + district, district, f"{province}{city}{district}{draw.choice(['桃源街道', '南头镇', ''])}"]
+    )
+    return draw.choice(
+        [
+            region + road,
+            region + road + estate + room,
+            region + estate + room,
+            f"{region} {road} {estate}{room}",
+            road + estate + room,
+            f"{region}{road}{draw.randint(1, 20)}栋{room}",
+        ]
+    )
 
 
 def english_address(draw: Random) -> str:
@@ -210,11 +282,27 @@ def chinese_plate(draw: Random) -> str:
 
 def english_plate(draw: Random) -> str:
     letters = lambda count: "".join(draw.choices(PLATE_LETTERS, k=count))  # noqa: E731
-    return draw.choice([f"{letters(2)}{digits(draw, 2)} {letters(3)}", f"{draw.choice(DIGITS)}{letters(3)}{digits(draw, 3)}", f"{letters(3)}-{digits(draw, 4)}", f"{letters(2)}{digits(draw, 2)}{letters(3)}"])
+    return draw.choice(
+        [
+            f"{letters(2)}{digits(draw, 2)} {letters(3)}",
+            f"{draw.choice(DIGITS)}{letters(3)}{digits(draw, 3)}",
+            f"{letters(3)}-{digits(draw, 4)}",
+            f"{letters(2)}{digits(draw, 2)}{letters(3)}",
+        ]
+    )
 
 
 def document(draw: Random) -> str:
-    return draw.choice([draw.choice("EGDSP") + digits(draw, 8), "E" + draw.choice("ABCDEFGH") + digits(draw, 7), digits(draw, 9), draw.choice("HM") + digits(draw, 8), draw.choice("HM") + digits(draw, 10), digits(draw, 8)])
+    return draw.choice(
+        [
+            draw.choice("EGDSP") + digits(draw, 8),
+            "E" + draw.choice("ABCDEFGH") + digits(draw, 7),
+            digits(draw, 9),
+            draw.choice("HM") + digits(draw, 8),
+            draw.choice("HM") + digits(draw, 10),
+            digits(draw, 8),
+        ]
+    )
 
 
 def order(draw: Random) -> str:
@@ -231,7 +319,15 @@ def token(draw: Random) -> str:
         return base64.urlsafe_b64encode(json.dumps(value).encode()).decode().rstrip("=")
 
     web_token = f"{part({'alg': 'HS256', 'typ': 'JWT'})}.{part({'sub': digits(draw, 8), 'name': word(draw, 4, 8)})}.{base64.urlsafe_b64encode(draw.randbytes(32)).decode().rstrip('=')}"
-    return draw.choice([web_token, draw.randbytes(16).hex(), draw.randbytes(32).hex(), draw.randbytes(20).hex().upper(), "ghp_" + base64.b32encode(draw.randbytes(22)).decode().rstrip("=")])
+    return draw.choice(
+        [
+            web_token,
+            draw.randbytes(16).hex(),
+            draw.randbytes(32).hex(),
+            draw.randbytes(20).hex().upper(),
+            "ghp_" + base64.b32encode(draw.randbytes(22)).decode().rstrip("="),
+        ]
+    )
 
 
 def numeral_phone(draw: Random) -> str:
@@ -243,4 +339,11 @@ def numeral_phone(draw: Random) -> str:
 
 def local_phone(draw: Random) -> str:
     first = draw.choice("2345678")
-    return draw.choice([f"{first}{digits(draw, 7)}", f"{first}{digits(draw, 2)}-{digits(draw, 4)}", f"{first}{digits(draw, 6)}", f"{first}{digits(draw, 3)}-{digits(draw, 4)}"])
+    return draw.choice(
+        [
+            f"{first}{digits(draw, 7)}",
+            f"{first}{digits(draw, 2)}-{digits(draw, 4)}",
+            f"{first}{digits(draw, 6)}",
+            f"{first}{digits(draw, 3)}-{digits(draw, 4)}",
+        ]
+    )

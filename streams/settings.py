@@ -182,8 +182,8 @@ class Settings(BaseSettings):
     )
     scrub_off: str = Field(
         "",
-        description="Kinds of personal data that stay in search queries, separated by commas: email, phone, id, card, ip, url, handle, address, "
-        "name, plate, document, order, token. Unset: none stays.",
+        description="Kinds of personal data that stay in search queries, separated by commas: email, phone, id, card, ip, url, handle, "
+        "address, name, plate, document, order, token. Unset: none stays.",
     )
     nobody: Literal["dead-letter", "popularity"] = Field(
         "dead-letter",

@@ -15,7 +15,9 @@ _REVERSED_LOCAL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~\-\u00c0-\u024f]{1,6
 _DOMAIN = re.compile(r"\[?[A-Za-z0-9.\-\u00c0-\u024f]{1,253}\]?")
 _ANY_DOMAIN = re.compile(r"[\w\-]{1,63}(?:\.[\w\-]{1,63})+")
 
-_SPELLED_AT = re.compile(r"[ ]?(?:[(\[{<] ?at ?[)\]}>]|_at_|艾特|＠) ?|(?<=[A-Za-z0-9]) at (?=[A-Za-z0-9\-]{1,63} (?:dot|\(dot\)|\[dot\]) )", re.IGNORECASE)
+_SPELLED_AT = re.compile(
+    r"[ ]?(?:[(\[{<] ?at ?[)\]}>]|_at_|艾特|＠) ?|(?<=[A-Za-z0-9]) at (?=[A-Za-z0-9\-]{1,63} (?:dot|\(dot\)|\[dot\]) )", re.IGNORECASE
+)
 _SPELLED_LOCAL = re.compile(r"[A-Za-z0-9_+\-]{1,64}(?:(?:\.| ?[)\]]tod[(\[] ?| tod )[A-Za-z0-9_+\-]{1,64}){0,3}", re.IGNORECASE | re.ASCII)
 _SPELLED_DOT = r"(?: ?(?:\.|[(\[{<] ?(?:dot|\.) ?[)\]}>]|_dot_|点) ?| dot )"
 _SPELLED_DOMAIN = re.compile(
@@ -31,7 +33,8 @@ _PERCENT_LOCAL = re.compile(r"(?:B2%|[A-Za-z0-9._+\-]){1,64}", re.IGNORECASE | r
 _IPV4 = re.compile(r"(?:::(?:ffff:(?:0:)?)?)?(?<![\d.])(?<![vV])((?:\d{1,3}\.){3}\d{1,3})(?![\d]|\.\d)", re.ASCII | re.IGNORECASE)
 """With what makes it one of IPv6, should that stand right after a word."""
 _IPV6 = re.compile(
-    r"(?:(?<![0-9a-z:.])|(?<=[g-z]:)|(?<=v6:))(?:[0-9a-f:]{1,38}:\d{1,3}(?:\.\d{1,3}){3}(?![0-9a-z:]|\.\d)|[0-9a-f:]{2,39}(?![0-9a-z:]))", re.IGNORECASE | re.ASCII
+    r"(?:(?<![0-9a-z:.])|(?<=[g-z]:)|(?<=v6:))(?:[0-9a-f:]{1,38}:\d{1,3}(?:\.\d{1,3}){3}(?![0-9a-z:]|\.\d)|[0-9a-f:]{2,39}(?![0-9a-z:]))",
+    re.IGNORECASE | re.ASCII,
 )
 """The first kind ends with an IPv4 address: ::ffff:10.0.0.1. A word and a colon may come before it: "IPv6:2001:db8::1"."""
 

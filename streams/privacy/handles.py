@@ -1,7 +1,7 @@
 """Names under which people are found in messengers: WeChat, QQ, Telegram, WhatsApp and others, where the text says that it is one.
 
-What stands after the messenger's name is a handle where a word, a colon or an @ says so. Without that it must look like one: for QQ a number
-of five to eleven digits, else a word of six characters or more with a digit or an underscore in it.
+What stands after the messenger's name is a handle where a word, a colon or an @ says so. Without that it must look like one: for QQ a
+number of five to eleven digits, else a word of six characters or more with a digit or an underscore in it.
 """
 
 from __future__ import annotations
@@ -13,17 +13,42 @@ from streams.privacy.kinds import mark
 HANDLE = mark("handle")
 
 _OWN_FORM = re.compile(
-    r"(?<![A-Za-z0-9])(?:wxid_[A-Za-z0-9_\-]{6,40}|(?:t|telegram)\.me/[A-Za-z0-9_+]{4,40}|wa\.me/\+?\d{7,15}|line\.me/(?:R/)?ti/p/[~@%\w\-]{3,40})",
+    r"(?<![A-Za-z0-9])(?:wxid_[A-Za-z0-9_\-]{6,40}|(?:t|telegram)\.me/[A-Za-z0-9_+]{4,40}|wa\.me/\+?\d{7,15}"
+    r"|line\.me/(?:R/)?ti/p/[~@%\w\-]{3,40})",
     re.IGNORECASE | re.ASCII,
 )
 """What needs nothing beside it."""
 _APP = re.compile(
-    r"(?P<known>[微威薇Vv]信|加[Vv微薇](?![信A-Za-z])|扣扣|(?<![A-Za-z0-9])(?:we ?chat|weixin|wx|vx|qq|telegram|whats ?app|skype)(?![A-Za-z]))"
-    r"|(?P<other>抖音|快手|小红书|微博|陌陌|企鹅|电报|(?<![A-Za-z0-9])(?:line|kakao(?: ?talk)?|snapchat|viber|signal|instagram|insta|ig|tg|discord)(?![A-Za-z]))",
+    r"(?P<known>[微威薇Vv]信|加[Vv微薇](?![信A-Za-z])|扣扣|(?<![A-Za-z0-9])(?:we ?chat|weixin|wx|vx|qq|telegram|whats ?app"
+    r"|skype)(?![A-Za-z]))"
+    r"|(?P<other>抖音|快手|小红书|微博|陌陌|企鹅|电报|(?<![A-Za-z0-9])(?:line|kakao(?: ?talk)?|snapchat|viber|signal|instagram|insta"
+    r"|ig|tg|discord)(?![A-Za-z]))",
     re.IGNORECASE,
 )
 _PARTS = (
-    *("信", "加", "扣扣", "抖音", "快手", "红书", "微博", "陌陌", "企鹅", "电报", "chat", "weixin", "wx", "vx", "qq", "telegram", "whats", "skype", "line", "kakao", "viber"),
+    *(
+        "信",
+        "加",
+        "扣扣",
+        "抖音",
+        "快手",
+        "红书",
+        "微博",
+        "陌陌",
+        "企鹅",
+        "电报",
+        "chat",
+        "weixin",
+        "wx",
+        "vx",
+        "qq",
+        "telegram",
+        "whats",
+        "skype",
+        "line",
+        "kakao",
+        "viber",
+    ),
     *("signal", "insta", "ig", "tg", "discord", ".me/"),
 )
 """Without one of these, no pattern need be tried."""
@@ -34,11 +59,22 @@ _SAYS_SO = re.compile(
 )
 _VALUE = re.compile(r"[A-Za-z][A-Za-z0-9_]*(?:[.\-][A-Za-z0-9_]+){0,3}|\+?\d{5,15}", re.ASCII)
 _MARKED = re.compile(r"[\d_]", re.ASCII)
-_GOODS = re.compile(r"(?:i?phone|i?pad|ipod|mate|note|redmi|galaxy|huawei|xiaomi|oppo|vivo|honor|win(?:dows)?|android|ios|mac(?:book)?|wifi|usb|type|mp)[\d_\-]", re.IGNORECASE)
+_GOODS = re.compile(
+    r"(?:i?phone|i?pad|ipod|mate|note|redmi|galaxy|huawei|xiaomi|oppo|vivo|honor|win(?:dows)?|android|ios|mac(?:book)?|wifi|usb|type"
+    r"|mp)[\d_\-]",
+    re.IGNORECASE,
+)
 _COUNTED = re.compile(r" ?(?:[点币元级个枚张套颗粒积天条万块包]|points?|coins?|pcs)", re.IGNORECASE)
-_NO_HANDLE = frozenset(
-    "account android business desktop friends group iphone message messenger mobile music official online payment phone sticker stickers "
-    "support video wallet windows wechat weixin whatsapp telegram skype number login scan qrcode emoji premium service download".split()
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_NO_HANDLE = _words(
+    "account android business desktop friends group iphone message messenger mobile music official online payment phone sticker "
+    "stickers support video wallet windows wechat weixin whatsapp telegram skype number login scan qrcode emoji premium service "
+    "download"
 )
 _LONGEST = 40
 

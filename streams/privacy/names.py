@@ -1,8 +1,8 @@
 """Names of people, where the text says that one follows: 收件人, 联系人, ship to, attn.
 
 A Chinese name begins with a surname and ends where the text, a mark or a word that follows names begins. An English name has capitals, or
-stands between a colon and an end, or before the mark of an address or a number. Names without such a word are not found: half of all surnames
-are ordinary words.
+stands between a colon and an end, or before the mark of an address or a number. Names without such a word are not found: half of all
+surnames are ordinary words.
 """
 
 from __future__ import annotations
@@ -34,23 +34,28 @@ _ZH_PARTS = ("人", "名", "我叫", "收件", "收货", "联系")
 """Without one of these, the pattern need not be tried."""
 _ZH_NAME = re.compile(rf"(?:{_DOUBLE})[{_HAN}]{{1,2}}|[{_SURNAMES}][{_HAN}]{{1,2}}|[{_HAN}]{{2,6}}(?:\.[{_HAN}]{{2,6}}){{1,3}}")
 _AFTER_NAME = re.compile(
-    r"(?![\u4e00-\u9fff])|先生|女士|小姐|太太|老师|同学|收|电话|手机|座机|地址|住|微信|身份|护照|邮|号|请|谢|寄|送|的|和|在|卡|银行|订单|qq", re.IGNORECASE
+    r"(?![\u4e00-\u9fff])|先生|女士|小姐|太太|老师|同学|收|电话|手机|座机|地址|住|微信|身份|护照|邮|号|请|谢|寄|送|的|和|在|卡|银行"
+    r"|订单|qq",
+    re.IGNORECASE,
 )
 _NOT_NAMES = re.compile(
-    "方便|方形|高级|高档|高端|金属|金色|黄金|黄色|白色|白金|石头|包包|毛绒|管理|文件|文具|车贴|安全|安装|简约|古风|应急|关系|关注|解决|单位|单独|万能|常用|易碎|任意|向日|路由|游戏|左右|季节|"
+    "方便|方形|高级|高档|高端|金属|金色|黄金|黄色|白色|白金|石头|包包|毛绒|管理|文件|文具|车贴|安全|安装|简约|古风|应急|关系|关注"
+    "|解决|单位|单独|万能|常用|易碎|任意|向日|路由|游戏|左右|季节|"
     "关于|房间|牛皮|明细|平板|成本|时尚|云端|宣传|支付|家庭|广告|国家|文化|东西|利用|方法|查询|查看|权限|公司|常见|印章|荣誉|明星|连接|温馨"
 )
 
 _QUALIFIERS = r"(?:full |first |last |customer |customer's |my |billing |shipping |recipient |contact |receiver )?"
 _EN = re.compile(
     rf"(?<![A-Za-z_\-])(?P<word>{_QUALIFIERS}name(?: is)?|c/o|addressee|consignee|recipient)(?P<one>[ .]?[:\-=]? ?)"
-    r"|(?<![A-Za-z])(?P<verb>(?:ship(?:ped|ping)?|deliver(?:ed|y)?|send|mail|post)(?: (?:it|this|these|them))? to|attn\.?|attention(?: of)?|contact person|my name is)"
+    r"|(?<![A-Za-z])(?P<verb>(?:ship(?:ped|ping)?|deliver(?:ed|y)?|send|mail|post)(?: (?:it|this|these|them))? to|attn\.?"
+    r"|attention(?: of)?|contact person|my name is)"
     r"(?P<two>[ ]?[:\-=]? ?)",
     re.IGNORECASE,
 )
 _EN_PARTS = (" to", "name", "attn", "attention", "c/o", "addressee", "consignee", "recipient", "contact person")
 _NOT_OF_PEOPLE = re.compile(
-    r"(?:colou?r|brand|product|item|model|file|user|shop|store|company|game|street|character|team|dog|pet|cat|domain|host|design|style|fabric|font|code|band|book|song|place|"
+    r"(?:colou?r|brand|product|item|model|file|user|shop|store|company|game|street|character|team|dog|pet|cat|domain|host|design"
+    r"|style|fabric|font|code|band|book|song|place|"
     r"common|latin|trade|plant|paint|shade|display|screen|variant|set) ?\Z",
     re.IGNORECASE,
 )
@@ -61,12 +66,19 @@ _CAPITALS = re.compile(rf"{_TITLE}{_CAPITAL}(?: [A-Z]\.?(?= ))?(?: (?:van|von|de
 _ANY_CASE = re.compile(r"(?:(?:mr|mrs|ms|miss|dr)\.? )?[a-z\u00df-\u024f'\-]{2,20}(?: [a-z\u00df-\u024f'\-]{2,20}){1,2}", re.IGNORECASE)
 _ENDS = re.compile(r" ?(?:$|[,;.<\n(|/]|\d| -)")
 _BEFORE_MARK = re.compile(r"[ ,;:.\-]{0,3}<(?:address|phone|email|card|id)>|[ ,]{0,2}(?:at|,) <address>")
-_PLACES = frozenset(
-    "new united south north west east hong kong san los las saudi sri costa puerto rico el great northern czech dominican home address the my our your store shop door "
-    "work office school all usa uk eu us free next every cape buenos aires rio tel kuala abu dhabi sao saint port fort mexico republic isle royal customer business "
-    "amazon europe germany france spain italy china japan korea canada australia ireland poland sweden india brazil states kingdom zealand africa america please and "
-    "or in on of for with by from to day days worldwide international overseas locker post pickup point warehouse local color colour brand product item model "
-    "gift box card set size white black red blue green sales department team customs support service manager".split()
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_PLACES = _words(
+    "new united south north west east hong kong san los las saudi sri costa puerto rico el great northern czech dominican home "
+    "address the my our your store shop door work office school all usa uk eu us free next every cape buenos aires rio tel kuala "
+    "abu dhabi sao saint port fort mexico republic isle royal customer business amazon europe germany france spain italy china "
+    "japan korea canada australia ireland poland sweden india brazil states kingdom zealand africa america please and or in on of "
+    "for with by from to day days worldwide international overseas locker post pickup point warehouse local color colour brand "
+    "product item model gift box card set size white black red blue green sales department team customs support service manager"
 )
 
 

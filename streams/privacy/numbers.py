@@ -71,7 +71,7 @@ class _Row(NamedTuple):
 
 
 def replace_numbers(text: str, off: Set[str] = NONE) -> str:
-    """The text with phone numbers, cards and resident ids replaced by their marks, those but for ``off``. Only ASCII digits are looked at."""
+    """The text with phone numbers, cards and resident ids, but for kinds in ``off``, replaced by their marks. ASCII digits only."""
     pieces: list[str] = []
     kept = 0
     for run in _RUN.finditer(text):

@@ -1,4 +1,4 @@
-"""Telephone numbers that only their surroundings or another way of writing tell: Chinese numerals, and local numbers after a word for a telephone.
+"""Telephone numbers that their digits alone don't tell: in Chinese numerals, and local ones after a word for a telephone.
 
 Those that their own digits tell are in ``numbers.py``.
 """
@@ -19,14 +19,39 @@ _GROUP = re.compile(r"[^ \-.]+")
 _NUMERAL = re.compile(rf"[{_NUMERALS}]")
 _LONG_DISTANCE = re.compile(r"(?:86)?1[3-9]\d{9}|0[1-9]\d{8,10}|[48]00\d{7}")
 _WORD = (
-    r"电话|座机|固话|热线|传真|致电|拨打|联系方式|手机号|手机 ?:|(?<![a-z])(?:tel(?:ephone)?(?: ?(?:no|number|nr))?|(?:phone|mobile|cell|handy) ?(?:no|number|nr)(?: is)?"
+    r"电话|座机|固话|热线|传真|致电|拨打|联系方式|手机号|手机 ?:|(?<![a-z])(?:tel(?:ephone)?(?: ?(?:no|number|nr))?|(?:phone|mobile"
+    r"|cell|handy) ?(?:no|number|nr)(?: is)?"
     r"|(?:phone|mobile|cell|handy|ph|mob|m) ?(?=:)|fax|(?:call|ring|text|reach)(?: me| us)?(?: (?:at|on))?|call)(?![a-z])"
 )
 _SAYS_SO = re.compile(rf"(?:{_WORD})(?:号码?|码)?\.? ?[:#=是为]? ?", re.IGNORECASE)
-_PARTS = ("电话", "座机", "固话", "热线", "传真", "致电", "拨打", "联系", "手机", "tel", "phone", "mob", "cell", "handy", "ph", "fax", "call", "ring", "text", "reach", "m:", "m :")
+_PARTS = (
+    "电话",
+    "座机",
+    "固话",
+    "热线",
+    "传真",
+    "致电",
+    "拨打",
+    "联系",
+    "手机",
+    "tel",
+    "phone",
+    "mob",
+    "cell",
+    "handy",
+    "ph",
+    "fax",
+    "call",
+    "ring",
+    "text",
+    "reach",
+    "m:",
+    "m :",
+)
 """Without one of these, the pattern need not be tried."""
 _LOCAL = re.compile(
-    r"(?:\d{7,12}|\d{3,4}[\-.]\d{4}|\d{4} \d{4}|\d{3}[ \-.]\d{2}[ \-.]\d{2,3}|\d{3}[\-. ]\d{3}[\-. ]\d{3,4}|\(\d{2,4}\) ?\d{3,4}[ \-]?\d{3,4})"
+    r"(?:\d{7,12}|\d{3,4}[\-.]\d{4}|\d{4} \d{4}|\d{3}[ \-.]\d{2}[ \-.]\d{2,3}|\d{3}[\-. ]\d{3}[\-. ]\d{3,4}"
+    r"|\(\d{2,4}\) ?\d{3,4}[ \-]?\d{3,4})"
     r"(?: ?(?:转|ext\.?|x) ?\d{1,5})?(?![\d\-.]?\d)(?![a-z])",
     re.IGNORECASE | re.ASCII,
 )

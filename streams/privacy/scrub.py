@@ -1,11 +1,11 @@
 """Removes personal data from free text.
 
-Removed are the kinds of ``kinds.py``: what its own form tells (e-mail addresses, telephone numbers, Chinese resident ids, payment cards, IP
-addresses, web addresses with credentials, tokens, postal addresses, Chinese licence plates), and what a word beside it tells (names, handles,
-papers, orders, accounts, local telephone numbers). Kept: part numbers, article numbers, sizes, prices and dates.
+Removed are the kinds of ``kinds.py``: what its own form tells (e-mail addresses, telephone numbers, Chinese resident ids, payment cards,
+IP addresses, web addresses with credentials, tokens, postal addresses, Chinese licence plates), and what a word beside it tells (names,
+handles, papers, orders, accounts, local telephone numbers). Kept: part numbers, article numbers, sizes, prices and dates.
 
-A text without anything suspicious costs a few searches (``suspects.py``). All patterns are bounded. None has a repetition within a repetition
-over the same characters, so no text makes them slow.
+A text without anything suspicious costs a few searches (``suspects.py``). All patterns are bounded. None has a repetition within a
+repetition over the same characters, so no text makes them slow.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def _plain(text: str) -> str:
 
 
 def _replace(text: str, off: Set[str]) -> str:
-    """What the longest and surest kinds leave over is looked at by the others: names come last, for a mark behind them tells where they end."""
+    """The longest and surest kinds come first. Names come last, for a mark behind them tells where they end."""
     if "://" in text and "url" not in off:
         text = replace_urls(text)
     if "%" in text and "email" not in off:

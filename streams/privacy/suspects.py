@@ -1,4 +1,4 @@
-"""The first look at a text: whether it may hold personal data at all. Most texts of a shop end here, so these searches are all that they cost.
+"""The first look at a text: whether it may hold personal data at all. Most texts of a shop end here, and cost no more than these searches.
 
 Each says yes too often, never too seldom: what the other modules find must be found here first.
 """
@@ -21,19 +21,20 @@ _hides_in_han = re.compile(
     "|(?<=[件货系款收卡户]人)|(?<=[姓户]名)|(?<=名字)|(?<=我叫))"
 ).search
 _DIGITS = re.compile(
-    r"[0-9](?:(?:[ \t.\-()/+_]{0,3}[0-9]){6}|\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]|(?=[a-z0-9_]{9})|(?<=[a-z0-9_]{10})|(?<=qq[0-9])|(?<=[vw]x[0-9])|[a-z]? ?(?:[号栋幢弄室组座]|单元))",
+    r"[0-9](?:(?:[ \t.\-()/+_]{0,3}[0-9]){6}|\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]|(?=[a-z0-9_]{9})|(?<=[a-z0-9_]{10})|(?<=qq[0-9])"
+    r"|(?<=[vw]x[0-9])|[a-z]? ?(?:[号栋幢弄室组座]|单元))",
     re.ASCII,
 )
 """Rows of digits, IPv4 addresses, long words with digits as tokens are, houses of Chinese addresses."""
 _COLON = re.compile(r"[0-9a-f]:[0-9a-f:]|::ffff")
 _LATIN = re.compile(r"[a-z]+")
-_NUMERAL = re.compile(
-    rf"[{_NUMERALS}十百](?:(?:[ \-.]?[0-9{_NUMERALS}]){{6}}|[一二三四五六七八九十百]{{0,3}} ?[号栋幢弄座组])"
-)
+_NUMERAL = re.compile(rf"[{_NUMERALS}十百](?:(?:[ \-.]?[0-9{_NUMERALS}]){{6}}|[一二三四五六七八九十百]{{0,3}} ?[号栋幢弄座组])")
 _PLATE = re.compile(r"[京津沪渝冀豫云辽黑湘皖鲁新苏浙赣鄂桂甘晋蒙陕吉闽贵粤青藏川宁琼][a-z][ .\-]?[a-z0-9]{5}")
 # What stands before is looked at behind, for rarer characters come last.
 _HAN_NAMES = re.compile("人(?<=[件货系款收卡户]人)|名(?<=[姓户]名)|名字|叫(?<=我叫)|收[货件] ?[:=是为]|联系 ?[:=是为]")
-_HAN_OTHERS = re.compile("信(?<=[微威薇v]信)|加(?=[v微薇])|扣扣|抖音|快手|小红书|微博|陌陌|企鹅|电报|艾特|牌(?<=车牌)|证件|邮编|邮政编码|密钥|令牌")
+_HAN_OTHERS = re.compile(
+    "信(?<=[微威薇v]信)|加(?=[v微薇])|扣扣|抖音|快手|小红书|微博|陌陌|企鹅|电报|艾特|牌(?<=车牌)|证件|邮编|邮政编码|密钥|令牌"
+)
 """Words after which letters or digits may be personal."""
 _LATIN_OR_DIGIT = re.compile(r"[a-z0-9]")
 _DIGIT = re.compile(r"[0-9]")
@@ -45,14 +46,18 @@ def _with_ends(words: str) -> frozenset[str]:
 
 
 _SAYS = _with_ends(
-    "wechat chat weixin wxid wx vx qq telegram whatsapp whats skype line kakao kakaotalk snapchat viber signal instagram insta ig tg discord "
+    "wechat chat weixin wxid wx vx qq telegram whatsapp whats skype line kakao kakaotalk snapchat viber signal instagram insta ig tg "
+    "discord "
     "ship shipped shipping deliver delivered delivery send mail post recipient addressee consignee attn attention contact name at c/o"
 )
 """Words after which a name or a handle may come."""
-_NUMBERED = _with_ends("po p plate reg registration code postcode zip zipcode passport ssn nino insurance licence license token bearer secret key me")
+_NUMBERED = _with_ends(
+    "po p plate reg registration code postcode zip zipcode passport ssn nino insurance licence license token bearer secret key me"
+)
 """Words beside which a number may be personal."""
 _STREETS = _with_ends(
-    "street st str road rd avenue av ave lane ln drive dr boulevard blvd court ct place pl square sq terrace close crescent cres gardens grove highway hwy parkway "
+    "street st str road rd avenue av ave lane ln drive dr boulevard blvd court ct place pl square sq terrace close crescent cres "
+    "gardens grove highway hwy parkway "
     "pkwy way row walk hill mews quay circle cir trail rise view"
 )
 

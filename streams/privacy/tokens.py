@@ -1,4 +1,4 @@
-"""Secrets that programs hand each other, which people copy with a link: JSON Web Tokens, keys with a known beginning, long hexadecimal numbers.
+"""Secrets of programs that people copy with a link: JSON Web Tokens, keys with a known beginning, long hexadecimal numbers.
 
 A UUID is not one: shops have them as item ids.
 """
@@ -18,7 +18,8 @@ _KEY = re.compile(
     re.ASCII,
 )
 _NAMED = re.compile(
-    r"((?<![a-z])(?:bearer|(?:access[_ \-]?|auth[_ \-]?|refresh[_ \-]?)?token|api[_ \-]?key|secret(?:[_ \-]?key)?|access[_ \-]?key|密钥|令牌)"
+    r"((?<![a-z])(?:bearer|(?:access[_ \-]?|auth[_ \-]?|refresh[_ \-]?)?token|api[_ \-]?key|secret(?:[_ \-]?key)?|access[_ \-]?key"
+    r"|密钥|令牌)"
     r"(?: ?[:=] ?| ))([A-Za-z0-9_.~+/\-]{16,}={0,2})",
     re.IGNORECASE | re.ASCII,
 )

@@ -40,8 +40,8 @@ class IngestRules:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> IngestRules:
-        """Raises ConfigurationError if the default currency or region is not a valid code, the items' pattern is none, or scrubbing has no such
-        kind."""
+        """Raises ConfigurationError if the default currency or region is not a valid code, the items' pattern is none, or a kind that
+        scrubbing shall leave is unknown."""
         if settings.default_currency not in currencies():
             raise ConfigurationError("VEILSTREAM_DEFAULT_CURRENCY must be an ISO 4217 code such as EUR")
         if settings.default_region is not None and not is_country(settings.default_region):
