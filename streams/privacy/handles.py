@@ -109,7 +109,9 @@ def _is_handle(app: re.Match[str], says: str, value: re.Match[str], text: str) -
     if word.lower() in _NO_HANDLE or (end < len(text) and (text[end] == "@" or (text[end].isalnum() and text[end].isascii()))):
         return False
     if word[-1].isdigit() and word.lstrip("+").isdigit():
-        # A number of coins or points is none of a person.
+        # A number of coins or points is none of a person, nor is QQ12345 or WX12345 as an article's number.
+        if not says and value.start() == app.end() and len(word) < 6:
+            return False
         return bool(app["known"] or says) and not _COUNTED.match(text, end) and (says != "" or len(word) <= 12)
     if says and (app["known"] or says[-1] in ":@~=#" or len(says) > 1 or says == "号"):
         return len(word) >= 5 or (len(word) >= 3 and _MARKED.search(word) is not None)

@@ -16,12 +16,12 @@ ADDRESS = mark("address")
 _HAN = r"\u4e00-\u9fff"
 _NUMBER = r"[0-9A-Za-z一二三四五六七八九十百]{1,5}(?:[\-/][0-9]{1,4})?"
 _DOOR = re.compile(
-    rf"(?P<road>[路街巷弄道里胡村组社寨屯] ?|胡同 ?|大院 ?)(?P<house>[0-9]{{1,5}}(?:[\-/][0-9]{{1,4}})?"
-    rf"|[一二三四五六七八九十百]{{1,4}}) ?(?:弄|号院?|组)(?:[0-9]{{1,4}}号)?"
+    rf"(?P<road>[路街巷弄道里胡村组社寨屯] ?|胡同 ?|大院 ?)(?P<house>[0-9]{{1,5}}(?:[\-/][0-9]{{1,4}})?(?= ?[弄号组])"
+    rf"|[一二三四五六七八九十百]{{1,4}}(?= ?[号组])) ?(?:弄|号院?|组)(?:[0-9]{{1,4}}号)?"
     rf"|(?P<estate>[{_HAN}]) ?(?:[A-Za-z]?[0-9]{{1,3}}|[一二三四五六七八九十]{{1,3}}|[A-Za-z]) ?(?:号楼|栋|幢|座)",
 )
 _REST = re.compile(
-    rf" ?,? ?{_NUMBER} ?(?:号楼|单元|栋|幢|座|室|层|楼|户|房|号|弄|门|(?![0-9A-Za-z一-龥%.+\-])|(?<=[0-9]{{3}})(?![0-9A-Za-z%.+\-]"
+    rf" ?{_NUMBER} ?(?:号楼|单元|栋|幢|座|室|层|楼|户|房|号|弄|门|(?![0-9A-Za-z一-龥%.+\-])|(?<=[0-9]{{3}})(?![0-9A-Za-z%.+\-]"
     rf"|[件个元块双套只天日月年]))"
 )
 _BUILDING = re.compile(
@@ -43,6 +43,9 @@ _LEADS = re.compile(
 _SAYS_SO = re.compile(r"(?:地址|住址|寄到|寄往|寄至|送到|送至|送往|发到|发往|发至|邮寄|快递到|配送到|送货到|住在|家住|家在|收货地)")
 _NOT_AFTER = re.compile(r"线|色|电池|公路|高速|店|馆|机|球|字|型|针|码|螺|钢")
 _NAMED = re.compile(rf"[{_HAN}]{{2}}")
+_STREET_ALONE = re.compile(r"(?:(?<![电线网油气水管套思出公铁回短开通末多道马一言])路|街|大道|巷|胡同) ?\Z")
+"""A circuit (电路2号) is none."""
+_ENDS_OF_ESTATES = frozenset("园苑城庭府湾轩居区厦场寓里家村院邸墅邨坊筑第")
 _WINDOW = 60
 
 _POSTCODE = (
@@ -108,9 +111,11 @@ def _chinese(text: str) -> str:
         region = _REGION.search(window, lead)
         said = _SAYS_SO.search(window) is not None
         if door["road"]:
-            whole = region is not None or said or parts > 0 or (door["road"][0] not in "道里村组社寨屯" and not _NOT_AFTER.match(text, end))
+            whole = (
+                region is not None or said or parts > 0 or (_STREET_ALONE.search(window) is not None and not _NOT_AFTER.match(text, end))
+            )
         else:
-            whole = region is not None or said or _ROOM.search(text[door.end() : end]) is not None
+            whole = region is not None or said or (door["estate"] in _ENDS_OF_ESTATES and _ROOM.search(text[door.end() : end]) is not None)
         if not whole:
             continue
         begin = door.start() + 1 - len(window) + (region.start() if region else _name_begin(window, lead))
@@ -142,8 +147,8 @@ def _last(pattern: re.Pattern[str], text: str) -> int:
 
 
 def _name_begin(window: str, lead: int) -> int:
-    """Where the name of a road or an estate begins that follows no town: after what leads to it, at most ten characters back."""
-    row = re.search(rf"[{_HAN}A-Za-z0-9]{{1,10}}\Z", window[lead:])
+    """Where the name of a road or an estate begins that follows no town: after what leads to it, at most eight characters back."""
+    row = re.search(rf"[{_HAN}A-Za-z0-9]{{1,8}}\Z", window[lead:])
     return lead + row.start() if row else len(window) - 1
 
 
