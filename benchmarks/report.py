@@ -192,11 +192,12 @@ def _scrub(result: dict[str, Any]) -> list[str]:
         row("recall, kinds that were found before", [f"{tools[name]['recall_of_earlier_kinds']:.4f}" for name in names]),
         row("**precision**", [f"**{tools[name]['precision']:.4f}**" for name in names]),
         row("harmless texts touched", [f"{tools[name]['harmless_touched']:.2%}" for name in names]),
-        row(f"real titles touched, of {result['titles']:,}", [f"{tools[name]['titles_touched']:,}" for name in names]),
+        row("real titles touched", [f"{tools[name]['titles_touched']:,} of {tools[name]['titles']:,}" for name in names]),
+        row("made-up texts", [f"{tools[name]['texts']:,}" for name in names]),
         row("processor µs a title", [f"{min(tools[name]['us_a_title']):,.1f}" for name in names]),
     ]
     told = (
-        f"{result['texts']:,} made-up texts, two of three with something personal. The scrubber takes "
+        "Of the made-up texts two of three hold something personal. The scrubber takes "
         f"{result['us_a_text']:,.0f} µs for one of them on average; the slowest, some of them repeated to 1,024 characters, "
         f"takes {result['slowest_ms']:.1f} ms."
     )
