@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import os
 import re
 import statistics
 import time
@@ -28,7 +29,7 @@ from streams.privacy import scrub as scrubbing
 Span = tuple[int, int]
 Finder = Callable[[str], list[Span]]
 _MARK = re.compile(r"<(?:email|phone|id|card|ip|url|handle|address|name|plate|document|order|token)>")
-_TITLES = Path(__file__).resolve().parents[2] / "shared/data/online_retail_2010_2011/items.csv.gz"
+_SHARED = Path(os.environ.get("VEILSTREAM_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 
 
 def plain(text: str) -> str:
@@ -98,9 +99,9 @@ def judge(texts: Sequence[Labelled], find: Finder) -> dict[str, Any]:
     }
 
 
-def titles() -> list[str]:
+def titles(folder: Path) -> list[str]:
     """Titles of the shared year's items."""
-    with gzip.open(_TITLES, "rt", encoding="utf-8") as file:
+    with gzip.open(folder / "items.csv.gz", "rt", encoding="utf-8") as file:
         return [row["title"] for row in csv.DictReader(io.StringIO(file.read()))]
 
 
@@ -151,7 +152,7 @@ def microseconds(texts: Sequence[str], work: Callable[[str], object], rounds: in
 def main(count: int, peers_count: int, seed: int, peers: bool) -> None:
     """Recall and precision by kind; real titles that are touched; time."""
     texts = [one._replace(text=plain(one.text)) for one in labelled(seed, count, held_out=True)]
-    real = titles()
+    real = titles(_SHARED / "online_retail_2010_2011")
     result: dict[str, Any] = {"seed": seed, "tools": {}}
     finders: dict[str, Finder] = {"veilstream": veilstream}
     if peers:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -136,8 +137,8 @@ def test_most_is_found_and_little_else_on_sentences_that_no_rule_was_made_for() 
     assert found["harmless_touched"] <= 0.005, found["examples_taken"]
 
 
-def test_hardly_any_real_title_is_touched() -> None:
-    real = titles()
+def test_hardly_any_real_title_is_touched(retail: Path) -> None:
+    real = titles(retail)
     assert len(real) > 3_000
     assert sum(scrub(title)[1] for title in real) <= 0.0005 * len(real)
 
