@@ -180,6 +180,11 @@ class Settings(BaseSettings):
         description="Regular expression (Python) that the item ids of events must match as a whole, such as `[0-9]{6,12}`. Unset: ids "
         "that look like personal data (telephone and card numbers, addresses, links with parameters) are refused.",
     )
+    scrub_off: str = Field(
+        "",
+        description="Kinds of personal data that stay in search queries, separated by commas: email, phone, id, card, ip, url, handle, "
+        "address, name, plate, document, order, token. Unset: none stays.",
+    )
     nobody: Literal["dead-letter", "popularity"] = Field(
         "dead-letter",
         description="What becomes of events whose user id names nobody (null, 0, guest, ...): dead letters, or they count for the "

@@ -13,12 +13,13 @@ Where the form alone is ambiguous (a bare ten-digit number may be a phone or a p
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import NamedTuple
 
 from streams.privacy.check_digits import is_article_number, is_luhn, is_resident_id
+from streams.privacy.kinds import NONE, mark
 
-PHONE, RESIDENT_ID, CARD = "<phone>", "<id>", "<card>"
+PHONE, RESIDENT_ID, CARD = mark("phone"), mark("id"), mark("card")
 
 _RUN = re.compile(r"\d(?:[ \t.\-()/+_]{0,3}\d){6,}", re.ASCII)
 _GROUP = re.compile(r"\d+", re.ASCII)
@@ -69,8 +70,8 @@ class _Row(NamedTuple):
     followed_by_x: bool
 
 
-def replace_numbers(text: str) -> str:
-    """The text with phone numbers, cards and resident ids replaced by their marks. Only ASCII digits are looked at."""
+def replace_numbers(text: str, off: Set[str] = NONE) -> str:
+    """The text with phone numbers, cards and resident ids, but for kinds in ``off``, replaced by their marks. ASCII digits only."""
     pieces: list[str] = []
     kept = 0
     for run in _RUN.finditer(text):
@@ -79,6 +80,8 @@ def replace_numbers(text: str) -> str:
         while first < len(groups):
             begin = groups[first].start
             plus = _PLUS.search(text, max(0, begin - 3), begin)
+            if plus and plus.start() and text[plus.start() - 1].isdigit() and len(groups[first].digits) < 7:
+                plus = None  # 8+256 is a size
             if not plus and (end := _harmless_end(text, begin)):
                 first = next((i for i in range(first, len(groups)) if groups[i].start >= end), len(groups))
                 continue
@@ -86,12 +89,15 @@ def replace_numbers(text: str) -> str:
             if found is None:
                 first += 1
                 continue
-            mark, last, end = found
+            kind, last, end = found
+            if off and kind[1:-1] in off:
+                first = last + 1
+                continue
             if plus:
                 begin = plus.start()
             elif begin and text[begin - 1] == "(" and ")" in text[begin:end]:
                 begin -= 1
-            pieces += (text[kept : max(kept, begin)], mark)
+            pieces += (text[kept : max(kept, begin)], kind)
             kept = end
             first = last + 1
     pieces.append(text[kept:])
@@ -139,9 +145,9 @@ def _longest(text: str, groups: Sequence[_Group], first: int, plus: bool) -> tup
             bool(before) or (after and (last == first or groups[last].end - groups[last].start < 4)),
             x is not None,
         )
-        mark = _mark(row)
-        if mark is not None:
-            return mark, last, x.end() if x and mark == RESIDENT_ID else end
+        found = _mark(row)
+        if found is not None:
+            return found, last, x.end() if x and found == RESIDENT_ID else end
     return None
 
 
@@ -170,7 +176,7 @@ def _mark(row: _Row) -> str | None:
         return RESIDENT_ID
     if (row.plus and len(digits) <= 15 and digits[0] != "0") or _is_chinese_mobile(row):
         return PHONE
-    if len(digits) >= 13 and _has_card_form(row) and is_luhn(digits):
+    if len(digits) >= 13 and _has_card_form(row) and (is_luhn(digits) or _is_union_pay(row)):
         return CARD
     if row.fraction or row.joined:
         return None
@@ -190,7 +196,7 @@ def _is_chinese_mobile(row: _Row) -> bool:
 
 def _has_card_form(row: _Row) -> bool:
     digits, shape = row.digits, row.shape
-    if len(digits) == 13 and is_article_number(digits):
+    if digits[0] == "0" or (len(digits) == 13 and is_article_number(digits)):
         return False
     if len(shape) == 1:
         known = _NETWORK.fullmatch(digits) is not None
@@ -198,6 +204,14 @@ def _has_card_form(row: _Row) -> bool:
     in_fours = all(size == 4 for size in shape[:-1]) and shape[-1] <= 4
     usual = (in_fours and len(row.separators) == 1 and digits[0] not in "01") or shape in _CARD_SHAPES or max(shape) == 1
     return usual or (_has_dashes(row) and _NETWORK.fullmatch(digits) is not None)
+
+
+def _is_union_pay(row: _Row) -> bool:
+    """Cards of UnionPay whose check digit is another than Luhn's, as of several banks: 62 and 19 digits, or 16 and more in fours."""
+    digits, shape = row.digits, row.shape
+    if not digits.startswith("62") or row.fraction or row.joined:
+        return False
+    return len(digits) == 19 if len(shape) == 1 else len(digits) >= 16 and len(row.separators) == 1 and set(shape[:-1]) == {4}
 
 
 def _has_dashes(row: _Row) -> bool:

@@ -1,23 +1,30 @@
 """Removes personal data from free text.
 
-Removed: e-mail addresses, phone numbers, Chinese resident ids, payment cards, IP addresses, and web addresses with credentials.
-Kept: part numbers, article numbers, sizes, prices and dates.
+Removed are the kinds of ``kinds.py``: what its own form tells (e-mail addresses, telephone numbers, Chinese resident ids, payment cards,
+IP addresses, web addresses with credentials, tokens, postal addresses, Chinese licence plates), and what a word beside it tells (names,
+handles, papers, orders, accounts, local telephone numbers). Kept: part numbers, article numbers, sizes, prices and dates.
 
-A text without anything suspicious costs one or two searches. All patterns are bounded. None has a repetition within a repetition over the
-same characters, so no text makes them slow.
+A text without anything suspicious costs a few searches (``suspects.py``). All patterns are bounded. None has a repetition within a
+repetition over the same characters, so no text makes them slow.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Set
 
-from streams.privacy.addresses import replace_emails, replace_ips, replace_urls
+from streams.privacy.addresses import replace_emails, replace_ips, replace_percent_emails, replace_spelled_emails, replace_urls
+from streams.privacy.handles import replace_handles
+from streams.privacy.kinds import NONE
+from streams.privacy.names import replace_names
 from streams.privacy.numbers import replace_numbers
+from streams.privacy.papers import replace_papers
+from streams.privacy.phones import replace_phones
+from streams.privacy.places import replace_addresses
+from streams.privacy.suspects import is_suspect, may_hide
+from streams.privacy.tokens import replace_tokens
 
-_HIDES = re.compile(r"[@＠﹫:：\d\u00b2\u00b3\u00b9\u2070-\u209c\u2460-\u24ff\u2776-\u2793\u3251-\u32bf]")
-"""What a text must hold for a closer look: digits in any guise, @ and colons."""
-_SUSPECT = re.compile(r"@|://|\d(?:[ \t.\-()/+_]{0,3}\d){6}|\d\.\d{1,3}\.\d{1,3}\.\d|[0-9a-f]:[0-9a-f:]", re.IGNORECASE | re.ASCII)
 _INVISIBLE = re.compile(
     r"(?<=\d)[\u0300-\u036f\u20d0-\u20ff\u200b-\u200f\u2060-\u206f\ufe00-\ufe0f\ufeff\u00ad]+"
     r"|[\x00-\x08\x0e-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f"
@@ -30,8 +37,8 @@ _OTHER_DIGIT = re.compile(r"(?![0-9])\d")
 _MOST_PASSES = 8
 
 
-def scrub(text: str) -> tuple[str, bool]:
-    """The text without personal data, and whether anything was taken out.
+def scrub(text: str, off: Set[str] = NONE) -> tuple[str, bool]:
+    """The text without personal data of all kinds but for ``off``, and whether anything was taken out.
 
     Where something was, the text comes back in Unicode's compatibility form (NFKC), without invisible characters.
 
@@ -41,19 +48,24 @@ def scrub(text: str) -> tuple[str, bool]:
     ('索尼耳机 联系 <phone>', True)
     >>> scrub("ISBN 978-3-16-148410-0")
     ('ISBN 978-3-16-148410-0', False)
+    >>> scrub("收件人张伟 京A12345", frozenset({"name"}))
+    ('收件人张伟 <plate>', True)
     """
-    printable = text.isprintable()
-    if printable and not _HIDES.search(text):
+    is_printable = text.isprintable()
+    if is_printable and text.isascii():
+        plain = text
+    elif is_printable and not may_hide(text):
         return text, False
-    plain = text if printable and text.isascii() else _plain(text)
-    if not _SUSPECT.search(plain):
+    else:
+        plain = _plain(text)
+    if not is_suspect(plain):
         return text, False
-    result = _replace(plain)
+    result = _replace(plain, off)
     if result == plain:
         return text, False
     # What was taken out may have stood between the parts of something else.
     for _ in range(_MOST_PASSES):
-        again = _replace(result)
+        again = _replace(result, off)
         if again == result:
             break
         result = again
@@ -67,11 +79,25 @@ def _plain(text: str) -> str:
     return _OTHER_DIGIT.sub(lambda match: str(unicodedata.digit(match.group())), plain)
 
 
-def _replace(text: str) -> str:
-    if "://" in text:
+def _replace(text: str, off: Set[str]) -> str:
+    """The longest and surest kinds come first. Names come last, for a mark behind them tells where they end."""
+    if "://" in text and "url" not in off:
         text = replace_urls(text)
-    if "@" in text:
-        text = replace_emails(text)
-    if "." in text or ":" in text:
+    if "%" in text and "email" not in off:
+        text = replace_percent_emails(text)
+    if "token" not in off:
+        text = replace_tokens(text)
+    if "email" not in off:
+        if "@" in text:
+            text = replace_emails(text)
+        text = replace_spelled_emails(text)
+    if ("." in text or ":" in text) and "ip" not in off:
         text = replace_ips(text)
-    return replace_numbers(text)
+    if "address" not in off:
+        text = replace_addresses(text)
+    text = replace_numbers(replace_papers(text, off), off)
+    if "phone" not in off:
+        text = replace_phones(text)
+    if "handle" not in off:
+        text = replace_handles(text)
+    return text if "name" in off else replace_names(text)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Set
 
 from streams.errors import Reason, RecordError
+from streams.privacy.kinds import NONE
 from streams.privacy.pseudonym import ANONYMOUS
 from streams.privacy.scrub import scrub
 from streams.stages.placeholders import LONGEST, NOTHING, is_nobody, is_nothing
@@ -92,9 +94,9 @@ def group_id(value: str | None) -> str | None:
         raise RecordError(Reason.BAD_ITEM, f"group_id {error}") from None
 
 
-def query(value: str | None) -> tuple[str, bool]:
-    """The query in NFKC (full-width letters become plain ones) without personal data, white space folded, at most 256 characters; and
-    whether anything was scrubbed.
+def query(value: str | None, kept_kinds: Set[str] = NONE) -> tuple[str, bool]:
+    """The query in NFKC (full-width letters become plain ones) without personal data (but for the kinds that are kept), white space folded,
+    at most 256 characters; and whether anything was scrubbed.
 
     Raises RecordError if nothing is left to search for.
     """
@@ -110,7 +112,7 @@ def query(value: str | None) -> tuple[str, bool]:
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text)
     text = " ".join(text.split())
-    text, scrubbed = _scrub_long(text) if len(text) > _SCRUBBED_CHARACTERS else scrub(text)
+    text, scrubbed = _scrub_long(text, kept_kinds) if len(text) > _SCRUBBED_CHARACTERS else scrub(text, kept_kinds)
     text = _shorten(text, MAX_QUERY)
     if not text:
         raise RecordError(Reason.BAD_QUERY, "query holds no searchable characters")
@@ -143,14 +145,14 @@ def _bounded(text: str, most: int) -> str:
     return text
 
 
-def _scrub_long(text: str) -> tuple[str, bool]:
+def _scrub_long(text: str, kept_kinds: Set[str]) -> tuple[str, bool]:
     """The beginning of a long text, scrubbed, and whether anything was removed.
 
     At a cut there may be half of an address or a number, which cannot be recognized. So the text is cut at two places, further
     apart than any personal data is long. What both results have in common comes from before both cuts.
     """
-    longer, scrubbed = scrub(text[:_SCRUBBED_CHARACTERS])
-    shorter, _ = scrub(text[: _SCRUBBED_CHARACTERS - _LONGEST_PERSONAL])
+    longer, scrubbed = scrub(text[:_SCRUBBED_CHARACTERS], kept_kinds)
+    shorter, _ = scrub(text[: _SCRUBBED_CHARACTERS - _LONGEST_PERSONAL], kept_kinds)
     common = next((place for place, pair in enumerate(zip(longer, shorter, strict=False)) if pair[0] != pair[1]), len(shorter))
     return longer[:common], scrubbed
 

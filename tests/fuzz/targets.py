@@ -239,6 +239,10 @@ def texts(data: bytes) -> None:
 def _text_seeds() -> Iterable[bytes]:
     for text in (
         "red shoes for anna@example.com", "索尼耳机 联系 138-0013-8000", "4111 1111 1111 1111", "::ffff:10.0.0.1", "https://u:p@h.example/?token=1",
+        "加微信 anna_88 收件人：张伟 广东省深圳市南山区科技园路12号3栋501室",
+        "ship to Anna Schmidt, 12 Baker Street, London NW1 6XE, tel 555-1234",
+        "京A·12345 护照E12345678 订单号 112-1234567-1234567",
+        "一三八零零一三八零零零", "anna (at) example (dot) com ?m=a%40b.com eyJhbGciOiJI.eyJzdWIiOiIx",
         "11010519491231002X", "2026年11月27日", "Fri, 27 Nov 2026 05:00:00 GMT", "中国广东省深圳市", "zh-Hans-CN",
         "e\u0301" * 40, "\u202eabc\x1b[31m",
     ):  # fmt: skip

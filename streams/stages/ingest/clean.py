@@ -70,7 +70,7 @@ class EventCleaner:
         query: str | None = None
         item: str | None = None
         if kind == "search":
-            query, scrubbed = identifiers.query(raw["query"])
+            query, scrubbed = identifiers.query(raw["query"], rules.scrub_off)
             query, has_own = without_own(query, words)
             if scrubbed or has_own:
                 flags.append("query_scrubbed")

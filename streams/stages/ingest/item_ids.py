@@ -11,6 +11,7 @@ from typing import NoReturn
 
 from streams.errors import Reason, RecordError
 from streams.privacy.check_digits import is_article_number, is_luhn, is_resident_id
+from streams.privacy.kinds import KINDS
 from streams.privacy.scrub import scrub
 from streams.stages.identifiers import item_id
 
@@ -19,6 +20,8 @@ _LINK = re.compile(r"(?:[a-z][a-z0-9+.\-]{1,20}://|www\.)[^?#]*[?#]", re.IGNOREC
 _TOKEN = re.compile(r"(?<![a-z])(?:token|auth|secret|password|passwd|pwd|session(?:_?id)?|sid|jwt|api_?key|signature)[=:]", re.IGNORECASE)
 _JWT = re.compile(r"eyJ[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]{8,}\.")
 _ONLY_DIGITS = re.compile(r"[0-9]+", re.ASCII)
+_NOT_LOOKED_FOR = frozenset(KINDS) - {"email", "phone", "id", "card", "ip", "url"}
+"""Shops number their goods in ways that free text has for orders, plates and tokens."""
 _MOBILE = re.compile(r"(?:86)?1[3-9][0-9]{9}", re.ASCII)
 _ABROAD = re.compile(r"00[1-9][0-9]{9,12}", re.ASCII)
 _CARD = re.compile(r"4[0-9]{15}|(?:5[1-5]|2[2-7]|62)[0-9]{14}|3[47][0-9]{13}|62[0-9]{17}", re.ASCII)
@@ -51,7 +54,7 @@ def _refuse_personal(item: str) -> None:
         _refuse("is a link with parameters, or holds a token")
     if ", " in item or "，" in item or "\n" in item:
         _refuse("holds a comma, as an address or a sentence does")
-    if _is_personal_number(item) if _ONLY_DIGITS.fullmatch(item) else scrub(item)[1]:
+    if _is_personal_number(item) if _ONLY_DIGITS.fullmatch(item) else scrub(item, _NOT_LOOKED_FOR)[1]:
         _refuse("looks like a telephone, card or identity number, or a network address")
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from streams.errors import ConfigurationError
+from streams.privacy.kinds import NONE, kinds_of
 from streams.stages.ingest.region import is_country
 from streams.stages.money import currencies
 
@@ -34,10 +36,12 @@ class IngestRules:
     shared_sessions: int = 200
     item_pattern: str | None = None
     shuffles: bool = False
+    scrub_off: Set[str] = NONE
 
     @classmethod
     def from_settings(cls, settings: Settings) -> IngestRules:
-        """Raises ConfigurationError if the default currency or region is not a valid code, or the items' pattern is none."""
+        """Raises ConfigurationError if the default currency or region is not a valid code, the items' pattern is none, or a kind that
+        scrubbing shall leave is unknown."""
         if settings.default_currency not in currencies():
             raise ConfigurationError("VEILSTREAM_DEFAULT_CURRENCY must be an ISO 4217 code such as EUR")
         if settings.default_region is not None and not is_country(settings.default_region):
@@ -46,6 +50,10 @@ class IngestRules:
             re.compile(settings.item_pattern or "")
         except re.error as error:
             raise ConfigurationError(f"VEILSTREAM_ITEM_PATTERN is no regular expression: {error}") from None
+        try:
+            scrub_off = kinds_of(settings.scrub_off)
+        except ValueError as error:
+            raise ConfigurationError(f"VEILSTREAM_SCRUB_OFF {error}") from None
         return cls(
             time_bucket_ms=settings.time_bucket_s * 1000,
             max_future_ms=settings.max_future_s * 1000,
@@ -63,4 +71,5 @@ class IngestRules:
             shared_sessions=settings.shared_sessions,
             item_pattern=settings.item_pattern,
             shuffles=settings.shuffle_batches,
+            scrub_off=scrub_off,
         )
