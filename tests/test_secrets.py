@@ -13,6 +13,8 @@ FOLDERS = ("benchmarks", "docs", "encoders", "schemas", "streams", "tests")
 NOT_OURS = {"node_modules", "libraries", "__pycache__", "results"}
 PINNED = {"encoders/packaged_e5.py", "streams/broker/binary.py"}
 """They hold the hashes of what is downloaded or run."""
+MADE_UP = ROOT / "benchmarks/scrub_values.py"
+"""Makes up what must be found in texts, tokens among it."""
 KEYS = ("PrivateKeyDetector", "AWSKeyDetector", "SlackDetector", "StripeDetector", "TwilioKeyDetector", "NpmDetector")
 HIDDEN = "BEGIN PRIVATE" + " KEY"
 
@@ -30,13 +32,13 @@ def test_the_product_holds_no_secret() -> None:
     looked = [*files(*FOLDERS[:-1]), *sorted(path for path in ROOT.glob("*") if path.is_file() and path.suffix != ".lock")]
     assert len(looked) > 300
     with default_settings():
-        found = [one for path in looked for one in secrets_in(path)]
+        found = [one for path in looked if path != MADE_UP for one in secrets_in(path)]
     unexpected = [one for one in found if not (one.endswith("Hex High Entropy String") and one.partition(":")[0] in PINNED)]
     assert unexpected == []
 
 
 def test_tests_hold_no_key_of_anything_real() -> None:
-    looked = files("tests")
+    looked = [*files("tests"), MADE_UP]
     assert len(looked) > 200
     with transient_settings({"plugins_used": [{"name": name} for name in KEYS]}):
         found = [one for path in looked for one in secrets_in(path)]
