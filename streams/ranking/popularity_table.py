@@ -142,17 +142,15 @@ class PopularityTable:
         return held_back(counts * factor, aligned.counts[:, _NEWCOMERS.start] * factor, float(_usual(aligned.sums)[0]))
 
     def activity(self, rows: Rows, cells_ms: npt.NDArray[np.float64], which: npt.NDArray[np.int64]) -> Activity:
-        """Of the rows ``which`` [items], each at its own moment ``cells_ms`` [items]."""
-        aligned = self._align(rows)
-        found, usual = aligned.counts[which], _usual(aligned.sums)
+        """Of the rows ``which`` [items], each at its own moment ``cells_ms`` [items]. Nothing of newcomers is held back: a ranker learns
+        from all that was counted."""
+        found = self._align(rows).counts[which]
         if len(cells_ms) and (cells_ms == cells_ms[0]).all():
             cells_ms = cells_ms[:1]  # the usual case: one moment, and one power of two for all
         origin_ms = self._reference_ms or 0
-        factors = [2.0 ** ((origin_ms - cells_ms) / half_life) for half_life in (self._half_life_ms, *OTHER_HALF_LIVES_MS)]
-        own, recent, *longer = (
-            held_back(found[:, n] * factor, found[:, _NEWCOMERS.start + n] * factor, usual[n]) for n, factor in enumerate(factors)
-        )
-        counts = np.stack((recent, own, *longer), axis=1)
+        others = [found[:, 1 + n] * 2.0 ** ((origin_ms - cells_ms) / other) for n, other in enumerate(OTHER_HALF_LIVES_MS)]
+        own = found[:, 0] * 2.0 ** ((origin_ms - cells_ms) / self._half_life_ms)
+        counts = np.stack((others[0], own, *others[1:]), axis=1)
         return Activity(counts, found[:, _FIRST], found[:, _BOUGHT], found[:, _BUYERS])
 
     def outcomes(self, rows: Rows) -> Outcomes:
