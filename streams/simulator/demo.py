@@ -226,7 +226,11 @@ async def _features(settings: Settings, kafka: KafkaSettings) -> dict[str, int]:
     checked, unreadable = await check_logs(settings, kafka)
     counts = Counter(one.outcome for one in checked)
     if counts["differs"] or unreadable:
-        raise FatalError(f"of {len(checked)} logs of features {counts['differs']} differ from what was served, {unreadable} can't be read")
+        names = sorted({name for one in checked if one.outcome == "differs" for name in one.different})
+        which = f" (by {', '.join(names)})" if names else ""
+        raise FatalError(
+            f"of {len(checked)} logs of features {counts['differs']} differ from what was served{which}, {unreadable} can't be read"
+        )
     return {"logs": len(checked), "agree": counts["agrees"], "untold": counts["untold"]}
 
 
