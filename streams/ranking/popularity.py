@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf, log2
 from typing import NamedTuple
 
 import numpy as np
@@ -44,8 +45,8 @@ class DecayedCount(NamedTuple):
     returns: int = 0
     """Shoppers who bought and returned it, as far as their profiles know."""
 
-    newcomers: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
-    """The part of ``value`` and ``others`` that shoppers had on the first day of theirs."""
+    newcomers: float = 0.0
+    """The part of ``value`` that shoppers had on the first day of theirs."""
 
     def plus(
         self,
@@ -66,23 +67,13 @@ class DecayedCount(NamedTuple):
         1.5
         """
         before_ms, after_ms = max(0, time_ms - self.as_of_ms), max(0, self.as_of_ms - time_ms)
-        before = (decay(before_ms, half_life_ms), *(decay(before_ms, other_ms) for other_ms in OTHER_HALF_LIVES_MS))
-        after = (decay(after_ms, half_life_ms), *(decay(after_ms, other_ms) for other_ms in OTHER_HALF_LIVES_MS))
-        weights = (weight, *(others or (weight, weight, weight)))
-        value, short, medium, long = (
-            count * old + more * new for count, more, old, new in zip((self.value, *self.others), weights, before, after, strict=True)
+        short, medium, long = (
+            count * decay(before_ms, other_ms) + more * decay(after_ms, other_ms)
+            for count, more, other_ms in zip(self.others, others or (weight, weight, weight), OTHER_HALF_LIVES_MS, strict=True)
         )
-        newcomers = self.newcomers
-        if is_newcomer:
-            first, second, third, fourth = (
-                count * old + more * new for count, more, old, new in zip(newcomers, weights, before, after, strict=True)
-            )
-            newcomers = (first, second, third, fourth)
-        elif before_ms and any(newcomers):
-            first, second, third, fourth = (count * old for count, old in zip(newcomers, before, strict=True))
-            newcomers = (first, second, third, fourth)
+        before, after = decay(before_ms, half_life_ms), decay(after_ms, half_life_ms)
         return DecayedCount(
-            value,
+            self.value * before + weight * after,
             max(time_ms, self.as_of_ms),
             offset,
             (short, medium, long),
@@ -92,7 +83,7 @@ class DecayedCount(NamedTuple):
             self.exposures,
             self.dismissals,
             self.returns,
-            newcomers,
+            self.newcomers * before + (weight * after if is_newcomer else 0.0),
         )
 
     def with_outcome(self, offset: int, *, exposures: int = 0, dismissals: int = 0, returns: int = 0) -> DecayedCount:
@@ -113,6 +104,22 @@ def decay(age_ms: float, half_life_ms: float) -> float:
 _USUAL = 3.0
 _KNOWN_LEAST = 1.0
 _NEWCOMERS_LEAST = 0.5
+_TINY = 1e-9
+"""A share of a sum that its running differences may be off by."""
+
+
+def usual_newcomers(counts: float, newcomers: float) -> float:
+    """Newcomers' mass over that of all others, of the sums over a shop; infinite where there are no others.
+
+    In steps of one per cent, so that it does not depend on the order in which the sums were made.
+
+    >>> usual_newcomers(5.0, 1.0), usual_newcomers(5.0, 5.0)
+    (0.25, inf)
+    """
+    known = counts - newcomers
+    if known <= _TINY * counts:
+        return inf
+    return float(2.0 ** (round(log2(max(newcomers / known, _TINY)) * 64) / 64))
 
 
 def held_back(
@@ -120,16 +127,15 @@ def held_back(
 ) -> npt.NDArray[np.float64]:
     """The counts, float64 of any shape, without what is implausible of their part by newcomers.
 
-    ``usual`` is newcomers' mass over that of all others in the shop; infinite while there are no others. An item's newcomers count at most
-    three times as much as newcomers usually do beside the others that it has, and one more: who opens accounts for an item has nobody
+    ``usual`` is ``usual_newcomers`` of the shop. An item's newcomers count at most
+    three times as much as newcomers usually do beside as many others and one more, and a half: who opens accounts for an item has nobody
     beside them. What is held back counts as soon as shoppers who were there before turn to the item.
 
     >>> held_back(np.array([40.0, 40.0]), np.array([10.0, 40.0]), 0.3).tolist()
     [40.0, 1.4]
     """
     known = counts - newcomers
-    with np.errstate(invalid="ignore", over="ignore"):
-        most = _USUAL * usual * (known + _KNOWN_LEAST) + _NEWCOMERS_LEAST
+    most = _USUAL * usual * (known + _KNOWN_LEAST) + _NEWCOMERS_LEAST
     held: npt.NDArray[np.float64] = known + np.minimum(newcomers, most)
     return held
 

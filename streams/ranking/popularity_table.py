@@ -14,7 +14,7 @@ import numpy.typing as npt
 from streams.engine.ports import RecordCodec
 from streams.engine.records import SourceRecord
 from streams.errors import Reason, RecordError
-from streams.ranking.popularity import OTHER_HALF_LIVES_MS, UNKNOWN, DecayedCount, held_back
+from streams.ranking.popularity import OTHER_HALF_LIVES_MS, UNKNOWN, DecayedCount, held_back, usual_newcomers
 from streams.ranking.read_up_to import ReadUpTo
 
 Counts = npt.NDArray[np.float64]
@@ -23,12 +23,11 @@ _CELLS_PER_HALF_LIFE = 512
 """Counts are evaluated at the start of a cell of time: at most 0.14 % too high, and one evaluation serves many events."""
 _REFERENCE_HALF_LIVES = 200
 """How far, in the shortest half-life, the reference time may lag behind before it is moved; 2^200 is far within a double's range."""
-_TINY = 1e-9
-"""A share of a sum that its running differences may be off by."""
 _COUNTS = 1 + len(OTHER_HALF_LIVES_MS)
-_FIRST, _BOUGHT, _BUYERS, _EXPOSURES, _DISMISSALS, _RETURNS = range(_COUNTS, _COUNTS + 6)
-_NEWCOMERS = slice(_COUNTS + 6, 2 * _COUNTS + 6)
-_WIDTH = _NEWCOMERS.stop
+_WIDTH = _COUNTS + 7
+_FIRST, _BOUGHT, _BUYERS, _EXPOSURES, _DISMISSALS, _RETURNS, _NEWCOMERS = range(_COUNTS, _WIDTH)
+_PART = [0, _NEWCOMERS]
+"""The setting's count, and newcomers' part of it."""
 
 
 class Rows(Protocol):
@@ -72,9 +71,10 @@ class _Aligned:
 
     layout: int = -1
     counts: Counts = field(default_factory=lambda: np.zeros((0, _WIDTH)))
-    """[rows, the setting's count, the others, first, bought, buyers, exposures, dismissals, returns, newcomers' part of each count]."""
-    sums: Counts = field(default_factory=lambda: np.zeros((2, _COUNTS)))
-    """Of the counts, and of newcomers' part of them."""
+    """[rows, the setting's count, the others, first, bought, buyers, exposures, dismissals, returns, newcomers' part of the
+    setting's count]."""
+    sums: Counts = field(default_factory=lambda: np.zeros(2))
+    """Of the setting's count, and of newcomers' part of it."""
     changed: set[str] = field(default_factory=set)
     """Items to be counted again."""
 
@@ -139,7 +139,7 @@ class PopularityTable:
         if self._reference_ms is None:
             return counts
         factor: float = 2.0 ** ((self._reference_ms - cell_ms) / self._half_life_ms)
-        return held_back(counts * factor, aligned.counts[:, _NEWCOMERS.start] * factor, float(_usual(aligned.sums)[0]))
+        return held_back(counts * factor, aligned.counts[:, _NEWCOMERS] * factor, usual_newcomers(*aligned.sums.tolist()))
 
     def activity(self, rows: Rows, cells_ms: npt.NDArray[np.float64], which: npt.NDArray[np.int64]) -> Activity:
         """Of the rows ``which`` [items], each at its own moment ``cells_ms`` [items]. Nothing of newcomers is held back: a ranker learns
@@ -159,7 +159,7 @@ class PopularityTable:
 
     def put(self, partition: int, item_id: str, count: DecayedCount) -> None:
         """One item's count in one partition, in place of an older one. Raises RecordError for one that can't be."""
-        if not all(isfinite(value) and value >= 0 for value in (count.value, *count.others, *_amounts(count), *count.newcomers)):
+        if not all(isfinite(value) and value >= 0 for value in (count.value, *count.others, *_amounts(count), count.newcomers)):
             raise RecordError(Reason.UNDECODABLE, "a popularity count must be finite and not negative")
         items = self._parts.get(partition)
         if items is None:
@@ -194,14 +194,14 @@ class PopularityTable:
             for place, item_id in enumerate(rows.ids):
                 aligned.counts[place] = self._total(item_id)
             aligned.layout = rows.layout
-            aligned.sums = np.stack((aligned.counts[:, :_COUNTS].sum(axis=0), aligned.counts[:, _NEWCOMERS].sum(axis=0)))
+            aligned.sums = aligned.counts[:, _PART].sum(axis=0)
         else:
             for item_id in aligned.changed:
                 row = rows.rows.get(item_id)
                 if row is not None:
-                    aligned.sums -= (aligned.counts[row, :_COUNTS], aligned.counts[row, _NEWCOMERS])
+                    aligned.sums -= aligned.counts[row, _PART]
                     aligned.counts[row] = self._total(item_id)
-                    aligned.sums += (aligned.counts[row, :_COUNTS], aligned.counts[row, _NEWCOMERS])
+                    aligned.sums += aligned.counts[row, _PART]
         aligned.changed.clear()
         return aligned
 
@@ -217,27 +217,16 @@ class PopularityTable:
         first = min((c.first_ms for c in known if c.first_ms != UNKNOWN), default=nan)
         bought = max((c.bought_ms for c in known if c.bought_ms != UNKNOWN), default=nan)
         counted = (sum(amounts) for amounts in zip(*map(_amounts, known), strict=True))
-        newcomers = [
-            float(sum(c.newcomers[n] * 2.0 ** ((c.as_of_ms - origin_ms) / half_life) for c in known))
-            for n, half_life in enumerate(half_lives)
-        ]
-        return (*totals, first, bought, *counted, *newcomers)
+        newcomers = float(sum(c.newcomers * 2.0 ** ((c.as_of_ms - origin_ms) / self._half_life_ms) for c in known))
+        return (*totals, first, bought, *counted, newcomers)
 
 
 _NO_ITEMS: Mapping[str, DecayedCount] = {}
-_NOTHING = (*(0.0,) * _COUNTS, nan, nan, *(0.0,) * (4 + _COUNTS))
+_NOTHING = (*(0.0,) * _COUNTS, nan, nan, *(0.0,) * 5)
 
 
 def _amounts(count: DecayedCount) -> tuple[int, int, int, int]:
     return count.buyers, count.exposures, count.dismissals, count.returns
-
-
-def _usual(sums: Counts) -> Counts:
-    """float64 [counts]: newcomers' mass over that of all others, infinite where there are none. In steps of one per cent, so that it does
-    not depend on the order in which counts came."""
-    known = sums[0] - sums[1]
-    share: Counts = np.divide(sums[1], known, out=np.full(_COUNTS, np.inf), where=known > _TINY * sums[0])
-    return np.exp2(np.round(np.log2(np.maximum(share, _TINY)) * 64) / 64)
 
 
 def _count_of(value: Mapping[str, Any]) -> DecayedCount:
@@ -253,14 +242,5 @@ def _count_of(value: Mapping[str, Any]) -> DecayedCount:
         value["exposures"],
         value["dismissals"],
         value["returns"],
-        _four(value["newcomers"]),
+        value["newcomers"],
     )
-
-
-def _four(parts: Sequence[float]) -> tuple[float, float, float, float]:
-    if len(parts) != _COUNTS:
-        if not parts:
-            return 0.0, 0.0, 0.0, 0.0  # published by an earlier version
-        raise RecordError(Reason.UNDECODABLE, "newcomers' part must be of every count")
-    first, second, third, fourth = parts
-    return first, second, third, fourth

@@ -114,7 +114,7 @@ class Popularity(TypedDict):
     exposures: int
     dismissals: int
     returns: int
-    newcomers: list[float]
+    newcomers: float
 
 
 class ItemsTogether(TypedDict):

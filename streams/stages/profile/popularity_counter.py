@@ -156,7 +156,7 @@ class PopularityCounter:
                 exposures=count.exposures,
                 dismissals=count.dismissals,
                 returns=count.returns,
-                newcomers=list(count.newcomers),
+                newcomers=count.newcomers,
             )
         )
         identity = f"{partition}/{count.source_offset}/{item_id}"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from streams.ranking.popularity import held_back
+from streams.ranking.popularity import held_back, usual_newcomers
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,5 @@ def snapshots(
 def plausible(everybody: Popularity, newcomers: Popularity) -> Popularity:
     """The counts with newcomers' part held back as in serving, at the same moments."""
     total, new = everybody.counts, newcomers.counts
-    known = total.sum(axis=1) - new.sum(axis=1)
-    usual = np.divide(new.sum(axis=1), known, out=np.full(len(known), np.inf), where=known > 0)
+    usual = np.array([usual_newcomers(*sums) for sums in zip(total.sum(axis=1).tolist(), new.sum(axis=1).tolist(), strict=True)])
     return Popularity(everybody.times_ms, held_back(total, new, usual[:, None]), everybody.half_life_ms)
