@@ -32,6 +32,7 @@ _NO_FAULT = frozenset({Reason.AUTOMATED, Reason.NOBODY})
 """Robots and guests are no fault of the producer: the limit on rejects must not let them stop the stage for everybody."""
 _LEFT_OUT = frozenset({Reason.NO_CONSENT, Reason.NOTHING_TO_LINK})
 """As trackers work, most identify events link nothing: they are counted, and no letters."""
+_EXCUSED = _NO_FAULT | _LEFT_OUT
 _SMALLEST_WINDOW = 50
 _APART = RecordError(Reason.QUARANTINED, "most of this producer's recent records were refused; mend it, then `veilstream recover --replay`")
 
@@ -168,7 +169,7 @@ class IngestStage:
                     raise line
                 self._cleaner.clean(line, record, now_ms, number)
             except RecordError as error:
-                if error.reason not in _NO_FAULT | _LEFT_OUT:
+                if error.reason not in _EXCUSED:
                     faults.append(error.reason.value)
         return faults or [_APART.reason.value]
 
