@@ -55,6 +55,7 @@ ROOMS: dict[str, set[str]] = {
     "encoders.nearest": {"encoders.engines", "encoders.kernels"},
     "encoders.batching": {"encoders.engines"},
     "encoders.finetune": {"encoders.engines"},
+    "streams.settings": set(),
     "streams.kafka": set(),
     "streams.serde": {"schemas"},
     "streams.privacy": set(),

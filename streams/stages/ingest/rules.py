@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class IngestRules:
-    """Times are milliseconds. Each field is described by the setting of the same name in ``streams/settings.py``."""
+    """Times are milliseconds. Each field is described by the setting of the same name in ``streams/settings/``."""
 
     time_bucket_ms: int
     max_future_ms: int
