@@ -72,7 +72,14 @@ ROOMS: dict[str, set[str]] = {
         *("streams.training.evaluation", *MATHEMATICS),
     },
     "streams.models": set(),
-    "streams.models.registry": {"streams.kafka", "streams.ranking", "streams.ranking.learned", "streams.serde", "encoders.folder"},
+    "streams.models.registry": {
+        "streams.kafka",
+        "streams.privacy",
+        "streams.ranking",
+        "streams.ranking.learned",
+        "streams.serde",
+        "encoders.folder",
+    },
     "streams.models.hotswap": {
         *("streams.engine", "streams.models.registry", "streams.ranking", "streams.ranking.learned", "streams.serde", "encoders.threads")
     },

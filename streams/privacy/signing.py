@@ -1,4 +1,4 @@
-"""Signatures of the stages (Ed25519). A sealed box says nothing of who made it: whoever has the public key can seal."""
+"""Signatures (Ed25519), each for a thing of its own. A sealed box says nothing of who made it: whoever has the public key can seal."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from nacl.exceptions import BadSignatureError
 from nacl.signing import SigningKey, VerifyKey
 
 SIGNATURE_BYTES = 64
-Subject = Literal["sealed id", "dead letter"]
+Subject = Literal["sealed id", "dead letter", "model manifest", "model announcement"]
 
 
 def sign(subject: Subject, message: bytes, key: SigningKey) -> bytes:

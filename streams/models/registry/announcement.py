@@ -10,8 +10,9 @@ from typing import Any, Literal, cast, get_args
 from nacl.signing import SigningKey, VerifyKey
 
 from streams.errors import ModelRefused, Refusal
+from streams.models.registry.canonical import canonical
 from streams.models.registry.manifest import Manifest, check_names, is_version
-from streams.models.registry.signing import canonical, is_signed, sign
+from streams.privacy.signing import is_signed, sign
 from streams.ranking.serving_params import ServingParams
 from streams.serde.records import ModelAnnouncement
 
@@ -107,7 +108,7 @@ def sign_announcement(announcement: Announcement, key: SigningKey) -> ModelAnnou
         counter=announcement.counter,
         signature=b"",
     )
-    record["signature"] = sign("announcement", signed_bytes(record), key)
+    record["signature"] = sign("model announcement", signed_bytes(record), key)
     return record
 
 
@@ -119,7 +120,7 @@ def signed_bytes(record: Mapping[str, Any]) -> bytes:
 
 def verify_announcement(record: Mapping[str, Any], key: VerifyKey) -> Announcement:
     """The announcement in a record, after checking its signature. Raises ModelRefused that says what is wrong."""
-    if not is_signed("announcement", signed_bytes(record), record["signature"], key):
+    if not is_signed("model announcement", signed_bytes(record), record["signature"], key):
         raise ModelRefused(
             Refusal.SIGNATURE,
             f"the announcement of {record['model_version']!r} was changed, or signed by another key than models.pub; "

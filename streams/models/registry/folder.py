@@ -22,8 +22,8 @@ from streams.models.registry.manifest import (
     is_allowed,
     verify_manifest,
 )
-from streams.models.registry.signing import SIGNATURE_BYTES
 from streams.models.registry.upload import copy_hashed, read_at_most
+from streams.privacy.signing import SIGNATURE_BYTES
 
 
 def model_files(folder: Path) -> tuple[list[str], list[str]]:

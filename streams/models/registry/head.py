@@ -13,7 +13,7 @@ from nacl.signing import VerifyKey
 
 from streams.errors import ModelRefused, Refusal
 from streams.models.registry.announcement import Announcement, Channel, verify_announcement
-from streams.models.registry.signing import canonical
+from streams.models.registry.canonical import canonical
 from streams.serde.records import ModelAnnouncement
 
 HEAD = "announced.json"

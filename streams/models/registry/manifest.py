@@ -12,7 +12,8 @@ from typing import Any
 from nacl.signing import SigningKey, VerifyKey
 
 from streams.errors import ModelRefused, Refusal
-from streams.models.registry.signing import canonical, is_signed, sign
+from streams.models.registry.canonical import canonical
+from streams.privacy.signing import is_signed, sign
 from streams.ranking.serving_params import ServingParams
 
 MANIFEST = "manifest.json"
@@ -152,12 +153,12 @@ def sign_manifest(manifest: Manifest, key: SigningKey) -> bytes:
     data = manifest.to_bytes()
     if len(data) > MAX_MANIFEST_BYTES:
         raise _malformed(f"it has more than {MAX_MANIFEST_BYTES} bytes; leave files out of the model's folder")
-    return sign("manifest", data, key)
+    return sign("model manifest", data, key)
 
 
 def verify_manifest(data: bytes, signature: bytes, key: VerifyKey) -> Manifest:
     """The manifest in these bytes. Raises ModelRefused: the signature first, so that nothing unsigned is even read."""
-    if not is_signed("manifest", data, signature, key):
+    if not is_signed("model manifest", data, signature, key):
         raise ModelRefused(
             Refusal.SIGNATURE,
             f"{SIGNATURE} does not match {MANIFEST}: it was changed, or signed by another key than models.pub; "

@@ -33,9 +33,9 @@ from streams.models.registry.manifest import (
     verify_manifest,
 )
 from streams.models.registry.scratch import discard, make_final, one_at_a_time, scratch_folder
-from streams.models.registry.signing import SIGNATURE_BYTES
 from streams.models.registry.store_url import check_url
 from streams.models.registry.upload import copy_hashed, publish_local, publish_objects, read_at_most
+from streams.privacy.signing import SIGNATURE_BYTES
 from streams.visible_text import without_secrets
 
 log = logging.getLogger(__name__)

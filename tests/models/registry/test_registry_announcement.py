@@ -20,8 +20,8 @@ from streams.errors import ConfigurationError, ModelRefused, Refusal
 from streams.models.registry.announcement import Announcement, announce, sign_announcement, verify_announcement, withdraw
 from streams.models.registry.channels import Channels
 from streams.models.registry.fetching import fetch_announced
-from streams.models.registry.signing import sign
 from streams.models.registry.store import ModelStore
+from streams.privacy.signing import sign
 from streams.ranking.serving_params import ServingParams
 from streams.serde import local_codecs
 from streams.serde.local_registry import local_id
@@ -91,7 +91,7 @@ def test_signatures_of_the_first_schema_hold() -> None:
     old = fastavro.parse_schema(json.loads(schemas.released(MODELS)[0]))
     signed = {name: value for name, value in asdict(announcement).items() if name not in LATER}
     said = {name: value for name, value in signed.items() if name != "epsilon_spent"}
-    record = {**signed, "signature": sign("announcement", json.dumps(said, sort_keys=True, separators=(",", ":")).encode(), KEY)}
+    record = {**signed, "signature": sign("model announcement", json.dumps(said, sort_keys=True, separators=(",", ":")).encode(), KEY)}
     out = BytesIO()
     fastavro.schemaless_writer(out, old, record)
     framed = b"\x00" + local_id(schemas.released(MODELS)[0]).to_bytes(4, "big") + out.getvalue()

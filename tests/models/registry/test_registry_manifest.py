@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from nacl.signing import SigningKey
 
 from streams.errors import ModelRefused, Refusal
+from streams.models.registry.canonical import canonical
 from streams.models.registry.manifest import (
     Manifest,
     check_dimension,
@@ -23,7 +24,7 @@ from streams.models.registry.manifest import (
     sign_manifest,
     verify_manifest,
 )
-from streams.models.registry.signing import canonical, is_signed, sign
+from streams.privacy.signing import is_signed, sign
 from streams.ranking.serving_params import ServingParams
 
 KEY = SigningKey(bytes(32))
@@ -60,7 +61,7 @@ MANIFESTS = st.builds(
 
 def refusal(data: bytes, signature: bytes | None = None) -> Refusal:
     with pytest.raises(ModelRefused) as raised:
-        verify_manifest(data, sign("manifest", data, KEY) if signature is None else signature, KEY.verify_key)
+        verify_manifest(data, sign("model manifest", data, KEY) if signature is None else signature, KEY.verify_key)
     return raised.value.refusal
 
 
@@ -102,7 +103,7 @@ def test_any_flipped_bit_breaks_the_signature(manifest: Manifest, data: st.DataO
 def test_no_other_signature_holds(manifest: Manifest, signature: bytes) -> None:
     assert refusal(manifest.to_bytes(), signature) == Refusal.SIGNATURE
     assert refusal(manifest.to_bytes(), sign_manifest(manifest, SigningKey(b"x" * 32))) == Refusal.SIGNATURE
-    assert refusal(manifest.to_bytes(), sign("announcement", manifest.to_bytes(), KEY)) == Refusal.SIGNATURE
+    assert refusal(manifest.to_bytes(), sign("model announcement", manifest.to_bytes(), KEY)) == Refusal.SIGNATURE
 
 
 def a_manifest(**changes: Any) -> Manifest:
@@ -193,7 +194,7 @@ def test_one_number_has_one_form() -> None:
     )
     assert a_manifest(metrics={"x": 0}).to_bytes() == a_manifest(metrics={"x": -0.0}).to_bytes()
     assert canonical({"b": 1.0, "a": "é"}) == b'{"a":"\\u00e9","b":1.0}'
-    assert not is_signed("manifest", b"", b"", KEY.verify_key)
+    assert not is_signed("model manifest", b"", b"", KEY.verify_key)
 
 
 UNSAFE = ["", ".", "..", "/a.json", "../a.json", "a/../b.json", "a//b.json", "./a.json", "a/", "a\\b.json", "C:a.json", "a\n.json"]
