@@ -42,10 +42,14 @@ lint: $(DEV) ## Style and types
 	$(BIN)/mypy
 
 check: lint ## Style, types, fast tests
-	$(BIN)/python -m pytest -q -m "not kafka and not slow"
+	$(PYTEST) -q -m "not kafka and not slow"
 
-test: $(DEV) ## Every test (Apache Kafka's need Java 17 and Maven)
-	$(BIN)/python -m pytest
+# A process a core; the tests of a file stay together. What torch computes has one thread then.
+PROCESSES ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(PROCESSES) --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
+test: $(DEV) ## Every test (Apache Kafka's need Java 17 and Maven; LONG=1: the longest ones whole, for an hour)
+	$(PYTEST)
 
 SCHEDULES ?= 1000000
 FIRST ?= 0

@@ -29,6 +29,19 @@ def umask() -> Iterator[None]:
 
 
 RETAIL = "online_retail_2010_2011"
+IS_LONG = os.environ.get("LONG") == "1"
+"""Whether the longest tests run whole: all purchases of a year, a ranker fitted to them, a hundred thousand schedules."""
+LONGEST = ("test_retail_year.py", "test_backtest_quality.py", "test_delivery_kill.py", "test_schedules.py")
+"""Files that take minutes."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, then what is slow: with several processes, none has a long test left when the others have none."""
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST) + (not is_slow(item)))
+
+
+def is_slow(item: pytest.Item) -> bool:
+    return item.get_closest_marker("slow") is not None or item.get_closest_marker("kafka") is not None
 
 
 @pytest.fixture(scope="session")
@@ -66,6 +79,11 @@ def deployment(kafka: ApacheKafka, tmp_path: Path) -> Iterator[Deployment]:
     """A Veilstream of its own on the session's broker: keys and topics are made, nothing runs yet."""
     with deployed(tmp_path / "deployment", kafka.bootstrap_servers, f"t{uuid.uuid4().hex[:8]}.") as prepared:
         yield prepared
+
+
+@pytest.fixture(scope="session")
+def is_long() -> bool:
+    return IS_LONG
 
 
 @pytest.fixture(scope="session")

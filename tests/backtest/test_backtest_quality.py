@@ -88,8 +88,8 @@ def test_wrong_use(tmp_path: Path, change: dict[str, str], code: int, said: str)
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_quality_on_the_shared_year(tmp_path: Path, retail: Path) -> None:
-    """The protocol of the data's own notes: HR@10 and NDCG@10 of the next basket's new items."""
+def test_quality_on_the_shared_year(tmp_path: Path, retail: Path, is_long: bool) -> None:
+    """The protocol of the data's own notes: HR@10 and NDCG@10 of the next basket's new items. With ``LONG=1`` a ranker is fitted first."""
     purchases: list[tuple[float, str, str, str]] = []
     with gzip.open(retail / "events.csv.gz", "rt", encoding="utf-8") as file:
         for row in csv.DictReader(file):
@@ -118,7 +118,7 @@ def test_quality_on_the_shared_year(tmp_path: Path, retail: Path) -> None:
     here = Deployment(tmp_path, "127.0.0.1:1", "x.")
     here.command(
         "backtest", "--items", str(retail / "items.csv.gz"), "--events", str(retail / "events.csv.gz"),
-        "--cutoff", str(cutoff), "--top", "10", "--out", "out.csv", timeout=1500,
+        "--cutoff", str(cutoff), "--top", "10", "--out", "out.csv", *(() if is_long else ("--no-fit",)), timeout=1500,
     )  # fmt: skip
     ranked = rows(tmp_path / "out.csv")
     hits, gains = [], []
@@ -127,5 +127,5 @@ def test_quality_on_the_shared_year(tmp_path: Path, retail: Path) -> None:
         ideal = sum(1 / math.log2(place + 2) for place in range(min(10, len(wanted))))
         hits.append(any(found))
         gains.append(sum(hit / math.log2(place + 2) for place, hit in enumerate(found)) / ideal)
-    assert np.mean(hits) >= 0.52
-    assert np.mean(gains) >= 0.136
+    assert np.mean(hits) >= (0.52 if is_long else 0.475)
+    assert np.mean(gains) >= (0.136 if is_long else 0.112)
