@@ -9,6 +9,8 @@
                                       │      ranking.features               │
                                       │      profile.links (read by profile)│
                                       └─────────────────────────────────────┘
+    consent.updates ──ingest──▶ behaviour.clean, consent.decisions (read whole by ingest)
+
     catalogue.items ──catalogue──▶ items.vectors (read whole by profile)
 
     training.pairs, feedback, recommendations ──learning──▶ training.tallies, training.control (read whole by learning)
@@ -22,7 +24,12 @@ from __future__ import annotations
 from streams import topics
 from streams.engine.handler import StageSpec
 
-INGEST = StageSpec("ingest", (topics.BEHAVIOUR_RAW,), (topics.BEHAVIOUR_CLEAN, topics.DEAD_LETTER))
+INGEST = StageSpec(
+    "ingest",
+    (topics.BEHAVIOUR_RAW, topics.CONSENT_UPDATES),
+    (topics.BEHAVIOUR_CLEAN, topics.CONSENT_DECISIONS, topics.DEAD_LETTER),
+    follows=(topics.CONSENT_DECISIONS,),
+)
 CATALOGUE = StageSpec(
     "catalogue",
     (topics.CATALOGUE_ITEMS,),

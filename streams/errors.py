@@ -53,7 +53,8 @@ class Reason(StrEnum):
     UNKNOWN_SOURCE = "unknown_source"
     BAD_SHAPE = "bad_shape"
     QUARANTINED = "quarantined"
-    # identify events that link nothing: no dead letter, they are counted as dropped
+    BAD_CONSENT = "bad_consent"
+    # what a shopper does not allow, and identify events that link nothing: no dead letter, they are counted as dropped
     NO_CONSENT = "no_consent"
     NOTHING_TO_LINK = "nothing_to_link"
     # item rules

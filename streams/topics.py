@@ -14,6 +14,7 @@ DAY_MS = 86_400_000
 BEHAVIOUR_RAW = "behaviour.raw"
 CATALOGUE_ITEMS = "catalogue.items"
 CONSENT_UPDATES = "consent.updates"
+CONSENT_DECISIONS = "consent.decisions"
 PRIVACY_ERASURE = "privacy.erasure"
 BEHAVIOUR_CLEAN = "behaviour.clean"
 DEAD_LETTER = "behaviour.dead-letter"
@@ -57,6 +58,7 @@ TOPICS: tuple[TopicSpec, ...] = (
     TopicSpec(CATALOGUE_ITEMS, "item_id", "compact", None, ("producers",), ("catalogue", "trainer")),
     TopicSpec(CONSENT_UPDATES, "user_id", "delete", DAY_MS, ("producers",), ("ingest",), raw_identity=True),
     TopicSpec(PRIVACY_ERASURE, "user_id", "delete", DAY_MS, ("producers",), ("ingest",), raw_identity=True),
+    TopicSpec(CONSENT_DECISIONS, "pseudonym/purpose", "compact", None, ("ingest",), ("ingest", "trainer", "operators")),
     TopicSpec(BEHAVIOUR_CLEAN, "pseudonym", "delete", 7 * DAY_MS, ("ingest",), ("profile", "feedback"), co_partitioned=True),
     TopicSpec(
         DEAD_LETTER, "source position", "delete", 30 * DAY_MS, ("ingest", "catalogue", "profile", "feedback", "learning"), ("operators",)

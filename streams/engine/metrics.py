@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from math import nan
-from time import monotonic
+from time import monotonic, time
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from streams.engine.records import OutputRecord
+from streams.serde.records import ConsentDecision
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_LIVE_S = 60.0
+"""Older messages are read again at a start; they tell nothing of how long a decision takes."""
 _SITUATION = (
     ("new_pairs", "Training pairs since the last round was requested."),
     ("score_stability", "Population stability index of the scores; NaN while there are too few."),
@@ -131,6 +136,12 @@ class IngestMetrics:
         self._shared = Counter(
             "veilstream_shared_ids_total", "Ids, a day each, with more events or sessions than one person makes.", registry=registry
         )
+        self._delay = Histogram(
+            "veilstream_consent_delay_seconds",
+            "From a shop's message on consent to the moment at which this worker knows the decision.",
+            buckets=(0.05, 0.1, 0.2, 0.3, 0.5, 1, 2, 5, 15, 60),
+            registry=registry,
+        )
 
     def read(self, source: str, lines: int) -> None:
         self._lines.labels(source).inc(lines)
@@ -141,6 +152,19 @@ class IngestMetrics:
     def shared_id(self) -> None:
         self._shared.inc()
 
+    def decision(self, decision: ConsentDecision) -> None:
+        """A decision that was read now."""
+        seconds = time() - decision["received_at"] / 1000
+        if 0 <= seconds < _LIVE_S:
+            self._delay.observe(seconds)
+
+    def watch_consents(self, count: Callable[[], Mapping[tuple[str, bool], int]], unreadable: Callable[[], int]) -> None:
+        """Tell from now on how many shoppers allow and refuse what."""
+        Gauge(
+            "veilstream_consent_unreadable_records", "Records of consent.decisions that could not be used.", registry=self._registry
+        ).set_function(unreadable)
+        self._registry.register(_ConsentCollector(count))
+
     def watch_quarantine(self, count: Callable[[], int]) -> None:
         """Tell from now on how many producers are set apart."""
         Gauge(
@@ -148,6 +172,17 @@ class IngestMetrics:
             "Producers, each partition by itself, whose records are set apart because most of them were refused.",
             registry=self._registry,
         ).set_function(count)
+
+
+class _ConsentCollector(Collector):
+    def __init__(self, count: Callable[[], Mapping[tuple[str, bool], int]]) -> None:
+        self._count = count
+
+    def collect(self) -> Iterator[Metric]:
+        family = GaugeMetricFamily("veilstream_consents", "Shoppers who decided, by purpose and decision.", labels=["purpose", "decision"])
+        for (purpose, allows), count in self._count().items():
+            family.add_metric([purpose, "allowed" if allows else "refused"], count)
+        yield family
 
 
 class LearningMetrics:

@@ -13,11 +13,14 @@ from streams.producers.row_ids import event_id
 from streams.producers.source_files import read_source
 from streams.sources.item_mapping import ItemMapping
 from streams.sources.mapping import SourceMapping
+from streams.stages.times import to_milliseconds
 
-__all__ = ["ReadReport", "event_id", "read_events", "read_items"]
+__all__ = ["ReadReport", "event_id", "read_consents", "read_events", "read_items"]
 
 _ITEM_COLUMNS = ("item", "title")
 _EVENT_COLUMNS = ("ts", "user", "event_type", "item|query")
+_CONSENT_COLUMNS = ("ts", "user|anonymous_id")
+_NO_PURPOSES = frozenset({"ts", "user", "anonymous_id", "policy_version", "source"})
 _TRUE = frozenset({"1", "true", "yes", "y"})
 _FALSE = frozenset({"0", "false", "no", "n"})
 
@@ -89,6 +92,28 @@ def read_events(path: Path, report: ReadReport, mapping: SourceMapping | None = 
                 "consent": _flag(cells, "consent", default=False) if cells.get("consent") else None,
             }
         except ValueError as error:
+            report.count(str(error), f"{path.name} line {row.number}")
+
+
+def read_consents(path: Path, report: ReadReport) -> Iterator[dict[str, Any]]:
+    """Decisions of shoppers. Every column that is none of ts, user, anonymous_id, policy_version and source is a purpose, with yes or no in
+    it, or nothing. Raises ConfigurationError as above."""
+    for row in read_rows(path, _CONSENT_COLUMNS, report):
+        cells = row.cells
+        try:
+            named = [name for name, cell in cells.items() if name not in _NO_PURPOSES and cell.strip()]
+            purposes = {name: _flag(cells, name, default=False) for name in named}
+            if not purposes:
+                raise ValueError("the row names no purpose")
+            yield {
+                "user_id": cells.get("user", ""),
+                "purposes": purposes,
+                "updated_at": to_milliseconds(cells["ts"]),
+                "policy_version": cells.get("policy_version") or None,
+                "anonymous_id": cells.get("anonymous_id") or None,
+                "source": cells.get("source") or None,
+            }
+        except (ValueError, RecordError) as error:
             report.count(str(error), f"{path.name} line {row.number}")
 
 

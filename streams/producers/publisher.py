@@ -17,7 +17,7 @@ from streams import topics
 from streams.clock import SystemClock
 from streams.errors import TransientError
 from streams.kafka.clients import client_config, need_topic, no_broker
-from streams.producers.csv_files import ReadReport, read_events, read_items
+from streams.producers.csv_files import ReadReport, read_consents, read_events, read_items
 from streams.serde.codec import open_codec
 from streams.settings import KafkaSettings, Settings
 from streams.sources.item_mapping import ItemMapping
@@ -34,11 +34,16 @@ class Published:
     """Records that the broker has acknowledged."""
 
     items: int = 0
+    consents: int = 0
     events: int = 0
 
 
+Kind = Literal["items", "consents", "events"]
+_TOPIC_OF: dict[Kind, str] = {"items": topics.CATALOGUE_ITEMS, "consents": topics.CONSENT_UPDATES, "events": topics.BEHAVIOUR_RAW}
+
+
 async def publish(
-    kind: Literal["items", "events"],
+    kind: Kind,
     path: Path,
     *,
     settings: Settings,
@@ -55,8 +60,10 @@ async def publish(
 
     Raises ConfigurationError for a file or topic that can't be used, TransientError if the broker stops taking records.
     """
-    topic = topics.CATALOGUE_ITEMS if kind == "items" else topics.BEHAVIOUR_RAW
-    if kind == "items":
+    topic = _TOPIC_OF[kind]
+    if kind == "consents":
+        values = read_consents(path, report)
+    elif kind == "items":
         values = read_items(path, report, items_mapping, at_ms=SystemClock().now_ms())
     else:
         values = read_events(path, report, mapping)
@@ -80,7 +87,7 @@ async def publish(
             ) from failures[0]
         show()
 
-    async with _producer(settings, kafka) as producer:
+    async with opened_producer(settings, kafka) as producer:
         begin = settled = time.monotonic()
         read_so_far = 0
         try:
@@ -103,10 +110,18 @@ async def publish(
             await settle()
 
 
-def _key(value: Mapping[str, Any], kind: Literal["items", "events"]) -> bytes:
+def consent_key(value: Mapping[str, Any]) -> bytes:
+    """The id of the shopper, as it stands in the message."""
+    user = str(value["user_id"])
+    return (user if user.strip() else value["anonymous_id"] or "").encode()
+
+
+def _key(value: Mapping[str, Any], kind: Kind) -> bytes:
     """The id of the item, or of the shopper."""
     if kind == "items":
         return str(value["item_id"]).strip().encode()
+    if kind == "consents":
+        return consent_key(value)
     user = str(value["user_id"]).strip()
     if str(value["event_type"]).strip().lower() == IDENTIFY and value["anonymous_id"]:
         return str(value["anonymous_id"]).encode()  # it comes after what the anonymous shopper did before
@@ -114,7 +129,7 @@ def _key(value: Mapping[str, Any], kind: Literal["items", "events"]) -> bytes:
 
 
 @asynccontextmanager
-async def _producer(settings: Settings, kafka: KafkaSettings) -> AsyncIterator[AIOKafkaProducer]:
+async def opened_producer(settings: Settings, kafka: KafkaSettings) -> AsyncIterator[AIOKafkaProducer]:
     producer = AIOKafkaProducer(
         **client_config(kafka), acks="all", linger_ms=20, max_batch_size=262_144, enable_idempotence=settings.idempotent_producer
     )

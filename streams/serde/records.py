@@ -41,10 +41,15 @@ class CleanEvent(TypedDict):
     session: str | None
     flags: list[str]
     linked_to: str | None
+    refused: list[str]
 
 
 IDENTIFY = "identify"
 """The type of the event that links an anonymous shopper to a user."""
+CONSENT = "consent"
+"""The type of the event that says what a shopper refuses from there on."""
+UNPROFILED = "unprofiled"
+"""The flag of an event of nobody that asks for a list all the same: its shopper allows no personalization."""
 NOBODY = "nobody."
 """What the pseudonym of an event begins with that has no shopper: it counts for popularity, and for nothing else."""
 
@@ -157,6 +162,8 @@ class Recommendation(TypedDict):
     model_version: str
     threshold: float
     items: list[RecommendedItem]
+    profiled: bool
+    trainable: bool
 
 
 class BoardPosition(TypedDict):
@@ -292,6 +299,18 @@ class Consent(TypedDict):
     purposes: dict[str, bool]
     updated_at: int
     policy_version: str | None
+    anonymous_id: str | None
+    source: str | None
+
+
+class ConsentDecision(TypedDict):
+    pseudonym: str
+    purpose: str
+    allowed: bool
+    decided_at: int
+    policy_version: str | None
+    source: str | None
+    received_at: int
 
 
 class ErasureRequest(TypedDict):

@@ -29,6 +29,11 @@ class IngestSettings(BaseSettings):
     )
     quantity_cap: int = Field(1000, ge=1, description="Maximum quantity of an event. Larger quantities are reduced to this.")
     dedup_window: int = Field(100_000, ge=0, description="Number of recent event ids that an ingest worker remembers to drop duplicates.")
+    consent_default: str = Field(
+        "none",
+        description="Purposes that are taken for allowed where a shopper decided nothing: none (opt-in), all, or some of personalization "
+        "and training, separated by commas.",
+    )
     sources_dir: Path | None = Field(None, description="Folder with the mappings of the shop's own sources (*.yaml). Presets need none.")
     source: str | None = Field(
         None, description="Source of raw events without the header `veilstream-source`, such as `segment`. Unset: the product's own form."

@@ -28,6 +28,8 @@ class Account:
 
     pseudonymizer: Pseudonymizer
     events_in: int = 0
+    held_back: int = 0
+    """Events of shoppers who allow no personalization, which ask for no list."""
     expected_clean: set[str] = field(default_factory=set)
     expected_dead: dict[tuple[int, int], Reason] = field(default_factory=dict)
     produced_at: dict[str, float] = field(default_factory=dict)
@@ -38,6 +40,8 @@ class Account:
         self.events_in += 1
         if emission.expected is not None:
             self.expected_dead[(partition, offset)] = emission.expected
+        elif emission.is_held_back:
+            self.held_back += 1
         elif emission.event_id is not None:
             event_id = self.pseudonymizer.event_id(emission.user_id, emission.event_id)
             self.expected_clean.add(event_id)
@@ -65,9 +69,10 @@ class Account:
             (letter["source_partition"], letter["source_offset"]): letter["reason"] for letter in letters if letter["stage"] == "ingest"
         }
         issued = list(recommendations)
+        unprofiled = {r["recommendation_id"] for r in issued if not r["profiled"]}
         outcomes = [one for record in feedback for one in each(cast(Feedback, record))]
         feedback_ids = Counter((f["recommendation_id"], f["item_id"]) for f in outcomes)
-        wanted_feedback = {(r["recommendation_id"], item["item_id"]) for r in issued for item in r["items"]}
+        wanted_feedback = {(r["recommendation_id"], item["item_id"]) for r in issued if r["trainable"] for item in r["items"]}
         lost = {
             "clean": len(self.expected_clean - clean_ids.keys()),
             "dead_letters": sum(reasons.get(position) != reason.value for position, reason in self.expected_dead.items()),
@@ -84,6 +89,8 @@ class Account:
             "events_clean": sum(clean_ids.values()),
             "dead_letters": dict(sorted(Counter(letter["reason"] for letter in letters).items())),
             "recommendations": len(issued),
+            "unprofiled": len(unprofiled),
+            "held_back": self.held_back,
             "feedback": dict(sorted(Counter(f["outcome"] for f in outcomes).items())),
             "lost": sum(lost.values()),
             "lost_by_topic": lost,

@@ -106,6 +106,9 @@ class Demo:
         await self._until(
             lambda: self._drained(settings, kafka, "catalogue", stages), _START_LIMIT_S, stop, "the catalogue was not encoded"
         )
+        await driver.publish_consents()
+        await self._until(lambda: self._drained(settings, kafka, "ingest", stages), _DRAIN_LIMIT_S, stop, "the consents were not taken in")
+        console.print(f"asked {len(shop.shoppers)} shoppers what they allow: {_answers(shop)}")
         learning: Learning | None = None
         with Screen(console, driver, account, shop) as screen:
             if self._learn:
@@ -197,6 +200,7 @@ class Demo:
             "VEILSTREAM_METRICS_HOST": "127.0.0.1",
             "VEILSTREAM_PARTITIONS": "2",
             "VEILSTREAM_COMMIT_INTERVAL_S": "0.5",
+            "VEILSTREAM_CONSENT_DEFAULT": "none",
             "VEILSTREAM_DEBOUNCE_S": "1800",
             "VEILSTREAM_RECOMMENDED_COOLDOWN_S": "21600",
             "VEILSTREAM_ATTRIBUTION_WINDOW_S": "14400",
@@ -208,6 +212,11 @@ class Demo:
             "VEILSTREAM_TRAINER_DIR": str(self._out / "trainer"),
             **(SETTINGS if self._learn else {}),
         }
+
+
+def _answers(shop: Shop) -> str:
+    counts = Counter(len(shopper.allows) for shopper in shop.shoppers)
+    return f"{counts[2]} everything, {counts[1]} personalization only, {counts[0]} nothing"
 
 
 def _rates(outcome: GroupOutcome) -> dict[str, Any]:

@@ -74,6 +74,16 @@ class ShopDriver:
             await asyncio.gather(*sends)
         return len(self.shop.items)
 
+    async def publish_consents(self) -> None:
+        """What every shopper answered the shop."""
+        codec = self._codecs.for_topic(topics.CONSENT_UPDATES)
+        async with self._producer() as producer:
+            sends = [
+                await producer.send(topics.CONSENT_UPDATES, value=codec.encode(consent), key=consent["user_id"].encode())
+                for consent in self.shop.consents(time.time_ns() // 1_000_000)
+            ]
+            await asyncio.gather(*sends)
+
     async def run(self, start_ms: int, pace: float, seconds: float, stop: asyncio.Event, on_tick: Callable[[float], None]) -> None:
         """Let simulated time pass from ``start_ms``, ``pace`` times as fast as real time, for so many real seconds or until stopped.
         ``on_tick`` gets the share of them that is over."""

@@ -106,6 +106,9 @@ class Screen:
             "dead letters", f"{sum(summary['dead_letters'].values())} ({', '.join(f'{k} {v}' for k, v in summary['dead_letters'].items())})"
         )
         table.add_row("recommendations", str(summary["recommendations"]))
+        table.add_row(
+            "without consent", f"{summary['unprofiled']} of the recommendations know nobody, {summary['held_back']} events were not used"
+        )
         table.add_row("feedback", ", ".join(f"{k} {v}" for k, v in summary["feedback"].items()))
         table.add_row("lost, duplicated", f"{summary['lost']}, {summary['duplicated']}")
         table.add_row("latency", f"p50 {summary['latency_ms']['p50']} ms, p99 {summary['latency_ms']['p99']} ms")

@@ -11,9 +11,12 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from streams.errors import Reason
+from streams.privacy.consent import GATED, PERSONALIZATION
+from streams.serde.records import Consent
 from streams.simulator.catalogue import ShopItem, kinds, make_catalogue, style_names
 from streams.simulator.groups import GroupOutcome, outcome
-from streams.simulator.shopper import Shopper, buys, clicks, drift, looks_at, make_shoppers
+from streams.simulator.shopper import Shopper, ask, buys, clicks, drift, looks_at, make_shoppers
+from streams.stages.ingest.clean import ASKS
 
 CONTROL_SHARE = 0.3
 _MINUTE_MS = 60_000
@@ -32,6 +35,8 @@ class Emission(NamedTuple):
     expected: Reason | None
     """The reason of the dead letter that it must become; None if it must become a clean event (or a known duplicate)."""
     duplicate: bool = False
+    is_held_back: bool = False
+    """Its shopper allows no personalization, and it asks for no list: it becomes nothing."""
 
 
 class Shop:
@@ -45,6 +50,7 @@ class Shop:
         self.items, self._held_back = made[: items - held_back], made[items - held_back :]
         self.by_id = {item.item_id: item for item in self.items}
         self.shoppers = make_shoppers(shoppers, self._rng, start_ms, session_every_ms, CONTROL_SHARE)
+        ask(self.shoppers, random.Random(f"{seed}/consent"))
         self._by_user = {shopper.user_id: shopper for shopper in self.shoppers}
         self._by_kind: dict[int, list[ShopItem]] = {}
         for item in self.items:
@@ -98,6 +104,20 @@ class Shop:
             elif wants < 0.05 and rng.random() < 0.02:
                 self._at(at_ms + 1_000, shopper, about | {"event_type": "dismiss"})
         return True
+
+    def consents(self, now_ms: int) -> list[Consent]:
+        """What the shop's banner was answered."""
+        return [
+            Consent(
+                user_id=shopper.user_id,
+                purposes={purpose: purpose in shopper.allows for purpose in GATED},
+                updated_at=now_ms,
+                policy_version="2026-11",
+                anonymous_id=None,
+                source="banner",
+            )
+            for shopper in self.shoppers
+        ]
 
     def outcome(self) -> GroupOutcome:
         """What those who see recommendations bought so far, and those who don't."""
@@ -184,7 +204,8 @@ class Shop:
             **fields,
         }
         key = shopper.user_id.encode()
-        sent = [Emission(key, value, (), shopper.user_id, event_id, None)]
+        is_held_back = PERSONALIZATION not in shopper.allows and value["event_type"] not in ASKS
+        sent = [Emission(key, value, (), shopper.user_id, event_id, None, is_held_back=is_held_back)]
         if rng.random() < _DUPLICATE_SHARE:
             sent.append(sent[0]._replace(duplicate=True))
         if rng.random() < _BROKEN_SHARE:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from streams.privacy.consent import GATED, PERSONALIZATION
 from streams.simulator.catalogue import BRANDS, STYLES, ShopItem, kinds
 
+AGREE, ONLY_PERSONALIZATION = 0.88, 0.06
+"""Shares of the shoppers."""
 _SURNAMES = "王李张刘陈杨赵黄周吴徐孙胡朱高林何郭马罗"
 _GIVEN = "伟芳娜敏静丽强磊军洋勇艳杰娟涛明超秀霞平刚桂英华建文玉兰"
 _FIRST = ("anna", "ben", "clara", "david", "emma", "felix", "greta", "hugo", "ida", "jonas", "klara", "leon", "mia", "noah", "olga", "paul")
@@ -36,6 +40,8 @@ class Shopper:
     sessions: int = 0
     purchases: int = 0
     bought: set[str] = field(default_factory=set)
+    allows: tuple[str, ...] = ()
+    """The purposes that the shopper agreed to when the shop asked."""
 
     def affinity(self, item: ShopItem) -> float:
         """How much the shopper wants the item, 0 to 1: mostly the type of product, then style and brand; once is enough."""
@@ -47,6 +53,13 @@ class Shopper:
             + (0.2 if item.traits.style == self.taste.style else 0.0) * (0.3 + wanted)
             + (0.05 if item.traits.brand == self.taste.brand else 0.0)
         )
+
+
+def ask(shoppers: Sequence[Shopper], rng: random.Random) -> None:
+    """The shop's banner: most agree to everything, some to personalization only, some to nothing."""
+    for shopper in shoppers:
+        answer = rng.random()
+        shopper.allows = GATED if answer < AGREE else (PERSONALIZATION,) if answer < AGREE + ONLY_PERSONALIZATION else ()
 
 
 def make_shoppers(count: int, rng: random.Random, start_ms: int, spread_ms: int, control_share: float) -> list[Shopper]:

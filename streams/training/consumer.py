@@ -18,9 +18,9 @@ from streams.errors import RecordError, TransientError
 from streams.kafka.clients import client_config, need_topic, no_broker
 from streams.serde.codec import Codec, open_codec
 from streams.serde.outcomes import each
-from streams.serde.records import FeatureLog, Feedback, TrainingControl, TrainingPair
+from streams.serde.records import ConsentDecision, FeatureLog, Feedback, TrainingControl, TrainingPair
 from streams.settings import KafkaSettings, Settings
-from streams.topics import FEEDBACK, RANKING_FEATURES, TRAINING_CONTROL, TRAINING_PAIRS
+from streams.topics import CONSENT_DECISIONS, FEEDBACK, RANKING_FEATURES, TRAINING_CONTROL, TRAINING_PAIRS
 from streams.training.metrics import TrainerMetrics
 from streams.training.requests import pending
 from streams.training.reward_tally import RewardTally
@@ -28,7 +28,7 @@ from streams.training.store import PairStore
 
 log = logging.getLogger(__name__)
 
-_TOPICS = (TRAINING_PAIRS, FEEDBACK, TRAINING_CONTROL, RANKING_FEATURES)
+_TOPICS = (CONSENT_DECISIONS, TRAINING_PAIRS, FEEDBACK, TRAINING_CONTROL, RANKING_FEATURES)
 _MOST = 5000
 _FETCH_MS = 500
 _PAUSE_S = 5.0
@@ -41,11 +41,21 @@ _LOOK_AGAIN_S = 1.0
 class TrainerConsumer:
     """``requests`` and ``tally`` are as of what was taken in last."""
 
-    def __init__(self, settings: Settings, kafka: KafkaSettings, store: PairStore, metrics: TrainerMetrics) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        kafka: KafkaSettings,
+        store: PairStore,
+        metrics: TrainerMetrics,
+        on_removed: Callable[[int], object] = lambda removed: None,
+    ) -> None:
+        """``on_removed``: told how many pairs and logs were removed because their shoppers refused."""
+        self._on_removed = on_removed
         self._prefix, self._kafka, self._store, self._metrics = settings.topic_prefix, kafka, store, metrics
         self._settings = settings
         self._codecs: dict[str, Codec] = {}
         self._take: dict[str, Callable[[int, Sequence[tuple[int, Any]], int], None]] = {
+            CONSENT_DECISIONS: self._take_decisions,
             TRAINING_PAIRS: self._take_pairs,
             FEEDBACK: self._take_feedback,
             TRAINING_CONTROL: self._take_control,
@@ -186,6 +196,13 @@ class TrainerConsumer:
 
     def _name(self, tp: TopicPartition) -> str:
         return str(tp.topic).removeprefix(self._prefix)
+
+    def _take_decisions(self, partition: int, values: Sequence[tuple[int, ConsentDecision]], following: int) -> None:
+        removed = self._store.decide([decision for _, decision in values], {(CONSENT_DECISIONS, partition): following})
+        if removed:
+            self._on_removed(removed)
+            self._metrics.stored.set(len(self._store))
+            self._metrics.logs.set(self._store.logs)
 
     def _take_pairs(self, partition: int, values: Sequence[tuple[int, TrainingPair]], following: int) -> None:
         self._metrics.pairs.inc(self._store.append([pair for _, pair in values], {(TRAINING_PAIRS, partition): following}))

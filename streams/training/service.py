@@ -66,7 +66,7 @@ class TrainerService:
         """Until ``stop`` is set, which takes some seconds at most, or something fatal: raised."""
         with self._shop.alone():
             store = PairStore(self._shop.root, bounds(self._settings))
-            intake = TrainerConsumer(self._settings, self._kafka, store, self._metrics)
+            intake = TrainerConsumer(self._settings, self._kafka, store, self._metrics, self._removed)
             try:
                 await self._http.start()
                 await intake.start()
@@ -82,8 +82,12 @@ class TrainerService:
     def forget(self, store: PairStore, pseudonym: str) -> int:
         """Remove a shopper's pairs and return their number. A running round starts again without them."""
         removed = store.forget(pseudonym)
-        self._begin_anew = self._begin_anew or (removed > 0 and self._shop.request is not None and self._shop.outcome is None)
+        self._removed(removed)
         return removed
+
+    def _removed(self, count: int) -> None:
+        """What was removed from the store is in a running round too."""
+        self._begin_anew = self._begin_anew or (count > 0 and self._shop.request is not None and self._shop.outcome is None)
 
     async def _rounds(self, stop: asyncio.Event, intake: TrainerConsumer, store: PairStore) -> None:
         while not stop.is_set():

@@ -20,7 +20,8 @@ import msgspec
 
 from streams.errors import TransientError
 from streams.files import private_folder
-from streams.serde.records import FeatureLog, TrainingPair
+from streams.privacy.consent import GATED
+from streams.serde.records import ConsentDecision, FeatureLog, TrainingPair
 from streams.training.cases import without_unused_histories
 from streams.training.time_slices import OldSlice
 
@@ -40,10 +41,18 @@ CREATE INDEX IF NOT EXISTS logs_by_time ON logs (at_ms);
 CREATE INDEX IF NOT EXISTS logs_by_pseudonym ON logs (pseudonym);
 CREATE TABLE IF NOT EXISTS offsets (topic TEXT NOT NULL, part INTEGER NOT NULL, next INTEGER NOT NULL, PRIMARY KEY (topic, part));
 CREATE TABLE IF NOT EXISTS counted (seq INTEGER PRIMARY KEY AUTOINCREMENT, feedback_id TEXT NOT NULL UNIQUE);
+CREATE TABLE IF NOT EXISTS refused (
+    pseudonym TEXT NOT NULL, purpose TEXT NOT NULL, until_ms INTEGER NOT NULL, still INTEGER NOT NULL, PRIMARY KEY (pseudonym, purpose)
+);
 CREATE TABLE IF NOT EXISTS state (name TEXT PRIMARY KEY, value BLOB NOT NULL);
 """
-_INSERT = "INSERT OR IGNORE INTO pairs (pair_id, pseudonym, at_ms, body) VALUES (?, ?, ?, ?)"
-_INSERT_LOG = "INSERT OR IGNORE INTO logs (log_id, pseudonym, at_ms, body) VALUES (?, ?, ?, ?)"
+_ALLOWED = "NOT EXISTS (SELECT 1 FROM refused WHERE refused.pseudonym = ?2 AND (still OR until_ms >= ?3))"
+_INSERT = f"INSERT OR IGNORE INTO pairs (pair_id, pseudonym, at_ms, body) SELECT ?1, ?2, ?3, ?4 WHERE {_ALLOWED}"
+_INSERT_LOG = f"INSERT OR IGNORE INTO logs (log_id, pseudonym, at_ms, body) SELECT ?1, ?2, ?3, ?4 WHERE {_ALLOWED}"
+_REFUSE = """
+INSERT INTO refused VALUES (?1, ?2, ?3, 1) ON CONFLICT (pseudonym, purpose) DO UPDATE SET until_ms = max(until_ms, ?3), still = 1
+"""
+_ALLOW = "UPDATE refused SET still = 0 WHERE pseudonym = ? AND purpose = ?"
 _ADVANCE = "INSERT INTO offsets VALUES (?, ?, ?) ON CONFLICT (topic, part) DO UPDATE SET next = max(next, excluded.next)"
 _COUNTED = 500_000
 """Ids of feedback that are remembered."""
@@ -149,11 +158,39 @@ class PairStore:
         """Remove all pairs and logs of a shopper, their bytes overwritten; how many there were. Offsets stay."""
         with _reached(self._path):
             with self._db:
-                removed = self._db.execute("DELETE FROM pairs WHERE pseudonym = ?", (pseudonym,)).rowcount
-                removed += self._db.execute("DELETE FROM logs WHERE pseudonym = ?", (pseudonym,)).rowcount
-            # The log holds what was deleted until it is written over.
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+                removed = self._forget(pseudonym)
+            self._overwrite()
         return removed
+
+    def decide(self, decisions: Iterable[ConsentDecision], offsets: Offsets) -> int:
+        """Take in decisions on consent. Of a shopper who refuses one of the gated purposes all is removed, its bytes overwritten, and
+        nothing more is taken in; of one who agrees later only what came after the refusal. How many pairs and logs were removed.
+        """
+        removed = 0
+        with _reached(self._path):
+            with self._db:
+                for one in decisions:
+                    if one["purpose"] not in GATED:
+                        continue
+                    if one["allowed"]:
+                        self._db.execute(_ALLOW, (one["pseudonym"], one["purpose"]))
+                    else:
+                        # A decision that came late counts from when it came.
+                        until_ms = max(one["decided_at"], one["received_at"])
+                        self._db.execute(_REFUSE, (one["pseudonym"], one["purpose"], until_ms))
+                        removed += self._forget(one["pseudonym"])
+                self._advance(offsets)
+            if removed:
+                self._overwrite()
+        return removed
+
+    def _forget(self, pseudonym: str) -> int:
+        removed = self._db.execute("DELETE FROM pairs WHERE pseudonym = ?", (pseudonym,)).rowcount
+        return removed + self._db.execute("DELETE FROM logs WHERE pseudonym = ?", (pseudonym,)).rowcount
+
+    def _overwrite(self) -> None:
+        """The log of changes holds what was deleted until it is written over."""
+        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def __len__(self) -> int:
         """How many pairs there are."""

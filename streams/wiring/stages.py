@@ -81,9 +81,11 @@ class Bootstrap:
         return TopicFollower(client_config(self.kafka), self.settings.topic_prefix + topic, apply)
 
     def _ingest(self, metrics: StageMetrics) -> StageParts:
+        from streams.privacy.consent import ConsentTable
         from streams.privacy.pseudonym import Pseudonymizer
         from streams.sources.loading import load_sources
         from streams.sources.sources import Sources
+        from streams.stages.ingest.consents import ConsentBook
         from streams.stages.ingest.rules import IngestRules
         from streams.stages.ingest.stage import IngestStage
 
@@ -99,6 +101,11 @@ class Bootstrap:
             max_bytes=settings.max_record_bytes,
         )
         watch = IngestMetrics(self.registry)
+        rules = IngestRules.from_settings(settings)
+        consents = ConsentBook(self.codecs.for_topic(topics.CONSENT_DECISIONS), ConsentTable(rules.allowed), watch.decision)
+        decisions = self.follow(topics.CONSENT_DECISIONS, consents.apply)
+        consents.catch_up = decisions.caught_up
+        watch.watch_consents(consents.table.counts, lambda: consents.bad_records)
         handler = IngestStage(
             codecs=self.codecs,
             pseudonymizer=Pseudonymizer(load_pseudonym_key(self.settings.keys_dir / "pseudonym.key")),
@@ -107,14 +114,15 @@ class Bootstrap:
                 self._signing_key(INGEST.name),
             ),
             dead_letters=dead_letters,
-            rules=IngestRules.from_settings(settings),
+            rules=rules,
             clock=self.clock,
             sources=sources,
             watch=watch,
+            consents=consents,
         )
         if handler.quarantine is not None:
             watch.watch_quarantine(functools.partial(getattr, handler.quarantine, "apart"))
-        return StageParts(spec, handler, dead_letters, metrics, self.registry)
+        return StageParts(spec, handler, dead_letters, metrics, self.registry, (decisions,))
 
     def _catalogue(self, metrics: StageMetrics) -> StageParts:
         from streams.sources.item_settings import item_sources

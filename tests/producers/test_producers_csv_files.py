@@ -9,7 +9,7 @@ import pytest
 
 from streams.errors import ConfigurationError
 from streams.producers import publisher
-from streams.producers.csv_files import ReadReport, read_events, read_items
+from streams.producers.csv_files import ReadReport, read_consents, read_events, read_items
 from streams.serde import local_codecs
 from streams.topics import BEHAVIOUR_RAW, CATALOGUE_ITEMS
 
@@ -125,3 +125,23 @@ def test_errors_name_no_value(tmp_path: Path) -> None:
     _, report = events(tmp_path / "e.csv", f"{HEAD.strip()},qty\n1,alice@example.org,view,i,alice@example.org\n1,alice@example.org\n")
     assert len(report.lines()) == 2
     assert "alice" not in " ".join(report.lines())
+
+
+def test_consents_name_purposes_by_column(tmp_path: Path) -> None:
+    path = tmp_path / "consents.csv"
+    path.write_text(
+        "ts,user,anonymous_id,personalization,training,source\n"
+        "2026-01-02T03:04:05Z,王伟,,yes,no,banner\n"
+        "1767323045,,b-1,1,,\n"
+        "2026-01-02,anna,,,,\n"
+        "soon,anna,,yes,yes,\n"
+        "2026-01-02,anna,,perhaps,yes,\n"
+    )
+    report = ReadReport()
+    found = list(read_consents(path, report))
+    assert [(row["user_id"], row["anonymous_id"], row["purposes"], row["source"]) for row in found] == [
+        ("王伟", None, {"personalization": True, "training": False}, "banner"),
+        ("", "b-1", {"personalization": True}, None),
+    ]
+    assert [row["updated_at"] for row in found] == [1_767_323_045_000, 1_767_323_045_000]
+    assert sum(report.broken.values()) == 3 and "the row names no purpose" in report.broken

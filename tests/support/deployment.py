@@ -57,6 +57,8 @@ class Deployment:
             "VEILSTREAM_SESSION_TIMEOUT_S": f"{SESSION_S}",
             "VEILSTREAM_METRICS_HOST": "127.0.0.1",
             "PYTHONUNBUFFERED": "1",
+            # Shoppers of tests that are not about consent allow everything.
+            "VEILSTREAM_CONSENT_DEFAULT": "all",
             # Starts in half the time of the multilingual one, which the demo's test runs with.
             "VEILSTREAM_MODEL": "bundled-en",
             **self.settings,

@@ -53,9 +53,9 @@ class Outcome(NamedTuple):
 
 
 def make_stage(rules: IngestRules = RULES, mappings: Sequence[SourceMapping] = (), **options: Any) -> IngestStage:
-    """With the presets, and these mappings beside them; ``options`` are those of Sources, or ``watch``."""
+    """With the presets, and these mappings beside them; ``options`` are those of Sources, ``watch``, or ``consents``."""
     clock = FixedClock(NOW)
-    watch = options.pop("watch", None)
+    watch, consents = options.pop("watch", None), options.pop("consents", None)
     known = {name: Source(mapping) for name, mapping in (presets() | {mapping.name: mapping for mapping in mappings}).items()}
     return IngestStage(
         codecs=CODECS,
@@ -68,6 +68,7 @@ def make_stage(rules: IngestRules = RULES, mappings: Sequence[SourceMapping] = (
         clock=clock,
         sources=Sources(CODECS.for_topic(BEHAVIOUR_RAW), known, **options),
         watch=watch,
+        consents=consents,
     )
 
 

@@ -119,6 +119,7 @@ def event(
         "session": None,
         "flags": [],
         "linked_to": None,
+        "refused": [],
     }
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from streams.ranking.learned.features import FEATURES, schema
 from streams.ranking.serving_params import ServingParams
-from streams.serde.records import BoardPosition, FeatureLog, TrainingPair
+from streams.serde.records import BoardPosition, ConsentDecision, FeatureLog, TrainingPair
 from streams.training.candidate import JudgeRule
 from streams.training.cases import SplitRule, old_slice
 from streams.training.evaluation.gate import GateRule
@@ -140,3 +140,15 @@ def feature_log(number: int, *, at_ms: int = START_MS, user: str = "k1.u", versi
 def material() -> Material:
     pairs = shop_pairs()
     return Material(pairs=pairs, items=shop_items(), serving=SERVING, propensity={}, old=old_slice(pairs))
+
+
+def decision(pseudonym: str, allowed: bool, *, purpose: str = "training", at_ms: int = START_MS) -> ConsentDecision:
+    return {
+        "pseudonym": pseudonym,
+        "purpose": purpose,
+        "allowed": allowed,
+        "decided_at": at_ms,
+        "policy_version": None,
+        "source": None,
+        "received_at": at_ms,
+    }

@@ -18,18 +18,18 @@ from streams.serde import local_codecs
 from streams.serde.outcomes import feedback_id, together
 from streams.serde.records import Feedback
 from streams.settings import KafkaSettings, Settings
-from streams.topics import FEEDBACK, RANKING_FEATURES, TRAINING_CONTROL, TRAINING_PAIRS
+from streams.topics import CONSENT_DECISIONS, FEEDBACK, RANKING_FEATURES, TRAINING_CONTROL, TRAINING_PAIRS
 from streams.training.consumer import TrainerConsumer
 from streams.training.metrics import TrainerMetrics
 from streams.training.store import Bounds, PairStore
 from tests.support import waiting
 from tests.support.apache_kafka import ApacheKafka
-from tests.support.trainer_data import feature_log, feedback, pair
+from tests.support.trainer_data import decision, feature_log, feedback, pair
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
 CODECS = local_codecs()
-TOPICS = (TRAINING_PAIRS, FEEDBACK, TRAINING_CONTROL, RANKING_FEATURES)
+TOPICS = (CONSENT_DECISIONS, TRAINING_PAIRS, FEEDBACK, TRAINING_CONTROL, RANKING_FEATURES)
 
 
 class Harness:
@@ -215,3 +215,17 @@ def test_half_a_million_ids_are_remembered(tmp_path: Path, monkeypatch: pytest.M
     store.advance({(FEEDBACK, 0): 1}, {})
     assert store.offsets(FEEDBACK) == {0: 2}, "else offsets only grow"
     store.close()
+
+
+async def test_who_refuses_is_forgotten_and_who_agrees_again_begins_anew(harness: Harness) -> None:
+    await harness.send(TRAINING_PAIRS, [pair(1, "k1.a", "i1"), pair(2, "k1.b", "i2")])
+    await harness.send(RANKING_FEATURES, [feature_log(1, user="k1.a")])
+    told: list[int] = []
+    async with harness.intake() as intake:
+        intake._on_removed = told.append
+        await until(lambda: len(harness.store) == 2 and harness.store.logs == 1)
+        await harness.send(CONSENT_DECISIONS, [decision("k1.a", False)])
+        await until(lambda: len(harness.store) == 1 and harness.store.logs == 0)
+        await harness.send(TRAINING_PAIRS, [pair(3, "k1.a", "i1"), pair(4, "k1.b", "i1")])
+        await until(lambda: len(harness.store) == 2)
+    assert [found["pseudonym"] for found in harness.store.read()] == ["k1.b", "k1.b"] and told == [2]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from streams.errors import TransientError
 from streams.topics import RANKING_FEATURES, TRAINING_PAIRS
 from streams.training.store import Bounds, PairStore
-from tests.support.trainer_data import DAY_MS, START_MS, feature_log, pair
+from tests.support.trainer_data import DAY_MS, START_MS, decision, feature_log, pair
 
 BOUNDS = Bounds(most=1000, age_ms=400 * DAY_MS)
 
@@ -176,4 +176,48 @@ def test_logs_are_bounded_and_the_newest_stay(tmp_path: Path, monkeypatch: pytes
     for n in (3, 1, 5, 2, 9, 0):
         store.append_logs([feature_log(n, at_ms=START_MS + n)], {})
     assert [log["created_at"] - START_MS for log in store.read_logs()] == [2, 3, 5, 9]
+    store.close()
+
+
+decided = st.tuples(st.just("decide"), st.integers(0, 2), st.sampled_from(["training", "personalization", "newsletter"]), st.booleans())
+learnt = st.tuples(st.just("pair"), st.integers(0, 2), st.integers(0, 40), st.just(False))
+
+
+@given(st.lists(decided | learnt, max_size=40))
+@settings(max_examples=40)
+def test_nothing_is_kept_of_who_refuses(steps: list[tuple[str, int, int | str, bool]]) -> None:
+    """Beside what a dictionary keeps. Step n is of day n; a pair is of a day before, too."""
+    with TemporaryDirectory() as folder:
+        store = PairStore(Path(folder), BOUNDS)
+        kept: dict[int, int] = {}
+        refuses: dict[tuple[int, str], bool] = {}
+        until_ms: dict[int, int] = {}
+        for number, (kind, user, what, allowed) in enumerate(steps):
+            now_ms = START_MS + number * DAY_MS
+            if kind == "pair":
+                at_ms = now_ms - int(what) * DAY_MS
+                store.append([pair(number, f"u{user}", "i1", at_ms=at_ms)], {})
+                if not any(on for (who, _), on in refuses.items() if who == user) and at_ms > until_ms.get(user, 0):
+                    kept[number] = user
+            else:
+                removed = store.decide([decision(f"u{user}", allowed, purpose=str(what), at_ms=now_ms)], {})
+                if what != "newsletter":
+                    refuses[user, str(what)] = not allowed
+                    if not allowed:
+                        until_ms[user] = now_ms
+                        assert removed == sum(who == user for who in kept.values())
+                        kept = {n: who for n, who in kept.items() if who != user}
+            assert ids(store) == sorted(f"{n:032x}" for n in kept)
+        store.close()
+
+
+def test_nothing_of_a_forgotten_shopper_is_in_any_byte(tmp_path: Path) -> None:
+    store = PairStore(tmp_path, BOUNDS)
+    for n in range(200):
+        store.append([pair(n, "k1.gone" if n % 2 else "k1.stays", f"item-of-{n % 2}-{n}")], {})
+    store.append_logs([feature_log(1, user="k1.gone")], {})
+    assert store.decide([decision("k1.gone", False)], {}) == 101
+    for path in tmp_path.iterdir():
+        assert b"item-of-1" not in path.read_bytes(), path.name
+    assert len(store) == 100
     store.close()

@@ -80,6 +80,19 @@ class Shopper(msgspec.Struct, array_like=True):
     outstanding: list[Outstanding] = []
     history: list[Past] = []
     event_ids: bytes = b""
+    is_refused: bool = False
+    """The shopper does not allow, by the last ``consent`` event, that something is learnt."""
+    refused_offset: int = -1
+    """Of the last ``consent`` event that refused: nothing before it counts."""
+
+    def decide(self, offset: int, is_refused: bool) -> None:
+        """From a ``consent`` event on."""
+        self.is_refused = is_refused
+        if is_refused:
+            self.refused_offset = offset
+            self.interactions, self.history, self.event_ids = [], [], b""
+            # The other topic may have been read further: what came after stays.
+            self.outstanding = [one for one in self.outstanding if one.source_offset > offset]
 
     def is_new(self, event_id: str) -> bool:
         """False if the event came before; remembers it else."""

@@ -13,7 +13,7 @@ from streams.engine.ports import DeadLetters, TopicCodecs
 from streams.engine.records import BatchResult, OutputRecord, SourceRecord, StateView
 from streams.errors import Reason, RecordError
 from streams.serde.outcomes import together
-from streams.serde.records import CleanEvent, Feedback, Recommendation, has_shopper
+from streams.serde.records import CONSENT, CleanEvent, Feedback, Recommendation, has_shopper
 from streams.stages.feedback.ledger import Interaction, Outstanding, Past, Shopper, dump, load
 from streams.stages.feedback.rules import HISTORY_EVENTS, OUTCOME_OF_EVENT, FeedbackRules
 from streams.stages.feedback.settlement import due_at, identity, settle, waits_for
@@ -22,8 +22,17 @@ from streams.topics import BEHAVIOUR_CLEAN, FEEDBACK, RECOMMENDATIONS, TRAINING_
 
 __all__ = ["FeedbackRules", "FeedbackStage"]
 
-_OF_EVENTS = ("event_id", "pseudonym", "event_type", "occurred_at", "item_id", "query", "recommendation_id")
-_OF_RECOMMENDATIONS = ("recommendation_id", "pseudonym", "policy", "source_offset", "created_at", "model_version", "items.item_id")
+_OF_EVENTS = ("event_id", "pseudonym", "event_type", "occurred_at", "item_id", "query", "recommendation_id", "refused")
+_OF_RECOMMENDATIONS = (
+    "recommendation_id",
+    "pseudonym",
+    "policy",
+    "source_offset",
+    "created_at",
+    "model_version",
+    "trainable",
+    "items.item_id",
+)
 
 
 class FeedbackStage:
@@ -114,8 +123,8 @@ class FeedbackStage:
                 result.outputs.append(self._dead_letters.build(record, error))
                 reasons[error.reason.value] += 1
                 continue
-            if of_events and not has_shopper(cast(CleanEvent, value)):
-                continue  # nobody was recommended anything
+            if of_events and not _concerns(cast(CleanEvent, value)):
+                continue
             decoded.append((record.offset, key, value))
         result.rejected, result.reasons = reasons.total(), dict(reasons)
         return decoded
@@ -126,13 +135,20 @@ class FeedbackStage:
         return {key: load(stored[key]) if key in stored else Shopper() for key in wanted}
 
     def _apply_event(self, shopper: Shopper, offset: int, event: CleanEvent, works: PartitionTimers) -> bool:
+        if event["event_type"] == CONSENT:
+            # Its time is no event time: the watermark stays.
+            if offset <= shopper.clean_offset:
+                return False
+            shopper.clean_offset = offset
+            shopper.decide(offset, bool(event["refused"]))
+            return True
         before_ms, time_ms = works.watermark_ms, event["occurred_at"]
         if time_ms > before_ms:
             works.watermark_ms = time_ms
         if offset <= shopper.clean_offset:
             return False
         shopper.clean_offset = offset
-        if not shopper.is_new(event["event_id"]):
+        if shopper.is_refused or not shopper.is_new(event["event_id"]):
             return True
         kind, item_id = event["event_type"], event["item_id"]
         if item_id is not None and kind in OUTCOME_OF_EVENT:
@@ -148,11 +164,13 @@ class FeedbackStage:
 
     def _apply_recommendation(self, shopper: Shopper, offset: int, value: Recommendation, works: PartitionTimers) -> bool:
         works.source_offset = max(works.source_offset, value["source_offset"])
+        if not value["trainable"]:
+            return False
         if offset <= shopper.recommendation_offset:
             return False
         shopper.recommendation_offset = offset
         identity = value["recommendation_id"]
-        if all(known.recommendation_id != identity for known in shopper.outstanding):
+        if value["source_offset"] > shopper.refused_offset and all(known.recommendation_id != identity for known in shopper.outstanding):
             items = list(dict.fromkeys(item["item_id"] for item in value["items"]))
             shopper.outstanding.append(
                 Outstanding(identity, value["created_at"], value["source_offset"], value["policy"], value["model_version"], items)
@@ -210,3 +228,8 @@ class FeedbackStage:
             shopper.before, shopper.after = works.before, after
             shopper.trim_history(self._rules.history_size, self._rules.interactions_kept, source_offset)
             result.state[key] = dump(shopper)
+
+
+def _concerns(event: CleanEvent) -> bool:
+    """Whether something is learnt from an event: nobody was recommended anything, and some do not allow it."""
+    return has_shopper(event) and (event["event_type"] == CONSENT or not event["refused"])

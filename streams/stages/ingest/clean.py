@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from streams.engine.records import SourceRecord
 from streams.errors import Reason, RecordError
+from streams.privacy.consent import PERSONALIZATION, TRAINING
 from streams.privacy.pseudonym import Pseudonymizer
-from streams.serde.records import NOBODY, CleanEvent
+from streams.serde.records import NOBODY, UNPROFILED, CleanEvent
 from streams.stages import identifiers, money
 from streams.stages.ingest import region, times
+from streams.stages.ingest.bare_event import bare
 from streams.stages.ingest.identities import Identities, Identity
 from streams.stages.ingest.item_ids import ItemIds
 from streams.stages.ingest.own_ids import names_own, own_words, without_own
@@ -22,6 +24,8 @@ DEFAULT_CAP = 1000
 
 MAX_POSITION = 10_000
 
+ASKS = frozenset({"view", "click", "search", "cart", "purchase", "wishlist"})
+"""Types after which a list may be wanted, also by a shopper who allows no personalization."""
 _WITH_QUANTITY = frozenset({"cart", "purchase", "return"})
 
 
@@ -32,13 +36,23 @@ class Cleaned(NamedTuple):
     key: bytes
     occurred_ms: int
     """The exact time, which goes no further."""
+    shopper: str
+    """The pseudonym of the shopper, which goes no further where the event has one of its own."""
 
 
 class EventCleaner:
     """Applies the rules that look at one event alone."""
 
-    def __init__(self, rules: IngestRules, identities: Identities, pseudonymizer: Pseudonymizer) -> None:
+    def __init__(
+        self,
+        rules: IngestRules,
+        identities: Identities,
+        pseudonymizer: Pseudonymizer,
+        refused: Callable[[str], Sequence[str]] = lambda pseudonym: (),
+    ) -> None:
+        """``refused``: the purposes that the shopper with a pseudonym does not allow."""
         self._rules = rules
+        self._refused = refused
         self._identities = identities
         self._hashes = pseudonymizer
         self._automated = Remembered(is_automated_agent, entries=2_000, characters=512)
@@ -128,8 +142,26 @@ class EventCleaner:
             "session": hashes.session(user, session) if session is not None else None,
             "flags": flags,
             "linked_to": None,
+            "refused": [],
         }
-        return Cleaned(event, identity.key, occurred_ms)
+        shopper, refused = identity.pseudonym, self._refused(identity.pseudonym) if identity.sealed_id else ()
+        if not refused:
+            return Cleaned(event, identity.key, occurred_ms, shopper)
+        event["refused"] = list(refused)
+        if PERSONALIZATION not in refused:
+            return Cleaned(event, identity.key, occurred_ms, shopper)
+        if kind not in ASKS:
+            raise RecordError(Reason.NO_CONSENT, "the shopper allows no personalization")
+        return self._unprofiled(event, identity, occurred_ms)
+
+    def _unprofiled(self, event: CleanEvent, identity: Identity, occurred_ms: int) -> Cleaned:
+        """What a list is made of for a shopper who allows no personalization: when, and what was searched for. The pseudonym is the event's
+        own, so that nothing joins two of them; the sealed id is made for it."""
+        pseudonym = NOBODY + event["event_id"]
+        asks = bare(event["event_id"], pseudonym, self._identities.seal(identity, pseudonym), event["event_type"], event["occurred_at"])
+        asks["query"], asks["refused"] = event["query"], event["refused"]
+        asks["flags"] = [UNPROFILED, *(flag for flag in event["flags"] if flag == "query_scrubbed")]
+        return Cleaned(asks, pseudonym.encode(), occurred_ms, identity.pseudonym)
 
     def _identify(self, raw: Mapping[str, Any], record: SourceRecord, now_ms: int, line: int) -> Cleaned:
         """The event that hands the anonymous shopper's history to the user. It is the anonymous shopper's, so that it comes after all that
@@ -143,6 +175,9 @@ class EventCleaner:
             if error.reason not in (Reason.MISSING_USER, Reason.NOBODY):
                 raise
             raise RecordError(Reason.NOTHING_TO_LINK, "an identify event needs a user_id and an anonymous_id") from None
+        refused = {*self._refused(user.pseudonym), *self._refused(anonymous.pseudonym)}
+        if PERSONALIZATION in refused:
+            raise RecordError(Reason.NO_CONSENT, "the shopper allows no personalization")
         flags: list[str] = []
         occurred_ms = self._time(raw["occurred_at"], record.timestamp, now_ms, flags)
         own_id = identifiers.opaque_id(raw["event_id"])
@@ -152,25 +187,17 @@ class EventCleaner:
             event_id = hashes.event_id(anonymous.user_id, f"{identifiers.IDENTIFY}\0{own_id}")
         else:
             event_id = hashes.position_id(record.topic, record.partition, record.offset, line)
-        event: CleanEvent = {
-            "event_id": event_id,
-            "pseudonym": anonymous.pseudonym,
-            "sealed_id": anonymous.sealed_id,
-            "event_type": identifiers.IDENTIFY,
-            "occurred_at": times.floor_to(occurred_ms, self._rules.time_bucket_ms),
-            "item_id": None,
-            "query": None,
-            "quantity": 1,
-            "price_band": None,
-            "currency": None,
-            "country": None,
-            "recommendation_id": None,
-            "position": None,
-            "session": None,
-            "flags": flags,
-            "linked_to": user.pseudonym,
-        }
-        return Cleaned(event, anonymous.key, occurred_ms)
+        event = bare(
+            event_id,
+            anonymous.pseudonym,
+            anonymous.sealed_id,
+            identifiers.IDENTIFY,
+            times.floor_to(occurred_ms, self._rules.time_bucket_ms),
+        )
+        event["flags"] = flags
+        event["linked_to"] = user.pseudonym
+        event["refused"] = [TRAINING] if TRAINING in refused else []
+        return Cleaned(event, anonymous.key, occurred_ms, anonymous.pseudonym)
 
     def _time(self, occurred_at: float | str | None, record_ms: int, now_ms: int, flags: list[str]) -> int:
         if occurred_at is not None:

@@ -55,3 +55,7 @@ class Identities:
         if len(self._known) > self._kept:
             self._known.popitem(last=False)
         return identity
+
+    def seal(self, identity: Identity, pseudonym: str) -> bytes:
+        """The sealed id of the identity for a record with another pseudonym than its own."""
+        return self._sealer.seal(identity.user_id, pseudonym)

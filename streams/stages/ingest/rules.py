@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from streams.errors import ConfigurationError
+from streams.privacy.consent import purposes_of
 from streams.privacy.kinds import NONE, kinds_of
 from streams.stages.ingest.region import is_country
 from streams.stages.money import currencies
@@ -37,6 +38,8 @@ class IngestRules:
     item_pattern: str | None = None
     shuffles: bool = False
     scrub_off: Set[str] = NONE
+    allowed: Set[str] = NONE
+    """The purposes that are taken for allowed where a shopper decided nothing."""
 
     @classmethod
     def from_settings(cls, settings: Settings) -> IngestRules:
@@ -54,6 +57,10 @@ class IngestRules:
             scrub_off = kinds_of(settings.scrub_off)
         except ValueError as error:
             raise ConfigurationError(f"VEILSTREAM_SCRUB_OFF {error}") from None
+        try:
+            allowed = purposes_of(settings.consent_default)
+        except ValueError as error:
+            raise ConfigurationError(f"VEILSTREAM_CONSENT_DEFAULT {error}") from None
         return cls(
             time_bucket_ms=settings.time_bucket_s * 1000,
             max_future_ms=settings.max_future_s * 1000,
@@ -72,4 +79,5 @@ class IngestRules:
             item_pattern=settings.item_pattern,
             shuffles=settings.shuffle_batches,
             scrub_off=scrub_off,
+            allowed=allowed,
         )

@@ -9,7 +9,7 @@ from typing import Protocol
 from streams.clock import Clock
 from streams.dead_letters.letters import DeadLetterBuilder, PositionIds
 from streams.engine.records import BatchResult, OutputRecord, SourceRecord, StateView
-from streams.errors import Reason, RecordError
+from streams.errors import ConfigurationError, Reason, RecordError
 from streams.privacy.pseudonym import Pseudonymizer
 from streams.privacy.seal import IdSealer
 from streams.serde.codec import Codecs
@@ -17,13 +17,15 @@ from streams.sources.loading import load_sources
 from streams.sources.source import Line, RawEvent
 from streams.sources.sources import Sources
 from streams.stages.ingest.clean import EventCleaner
+from streams.stages.ingest.consent_updates import ConsentUpdates
+from streams.stages.ingest.consents import ConsentBook
 from streams.stages.ingest.deduplicate import RecentEvents
 from streams.stages.ingest.identities import Identities
 from streams.stages.ingest.quarantine import Quarantine, producer_of
 from streams.stages.ingest.rules import IngestRules
 from streams.stages.ingest.shared_ids import SharedIds
 from streams.stages.ingest.throttle import Throttle
-from streams.topics import BEHAVIOUR_CLEAN, BEHAVIOUR_RAW, DEAD_LETTER
+from streams.topics import BEHAVIOUR_CLEAN, BEHAVIOUR_RAW, CONSENT_UPDATES, DEAD_LETTER
 
 _RECALLED = 20_000
 _LINES = 8192
@@ -59,16 +61,22 @@ class IngestStage:
         clock: Clock,
         sources: Sources | None = None,
         watch: Watches | None = None,
+        consents: ConsentBook | None = None,
     ) -> None:
-        """Without ``sources`` those are known that the product has presets for, by header."""
+        """Without ``sources`` those are known that the product has presets for, by header. Without ``consents`` everything is allowed."""
         self._sources = sources or Sources(codecs.for_topic(BEHAVIOUR_RAW), load_sources(None))
         self._clean = codecs.for_topic(BEHAVIOUR_CLEAN)
-        self._cleaner = EventCleaner(rules, Identities(pseudonymizer, sealer), pseudonymizer)
+        identities = Identities(pseudonymizer, sealer)
+        refused = () if consents is None else (consents.refused,)
+        self._cleaner = EventCleaner(rules, identities, pseudonymizer, *refused)
         self._dead_letters = dead_letters
         self._clock = clock
         self._watch = watch
         self._ids = PositionIds(key=pseudonymizer.record_key)
         dead_letters.share_ids(self._ids)
+        self._decides: ConsentUpdates | None = None
+        if consents is not None:
+            self._decides = ConsentUpdates(codecs, consents, identities, pseudonymizer, dead_letters, self._ids, rules, clock)
         self._places: dict[tuple[str, int], int] = {}
         """Partitions of topics by number; several raw topics have partitions and offsets alike."""
         self._recent = RecentEvents(rules.dedup_window)
@@ -95,6 +103,10 @@ class IngestStage:
     async def __call__(self, batch: Sequence[SourceRecord], state: StateView) -> BatchResult:
         """Clean events keyed by pseudonym, and dead letters, in the order of the records and their lines; of one key only where the rules
         say that batches are shuffled."""
+        if batch and batch[0].topic.endswith(CONSENT_UPDATES):
+            if self._decides is None:
+                raise ConfigurationError("this ingest stage was made without consents, and can't read consent.updates")
+            return await self._decides(batch)
         result = BatchResult()
         now_ms = self._clock.now_ms()
         read: dict[str, int] = {}
@@ -180,7 +192,7 @@ class IngestStage:
         offset = record.offset * _LINES + line
         if self._recent.is_duplicate(event["event_id"], place, offset):
             return None
-        pseudonym = event["pseudonym"]
+        pseudonym = cleaned.shopper
         is_somebody = bool(event["sealed_id"])
         if is_somebody and not self._throttle.allows(pseudonym, cleaned.occurred_ms, place, offset):
             raise RecordError(Reason.AUTOMATED, "more events per minute than a person makes (VEILSTREAM_THROTTLE_PER_MINUTE)")

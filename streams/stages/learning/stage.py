@@ -37,7 +37,7 @@ _SINCE_KEY = b"since"
 _READ = {
     TRAINING_PAIRS: ("pair_id",),
     FEEDBACK: ("model_version", "outcome", "created_at", "others.outcome"),
-    RECOMMENDATIONS: ("model_version", "created_at", "items.score"),
+    RECOMMENDATIONS: ("model_version", "created_at", "items.score", "trainable"),
 }
 _OFFSETS: dict[str, Literal["pairs_offset", "feedback_offset", "recommendations_offset"]] = {
     TRAINING_PAIRS: "pairs_offset",
@@ -100,7 +100,7 @@ class LearningStage:
         elif source == FEEDBACK:
             add_feedback(tally, chain.from_iterable(map(each, values)), self._rules.bucket_ms)
         else:
-            add_recommendations(tally, values, self._rules.bucket_ms)
+            add_recommendations(tally, [value for value in values if value["trainable"]], self._rules.bucket_ms)
         tally[offset] = max(tally[offset], batch[-1].offset)
         result.state[key] = msgspec.msgpack.encode(tally)
         return result

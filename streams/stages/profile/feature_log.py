@@ -25,9 +25,6 @@ _HEXADECIMAL = 13
 def is_logged(event: CleanEvent, share: float) -> bool:
     """Whether the event is in the sample: the same answer whenever it comes, because an event's id is a hash.
 
-    It is the one place that decides what may be used for training. Events carry no consent yet (``training.pairs`` are made of all of
-    them, too): what they will carry is asked for here.
-
     >>> [is_logged({"event_id": id + "0" * 31}, 0.5) for id in "07f8"]  # type: ignore[typeddict-item]
     [True, True, False, False]
     """

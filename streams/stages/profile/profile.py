@@ -80,8 +80,12 @@ class Profile(msgspec.Struct, array_like=True):
     counted_days: int = 0
     """How many days of event time had events that counted; one that comes back after another counts again."""
     was_handed_over: bool = False
-    """It is of a browser whose shopper became known. What counted of it is forgotten with it, so what it does from now on counts no more in
-    what all shoppers see: else one browser could count again after every log-in."""
+    """It begins anew: it is of a browser whose shopper became known, or of a shopper who allowed no personalization for a while. What
+    counted is forgotten with the rest, so what is done from now on counts no more in what all shoppers see: else one browser could count
+    again after every log-in."""
+    refused: tuple[str, ...] = ()
+    """The purposes that the shopper does not allow, by the last ``consent`` event. It holds back events that an ingest worker passed on
+    which did not know that yet."""
 
 
 _DAMAGED = "a profile in the state is damaged; delete the stage's local state, it is rebuilt"

@@ -6,9 +6,10 @@ from hashlib import blake2b
 
 import numpy as np
 
+from streams.privacy.consent import TRAINING
 from streams.ranking.request import Ranked, Source
 from streams.ranking.rules import EVENT_TYPES, ProfileRules
-from streams.serde.records import CleanEvent, ReasonPart, Recommendation, RecommendedItem
+from streams.serde.records import CleanEvent, ReasonPart, Recommendation, RecommendedItem, has_shopper
 from streams.stages.profile.profile import IssuedRecommendation, Profile, pack_issued
 
 _PARTS = 4
@@ -84,7 +85,14 @@ def to_record(issued: IssuedRecommendation, event: CleanEvent) -> Recommendation
             )
             for rank, (item_id, (cosine, prior, together, match)) in enumerate(zip(issued.items, scores, strict=True))
         ],
+        profiled=has_shopper(event),
+        trainable=is_trainable(event),
     )
+
+
+def is_trainable(event: CleanEvent) -> bool:
+    """Whether something may be learnt from what becomes of a recommendation."""
+    return has_shopper(event) and TRAINING not in event["refused"]
 
 
 def scores_of(issued: IssuedRecommendation) -> list[list[float]]:

@@ -14,12 +14,13 @@ import numpy as np
 from streams.engine.ports import RecordCodec
 from streams.ranking.request import Source
 from streams.ranking.rules import EVENT_TYPES
-from streams.serde.records import CleanEvent
+from streams.serde.records import CleanEvent, has_shopper
 from streams.stages.profile.profile import IssuedRecommendation
-from streams.stages.profile.recommendation import judged_of, scores_of, to_record
+from streams.stages.profile.recommendation import is_trainable, judged_of, scores_of, to_record
 
 _HEADER = 5
 """Bytes of the wire framing before the Avro body."""
+_BOOLEANS = (b"\0", b"\1")
 _SHORT = tuple(bytes((2 * n,)) for n in range(64))
 """Small numbers as Avro writes them."""
 _double = Struct("<d").pack
@@ -72,7 +73,7 @@ def _body(issued: IssuedRecommendation, event: CleanEvent) -> bytes:
             out += reasons
         probability = b"\0" if judged is None else b"\2" + _double(judged[rank][1])
         out += (b"\0", _double(together), _double(match), probability)
-    out.append(b"\0")
+    out += (b"\0", _BOOLEANS[has_shopper(event)], _BOOLEANS[is_trainable(event)])
     return b"".join(out)
 
 
@@ -128,6 +129,7 @@ def _sample() -> tuple[IssuedRecommendation, CleanEvent]:
         session=None,
         flags=[],
         linked_to=None,
+        refused=[],
     )
     issued = IssuedRecommendation(
         offset=70_000,

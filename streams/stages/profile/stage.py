@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import cast
 
 from streams.engine.ports import DeadLetters, FloatArray, ModelProvider, TopicCodecs
@@ -15,7 +16,7 @@ from streams.ranking.ranking import Ranking, most_requests, rank
 from streams.ranking.request import Entry, Ranked, Request
 from streams.ranking.rules import CODES, SEARCH, ProfileRules
 from streams.ranking.together_table import TogetherTable
-from streams.serde.records import IDENTIFY, CleanEvent, FeatureLog, ProfileLink, has_shopper
+from streams.serde.records import CONSENT, IDENTIFY, CleanEvent, FeatureLog, ProfileLink, has_shopper
 from streams.stages.profile.feature_log import board_positions, to_log
 from streams.stages.profile.history import recently_recommended
 from streams.stages.profile.links import join
@@ -25,11 +26,14 @@ from streams.stages.profile.recommendation import answer_id, make, remember
 from streams.stages.profile.recommendation_writer import RecommendationWriter
 from streams.stages.profile.together_counter import TogetherCounter, is_profile, state_key
 from streams.stages.profile.triggers import Trigger, Triggered, by_model, find_triggers
+from streams.stages.profile.withdrawal import is_held_back
 from streams.topics import BEHAVIOUR_CLEAN, ITEMS_POPULARITY, ITEMS_TOGETHER, PROFILE_LINKS, RANKING_FEATURES, RECOMMENDATIONS
 
 __all__ = ["ProfileRules", "ProfileStage"]
 
-_FIELDS = ("event_id", "pseudonym", "sealed_id", "event_type", "occurred_at", "item_id", "query", "linked_to")
+_FIELDS = ("event_id", "pseudonym", "sealed_id", "event_type", "occurred_at", "item_id", "query", "linked_to", "refused")
+NO_THRESHOLD = -1e6
+"""Far below any score."""
 _EVENT_ID = re.compile(r"[0-9a-f]{32}")
 
 
@@ -87,7 +91,10 @@ class ProfileStage:
             issued, logs = triggered.repeats, list[FeatureLog]()
             for model, part, found in parts:
                 model.matrix.take_fitted()
-                issued += self._recommend(model, part, model.queries.transformed(found, model.matrix), logs)
+                issued += self._recommend(model, part, model.queries.transformed(found, model.matrix), logs, model.rules)
+            if triggered.unprofiled:
+                for model, part in by_model(routing, Triggered(rounds=[triggered.unprofiled])):
+                    issued += self._recommend(model, part, {}, logs, replace(model.rules, threshold=NO_THRESHOLD))
             catalogue = routing.stable.matrix.rows
 
         issued.sort(key=lambda pair: pair[0].offset)
@@ -103,6 +110,8 @@ class ProfileStage:
         result.outputs += removals
         if removals:
             result.dropped["unknown_item"] = len(removals)
+        if triggered.held_back:
+            result.dropped[Reason.NO_CONSENT.value] = triggered.held_back
         result.outputs += published
         return result
 
@@ -124,15 +133,20 @@ class ProfileStage:
             except RecordError as error:
                 self._refuse(record, error, result)
                 continue
-            if event["event_type"] == IDENTIFY or self._rules.concerns(CODES[event["event_type"]]):
+            if event["event_type"] in (IDENTIFY, CONSENT) or self._rules.concerns(CODES[event["event_type"]]):
                 accepted.append((record.offset, event))
         return accepted
 
     def _recommend(
-        self, model: ServingModel, triggered: Triggered, vectors: dict[str, FloatArray], logs: list[FeatureLog]
+        self,
+        model: ServingModel,
+        triggered: Triggered,
+        vectors: dict[str, FloatArray],
+        logs: list[FeatureLog],
+        rules: ProfileRules,
     ) -> list[tuple[IssuedRecommendation, CleanEvent]]:
         """Recommendations with their events. What is to be logged of candidates goes into ``logs``."""
-        rules, matrix = model.rules, model.matrix
+        matrix = model.matrix
         result = []
         looked: list[tuple[Trigger, list[str], Ranked, IssuedRecommendation | None]] = []
         for rounds in triggered.groups(most_requests(matrix)):
@@ -181,6 +195,9 @@ class ProfileStage:
         changed: dict[str, Profile] = {}
         for record, link in links:
             profile = profiles.setdefault(link["pseudonym"], Profile())
+            if is_held_back(profile):
+                result.dropped[Reason.NO_CONSENT.value] = result.dropped.get(Reason.NO_CONSENT.value, 0) + 1
+                continue
             try:
                 if join(profile, link, self._rules):
                     changed[link["pseudonym"]] = profile
@@ -214,15 +231,18 @@ def check(key: bytes | None, event: CleanEvent) -> None:
     if key != event["pseudonym"].encode():
         raise RecordError(Reason.KEY_MISMATCH, "the message key must be the pseudonym")
     code = CODES.get(event["event_type"])
-    if code is None and event["event_type"] != IDENTIFY:
+    if code is None and event["event_type"] not in (IDENTIFY, CONSENT):
         raise RecordError(Reason.UNKNOWN_EVENT_TYPE, "behaviour.clean holds an event type that ingest does not write")
     if _EVENT_ID.fullmatch(event["event_id"]) is None:
         raise RecordError(Reason.UNDECODABLE, "event_id must be 32 hexadecimal characters")
-    if code is None:
+    if event["event_type"] == CONSENT:
+        if not has_shopper(event):
+            raise RecordError(Reason.UNDECODABLE, "a consent event needs a shopper")
+    elif code is None:
         if not event["linked_to"] or not has_shopper(event):
             raise RecordError(Reason.UNDECODABLE, "an identify event needs a shopper, and linked_to")
     elif code == SEARCH:
         if not event["query"]:
             raise RecordError(Reason.MISSING_QUERY, "a search needs a query")
-    elif not event["item_id"]:
+    elif not event["item_id"] and (has_shopper(event) or not event["sealed_id"]):
         raise RecordError(Reason.MISSING_ITEM, "only searches may lack an item_id")

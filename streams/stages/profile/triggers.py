@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from streams.models.hotswap.serving_model import Routing, ServingModel
+from streams.privacy.consent import TRAINING
 from streams.ranking.request import Request
 from streams.ranking.rules import CODES, DISMISS, IMPRESSION, PURCHASE, RETURN, SEARCH, TRIGGERS, ProfileRules
-from streams.serde.records import IDENTIFY, CleanEvent, ProfileLink, has_shopper
+from streams.serde.records import CONSENT, IDENTIFY, CleanEvent, ProfileLink, has_shopper
 from streams.stages.profile.feature_log import is_logged
 from streams.stages.profile.history import apply_event, is_first_regret, unwanted
 from streams.stages.profile.influence import breadth, is_newcomer, popularity_weights
@@ -17,6 +18,7 @@ from streams.stages.profile.links import hand_over, whole_of
 from streams.stages.profile.popularity_counter import PopularityTally
 from streams.stages.profile.profile import IssuedRecommendation, Profile, unpack_issued
 from streams.stages.profile.together_counter import TogetherTally
+from streams.stages.profile.withdrawal import decided, is_held_back
 
 Policy = Literal["behaviour", "search", "none"]
 """``none``: nothing is recommended; the candidates are logged, to know what shoppers turn to where nothing is shown."""
@@ -43,6 +45,10 @@ class Triggered:
     """By pseudonym."""
     rounds: list[list[Trigger]] = field(default_factory=list)
     """The n-th triggers of all shoppers: a shopper's second must know what her first recommended."""
+    unprofiled: list[Trigger] = field(default_factory=list)
+    """Of shoppers who allow no personalization and search for nothing: whatever is popular is good enough for their lists."""
+    held_back: int = 0
+    """Events whose shopper had withdrawn consent before they were passed on."""
     links: list[ProfileLink] = field(default_factory=list)
     """What anonymous shoppers hand over to users."""
     repeats: list[tuple[IssuedRecommendation, CleanEvent]] = field(default_factory=list)
@@ -97,11 +103,20 @@ def find_triggers(
     for offset, event in events:
         pseudonym = event["pseudonym"]
         if not has_shopper(event):
-            _count_only(event, offset, tally, rules)
+            if event["sealed_id"]:
+                _ask(event, offset, result, rules)
+            else:
+                _count_only(event, offset, tally, rules)
             continue
         profile = profiles[pseudonym]
         if offset <= profile.applied_offset:
             result.repeats += [(unpack_issued(issued), event) for cause, issued in profile.issued if cause == offset]
+            continue
+        if event["event_type"] == CONSENT:
+            result.changed[pseudonym] = profiles[pseudonym] = decided(profile, offset, event["refused"])
+            continue
+        if is_held_back(profile):
+            result.held_back += 1
             continue
         if event["event_type"] == IDENTIFY:
             handed = hand_over(profile, event, offset, rules)
@@ -137,7 +152,7 @@ def find_triggers(
                     is_newcomer=is_newcomer(profile),
                 )
         policy = policy_of(code, time_ms, profile.triggered_at, rules)
-        logged = is_logged(event, rules.logged_share)
+        logged = TRAINING not in event["refused"] and TRAINING not in profile.refused and is_logged(event, rules.logged_share)
         if policy is None:
             if not (logged and rules.recommend and code in TRIGGERS):
                 continue
@@ -150,6 +165,19 @@ def find_triggers(
             result.rounds.append([])
         result.rounds[number].append(Trigger(profile, event, offset, policy, request_of(profile, event, policy, rules), logged))
     return result
+
+
+def _ask(event: CleanEvent, offset: int, result: Triggered, rules: ProfileRules) -> None:
+    """A list for a shopper who allows no personalization: of an empty profile, which is not kept."""
+    profile, code = Profile(), CODES[event["event_type"]]
+    if not rules.recommend or code not in TRIGGERS:
+        return
+    if code == SEARCH:
+        if not result.rounds:
+            result.rounds.append([])
+        result.rounds[0].append(Trigger(profile, event, offset, "search", request_of(profile, event, "search", rules)))
+    else:
+        result.unprofiled.append(Trigger(profile, event, offset, "behaviour", request_of(profile, event, "behaviour", rules)))
 
 
 def _count_only(event: CleanEvent, offset: int, tally: PopularityTally, rules: ProfileRules) -> None:

@@ -136,6 +136,7 @@ def test_an_event_comes_out_clean() -> None:
         "session": hashes.session("anna@example.com", "s-1"),
         "flags": ["quantity_capped"],
         "linked_to": None,
+        "refused": [],
     }
     assert output.key == event["pseudonym"].encode()
     assert output.partition is None

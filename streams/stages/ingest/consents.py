@@ -1,0 +1,136 @@
+"""Decisions of shoppers on what may be done: from the shop's messages to what is in force, for every stage."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, NamedTuple, cast
+
+from streams.engine.ports import RecordCodec
+from streams.engine.records import SourceRecord
+from streams.errors import Reason, RecordError
+from streams.privacy.consent import GATED, ConsentTable, Decision, in_force, refused_after
+from streams.privacy.scrub import scrub
+from streams.serde.records import Consent, ConsentDecision
+
+MOST_PURPOSES = 32
+_PURPOSE = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
+_MOST_TEXT = 200
+
+
+class Decided(NamedTuple):
+    """What one message changes."""
+
+    decisions: list[ConsentDecision]
+    refused: list[str] | None
+    """The gated purposes that are refused from now on; None where no decision on them is in force."""
+    error: RecordError | None
+    """Why a part of the message was not taken."""
+
+
+class ConsentBook:
+    """All decisions in force, followed from ``consent.decisions``.
+
+    What this worker decides counts here at once, before it is written: an event that comes after a withdrawal meets it. A decision that
+    is not written after all comes again with its message.
+    """
+
+    def __init__(self, codec: RecordCodec, table: ConsentTable, on_read: Callable[[ConsentDecision], object] | None = None) -> None:
+        """``on_read`` is told of every decision that is read from the topic."""
+        self.table = table
+        self.bad_records = 0
+        """Records that could not be used."""
+        self.catch_up: Callable[[], Awaitable[None]] | None = None
+        """Waits until all that is written is known. Set by whoever follows the topic."""
+        self._codec = codec
+        self._on_read = on_read
+
+    def refused(self, pseudonym: str) -> Sequence[str]:
+        """The purposes that the shopper does not allow."""
+        return self.table.refused(pseudonym)
+
+    def apply(self, records: Sequence[SourceRecord]) -> None:
+        """Take in a fetch. Never raises for a record."""
+        for record in records:
+            key = (record.key or b"").decode("utf-8", "replace")
+            pseudonym, _, purpose = key.rpartition("/")
+            if record.value is None:
+                self.table.forget(pseudonym, purpose)
+                continue
+            try:
+                value = cast(ConsentDecision, self._codec.decode(record.value, record.headers))
+                decision = Decision(value["decided_at"], not value["allowed"])
+            except RecordError:
+                self.bad_records += 1
+                continue
+            if (value["pseudonym"], value["purpose"]) != (pseudonym, purpose) or decision.decided_ms < 0:
+                self.bad_records += 1
+                continue
+            if in_force(self.table.decision(pseudonym, purpose), decision):
+                self.table.decide(pseudonym, purpose, decision)
+            if self._on_read is not None:
+                self._on_read(value)
+
+    def decide(self, message: Consent, pseudonym: str, received_ms: int, max_future_ms: int) -> Decided:
+        """Which of a message's decisions are in force. Raises RecordError where the message as a whole is none.
+
+        A refusal that comes from the future counts from the moment at which it was received; an agreement from the future is not taken.
+        """
+        _check(message)
+        policy_version, source = _text(message["policy_version"]), _text(message["source"])
+        decisions: list[ConsentDecision] = []
+        error: RecordError | None = None
+        gated: dict[str, bool] = {}
+        before = self.table.refused(pseudonym)
+        for purpose, allowed in message["purposes"].items():
+            decided_ms = message["updated_at"]
+            if decided_ms > received_ms + max_future_ms:
+                if allowed:
+                    error = RecordError(Reason.TIME_IN_FUTURE, "updated_at lies in the future: what it allows is not taken")
+                    continue
+                decided_ms = received_ms
+            decision = Decision(decided_ms, not allowed)
+            if purpose in GATED:
+                if not in_force(self.table.decision(pseudonym, purpose), decision):
+                    continue
+                self.table.decide(pseudonym, purpose, decision)
+                gated[purpose] = allowed
+            decisions.append(
+                ConsentDecision(
+                    pseudonym=pseudonym,
+                    purpose=purpose,
+                    allowed=allowed,
+                    decided_at=decided_ms,
+                    policy_version=policy_version,
+                    source=source,
+                    received_at=received_ms,
+                )
+            )
+        return Decided(decisions, refused_after(before, gated) if gated else None, error)
+
+
+def subject_of(message: Mapping[str, Any], key: bytes | None) -> tuple[str, str | None]:
+    """The user id and anonymous id of a message. Raises RecordError if the message's key is not what names the shopper: a shopper's
+    messages would not keep their order."""
+    user, anonymous = message["user_id"], message["anonymous_id"]
+    named = user if user.strip() else anonymous or ""
+    if key is None or key != named.encode("utf-8", "surrogatepass"):
+        raise RecordError(Reason.KEY_MISMATCH, "the message key must be the user_id, or the anonymous_id where user_id is empty")
+    return user, anonymous if not user.strip() else None
+
+
+def _check(message: Consent) -> None:
+    purposes = message["purposes"]
+    if not purposes or len(purposes) > MOST_PURPOSES:
+        raise RecordError(Reason.BAD_CONSENT, f"purposes must name 1 to {MOST_PURPOSES} purposes")
+    if not all(map(_PURPOSE.fullmatch, purposes)):
+        raise RecordError(Reason.BAD_CONSENT, "a purpose is 1 to 64 of a-z, 0-9, _ . and -, and does not begin with one of the last three")
+    if message["updated_at"] < 0:
+        raise RecordError(Reason.BAD_TIME, "updated_at lies before 1970")
+    for name, text in (("policy_version", message["policy_version"]), ("source", message["source"])):
+        if text is not None and len(text) > _MOST_TEXT:
+            raise RecordError(Reason.BAD_CONSENT, f"{name} is longer than {_MOST_TEXT} characters")
+
+
+def _text(text: str | None) -> str | None:
+    return None if text is None else scrub(text)[0]

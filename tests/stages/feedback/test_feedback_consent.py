@@ -1,0 +1,104 @@
+"""Nothing is learnt from a shopper who does not allow it: not from then on, and not from what is not settled yet."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streams import topics
+from streams.engine.records import MemoryRecord
+from streams.privacy.consent import PERSONALIZATION, TRAINING
+from tests.support.feedback_harness import ANNA, BEN, CODECS, State, event, feed, make_stage, outputs, recommendation, the_end
+
+
+def consent(offset: int, user: str, *refused: str) -> MemoryRecord:
+    return event(offset, user, "consent", None, 10**9, refused=list(refused))
+
+
+def untrainable(record: MemoryRecord) -> MemoryRecord:
+    codec = CODECS.for_topic(topics.RECOMMENDATIONS)
+    return record._replace(value=codec.encode({**codec.decode(record.value), "trainable": False}))
+
+
+def learnt(results: Any, user: str = ANNA) -> int:
+    return sum(one["pseudonym"] == user for topic in (topics.FEEDBACK, topics.TRAINING_PAIRS) for one in outputs(results, topic))
+
+
+def test_what_is_not_settled_is_dropped() -> None:
+    for refused in (PERSONALIZATION, TRAINING):
+        stage, state = make_stage(), State()
+        events = [event(n, user, "purchase", "a", 1) for n, user in enumerate((ANNA, BEN))]
+        results = feed(
+            stage,
+            state,
+            [
+                [recommendation(0, ANNA, ["a"], -1, 0), recommendation(1, BEN, ["a"], -1, 0)],
+                [*events, consent(2, ANNA, refused)],
+                *the_end(),
+            ],
+        )
+        assert learnt(results) == 0 and learnt(results, BEN) == 2
+        assert b'"a"' not in state.values[ANNA.encode()] and len(state.values[ANNA.encode()]) < 100
+
+
+def test_a_recommendation_from_before_that_is_read_later_is_not_settled_either() -> None:
+    stage, state = make_stage(), State()
+    results = feed(
+        stage,
+        state,
+        [
+            [event(0, ANNA, "view", "x", 0), consent(1, ANNA, TRAINING), consent(2, ANNA), event(3, ANNA, "view", "y", 5)],
+            [recommendation(0, ANNA, ["a"], 0, 0), recommendation(1, ANNA, ["b"], 3, 5)],
+            *the_end(),
+        ],
+    )
+    assert {one["item_id"] for one in outputs(results, topics.FEEDBACK)} == {"b"}
+
+
+def test_events_and_lists_of_who_refuses_are_left_out() -> None:
+    stage, state = make_stage(), State()
+    results = feed(
+        stage,
+        state,
+        [
+            [untrainable(recommendation(0, ANNA, ["a"], 0, 0))],
+            [event(0, ANNA, "view", "a", 0, refused=[TRAINING]), event(1, ANNA, "purchase", "a", 1, refused=[TRAINING])],
+            *the_end(),
+        ],
+    )
+    assert learnt(results) == 0 and ANNA.encode() not in state.values
+
+
+def test_the_time_of_a_decision_is_no_event_time() -> None:
+    """A decision of today among a year's events that are published again must not close their windows."""
+    stage, state = make_stage(), State()
+    results = feed(
+        stage,
+        state,
+        [
+            [recommendation(0, BEN, ["a"], 0, 0)],
+            [event(0, BEN, "view", "x", 0), consent(1, ANNA), event(2, BEN, "purchase", "a", 3)],
+            *the_end(),
+        ],
+    )
+    assert {one["outcome"] for one in outputs(results, topics.FEEDBACK)} == {"purchase"}
+
+
+@given(st.lists(st.sampled_from(["view", "purchase", "refuse", "agree"]), max_size=12), st.data())
+def test_batches_and_repeats_do_not_matter(kinds: list[str], data: st.DataObject) -> None:
+    records = [
+        consent(n, ANNA, *([TRAINING] if kind == "refuse" else [])) if kind in ("refuse", "agree") else event(n, ANNA, kind, f"i{n % 3}", n)
+        for n, kind in enumerate(kinds)
+    ]
+    lists = [recommendation(n, ANNA, ["i0", "i1"], n, n) for n, kind in enumerate(kinds) if kind == "view"]
+
+    def settled(batches: list[list[MemoryRecord]]) -> set[str]:
+        results = feed(make_stage(), State(), [*batches, *the_end()])
+        return {str(one) for topic in (topics.FEEDBACK, topics.TRAINING_PAIRS) for one in outputs(results, topic)}
+
+    cut = data.draw(st.integers(0, len(records)))
+    cut_lists = data.draw(st.integers(0, len(lists)))
+    parts = [records[:cut], records[:cut], lists[:cut_lists], records[cut:], lists[cut_lists:], lists[cut_lists:]]
+    assert settled([records, lists]) == settled([lists, records]) == settled(parts)
