@@ -72,7 +72,9 @@ class ConsentTable:
             self._shards[key % _SHARDS].put(key, GATED.index(purpose), 0)
 
     def decision(self, pseudonym: str, purpose: str) -> Decision | None:
-        """None where nothing was decided."""
+        """None where nothing was decided, and for a purpose that nothing is done for here."""
+        if purpose not in GATED:
+            return None
         key = _hash(pseudonym)
         packed = self._shards[key % _SHARDS].get(key)[GATED.index(purpose)]
         return Decision(packed >> 2, bool(packed & 2)) if packed else None

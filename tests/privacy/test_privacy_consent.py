@@ -32,6 +32,13 @@ def test_the_table_is_a_dictionary(made: list[tuple[int, str, Decision | None]],
     assert sum(table.counts().values()) == len(known)
 
 
+def test_other_purposes_are_not_kept() -> None:
+    table = ConsentTable(set())
+    table.decide("k1.a", "newsletter", Decision(1, True))
+    table.forget("k1.a", "newsletter")
+    assert table.decision("k1.a", "newsletter") is None and len(table) == 0
+
+
 def test_a_table_grows() -> None:
     table = ConsentTable(set())
     for number in range(20_000):

@@ -212,6 +212,8 @@ def test_what_follows_the_topic_takes_no_rubbish() -> None:
     consents, pseudonym = book(), HASHES.pseudonym(ANNA)
     good = written(run(stage_with(book()), [message({PERSONALIZATION: True})]))[0]
     consents.apply([good, good._replace(value=b"rubbish", offset=1), good._replace(key=b"other/personalization", offset=2)])
+    assert consents.bad_records == 2
+    consents.apply(written(run(stage_with(book()), [message({"newsletter": False})])))
     assert consents.bad_records == 2 and consents.refused(pseudonym) == (TRAINING,)
     consents.apply([good._replace(value=None, offset=3)])
     assert consents.refused(pseudonym) == GATED
