@@ -91,7 +91,9 @@ ROOMS: dict[str, set[str]] = {
     "streams.stages.catalogue": {
         *("streams.engine", "streams.models.hotswap", "streams.ranking", "streams.serde", "streams.sources", "streams.stages")
     },
-    "streams.stages.profile": {"streams.engine", "streams.models.hotswap", "streams.ranking", "streams.ranking.learned", "streams.serde"},
+    "streams.stages.profile": {
+        *("streams.engine", "streams.models.hotswap", "streams.privacy", "streams.ranking", "streams.ranking.learned", "streams.serde")
+    },
     "streams.stages.feedback": {"streams.engine", "streams.serde"},
     "streams.stages.learning": {"streams.engine", "streams.serde"},
     "streams.training.evaluation": {"streams.engine", "streams.ranking", "streams.ranking.learned", "streams.serde", *MATHEMATICS},

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from math import nan
 from time import monotonic, time
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.metrics_core import GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
 
 from streams.engine.records import OutputRecord
-from streams.serde.records import ConsentDecision
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _LIVE_S = 60.0
@@ -152,18 +149,20 @@ class IngestMetrics:
     def shared_id(self) -> None:
         self._shared.inc()
 
-    def decision(self, decision: ConsentDecision) -> None:
-        """A decision that was read now."""
-        seconds = time() - decision["received_at"] / 1000
+    def decision(self, received_ms: int) -> None:
+        """A decision was read whose message was received then."""
+        seconds = time() - received_ms / 1000
         if 0 <= seconds < _LIVE_S:
             self._delay.observe(seconds)
 
-    def watch_consents(self, count: Callable[[], Mapping[tuple[str, bool], int]], unreadable: Callable[[], int]) -> None:
-        """Tell from now on how many shoppers allow and refuse what."""
+    def watch_consents(self, counts: Mapping[tuple[str, str], Callable[[], int]], unreadable: Callable[[], int]) -> None:
+        """Tell from now on how many shoppers allow and refuse what: by purpose and decision."""
         Gauge(
             "veilstream_consent_unreadable_records", "Records of consent.decisions that could not be used.", registry=self._registry
         ).set_function(unreadable)
-        self._registry.register(_ConsentCollector(count))
+        decided = Gauge("veilstream_consents", "Shoppers who decided.", ["purpose", "decision"], registry=self._registry)
+        for (purpose, decision), count in counts.items():
+            decided.labels(purpose, decision).set_function(count)
 
     def watch_quarantine(self, count: Callable[[], int]) -> None:
         """Tell from now on how many producers are set apart."""
@@ -172,17 +171,6 @@ class IngestMetrics:
             "Producers, each partition by itself, whose records are set apart because most of them were refused.",
             registry=self._registry,
         ).set_function(count)
-
-
-class _ConsentCollector(Collector):
-    def __init__(self, count: Callable[[], Mapping[tuple[str, bool], int]]) -> None:
-        self._count = count
-
-    def collect(self) -> Iterator[Metric]:
-        family = GaugeMetricFamily("veilstream_consents", "Shoppers who decided, by purpose and decision.", labels=["purpose", "decision"])
-        for (purpose, allows), count in self._count().items():
-            family.add_metric([purpose, "allowed" if allows else "refused"], count)
-        yield family
 
 
 class LearningMetrics:

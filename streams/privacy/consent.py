@@ -55,21 +55,19 @@ class ConsentTable:
         """``allowed``: the purposes that are taken for allowed where a shopper decided nothing."""
         self._by_default = tuple(purpose for purpose in GATED if purpose not in allowed)
         self._shards = [_Shard() for _ in range(_SHARDS)]
+        self._counts = [0] * (2 * len(GATED))
+        """Of each purpose those who allow it, and those who refuse."""
 
     def __len__(self) -> int:
         return sum(shard.used for shard in self._shards)
 
     def decide(self, pseudonym: str, purpose: str, decision: Decision) -> None:
         """What is in force from now on; whether it counts has been decided before."""
-        if purpose in GATED:
-            key = _hash(pseudonym)
-            self._shards[key % _SHARDS].put(key, GATED.index(purpose), _packed(decision))
+        self._put(pseudonym, purpose, _packed(decision))
 
     def forget(self, pseudonym: str, purpose: str) -> None:
         """As if nothing had been decided."""
-        if purpose in GATED:
-            key = _hash(pseudonym)
-            self._shards[key % _SHARDS].put(key, GATED.index(purpose), 0)
+        self._put(pseudonym, purpose, 0)
 
     def decision(self, pseudonym: str, purpose: str) -> Decision | None:
         """None where nothing was decided, and for a purpose that nothing is done for here."""
@@ -91,16 +89,18 @@ class ConsentTable:
             if (packed & 2 if packed else purpose in self._by_default)
         )
 
-    def counts(self) -> dict[tuple[str, bool], int]:
-        """How many pseudonyms have decided, by purpose and whether it is allowed."""
-        found = {(purpose, allows): 0 for purpose in GATED for allows in (True, False)}
-        for shard in self._shards:
-            for place, purpose in enumerate(GATED):
-                decided = [packed for packed in shard.values[place] if packed]
-                refusals = sum(packed >> 1 & 1 for packed in decided)
-                found[purpose, False] += refusals
-                found[purpose, True] += len(decided) - refusals
-        return found
+    def count(self, purpose: str, *, allows: bool) -> int:
+        """How many pseudonyms have decided so."""
+        return self._counts[2 * GATED.index(purpose) + (not allows)]
+
+    def _put(self, pseudonym: str, purpose: str, packed: int) -> None:
+        if purpose not in GATED:
+            return
+        key, which = _hash(pseudonym), GATED.index(purpose)
+        before = self._shards[key % _SHARDS].put(key, which, packed)
+        for one, change in ((before, -1), (packed, 1)):
+            if one:
+                self._counts[2 * which + (one >> 1 & 1)] += change
 
 
 def in_force(known: Decision | None, new: Decision) -> bool:
@@ -140,17 +140,19 @@ class _Shard:
         place = self._place(key)
         return self.values[0][place], self.values[1][place]
 
-    def put(self, key: int, which: int, value: int) -> None:
+    def put(self, key: int, which: int, value: int) -> int:
+        """What was there before."""
         place = self._place(key)
         if not self._keys[place]:
             if not value:
-                return
+                return 0
             if self.used + 1 > _FULLEST * (self._mask + 1):
                 self._grow()
                 place = self._place(key)
             self._keys[place] = key
             self.used += 1
-        self.values[which][place] = value
+        before, self.values[which][place] = self.values[which][place], value
+        return before
 
     def _place(self, key: int) -> int:
         keys, mask = self._keys, self._mask

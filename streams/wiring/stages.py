@@ -81,7 +81,7 @@ class Bootstrap:
         return TopicFollower(client_config(self.kafka), self.settings.topic_prefix + topic, apply)
 
     def _ingest(self, metrics: StageMetrics) -> StageParts:
-        from streams.privacy.consent import ConsentTable
+        from streams.privacy.consent import GATED, ConsentTable
         from streams.privacy.pseudonym import Pseudonymizer
         from streams.sources.loading import load_sources
         from streams.sources.sources import Sources
@@ -105,7 +105,14 @@ class Bootstrap:
         consents = ConsentBook(self.codecs.for_topic(topics.CONSENT_DECISIONS), ConsentTable(rules.allowed), watch.decision)
         decisions = self.follow(topics.CONSENT_DECISIONS, consents.apply)
         consents.catch_up = decisions.caught_up
-        watch.watch_consents(consents.table.counts, lambda: consents.bad_records)
+        watch.watch_consents(
+            {
+                (purpose, decision): functools.partial(consents.table.count, purpose, allows=decision == "allowed")
+                for purpose in GATED
+                for decision in ("allowed", "refused")
+            },
+            lambda: consents.bad_records,
+        )
         handler = IngestStage(
             codecs=self.codecs,
             pseudonymizer=Pseudonymizer(load_pseudonym_key(self.settings.keys_dir / "pseudonym.key")),

@@ -20,7 +20,7 @@ import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 
 public class Consume {
-  static final int SCHEMA_ID = 1660725443; // of schemas/avro/recommendations.avsc, where there is no registry
+  static final int SCHEMA_ID = 295994289; // of schemas/avro/recommendations.avsc, where there is no registry
   static final LazySodiumJava sodium = new LazySodiumJava(new SodiumJava());
 
   public static void main(String[] arguments) throws Exception {

@@ -4,7 +4,7 @@ import avro from "avsc";
 import { Kafka, logLevel } from "kafkajs";
 import sodium from "libsodium-wrappers";
 
-const SCHEMA_ID = 1660725443; // of schemas/avro/recommendations.avsc, where there is no registry
+const SCHEMA_ID = 295994289; // of schemas/avro/recommendations.avsc, where there is no registry
 
 const [broker, topic, groupId, schemaFile, subscriberKey, ingestPub] = process.argv.slice(2);
 const schema = avro.Type.forSchema(JSON.parse(fs.readFileSync(schemaFile, "utf8")), { wrapUnions: true });

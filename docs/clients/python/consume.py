@@ -13,7 +13,7 @@ from nacl.exceptions import CryptoError
 from nacl.public import PrivateKey, SealedBox
 from nacl.signing import VerifyKey
 
-SCHEMA_ID = 1660725443  # of schemas/avro/recommendations.avsc, where there is no registry
+SCHEMA_ID = 295994289  # of schemas/avro/recommendations.avsc, where there is no registry
 
 broker, topic, group, schema_file, subscriber_key, ingest_pub = sys.argv[1:]
 schema = fastavro.schema.load_schema(schema_file)

@@ -44,12 +44,13 @@ class ConsentUpdates:
         self._ids = ids
         self._rules = rules
         self._clock = clock
+        self._following: dict[int, int] = {}
+        """By partition, the offset after the last message."""
 
     async def __call__(self, batch: Sequence[SourceRecord]) -> BatchResult:
         """For each message: an event that says what is refused from there on, and a record for each decision that is in force now."""
         result = BatchResult()
-        if self._consents.catch_up is not None:
-            await self._consents.catch_up()  # what another worker decided before has to be known
+        await self._know_what_came_before(batch)
         now_ms = self._clock.now_ms()
         for record in batch:
             received_ms = record.timestamp if 0 < record.timestamp < now_ms else now_ms
@@ -72,6 +73,14 @@ class ConsentUpdates:
                 value = self._decisions.encode(decision)
                 result.outputs.append(OutputRecord(CONSENT_DECISIONS, key, value, self._ids.of(record, number)))
         return result
+
+    async def _know_what_came_before(self, batch: Sequence[SourceRecord]) -> None:
+        """What this worker did not decide itself: all messages of a shopper are in one partition, so that only happens where another one
+        had the partition meanwhile, or this one begins. The partition's events wait for this, too."""
+        partition, first = batch[0].partition, batch[0].offset
+        if self._following.get(partition) != first and self._consents.catch_up is not None:
+            await self._consents.catch_up()
+        self._following[partition] = batch[-1].offset + 1
 
     def _event(self, record: SourceRecord, identity: Identity, received_ms: int, refused: list[str]) -> CleanEvent:
         event_id = self._pseudonymizer.position_id(record.topic, record.partition, record.offset)

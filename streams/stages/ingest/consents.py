@@ -35,8 +35,8 @@ class ConsentBook:
     is not written after all comes again with its message.
     """
 
-    def __init__(self, codec: RecordCodec, table: ConsentTable, on_read: Callable[[ConsentDecision], object] | None = None) -> None:
-        """``on_read`` is told of every decision that is read from the topic."""
+    def __init__(self, codec: RecordCodec, table: ConsentTable, on_read: Callable[[int], object] | None = None) -> None:
+        """``on_read`` is told of every decision that is read from the topic, when its message was received: milliseconds."""
         self.table = table
         self.bad_records = 0
         """Records that could not be used."""
@@ -69,7 +69,7 @@ class ConsentBook:
             if in_force(self.table.decision(pseudonym, purpose), decision):
                 self.table.decide(pseudonym, purpose, decision)
             if self._on_read is not None:
-                self._on_read(value)
+                self._on_read(value["received_at"])
 
     def decide(self, message: Consent, pseudonym: str, received_ms: int, max_future_ms: int) -> Decided:
         """Which of a message's decisions are in force. Raises RecordError where the message as a whole is none.

@@ -227,3 +227,17 @@ def test_one_that_refuses_can_still_be_throttled() -> None:
 
 def test_raw_events_only_come_from_raw_topics() -> None:
     assert run(make_stage(), [record(EVENT, topic=BEHAVIOUR_RAW)]).events[0]["refused"] == []
+
+
+def test_what_others_decided_is_read_at_a_take_over_only() -> None:
+    waits: list[int] = []
+    consents = book()
+
+    async def catch_up() -> None:
+        waits.append(len(waits))
+
+    consents.catch_up = catch_up
+    stage = stage_with(consents)
+    for offset in (0, 1, 2, 7, 8, 3, 4):  # another worker had the partition before 7; a failed write comes again from 3 on
+        run(stage, [message({PERSONALIZATION: True}, at=NOW - 100 + offset, offset=offset)])
+    assert len(waits) == 3
