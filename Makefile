@@ -41,8 +41,8 @@ lint: $(DEV) ## Style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-check: lint ## Style, types, fast tests
-	$(PYTEST) -q -m "not kafka and not slow"
+check: lint ## Style, types, fast tests (of properties, a quarter of the examples)
+	HYPOTHESIS_PROFILE=quick $(PYTEST) -q -m "not kafka and not slow"
 
 # A process a core; the tests of a file stay together. What torch computes has one thread then.
 PROCESSES ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)

@@ -16,8 +16,10 @@ from tests.support.apicurio import Apicurio
 from tests.support.deployment import Deployment, deployed
 from tests.support.maven import JavaMissing
 
+# A busy machine is no failure of a property.
 settings.register_profile("untimed", deadline=None)
-settings.load_profile("untimed")  # a busy machine is no failure of a property
+settings.register_profile("quick", deadline=None, max_examples=25)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "untimed"))
 
 
 @pytest.fixture(scope="session", autouse=True)

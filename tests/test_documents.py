@@ -47,6 +47,7 @@ def test_every_setting_is_known(document: Path) -> None:
     assert [name for name in named if not is_one_of(name, known)] == []
 
 
+@pytest.mark.slow
 def test_every_metric_is_defined(document: Path) -> None:
     named = re.findall(r"\bveilstream_[a-z0-9_]*", document.read_text(encoding="utf-8"))
     assert [name for name in named if not is_one_of(name, metrics())] == []

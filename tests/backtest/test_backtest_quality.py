@@ -36,6 +36,7 @@ def rows(path: Path) -> dict[str, list[str]]:
     return dict(found)
 
 
+@pytest.mark.slow
 def test_small_files(tmp_path: Path) -> None:
     (tmp_path / "items.csv").write_text(ITEMS)
     (tmp_path / "events.csv").write_text(EVENTS)

@@ -49,6 +49,7 @@ def test_cut_keeps_the_largest_by_magnitude() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(METHODS))
+@pytest.mark.slow
 def test_every_method_relates_what_belongs_together(name: str) -> None:
     shop = drawn(400, 5)
     found = judge(shop, METHODS[name].fit(shop.known))
@@ -79,6 +80,7 @@ def test_no_method_tells_of_pairs_of_few_shoppers() -> None:
         assert allowed[rows, numbers[related.neighbours.others]].all()
 
 
+@pytest.mark.slow
 def test_what_serving_costs_is_measured_by_what_serves() -> None:
     known = drawn(300, 4).known
     related = local(known)

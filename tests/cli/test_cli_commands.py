@@ -256,6 +256,7 @@ def test_recover_replays_mended_originals_with_the_same_id_each_time(shop: Shop,
     assert isinstance(mended[0]["occurred_at"], int), "the time of its first arrival"
 
 
+@pytest.mark.slow
 def test_recover_replays_nothing_that_somebody_forged(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
     shop.forge(topics.PRIVACY_ERASURE, CODECS.for_topic(topics.PRIVACY_ERASURE).encode(ERASURE))
     shop.forge(topics.BEHAVIOUR_RAW, CODECS.for_topic(topics.BEHAVIOUR_RAW).encode({"user_id": "u", "event_type": "view", "item_id": "i"}))

@@ -90,6 +90,7 @@ def test_a_damaged_file_is_named(tmp_path: Path, capsys: Capture) -> None:
     assert "ranker.safetensors can't be served: the ranker's file is damaged" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_curves_are_drawn(tmp_path: Path, capsys: Capture) -> None:
     pytest.importorskip("matplotlib")
     ranker_file(tmp_path)

@@ -7,11 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 
 def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
+@pytest.mark.slow
 def test_what_a_command_writes_is_its_owners_alone(tmp_path: Path) -> None:
     (tmp_path / "items.csv").write_text("item,title\nA,red shoes\nB,blue shoes\n")
     (tmp_path / "events.csv").write_text("ts,user,event_type,item\n2026-01-01T10:00:00,u1,purchase,A\n")

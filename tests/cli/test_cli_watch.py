@@ -31,6 +31,7 @@ def test_timestamps_of_any_kind(timestamp: int) -> None:
 
 
 @given(st.text() | st.sampled_from(["\x1b[2J", "\x9b2J", "\u202egnp.exe", "\u2066x", "\r", "\x7f"]))
+@pytest.mark.slow
 def test_a_title_can_not_move_the_terminal(title: str) -> None:
     value: dict[str, Any] = {"title": title, "nested": {"title": [title]}}
     plain = line(0, 0, 0, value, as_json=False)

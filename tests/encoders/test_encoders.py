@@ -25,6 +25,7 @@ def encoder(request: pytest.FixtureRequest) -> EncodesTexts:
 STRANGE = ["", "a", " ", "红色连衣裙", "😀👍🏽", "\ud800 half a pair", "x" * 100_000, "Ünï çødé 混合 текст", "\x00\x01"]
 
 
+@pytest.mark.slow
 def test_unit_vectors_for_any_text(encoder: EncodesTexts) -> None:
     vectors = encoder.encode(STRANGE)
     assert vectors.shape == (len(STRANGE), encoder.dimension)
@@ -32,6 +33,7 @@ def test_unit_vectors_for_any_text(encoder: EncodesTexts) -> None:
     assert np.allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_alone_or_in_a_batch_in_any_order(encoder: EncodesTexts) -> None:
     texts = ["red running shoes", "帆布鞋", "a much longer title of a coffee grinder with many words", "tea"] * 5
     together = encoder.encode(texts)
@@ -47,6 +49,7 @@ def test_similar_titles_are_similar(encoder: EncodesTexts) -> None:
     assert shoes @ sneakers > shoes @ teapot + 0.2
 
 
+@pytest.mark.slow
 def test_versions_tell_models_apart() -> None:
     assert load_encoder("bundled-en").version == load_encoder("bundled-en").version
     assert load_encoder("bundled-en").version != load_encoder("hashing").version

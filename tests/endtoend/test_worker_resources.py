@@ -45,6 +45,7 @@ def test_a_wrong_set_up_is_named(deployment: Deployment, settings: dict[str, str
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_no_broker_is_named(tmp_path: Path) -> None:
     deployment = Deployment(tmp_path, "127.0.0.1:1", "x.")
     deployment.command("keys", "generate")
@@ -55,6 +56,7 @@ def test_no_broker_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("model", ["/no/such/model", "empty", "pickle"])
+@pytest.mark.slow
 def test_a_missing_model_is_named(tmp_path: Path, model: str) -> None:
     if not model.startswith("/"):
         folder = tmp_path / model

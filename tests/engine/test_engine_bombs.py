@@ -150,6 +150,7 @@ def bomb(kind: str) -> bytes:
 
 
 @pytest.mark.parametrize("kind", ["gzip", "lz4", "zstd"])
+@pytest.mark.slow
 def test_a_bomb_is_refused_in_the_memory_of_its_limit(kind: str) -> None:
     program = """
 import resource, sys

@@ -131,6 +131,7 @@ async def test_what_it_refuses(served: Served, caplog: pytest.LogCaptureFixture,
     assert caplog.records == []
 
 
+@pytest.mark.slow
 async def test_hundreds_of_slow_connections_keep_nobody_out(served: Served, caplog: pytest.LogCaptureFixture) -> None:
     before = descriptors()
     with attacker(served, "500", SLOW) as holding:
@@ -147,6 +148,7 @@ async def test_hundreds_of_slow_connections_keep_nobody_out(served: Served, capl
     assert (ended["too_many"] or 0) + (ended["too_slow"] or 0) == 500, "each once"
 
 
+@pytest.mark.slow
 async def test_an_answer_that_nobody_takes_is_given_up(served: Served) -> None:
     for number in range(3000):
         Gauge(f"gauge_{number}", "x" * 1000, registry=served.registry)

@@ -41,6 +41,7 @@ def found_for(requests: list[Request]) -> Candidates:
 
 @settings(max_examples=25)
 @given(st.lists(st.integers(0, 10_000), min_size=1, max_size=6))
+@pytest.mark.slow
 def test_they_are_few_and_may_all_be_recommended(seeds: list[int]) -> None:
     requests, matrix = [request_of(seed) for seed in seeds], shop().matrix
     found = found_for(requests)
@@ -125,6 +126,7 @@ totals_ = st.lists(st.lists(st.integers(0, 5).map(float), max_size=14), min_size
 
 @settings(max_examples=200)
 @given(totals_, st.integers(1, 4))
+@pytest.mark.slow
 def test_the_most_similar_are_the_best_and_their_equals_unless_these_are_a_crowd(totals: list[list[float]], most: int) -> None:
     begins = np.concatenate(([0], np.cumsum([len(own) for own in totals]))).astype(np.int64)
     rows = np.concatenate([np.arange(len(own)) for own in totals]).astype(np.int64)

@@ -43,6 +43,7 @@ def equal(a: Ranker, b: Ranker) -> bool:
 
 @settings(max_examples=15)
 @given(st.integers(0, 999), st.booleans(), st.booleans())
+@pytest.mark.slow
 def test_what_is_written_is_read(seed: int, trees: bool, related: bool) -> None:
     made = (forest_ranker if trees else additive_ranker)(seed, RELATED if related else nothing_related())
     made = replace(made, fitted="to 7 lists, ünd well")

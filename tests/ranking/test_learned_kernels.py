@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -96,6 +97,7 @@ def gathered(case: Case) -> tuple[Any, Any, Any]:
 
 @settings(max_examples=150)
 @given(with_pairs())
+@pytest.mark.slow
 def test_sums_are_those_of_the_whole_history(drawn: tuple[Case, Any, Any]) -> None:
     case, begins, rows = drawn
     total, found = np.zeros(ROWS), np.full(len(rows), 7, np.float32)
@@ -107,6 +109,7 @@ def test_sums_are_those_of_the_whole_history(drawn: tuple[Case, Any, Any]) -> No
 
 @settings(max_examples=150)
 @given(with_pairs())
+@pytest.mark.slow
 def test_parts_say_which_item_of_the_history_adds_what(drawn: tuple[Case, Any, Any]) -> None:
     case, begins, rows = drawn
     owners = np.repeat(np.arange(case.users), np.diff(begins))
@@ -119,6 +122,7 @@ def test_parts_say_which_item_of_the_history_adds_what(drawn: tuple[Case, Any, A
 
 @settings(max_examples=300)
 @given(with_pairs(), st.lists(st.booleans(), min_size=ROWS, max_size=ROWS), st.integers(1, 4))
+@pytest.mark.slow
 def test_the_strongest_are_the_largest_sums_and_those_equal_to_the_last(
     drawn: tuple[Case, Any, Any], is_open: list[bool], most: int
 ) -> None:

@@ -48,6 +48,7 @@ def score(answer: Ranked) -> Any:
 
 @settings(max_examples=20)
 @given(st.lists(seeds, min_size=2, max_size=12), seeds, st.integers(1, 30))
+@pytest.mark.slow
 def test_an_answer_does_not_depend_on_who_else_asks(asking: list[int], seed: int, top_k: int) -> None:
     requests, rules = [request_of(one) for one in asking], replace(RULES, top_k=top_k)
     for ranker in rankers(seed):
@@ -74,6 +75,7 @@ def test_a_shopper_whose_items_have_very_many_equal_neighbours_takes_nothing_fro
 
 @settings(max_examples=40)
 @given(seeds, seeds, st.integers(1, 400), st.sampled_from((-100.0, -0.5, 0.0, 0.7, 100.0)))
+@pytest.mark.slow
 def test_it_is_sorted_and_bounded_and_holds_nothing_that_it_must_not(seed: int, asking: int, top_k: int, threshold: float) -> None:
     request, matrix = request_of(asking), shop().matrix
     for ranker in rankers(seed):
@@ -92,6 +94,7 @@ def test_it_is_sorted_and_bounded_and_holds_nothing_that_it_must_not(seed: int, 
 
 @settings(max_examples=40)
 @given(seeds, seeds, st.integers(1, 40))
+@pytest.mark.slow
 def test_reasons_add_up_to_the_score(seed: int, asking: int, most: int) -> None:
     request = request_of(asking)
     for ranker in rankers(seed):
@@ -209,6 +212,7 @@ def test_a_ranker_of_items_that_the_shop_does_not_have_serves() -> None:
 
 @settings(max_examples=30)
 @given(seeds, seeds, st.integers(0, 6))
+@pytest.mark.slow
 def test_score_probability_and_reasons_reach_the_record(seed: int, asking: int, most: int) -> None:
     rules, one = replace(RULES, reasons_max=most), event(asking, "a", "click", "s001")
     writer = RecommendationWriter(CODEC)

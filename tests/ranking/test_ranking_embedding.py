@@ -54,6 +54,7 @@ def test_it_is_the_formula(items: dict[str, tuple[float, int]], queries: dict[st
 
 
 @given(histories, st.sampled_from([None, "tea", "not encoded"]), st.floats(0, 1))
+@pytest.mark.slow
 def test_its_parts_add_up_to_it(items: dict[str, tuple[float, int]], query: str | None, blend: float) -> None:
     one = request(items, {"clock": (0.5, 0)}, query)
     embedding = embedded(one, blend)

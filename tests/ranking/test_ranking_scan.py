@@ -62,6 +62,7 @@ def request(generator: np.random.Generator) -> Request:
 
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 10**6), top_k=st.integers(1, 20), threshold=st.sampled_from([-1.0, 0.2, 0.5]), users=st.integers(1, 12))
+@pytest.mark.slow
 def test_the_same_answers(seed: int, top_k: int, threshold: float, users: int) -> None:
     generator = np.random.default_rng(seed)
     exact, scanned, popular = matrix(10**6), matrix(0), popularity()

@@ -89,6 +89,7 @@ def scores(answer: Ranked) -> list[float]:
 
 @settings(max_examples=15)
 @given(st.lists(seeds, min_size=2, max_size=8), seeds, st.integers(1, 30))
+@pytest.mark.slow
 def test_an_answer_depends_on_its_request_alone(asking: list[int], seed: int, top_k: int) -> None:
     requests, rules = [asked(one) for one in asking], replace(RULES, top_k=top_k, slate=ALL)
     for ranker in (None, *rankers(seed)):

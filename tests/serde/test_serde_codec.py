@@ -172,6 +172,7 @@ def test_values_over_the_bound_are_not_looked_at() -> None:
 
 @settings(max_examples=250, deadline=5000)
 @given(st.data())
+@pytest.mark.slow
 def test_damaged_values_are_refused_or_read_but_never_crash(data: st.DataObject) -> None:
     topic = data.draw(st.sampled_from([BEHAVIOUR_RAW, RECOMMENDATIONS, PRIVACY_AUDIT, CATALOGUE_ITEMS]))
     codec = CODECS.for_topic(topic)

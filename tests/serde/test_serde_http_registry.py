@@ -104,6 +104,7 @@ def test_one_records_id_does_not_stop_the_rest(server: Server, answer: tuple[int
     assert registry_of(server.url).schema(5) is None
 
 
+@pytest.mark.slow
 def test_what_is_remembered_is_bounded(server: Server) -> None:
     registry = registry_of(server.url)
     for schema_id in range(KEPT + 5):

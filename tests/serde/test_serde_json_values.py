@@ -115,6 +115,7 @@ def test_a_time_may_be_text_or_number(when: Any) -> None:
 @given(
     st.recursive(st.none() | st.booleans() | st.floats() | st.integers() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x))
 )
+@pytest.mark.slow
 def test_whatever_is_accepted_can_be_encoded(value: Any) -> None:
     codec = CODECS.for_topic(BEHAVIOUR_RAW)
     for name, kind in codec.kinds.items():

@@ -29,6 +29,7 @@ def _quiet() -> Iterator[None]:
     logging.disable(logging.NOTSET)
 
 
+@pytest.mark.slow
 def test_some_schedules_keep_every_promise() -> None:
     assert [wrong for seed in range(QUICK) if (wrong := play_linking(seed)) is not None] == []
 
@@ -60,12 +61,14 @@ def wrong_in(most: int) -> str:
     pytest.fail("no schedule shows it: the schedules are too tame, or the judge is too mild")
 
 
+@pytest.mark.slow
 def test_a_link_that_is_looked_for_in_one_partition_only_would_be_written_twice(monkeypatch: Patch) -> None:
     monkeypatch.setattr(LinkWorker, "outputs_of", {PROFILE_LINKS: True, DEAD: True})
     wrong = wrong_in(ENOUGH)
     assert "links that are too many" in wrong
 
 
+@pytest.mark.slow
 def test_one_that_is_written_twice_would_still_count_once(monkeypatch: Patch) -> None:
     """Two walls: what the engine does not find again is known by its id."""
     monkeypatch.setattr(LinkWorker, "outputs_of", {PROFILE_LINKS: True, DEAD: True})

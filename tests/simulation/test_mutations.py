@@ -210,6 +210,7 @@ def _(patch: Patch) -> None:
 
 
 @pytest.mark.parametrize("name", MUTATIONS)
+@pytest.mark.slow
 def test_the_simulation_sees(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     logging.disable(logging.CRITICAL)
     try:

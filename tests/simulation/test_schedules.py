@@ -24,6 +24,7 @@ def _quiet() -> object:
     logging.disable(logging.NOTSET)
 
 
+@pytest.mark.slow
 def test_some_schedules_keep_every_promise() -> None:
     assert [wrong for seed in range(FIRST, FIRST + QUICK) if (wrong := play(seed)) is not None] == []
 
@@ -44,6 +45,7 @@ def test_a_schedule_is_told_by_its_seed_alone() -> None:
     assert [log.rows for log in worlds[0].broker.logs.values()] == [log.rows for log in worlds[1].broker.logs.values()]
 
 
+@pytest.mark.slow
 def test_every_trouble_happens_and_is_lived_through() -> None:
     stories: set[str] = set()
     for seed in range(200):

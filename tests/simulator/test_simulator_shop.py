@@ -59,6 +59,7 @@ def test_the_same_seed_gives_the_same_shop() -> None:
     assert repr(history(4)) != first
 
 
+@pytest.mark.slow
 def test_every_kind_of_event_and_of_breakage_happens() -> None:
     shop, kinds = run("random")
     assert set(kinds) == {"view", "click", "search", "cart", "purchase", "return", "impression", "dismiss"}
@@ -73,6 +74,7 @@ def test_every_kind_of_event_and_of_breakage_happens() -> None:
     assert shop.secrets()
 
 
+@pytest.mark.slow
 def test_only_relevant_recommendations_help_much() -> None:
     outcomes = {policy: run(policy)[0].outcome() for policy in ("none", "random", "good")}
     none, random_, good = outcomes["none"], outcomes["random"], outcomes["good"]

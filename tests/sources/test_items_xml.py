@@ -73,6 +73,7 @@ def test_an_external_definition_is_not_fetched_and_what_needs_it_is_refused() ->
     assert reasons(read(data)) == [Reason.BAD_SHAPE, {"id": "2"}]
 
 
+@pytest.mark.slow
 def test_a_huge_feed_takes_no_more_memory_than_a_part_of_it() -> None:
     item = feed(*["<g:id>1</g:id><title>" + "x" * 1000 + "</title>"] * 50)[len(f"<rss {GOOGLE}><channel>") : -len("</channel></rss>")]
     reader = XmlItems(NAMES)

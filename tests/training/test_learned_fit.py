@@ -63,6 +63,7 @@ def top_tens(ranker: Ranker) -> list[list[str]]:
     return [one.items for one in rank(requests, matrix(), past.popularity(), {}, rules, past.together(moment), ranker)]
 
 
+@pytest.mark.slow
 def test_it_beats_the_sum_on_lists_that_it_never_saw() -> None:
     past, moment = held_out()
     ranker = usual().ranker
@@ -77,6 +78,7 @@ def test_it_beats_the_sum_on_lists_that_it_never_saw() -> None:
 
 
 @pytest.mark.parametrize("of_use", [True, False])
+@pytest.mark.slow
 def test_searches_are_learnt_from_where_that_answers_them_better(of_use: bool) -> None:
     rules = replace(RULES, match_weight=0.01)
     past = PastShop([*purchases(SHOPPERS), *searches(SHOPPERS, 12, of_use=of_use)], rules, exclude_seen=False)
@@ -92,6 +94,7 @@ def test_searches_are_learnt_from_where_that_answers_them_better(of_use: bool) -
     assert answer.items[0] == "g33" or not of_use
 
 
+@pytest.mark.slow
 def test_few_searches_are_left_to_the_sum() -> None:
     past = PastShop([*purchases(SHOPPERS), *searches(10)], RULES, exclude_seen=False)
     found = fit_ranker(past, matrix(), RULES, RULE)
@@ -113,6 +116,7 @@ def test_its_lists_are_what_is_served() -> None:
     assert lists.wanted.tolist() == [len(one.grades) for one in wanted]
 
 
+@pytest.mark.slow
 def test_of_a_large_catalogue_items_are_solved_for_by_themselves_at_every_moment(monkeypatch: pytest.MonkeyPatch) -> None:
     ways = []
 
@@ -148,6 +152,7 @@ def test_shoppers_get_their_groups() -> None:
     assert float(np.mean(own)) > 0.8
 
 
+@pytest.mark.slow
 def test_two_fits_are_equal() -> None:
     again = fitted(purchases(SHOPPERS))
     assert again is not None
@@ -208,6 +213,7 @@ def test_thousands_of_clicks_at_the_end_do_not_draw_the_moments_there() -> None:
 
 
 @pytest.mark.parametrize("spread", ["all the time", "a burst in the middle"])
+@pytest.mark.slow
 def test_one_shopper_who_clicks_thousands_of_times_hardly_changes_what_others_get(spread: str) -> None:
     item, count = "g07", 3000
     every = 60 * DAY_MS // count if spread == "all the time" else 1000

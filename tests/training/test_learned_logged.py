@@ -210,6 +210,7 @@ def cheap_less_dear(logged: Lists | None) -> float:
     return float(scores[0] - scores[1])
 
 
+@pytest.mark.slow
 def test_what_was_refused_counts_less_than_what_was_left() -> None:
     left, refused = cheap_less_dear(some_lists(600, refused=False)), cheap_less_dear(some_lists(600, refused=True))
     assert refused < left - 0.01

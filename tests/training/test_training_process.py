@@ -97,6 +97,7 @@ def stored(shop: Shop) -> bool:
     return count == len(shop_pairs())
 
 
+@pytest.mark.slow
 def test_what_fails_is_told_and_the_old_model_serves(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
     """Nothing in the store."""
     assert run(["trainer", "--once"]) == 1
@@ -107,12 +108,14 @@ def test_what_fails_is_told_and_the_old_model_serves(shop: Shop, capsys: pytest.
     assert not (shop.folder / "trainer" / "round").exists()
 
 
+@pytest.mark.slow
 def test_the_catalogue_is_read_whole(shop: Shop) -> None:
     found = asyncio.run(read_items(load_settings(), load_kafka_settings()))
     # As the catalogue stage writes an item's text: title and category.
     assert {i: f.text for i, f in found.items()} == {i: f"{f.text}. {f.category}" for i, f in shop_items().items()}
 
 
+@pytest.mark.slow
 def test_two_trainers_in_one_folder_are_refused(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
     shop.start()
     shop.wait("the lock", (shop.folder / "trainer" / "pairs.sqlite").is_file)

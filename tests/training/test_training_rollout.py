@@ -123,6 +123,7 @@ def test_the_design_effect_widens_the_interval() -> None:
     assert wide.high > 1.3 * narrow.high
 
 
+@pytest.mark.slow
 def test_shoppers_who_differ_much_do_not_pass_for_evidence() -> None:
     """150 canaries of two equal models: 600 shoppers with habits of their own, a few of them busy, looked at 30 times. Taken for
     independent, their recommendations would decide in more than a quarter of them."""

@@ -41,6 +41,7 @@ def learnt(base: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
     return folder, run_round(folder, base, material(), quick_rules(steps=300))
 
 
+@pytest.mark.slow
 def test_what_can_be_learnt_is_promoted_with_its_report(learnt: tuple[Path, Judged], base: Path) -> None:
     folder, judged = learnt
     assert judged.promote, judged.reasons
@@ -52,6 +53,7 @@ def test_what_can_be_learnt_is_promoted_with_its_report(learnt: tuple[Path, Judg
     assert run_round(folder, base, material(), quick_rules(steps=300)) == judged, "a second time nothing is done"
 
 
+@pytest.mark.slow
 def test_the_gate_may_say_no(base: Path, tmp_path: Path) -> None:
     judged = run_round(tmp_path / "round", base, material(), quick_rules(steps=2, min_gain=0.99))
     assert not judged.promote
@@ -66,6 +68,7 @@ def test_too_little_is_said(base: Path, tmp_path: Path, pairs: int) -> None:
         run_round(tmp_path / "round", base, few, quick_rules())
 
 
+@pytest.mark.slow
 def test_a_full_disk_ends_the_round_and_the_next_try_goes_on(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first checkpoint is saved, the second meets a full disk."""
     saved: list[int] = []
@@ -121,6 +124,7 @@ def test_killed_in_the_middle_it_goes_on(base: Path, tmp_path: Path, damage: boo
     assert judged.steps == 100
 
 
+@pytest.mark.slow
 def test_a_ranker_is_a_version_too_and_serves_with_the_model(base: Path, tmp_path: Path) -> None:
     quick = quick_rules(steps=2)
     judged = run_round(tmp_path / "round", base, material(), replace(quick, learning_rate=1e-12))
@@ -134,6 +138,7 @@ def test_a_ranker_is_a_version_too_and_serves_with_the_model(base: Path, tmp_pat
     assert (opened.encode(["one"]) == load_encoder(str(base), precision="fp32").encode(["one"])).all()
 
 
+@pytest.mark.slow
 def test_logs_are_learnt_from_and_tell_what_a_ranker_would_have_earned(base: Path, tmp_path: Path) -> None:
     quick, plain = quick_rules(steps=2), material()
     quick = replace(quick, split=quick.split._replace(attribution_ms=1_800_000))
@@ -157,6 +162,7 @@ def test_logs_are_learnt_from_and_tell_what_a_ranker_would_have_earned(base: Pat
         assert ranker is not None and "of them logged" in ranker.fitted
 
 
+@pytest.mark.slow
 def test_a_ranker_keeps_to_the_volume_that_is_asked_for(base: Path, tmp_path: Path) -> None:
     quick = quick_rules(steps=2)
     thresholds = []
@@ -177,6 +183,7 @@ def test_beside_a_ranker_that_serves_a_model_without_one_is_never_promoted(base:
     assert not judged.promote
 
 
+@pytest.mark.slow
 def test_weights_alone_are_a_version_too(base: Path, tmp_path: Path) -> None:
     """Nothing is learnt, but what is bought together says all in this shop, and the model that serves gives it no weight."""
     quick = quick_rules(steps=2)

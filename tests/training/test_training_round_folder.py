@@ -64,6 +64,7 @@ def test_two_at_once_are_refused(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.slow
 def test_an_end_that_is_told_again_announces_once(shop: Shop) -> None:
     """As after a kill before the folder was cleared."""
     settings, kafka, clock = load_settings(), load_kafka_settings(), SystemClock()
@@ -86,6 +87,7 @@ def test_an_end_that_is_told_again_announces_once(shop: Shop) -> None:
     store.close()
 
 
+@pytest.mark.slow
 def test_a_forgotten_shopper_s_round_begins_anew(shop: Shop) -> None:
     settings = load_settings()
     service = TrainerService(settings, load_kafka_settings(), SystemClock())

@@ -63,6 +63,7 @@ for start in range(0, 100_000, 50):
 """
 
 
+@pytest.mark.slow
 def test_a_killed_writer_neither_loses_nor_doubles(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path)], stdout=subprocess.PIPE, text=True) as writer:
         assert writer.stdout is not None

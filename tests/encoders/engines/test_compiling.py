@@ -44,6 +44,7 @@ def make():
 """
 
 
+@pytest.mark.slow
 def test_a_changed_generator_is_compiled_anew(tmp_path: Path) -> None:
     """With numba's own cache, the second program would answer 11, as the kernels' file is the same."""
     (tmp_path / "program_kernels.py").write_text(KERNELS)

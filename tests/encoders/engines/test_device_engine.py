@@ -127,6 +127,7 @@ def test_every_lane_is_used() -> None:
     encoder.close()
 
 
+@pytest.mark.slow
 def test_many_batches_have_few_shapes() -> None:
     device = SimulatedDevice()
     encoder = Encoder(engine_on(device, budget=2048), lambda texts: [[1] * int(text) for text in texts], version="v")
@@ -172,6 +173,7 @@ def test_what_torch_says_when_memory_runs_out() -> None:
     assert not device.out_of_memory(ValueError("out of memory"))
 
 
+@pytest.mark.slow
 def test_one_compiled_graph_a_shape() -> None:
     graphs: list[tuple[int, ...]] = []
 

@@ -70,6 +70,7 @@ def case(request: pytest.FixtureRequest) -> tuple[Any, Engine, str]:
 
 @settings(max_examples=25, deadline=None)
 @given(rows=st.lists(st.lists(st.integers(2, 119), min_size=1, max_size=96), min_size=1, max_size=12))
+@pytest.mark.slow
 def test_the_library_gives_the_same_vectors(case: tuple[Any, Engine, str], rows: list[list[int]]) -> None:
     model, engine, pooling = case
     vectors, padding = engine.forward(rows)
@@ -134,6 +135,7 @@ def test_what_the_compiled_pass_does_not_know() -> None:
 TEXTS = ["red scarf", "", "x", "无线蓝牙耳机 主动降噪", "🙂👍🏽", "a\ud800b", "mixed 语言 текст ok", "long " * 20_000]
 
 
+@pytest.mark.slow
 def test_the_default_is_exact_alone_and_in_a_batch() -> None:
     exact, encoder = load_encoder("bundled-en", precision="fp32"), load_encoder("bundled-en")
     expected = exact.encode(TEXTS)

@@ -48,6 +48,7 @@ def recall(shop: TrainingSet) -> Validate:
 
 
 @pytest.mark.parametrize("adapter", ["lora", "full"])
+@pytest.mark.slow
 def test_it_learns_and_what_is_saved_loads(base: Path, shop: TrainingSet, tmp_path: Path, adapter: str) -> None:
     reports: list[Progress] = []
     rate = 1e-2 if adapter == "lora" else 1e-3
@@ -68,6 +69,7 @@ def test_it_learns_and_what_is_saved_loads(base: Path, shop: TrainingSet, tmp_pa
     assert not list(tmp_path.glob("*.part"))
 
 
+@pytest.mark.slow
 def test_merged_adapters_give_the_adapters_vectors(base: Path, tmp_path: Path) -> None:
     with torch.random.fork_rng():
         model = TextModel.open(base, precision="fp32", device=torch.device("cpu"), token_budget=512, dropout=0.0)
@@ -86,6 +88,7 @@ def test_merged_adapters_give_the_adapters_vectors(base: Path, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("change", [{"activation_tokens": 1}, {"token_budget": 16}, {"gradient_checkpointing": True}])
+@pytest.mark.slow
 def test_how_it_is_computed_changes_nothing(base: Path, shop: TrainingSet, tmp_path: Path, change: dict[str, int]) -> None:
     config = replace(FAST, steps=4)
     expected = finetune(base, shop, config, tmp_path / "a", checkpoints=None)

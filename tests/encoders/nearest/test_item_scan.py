@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -43,6 +44,7 @@ def by_user(pairs: CandidatePairs, users: int) -> list[list[int]]:
     floor=st.sampled_from([-2.0, 0.0, 0.3]),
     copies=st.integers(1, 3),
 )
+@pytest.mark.slow
 def test_beside_a_plain_sort(
     seed: int, items: int, users: int, dimension: int, most: int, with_prior: bool, closed_share: float, floor: float, copies: int
 ) -> None:

@@ -58,6 +58,7 @@ def test_other_items_than_were_put() -> None:
 
 
 @pytest.mark.parametrize("kind", ["isotropic", "clusters", "near copies"])
+@pytest.mark.slow
 def test_many_items(kind: str) -> None:
     generator = np.random.default_rng(5)
     vectors = unit(generator, 60_000, 384)

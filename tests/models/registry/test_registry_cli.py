@@ -151,6 +151,7 @@ def test_promote_is_what_a_worker_fetches(registry: Registry, capsys: Capture) -
     assert folder.name == "v1" and manifest == registry.store.read_manifest("v1")
 
 
+@pytest.mark.slow
 def test_a_canary_that_is_promoted_ends(registry: Registry, capsys: Capture) -> None:
     assert run(["models", "promote", "v1"]) == 0
     assert run(["models", "promote", "v2", "--canary", "0.1"]) == 0
@@ -165,6 +166,7 @@ def test_a_canary_that_is_promoted_ends(registry: Registry, capsys: Capture) -> 
         assert run(["models", "promote", "v2", "--canary", share]) == 2
 
 
+@pytest.mark.slow
 def test_rollback_goes_to_the_parent_or_where_it_is_told(registry: Registry, capsys: Capture) -> None:
     assert run(["models", "rollback"]) == 1
     assert "no version was promoted yet" in capsys.readouterr().err
@@ -180,6 +182,7 @@ def test_rollback_goes_to_the_parent_or_where_it_is_told(registry: Registry, cap
     assert registry.channels().serving("v3") == ["stable"]
 
 
+@pytest.mark.slow
 def test_rollback_withdraws_a_canary(registry: Registry, capsys: Capture) -> None:
     assert run(["models", "rollback", "--canary"]) == 1
     assert "no canary is served" in capsys.readouterr().err
@@ -234,6 +237,7 @@ def test_add_makes_a_version_of_a_folder(registry: Registry, capsys: Capture) ->
         used.close()
 
 
+@pytest.mark.slow
 def test_what_others_write_into_the_topic_is_named_and_overruled(
     registry: Registry, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -259,6 +263,7 @@ def test_what_others_write_into_the_topic_is_named_and_overruled(
     assert registry.channels().missing == []
 
 
+@pytest.mark.slow
 def test_the_counter_goes_on_where_topic_and_store_were_lost(registry: Registry, capsys: Capture) -> None:
     assert run(["models", "promote", "v1", "--after", "41"]) == 0
     stable = registry.current("stable")

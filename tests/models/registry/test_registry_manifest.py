@@ -78,6 +78,7 @@ def test_what_is_signed_reads_back(manifest: Manifest) -> None:
 
 
 @given(MANIFESTS, MANIFESTS)
+@pytest.mark.slow
 def test_different_manifests_have_different_bytes(one: Manifest, other: Manifest) -> None:
     assert (one == other) == (one.to_bytes() == other.to_bytes())
 

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
 
+import pytest
 from nacl.signing import SigningKey
 
 from streams.models.registry.folder import verify_folder
@@ -33,6 +34,7 @@ def test_only_one_is_in_its_turn(tmp_path: Path) -> None:
     assert most == 1
 
 
+@pytest.mark.slow
 def test_workers_that_fetch_together_all_get_it(tmp_path: Path) -> None:
     key = SigningKey.generate()
     folder = write_folder(tmp_path / "made")

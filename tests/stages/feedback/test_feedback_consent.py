@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -87,6 +88,7 @@ def test_the_time_of_a_decision_is_no_event_time() -> None:
 
 
 @given(st.lists(st.sampled_from(["view", "purchase", "refuse", "agree"]), max_size=12), st.data())
+@pytest.mark.slow
 def test_batches_and_repeats_do_not_matter(kinds: list[str], data: st.DataObject) -> None:
     records = [
         consent(n, ANNA, *([TRAINING] if kind == "refuse" else [])) if kind in ("refuse", "agree") else event(n, ANNA, kind, f"i{n % 3}", n)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import random
 from typing import Any, NamedTuple
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -174,6 +175,7 @@ def _record(e: Event) -> MemoryRecord:
 
 @settings(max_examples=200, deadline=None)
 @given(journals(), st.integers(0, 2**32))
+@pytest.mark.slow
 def test_the_rule_holds_whatever_the_order_of_reading_and_whatever_fails(journal: Journal, seed: int) -> None:
     run = Run(journal, random.Random(seed))
     run.go()

@@ -57,6 +57,7 @@ def test_whole_numbers_between_one_and_the_cap_and_nothing_else(value: float, ca
     assert capped == (value > cap)
 
 
+@pytest.mark.slow
 def test_the_default_cap_is_the_robust_fit_of_the_retail_year(retail: Path) -> None:
     """exp(median + 5 · 1.4826 · MAD) of the logarithms, rounded to hundreds."""
     with gzip.open(retail / "events.csv.gz", "rt", encoding="utf-8") as file:

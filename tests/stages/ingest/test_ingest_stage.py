@@ -326,6 +326,7 @@ def test_a_refused_event_may_come_back_mended() -> None:
 
 
 @given(st.data())
+@pytest.mark.slow
 def test_records_handed_over_again_give_the_same(data: st.DataObject) -> None:
     """Retried, halved, or from a rewound offset: every record's output is what it would be without any failure."""
     rules = replace(RULES, throttle_per_minute=4)

@@ -118,6 +118,7 @@ ACTIONS = st.lists(
 
 @settings(max_examples=80, deadline=None)
 @given(ACTIONS, st.booleans())
+@pytest.mark.slow
 def test_never_two_rounds_at_once_whoever_owns_the_partition(actions: list[str], with_operator: bool) -> None:
     """Owners die between writing and remembering, lose the partition without knowing, do not hear what was written; an operator asks (then
     all can hear: what is said at the same moment cannot be known)."""

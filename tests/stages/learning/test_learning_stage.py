@@ -173,6 +173,7 @@ def test_an_older_tally_never_replaces_a_newer_one() -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from([topics.FEEDBACK, topics.RECOMMENDATIONS]), st.integers(0, 9), st.booleans()), max_size=14))
+@pytest.mark.slow
 def test_each_outcome_and_score_counts_once_whatever_comes_again(fetches: list[tuple[str, int, bool]]) -> None:
     """A fetch is the next four records and up to nine that came before; the worker may die before its state is written."""
     one = worker()

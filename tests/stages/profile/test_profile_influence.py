@@ -35,6 +35,7 @@ async def counts(done: list[tuple[str, str, int]], rules: object = RULES) -> dic
 
 @settings(max_examples=150, deadline=None)
 @given(dones)
+@pytest.mark.slow
 async def test_a_shopper_never_counts_more_than_her_weightiest_event(done: list[tuple[str, str, int]]) -> None:
     for item, (found, as_of_ms) in (await counts(done)).items():
         own = [(POPULARITY_WEIGHTS[CODES[kind]], START_MS + 60_000 * minute) for kind, of, minute in done if of == item]

@@ -74,6 +74,7 @@ async def run_all(harness: ProfileHarness, batches: list[list[MemoryRecord]]) ->
 
 @settings(max_examples=30, deadline=None)
 @given(histories(), st.lists(st.integers(0, 100), max_size=5), SLATES)
+@pytest.mark.slow
 def test_batch_boundaries_do_not_matter(events: list[dict[str, Any]], cuts: list[int], slate: SlateRules) -> None:
     records = event_records(events)
     rules = dataclasses.replace(ProfileHarness().rules, slate=slate)
@@ -87,6 +88,7 @@ def test_batch_boundaries_do_not_matter(events: list[dict[str, Any]], cuts: list
 
 @settings(max_examples=30, deadline=None)
 @given(histories(), st.data(), SLATES)
+@pytest.mark.slow
 def test_redo_after_torn_state_says_the_same_and_counts_nothing_twice(
     events: list[dict[str, Any]], data: st.DataObject, slate: SlateRules
 ) -> None:

@@ -122,6 +122,7 @@ steps = st.sampled_from(["view", "purchase", "search", "refuse", "agree", "ask"]
 
 
 @given(st.lists(steps, max_size=14), st.data())
+@pytest.mark.slow
 async def test_batches_and_repeats_do_not_matter(kinds: list[str], data: st.DataObject) -> None:
     made = []
     for number, kind in enumerate(kinds):

@@ -123,6 +123,7 @@ def test_threshold_for_a_volume(items: list[tuple[int, bool]], volume: float) ->
 
 
 @given(drawn, st.floats(0.05, 0.95))
+@pytest.mark.slow
 def test_threshold_for_a_precision(items: list[tuple[int, bool]], precision: float) -> None:
     ranked, good = answers(items)
     threshold = for_precision(ranked, good, precision, otherwise=-5.0)

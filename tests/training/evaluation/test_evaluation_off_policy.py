@@ -75,6 +75,7 @@ def logs(seed: int, shoppers: int, answers: int) -> tuple[Shown, float, float]:
     return shown, float((target * mean).sum(axis=1).mean()), float((served * mean).sum(axis=1).mean())
 
 
+@pytest.mark.slow
 def test_the_intervals_hold_the_true_value_as_often_as_they_say() -> None:
     hit = {"ips": 0, "snips": 0, "served": 0, "gain": 0}
     width = {"ips": 0.0, "snips": 0.0}
