@@ -9,7 +9,7 @@
                                       │      ranking.features               │
                                       │      profile.links (read by profile)│
                                       └─────────────────────────────────────┘
-    consent.updates ──ingest──▶ behaviour.clean, consent.decisions (read whole by ingest)
+    consent.updates, privacy.erasure ──ingest──▶ behaviour.clean, consent.decisions (read whole by ingest), privacy.forgotten
 
     catalogue.items ──catalogue──▶ items.vectors (read whole by profile)
 
@@ -26,8 +26,8 @@ from streams.engine.handler import StageSpec
 
 INGEST = StageSpec(
     "ingest",
-    (topics.BEHAVIOUR_RAW, topics.CONSENT_UPDATES),
-    (topics.BEHAVIOUR_CLEAN, topics.CONSENT_DECISIONS, topics.DEAD_LETTER),
+    (topics.BEHAVIOUR_RAW, topics.CONSENT_UPDATES, topics.PRIVACY_ERASURE),
+    (topics.BEHAVIOUR_CLEAN, topics.CONSENT_DECISIONS, topics.PRIVACY_FORGOTTEN, topics.DEAD_LETTER),
     follows=(topics.CONSENT_DECISIONS,),
 )
 CATALOGUE = StageSpec(

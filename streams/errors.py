@@ -54,6 +54,7 @@ class Reason(StrEnum):
     BAD_SHAPE = "bad_shape"
     QUARANTINED = "quarantined"
     BAD_CONSENT = "bad_consent"
+    BAD_REQUEST = "bad_request"
     # what a shopper does not allow, and identify events that link nothing: no dead letter, they are counted as dropped
     NO_CONSENT = "no_consent"
     NOTHING_TO_LINK = "nothing_to_link"

@@ -16,6 +16,7 @@ CATALOGUE_ITEMS = "catalogue.items"
 CONSENT_UPDATES = "consent.updates"
 CONSENT_DECISIONS = "consent.decisions"
 PRIVACY_ERASURE = "privacy.erasure"
+PRIVACY_FORGOTTEN = "privacy.forgotten"
 BEHAVIOUR_CLEAN = "behaviour.clean"
 DEAD_LETTER = "behaviour.dead-letter"
 ITEMS_VECTORS = "items.vectors"
@@ -59,6 +60,7 @@ TOPICS: tuple[TopicSpec, ...] = (
     TopicSpec(CONSENT_UPDATES, "user_id", "delete", DAY_MS, ("producers",), ("ingest",), raw_identity=True),
     TopicSpec(PRIVACY_ERASURE, "user_id", "delete", DAY_MS, ("producers",), ("ingest",), raw_identity=True),
     TopicSpec(CONSENT_DECISIONS, "pseudonym/purpose", "compact", None, ("ingest",), ("ingest", "trainer", "operators")),
+    TopicSpec(PRIVACY_FORGOTTEN, "pseudonym", "delete", 30 * DAY_MS, ("ingest",), ("trainer", "operators")),
     TopicSpec(BEHAVIOUR_CLEAN, "pseudonym", "delete", 7 * DAY_MS, ("ingest",), ("profile", "feedback"), co_partitioned=True),
     TopicSpec(
         DEAD_LETTER, "source position", "delete", 30 * DAY_MS, ("ingest", "catalogue", "profile", "feedback", "learning"), ("operators",)

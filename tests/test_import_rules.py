@@ -63,6 +63,10 @@ ROOMS: dict[str, set[str]] = {
     "streams.engine": set(),
     "streams.engine.kafka": {"streams.engine", "streams.kafka"},
     "streams.engine.faust": {"streams.engine", "streams.kafka"},
+    "streams.data_subjects": {
+        *("streams.app", "streams.kafka", "streams.privacy", "streams.serde", "streams.stages"),
+        *("streams.stages.profile", "streams.stages.feedback"),
+    },
     "streams.dead_letters": {"streams.engine", "streams.kafka", "streams.privacy", "streams.serde", "streams.sources"},
     "streams.ranking": {"streams.engine", "streams.ranking.slate", "streams.serde", *MATHEMATICS},
     "streams.ranking.slate": set(),

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from streams.cli.shopper import read_user
+
 if TYPE_CHECKING:
     from streams.serde.records import Consent
 
@@ -24,11 +26,10 @@ def command(user: str, allow: str, refuse: str, anonymous: bool, policy_version:
 
     Purposes that do something here are personalization and training; others are kept and passed on. What is not named stays as it is.
     """
-    if user == "-":
-        user = click.get_text_stream("stdin").readline().strip()
+    user = read_user(user)
     purposes = {**dict.fromkeys(_words(allow), True), **dict.fromkeys(_words(refuse), False)}
-    if not purposes or not user.strip():
-        raise click.UsageError("name the shopper, and a purpose with --allow or --refuse")
+    if not purposes:
+        raise click.UsageError("name a purpose with --allow or --refuse")
     if set(_words(allow)) & set(_words(refuse)):
         raise click.UsageError("a purpose can't be allowed and refused at once")
     from streams.clock import SystemClock

@@ -19,6 +19,8 @@ _COMMANDS = {
     "keys": "Generate key files.",
     "settings": "List all settings with their values.",
     "replay": "Publish items, decisions on consent, and events from files.",
+    "forget": "Have everything forgotten that is known of a shopper.",
+    "export": "Write all that is held about a shopper.",
     "consent": "Publish a decision of one shopper on what is allowed.",
     "sources": "List the sources that are known, and check what would become of a file's records.",
     "watch": "Show a topic's records as they come.",

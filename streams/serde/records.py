@@ -48,6 +48,8 @@ IDENTIFY = "identify"
 """The type of the event that links an anonymous shopper to a user."""
 CONSENT = "consent"
 """The type of the event that says what a shopper refuses from there on."""
+ERASE = "erase"
+"""The type of the event at which everything is forgotten that is known of a shopper, or of her and one item."""
 UNPROFILED = "unprofiled"
 """The flag of an event of nobody that asks for a list all the same: its shopper allows no personalization."""
 NOBODY = "nobody."
@@ -318,6 +320,15 @@ class ErasureRequest(TypedDict):
     request_id: str
     requested_at: int
     scope: str
+    anonymous_id: str | None
+
+
+class Forgotten(TypedDict):
+    pseudonym: str
+    request_id: str
+    requested_at: int
+    received_at: int
+    item_id: str | None
 
 
 class AuditRecord(TypedDict):

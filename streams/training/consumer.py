@@ -18,9 +18,9 @@ from streams.errors import RecordError, TransientError
 from streams.kafka.clients import client_config, need_topic, no_broker
 from streams.serde.codec import Codec, open_codec
 from streams.serde.outcomes import each
-from streams.serde.records import ConsentDecision, FeatureLog, Feedback, TrainingControl, TrainingPair
+from streams.serde.records import ConsentDecision, FeatureLog, Feedback, Forgotten, TrainingControl, TrainingPair
 from streams.settings import KafkaSettings, Settings
-from streams.topics import CONSENT_DECISIONS, FEEDBACK, RANKING_FEATURES, TRAINING_CONTROL, TRAINING_PAIRS
+from streams.topics import CONSENT_DECISIONS, FEEDBACK, PRIVACY_FORGOTTEN, RANKING_FEATURES, TRAINING_CONTROL, TRAINING_PAIRS
 from streams.training.metrics import TrainerMetrics
 from streams.training.requests import pending
 from streams.training.reward_tally import RewardTally
@@ -28,7 +28,7 @@ from streams.training.store import PairStore
 
 log = logging.getLogger(__name__)
 
-_TOPICS = (CONSENT_DECISIONS, TRAINING_PAIRS, FEEDBACK, TRAINING_CONTROL, RANKING_FEATURES)
+_TOPICS = (CONSENT_DECISIONS, PRIVACY_FORGOTTEN, TRAINING_PAIRS, FEEDBACK, TRAINING_CONTROL, RANKING_FEATURES)
 _MOST = 5000
 _FETCH_MS = 500
 _PAUSE_S = 5.0
@@ -49,13 +49,14 @@ class TrainerConsumer:
         metrics: TrainerMetrics,
         on_removed: Callable[[int], object] = lambda removed: None,
     ) -> None:
-        """``on_removed``: told how many pairs and logs were removed because their shoppers refused."""
+        """``on_removed``: told how many pairs and logs were removed because their shoppers refused, or asked for it."""
         self._on_removed = on_removed
         self._prefix, self._kafka, self._store, self._metrics = settings.topic_prefix, kafka, store, metrics
         self._settings = settings
         self._codecs: dict[str, Codec] = {}
         self._take: dict[str, Callable[[int, Sequence[tuple[int, Any]], int], None]] = {
             CONSENT_DECISIONS: self._take_decisions,
+            PRIVACY_FORGOTTEN: self._take_requests,
             TRAINING_PAIRS: self._take_pairs,
             FEEDBACK: self._take_feedback,
             TRAINING_CONTROL: self._take_control,
@@ -198,7 +199,12 @@ class TrainerConsumer:
         return str(tp.topic).removeprefix(self._prefix)
 
     def _take_decisions(self, partition: int, values: Sequence[tuple[int, ConsentDecision]], following: int) -> None:
-        removed = self._store.decide([decision for _, decision in values], {(CONSENT_DECISIONS, partition): following})
+        self._tell(self._store.decide([decision for _, decision in values], {(CONSENT_DECISIONS, partition): following}))
+
+    def _take_requests(self, partition: int, values: Sequence[tuple[int, Forgotten]], following: int) -> None:
+        self._tell(self._store.erase([request for _, request in values], {(PRIVACY_FORGOTTEN, partition): following}))
+
+    def _tell(self, removed: int) -> None:
         if removed:
             self._on_removed(removed)
             self._metrics.stored.set(len(self._store))
@@ -233,12 +239,16 @@ class TrainerConsumer:
 def _decoded(codec: Codec, records: Sequence[Any]) -> tuple[list[tuple[int, Any]], int]:
     """The records' times and values, and how many could not be read."""
     values: list[tuple[int, Any]] = []
+    tombstones = 0
     for record in records:
+        if record.value is None:
+            tombstones += 1  # of decisions on consent: the request to forget comes by itself
+            continue
         try:
             values.append((record.timestamp, codec.decode(record.value, record.headers)))
         except RecordError:
             continue
-    return values, len(records) - len(values)
+    return values, len(records) - len(values) - tombstones
 
 
 async def _within(asked: Any) -> Any:

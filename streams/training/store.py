@@ -21,7 +21,7 @@ import msgspec
 from streams.errors import TransientError
 from streams.files import private_folder
 from streams.privacy.consent import GATED
-from streams.serde.records import ConsentDecision, FeatureLog, TrainingPair
+from streams.serde.records import ConsentDecision, FeatureLog, Forgotten, TrainingPair
 from streams.training.cases import without_unused_histories
 from streams.training.time_slices import OldSlice
 
@@ -52,6 +52,13 @@ _INSERT_LOG = f"INSERT OR IGNORE INTO logs (log_id, pseudonym, at_ms, body) SELE
 _REFUSE = """
 INSERT INTO refused VALUES (?1, ?2, ?3, 1) ON CONFLICT (pseudonym, purpose) DO UPDATE SET until_ms = max(until_ms, ?3), still = 1
 """
+_FORGOT = """
+INSERT INTO refused VALUES (?1, ?2, ?3, 0) ON CONFLICT (pseudonym, purpose) DO UPDATE SET until_ms = max(until_ms, ?3)
+"""
+_ERASURE = "erasure"
+"""In the place of a purpose."""
+_HELD_MS = 45 * 86_400_000
+"""Longer than any topic with pairs or logs holds them."""
 _ALLOW = "UPDATE refused SET still = 0 WHERE pseudonym = ? AND purpose = ?"
 _ADVANCE = "INSERT INTO offsets VALUES (?, ?, ?) ON CONFLICT (topic, part) DO UPDATE SET next = max(next, excluded.next)"
 _COUNTED = 500_000
@@ -184,6 +191,34 @@ class PairStore:
                 self._overwrite()
         return removed
 
+    def erase(self, requests: Iterable[Forgotten], offsets: Offsets) -> int:
+        """Take in requests to forget shoppers. All of theirs, or what has to do with one item, is removed, its bytes overwritten, and what
+        is from before the request is not taken in any more. How many pairs and logs were removed.
+        """
+        removed = 0
+        with _reached(self._path):
+            with self._db:
+                for one in requests:
+                    if one["item_id"] is not None:
+                        removed += self._forget_item(one["pseudonym"], one["item_id"])
+                        continue
+                    self._db.execute(_FORGOT, (one["pseudonym"], _ERASURE, one["received_at"]))
+                    self._db.execute("DELETE FROM refused WHERE pseudonym = ? AND purpose <> ?", (one["pseudonym"], _ERASURE))
+                    removed += self._forget(one["pseudonym"])
+                    # By then no topic holds anything from before.
+                    self._db.execute("DELETE FROM refused WHERE purpose = ? AND until_ms < ?", (_ERASURE, one["received_at"] - _HELD_MS))
+                self._advance(offsets)
+            if removed:
+                self._overwrite()
+        return removed
+
+    def _forget_item(self, pseudonym: str, item_id: str) -> int:
+        rows = self._db.execute("SELECT seq, body FROM pairs WHERE pseudonym = ?", (pseudonym,)).fetchall()
+        pairs = [seq for seq, body in rows if _has_item(_unpack(body), item_id)]
+        self._db.executemany("DELETE FROM pairs WHERE seq = ?", [(seq,) for seq in pairs])
+        # A log's levels are made of the whole history, which may hold the item.
+        return len(pairs) + self._db.execute("DELETE FROM logs WHERE pseudonym = ?", (pseudonym,)).rowcount
+
     def _forget(self, pseudonym: str) -> int:
         removed = self._db.execute("DELETE FROM pairs WHERE pseudonym = ?", (pseudonym,)).rowcount
         return removed + self._db.execute("DELETE FROM logs WHERE pseudonym = ?", (pseudonym,)).rowcount
@@ -278,3 +313,22 @@ def _reached(path: Path) -> Iterator[None]:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         fix = "free some space" if full else "check its permissions"
         raise TransientError(f"the trainer's store {path} failed ({error.strerror}); {fix}") from error
+
+
+def kept_of(folder: Path, pseudonym: str) -> tuple[list[TrainingPair], list[FeatureLog]]:
+    """The pairs and logs of a shopper in a trainer's folder, while the trainer may be at work; none where there is no folder."""
+    path = folder / _FILE
+    if not path.is_file():
+        return [], []
+    with _reached(path):
+        db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+        try:
+            pairs = db.execute("SELECT body FROM pairs WHERE pseudonym = ? ORDER BY at_ms, seq", (pseudonym,)).fetchall()
+            logs = db.execute("SELECT body FROM logs WHERE pseudonym = ? ORDER BY at_ms, log_id", (pseudonym,)).fetchall()
+        finally:
+            db.close()
+    return [_unpack(body) for (body,) in pairs], [_unpack(body) for (body,) in logs]
+
+
+def _has_item(pair: TrainingPair, item_id: str) -> bool:
+    return pair["item_id"] == item_id or any(past["kind"] == "item" and past["ref"] == item_id for past in pair["history"])

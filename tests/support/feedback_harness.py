@@ -97,8 +97,10 @@ def feed(stage: FeedbackStage, state: State, batches: Sequence[Sequence[MemoryRe
         if batch:
             result = at_once(stage(batch, state))
             for key, value in result.state.items():
-                assert value is not None
-                state.values[key] = value
+                if value is None:
+                    state.values.pop(key, None)
+                else:
+                    state.values[key] = value
             results.append(result)
     return results
 

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.errors import TransientError
-from streams.topics import RANKING_FEATURES, TRAINING_PAIRS
+from streams.serde.records import Forgotten
+from streams.topics import PRIVACY_FORGOTTEN, RANKING_FEATURES, TRAINING_PAIRS
 from streams.training.store import Bounds, PairStore
 from tests.support.trainer_data import DAY_MS, START_MS, decision, feature_log, pair
 
@@ -221,4 +222,24 @@ def test_nothing_of_a_forgotten_shopper_is_in_any_byte(tmp_path: Path) -> None:
     for path in tmp_path.iterdir():
         assert b"item-of-1" not in path.read_bytes(), path.name
     assert len(store) == 100
+    store.close()
+
+
+def test_an_erased_shopper_is_in_no_byte_and_does_not_come_back(tmp_path: Path) -> None:
+    store = PairStore(tmp_path, BOUNDS)
+    store.append([pair(n, "k1.gone" if n % 2 else "k1.stays", f"item-of-{n % 2}-{n}") for n in range(40)], {})
+    asked: Forgotten = {"pseudonym": "k1.gone", "request_id": "r", "requested_at": 1, "received_at": START_MS + DAY_MS, "item_id": None}
+    assert store.erase([asked], {(PRIVACY_FORGOTTEN, 0): 1}) == 20 and store.offsets(PRIVACY_FORGOTTEN) == {0: 1}
+    store.append([pair(100, "k1.gone", "before"), pair(101, "k1.gone", "after", at_ms=START_MS + 2 * DAY_MS)], {})
+    assert {found["item_id"] for found in store.read() if found["pseudonym"] == "k1.gone"} == {"after"}
+    assert not any(b"item-of-1" in path.read_bytes() for path in tmp_path.iterdir())
+    store.close()
+
+
+def test_one_item_of_a_shopper_is_forgotten(tmp_path: Path) -> None:
+    store = PairStore(tmp_path, BOUNDS)
+    store.append([pair(1, "k1.a", "x"), pair(2, "k1.a", "y", history=["x"]), pair(3, "k1.a", "y"), pair(4, "k1.b", "x")], {})
+    asked: Forgotten = {"pseudonym": "k1.a", "request_id": "r", "requested_at": 1, "received_at": START_MS, "item_id": "x"}
+    assert store.erase([asked], {}) == 2
+    assert ids(store) == [f"{n:032x}" for n in (3, 4)]
     store.close()

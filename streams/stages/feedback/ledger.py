@@ -83,7 +83,9 @@ class Shopper(msgspec.Struct, array_like=True):
     is_refused: bool = False
     """The shopper does not allow, by the last ``consent`` event, that something is learnt."""
     refused_offset: int = -1
-    """Of the last ``consent`` event that refused: nothing before it counts."""
+    """Of the last ``consent`` event that refused, or of the last ``erase`` event: nothing before it counts."""
+    is_erased: bool = False
+    """Only kept until the recommendations from before the erasure have been read."""
 
     def decide(self, offset: int, is_refused: bool) -> None:
         """From a ``consent`` event on."""
@@ -93,6 +95,24 @@ class Shopper(msgspec.Struct, array_like=True):
             self.interactions, self.history, self.event_ids = [], [], b""
             # The other topic may have been read further: what came after stays.
             self.outstanding = [one for one in self.outstanding if one.source_offset > offset]
+
+    def erase(self, offset: int) -> None:
+        """From an ``erase`` event on."""
+        self.decide(offset, is_refused=True)
+        self.is_refused, self.is_erased = False, True
+
+    def is_gone(self, source_offset: int) -> bool:
+        """Whether nothing is left to be kept once recommendations are read as far as those of the event at ``source_offset``."""
+        is_bare = not (self.interactions or self.outstanding or self.history or self.event_ids or self.is_refused)
+        return self.is_erased and is_bare and source_offset >= self.refused_offset
+
+    def forget_item(self, item_id: str) -> None:
+        """As if nothing had been done with the item."""
+        self.interactions = [one for one in self.interactions if one.item_id != item_id]
+        self.history = [one for one in self.history if one.kind != "item" or one.ref != item_id]
+        for one in self.outstanding:
+            one.items = [other for other in one.items if other != item_id]
+        self.outstanding = [one for one in self.outstanding if one.items]
 
     def is_new(self, event_id: str) -> bool:
         """False if the event came before; remembers it else."""

@@ -64,6 +64,8 @@ def waits_for(shopper: Shopper, watermark_ms: int, source_offset: int, rules: Fe
     """The source offset up to which recommendations must be read before data that is due by the watermark can be settled. None if
     nothing waits for that.
     """
+    if shopper.is_erased and shopper.refused_offset > source_offset:
+        return shopper.refused_offset
     interactions = shopper.interactions
     if not interactions or interactions[-1].offset <= source_offset:
         return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import groupby
 from operator import itemgetter
 from typing import cast
@@ -13,7 +13,7 @@ from streams.engine.ports import DeadLetters, TopicCodecs
 from streams.engine.records import BatchResult, OutputRecord, SourceRecord, StateView
 from streams.errors import Reason, RecordError
 from streams.serde.outcomes import together
-from streams.serde.records import CONSENT, CleanEvent, Feedback, Recommendation, has_shopper
+from streams.serde.records import CONSENT, ERASE, CleanEvent, Feedback, Recommendation, has_shopper
 from streams.stages.feedback.ledger import Interaction, Outstanding, Past, Shopper, dump, load
 from streams.stages.feedback.rules import HISTORY_EVENTS, OUTCOME_OF_EVENT, FeedbackRules
 from streams.stages.feedback.settlement import due_at, identity, settle, waits_for
@@ -22,6 +22,10 @@ from streams.topics import BEHAVIOUR_CLEAN, FEEDBACK, RECOMMENDATIONS, TRAINING_
 
 __all__ = ["FeedbackRules", "FeedbackStage"]
 
+_OF_THE_SHOPPER = (CONSENT, ERASE)
+"""Types of events that say what becomes of all that is kept."""
+_PROGRESS = b"\0progress/%d"
+"""Key of a state that is no shopper's; with the partition in it, since Faust's memory store keeps all of them in one place."""
 _OF_EVENTS = ("event_id", "pseudonym", "event_type", "occurred_at", "item_id", "query", "recommendation_id", "refused")
 _OF_RECOMMENDATIONS = (
     "recommendation_id",
@@ -80,7 +84,7 @@ class FeedbackStage:
         due = works.due(works.watermark_ms, source_offset)
         shoppers.update(self._load(state, [key for key in due if key not in shoppers]))
         self._settle(due, shoppers, changed, works.watermark_ms, source_offset, partition, result)
-        self._conclude(shoppers, changed.union(due), changed, works.watermark_ms, source_offset, works, result)
+        self._conclude(shoppers, changed.union(due), changed, works.watermark_ms, source_offset, works, partition, result)
         return result
 
     async def on_assigned(self, partition: int, items: Iterable[tuple[bytes, bytes]]) -> None:
@@ -100,13 +104,14 @@ class FeedbackStage:
             shoppers = {key: load(value) for key, value in items if key in due}
             changed: set[bytes] = set()
             self._settle(sorted(shoppers), shoppers, changed, now_ms, EVERYTHING, partition, result)
-            self._conclude(shoppers, due.intersection(shoppers), changed, now_ms, EVERYTHING, works, result)
+            self._conclude(shoppers, due.intersection(shoppers), changed, now_ms, EVERYTHING, works, partition, result)
         return result
 
     def _scheduled(self, works: PartitionTimers, items: Iterable[tuple[bytes, bytes]]) -> Iterable[Shopper]:
         for key, value in items:
             shopper = load(value)
             works.times.add(due_at(shopper, self._rules), key)
+            works.offsets.add(shopper.refused_offset if shopper.is_erased else None, key)
             yield shopper
 
     def _decode(self, batch: Sequence[SourceRecord], of_events: bool, result: BatchResult) -> list[tuple[int, bytes, object]]:
@@ -135,12 +140,17 @@ class FeedbackStage:
         return {key: load(stored[key]) if key in stored else Shopper() for key in wanted}
 
     def _apply_event(self, shopper: Shopper, offset: int, event: CleanEvent, works: PartitionTimers) -> bool:
-        if event["event_type"] == CONSENT:
+        if event["event_type"] in _OF_THE_SHOPPER:
             # Its time is no event time: the watermark stays.
             if offset <= shopper.clean_offset:
                 return False
             shopper.clean_offset = offset
-            shopper.decide(offset, bool(event["refused"]))
+            if event["event_type"] == CONSENT:
+                shopper.decide(offset, bool(event["refused"]))
+            elif event["item_id"] is None:
+                shopper.erase(offset)
+            else:
+                shopper.forget_item(event["item_id"])
             return True
         before_ms, time_ms = works.watermark_ms, event["occurred_at"]
         if time_ms > before_ms:
@@ -211,11 +221,12 @@ class FeedbackStage:
     def _conclude(
         self,
         shoppers: dict[bytes, Shopper],
-        touched: Iterable[bytes],
+        touched: Collection[bytes],
         changed: Iterable[bytes],
         watermark_ms: int,
         source_offset: int,
         works: PartitionTimers,
+        partition: int,
         result: BatchResult,
     ) -> None:
         """When to look at the touched ones again, and the new state of those that changed."""
@@ -223,7 +234,14 @@ class FeedbackStage:
             works.times.add(due_at(shoppers[key], self._rules, watermark_ms), key)
             works.offsets.add(waits_for(shoppers[key], watermark_ms, source_offset, self._rules), key)
         after = works.done()
+        gone = [key for key in touched if shoppers[key].is_gone(source_offset)]
+        if gone:
+            result.state.update(dict.fromkeys(gone))
+            # How far the partition was read may be known by their states alone.
+            result.state[_PROGRESS % partition] = dump(Shopper(before=works.before, after=after))
         for key in changed:
+            if key in result.state:
+                continue
             shopper = shoppers[key]
             shopper.before, shopper.after = works.before, after
             shopper.trim_history(self._rules.history_size, self._rules.interactions_kept, source_offset)
@@ -232,4 +250,4 @@ class FeedbackStage:
 
 def _concerns(event: CleanEvent) -> bool:
     """Whether something is learnt from an event: nobody was recommended anything, and some do not allow it."""
-    return has_shopper(event) and (event["event_type"] == CONSENT or not event["refused"])
+    return has_shopper(event) and (event["event_type"] in _OF_THE_SHOPPER or not event["refused"])

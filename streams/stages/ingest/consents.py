@@ -14,6 +14,8 @@ from streams.privacy.scrub import scrub
 from streams.serde.records import Consent, ConsentDecision
 
 MOST_PURPOSES = 32
+_MOST_PURPOSES = 1_000
+"""Of all shoppers together."""
 _PURPOSE = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 _MOST_TEXT = 200
 
@@ -43,11 +45,19 @@ class ConsentBook:
         self.catch_up: Callable[[], Awaitable[None]] | None = None
         """Waits until all that is written is known. Set by whoever follows the topic."""
         self._codec = codec
+        self._purposes: set[str] = set(GATED)
+        """All that anybody ever decided on."""
         self._on_read = on_read
 
     def refused(self, pseudonym: str) -> Sequence[str]:
         """The purposes that the shopper does not allow."""
         return self.table.refused(pseudonym)
+
+    def forget(self, pseudonym: str) -> list[str]:
+        """As if the shopper had decided nothing; the keys of what the topic may hold of her decisions."""
+        for purpose in self._purposes:
+            self.table.forget(pseudonym, purpose)
+        return [f"{pseudonym}/{purpose}" for purpose in sorted(self._purposes)]
 
     def apply(self, records: Sequence[SourceRecord]) -> None:
         """Take in a fetch. Never raises for a record."""
@@ -66,6 +76,8 @@ class ConsentBook:
             if (value["pseudonym"], value["purpose"]) != (pseudonym, purpose) or decision.decided_ms < 0:
                 self.bad_records += 1
                 continue
+            if len(self._purposes) < _MOST_PURPOSES:
+                self._purposes.add(purpose)
             if in_force(self.table.decision(pseudonym, purpose), decision):
                 self.table.decide(pseudonym, purpose, decision)
             if self._on_read is not None:
@@ -95,6 +107,11 @@ class ConsentBook:
                     continue
                 self.table.decide(pseudonym, purpose, decision)
                 gated[purpose] = allowed
+            elif len(self._purposes) < _MOST_PURPOSES:
+                self._purposes.add(purpose)
+            elif purpose not in self._purposes:
+                error = RecordError(Reason.BAD_CONSENT, f"decisions on {_MOST_PURPOSES} purposes are kept, and this is another one")
+                continue
             decisions.append(
                 ConsentDecision(
                     pseudonym=pseudonym,

@@ -56,6 +56,11 @@ class Identities:
             self._known.popitem(last=False)
         return identity
 
+    def forget(self, identity: Identity) -> None:
+        """Leave nothing of a shopper in this memory."""
+        for raw in [raw for raw, known in self._known.items() if known.user_id == identity.user_id]:
+            del self._known[raw]
+
     def seal(self, identity: Identity, pseudonym: str) -> bytes:
         """The sealed id of the identity for a record with another pseudonym than its own."""
         return self._sealer.seal(identity.user_id, pseudonym)

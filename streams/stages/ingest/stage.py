@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
 from streams.clock import Clock
@@ -20,13 +20,15 @@ from streams.stages.ingest.clean import EventCleaner
 from streams.stages.ingest.consent_updates import ConsentUpdates
 from streams.stages.ingest.consents import ConsentBook
 from streams.stages.ingest.deduplicate import RecentEvents
+from streams.stages.ingest.erasure_requests import ErasureRequests
 from streams.stages.ingest.identities import Identities
 from streams.stages.ingest.quarantine import Quarantine, producer_of
 from streams.stages.ingest.rules import IngestRules
 from streams.stages.ingest.shared_ids import SharedIds
 from streams.stages.ingest.throttle import Throttle
-from streams.topics import BEHAVIOUR_CLEAN, BEHAVIOUR_RAW, CONSENT_UPDATES, DEAD_LETTER
+from streams.topics import BEHAVIOUR_CLEAN, BEHAVIOUR_RAW, CONSENT_UPDATES, DEAD_LETTER, PRIVACY_ERASURE
 
+_ORDERS = (CONSENT_UPDATES, PRIVACY_ERASURE)
 _RECALLED = 20_000
 _LINES = 8192
 """More than a record has lines; so offset and line make one number that rises."""
@@ -74,9 +76,11 @@ class IngestStage:
         self._watch = watch
         self._ids = PositionIds(key=pseudonymizer.record_key)
         dead_letters.share_ids(self._ids)
-        self._decides: ConsentUpdates | None = None
+        self._on_orders: Mapping[str, Callable[[Sequence[SourceRecord]], Awaitable[BatchResult]]] = {}
+        """What shoppers want, by the topic in which it is said."""
         if consents is not None:
-            self._decides = ConsentUpdates(codecs, consents, identities, pseudonymizer, dead_letters, self._ids, rules, clock)
+            parts = (codecs, consents, identities, pseudonymizer, dead_letters, self._ids, rules, clock)
+            self._on_orders = {CONSENT_UPDATES: ConsentUpdates(*parts), PRIVACY_ERASURE: ErasureRequests(*parts)}
         self._places: dict[tuple[str, int], int] = {}
         """Partitions of topics by number; several raw topics have partitions and offsets alike."""
         self._recent = RecentEvents(rules.dedup_window)
@@ -103,10 +107,10 @@ class IngestStage:
     async def __call__(self, batch: Sequence[SourceRecord], state: StateView) -> BatchResult:
         """Clean events keyed by pseudonym, and dead letters, in the order of the records and their lines; of one key only where the rules
         say that batches are shuffled."""
-        if batch and batch[0].topic.endswith(CONSENT_UPDATES):
-            if self._decides is None:
-                raise ConfigurationError("this ingest stage was made without consents, and can't read consent.updates")
-            return await self._decides(batch)
+        if batch and (order := next((topic for topic in _ORDERS if batch[0].topic.endswith(topic)), None)):
+            if not self._on_orders:
+                raise ConfigurationError(f"this ingest stage was made without consents, and can't read {order}")
+            return await self._on_orders[order](batch)
         result = BatchResult()
         now_ms = self._clock.now_ms()
         read: dict[str, int] = {}

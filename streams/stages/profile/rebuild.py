@@ -25,13 +25,13 @@ from streams.ranking.request import Request
 from streams.ranking.rules import ProfileRules
 from streams.ranking.together_table import TogetherTable
 from streams.ranking.whitened_matrix import WhitenedItemMatrix
-from streams.serde.records import CONSENT, IDENTIFY, CleanEvent, FeatureLog
+from streams.serde.records import CONSENT, ERASE, IDENTIFY, CleanEvent, FeatureLog
 from streams.stages.profile.history import apply_event
 from streams.stages.profile.links import hand_over
 from streams.stages.profile.profile import Profile
 from streams.stages.profile.stage import check
 from streams.stages.profile.triggers import request_of
-from streams.stages.profile.withdrawal import decided, is_held_back
+from streams.stages.profile.withdrawal import decided, is_held_back, without_item
 from streams.topics import BEHAVIOUR_CLEAN, ITEMS_POPULARITY, ITEMS_TOGETHER, ITEMS_VECTORS
 
 Records = Mapping[int, Sequence[SourceRecord]]
@@ -95,6 +95,9 @@ def requests_of(logs: Sequence[FeatureLog], clean: Records, codecs: TopicCodecs,
             profile = profiles.setdefault(event["pseudonym"], Profile())
             if event["event_type"] == CONSENT:
                 profiles[event["pseudonym"]] = decided(profile, record.offset, event["refused"])
+            elif event["event_type"] == ERASE:
+                whole = event["item_id"] is None
+                profiles[event["pseudonym"]] = Profile() if whole else without_item(profile, record.offset, event["item_id"] or "")
             elif is_held_back(profile):
                 continue
             elif event["event_type"] == IDENTIFY:

@@ -16,7 +16,7 @@ from streams.ranking.ranking import Ranking, most_requests, rank
 from streams.ranking.request import Entry, Ranked, Request
 from streams.ranking.rules import CODES, SEARCH, ProfileRules
 from streams.ranking.together_table import TogetherTable
-from streams.serde.records import CONSENT, IDENTIFY, CleanEvent, FeatureLog, ProfileLink, has_shopper
+from streams.serde.records import CONSENT, ERASE, IDENTIFY, CleanEvent, FeatureLog, ProfileLink, has_shopper
 from streams.stages.profile.feature_log import board_positions, to_log
 from streams.stages.profile.history import recently_recommended
 from streams.stages.profile.links import join
@@ -32,6 +32,8 @@ from streams.topics import BEHAVIOUR_CLEAN, ITEMS_POPULARITY, ITEMS_TOGETHER, PR
 __all__ = ["ProfileRules", "ProfileStage"]
 
 _FIELDS = ("event_id", "pseudonym", "sealed_id", "event_type", "occurred_at", "item_id", "query", "linked_to", "refused")
+_OF_THE_SHOPPER = (IDENTIFY, CONSENT, ERASE)
+"""Types of events that say something of the shopper, and nothing of an item or a search."""
 NO_THRESHOLD = -1e6
 """Far below any score."""
 _EVENT_ID = re.compile(r"[0-9a-f]{32}")
@@ -104,7 +106,11 @@ class ProfileStage:
         changed, published = self._pairs.end(pairs, partition)
         # The pairs first: of a state that is only partly written, a beginning is there. A purchase that is in a profile is then in the
         # pairs too, and one that is only in the pairs is known by its offset.
-        result.state = {**changed, **{key.encode(): dump_profile(profile) for key, profile in triggered.changed.items()}}
+        result.state = {
+            **changed,
+            **{pseudonym.encode(): None for pseudonym in triggered.erased},
+            **{key.encode(): dump_profile(profile) for key, profile in triggered.changed.items()},
+        }
         result.outputs += self._popularity.end(tally, batch[-1].offset)
         removals = self._popularity.removals(tally, catalogue, self._rules.unknown_items)
         result.outputs += removals
@@ -133,7 +139,7 @@ class ProfileStage:
             except RecordError as error:
                 self._refuse(record, error, result)
                 continue
-            if event["event_type"] in (IDENTIFY, CONSENT) or self._rules.concerns(CODES[event["event_type"]]):
+            if event["event_type"] in _OF_THE_SHOPPER or self._rules.concerns(CODES[event["event_type"]]):
                 accepted.append((record.offset, event))
         return accepted
 
@@ -231,13 +237,13 @@ def check(key: bytes | None, event: CleanEvent) -> None:
     if key != event["pseudonym"].encode():
         raise RecordError(Reason.KEY_MISMATCH, "the message key must be the pseudonym")
     code = CODES.get(event["event_type"])
-    if code is None and event["event_type"] not in (IDENTIFY, CONSENT):
+    if code is None and event["event_type"] not in _OF_THE_SHOPPER:
         raise RecordError(Reason.UNKNOWN_EVENT_TYPE, "behaviour.clean holds an event type that ingest does not write")
     if _EVENT_ID.fullmatch(event["event_id"]) is None:
         raise RecordError(Reason.UNDECODABLE, "event_id must be 32 hexadecimal characters")
-    if event["event_type"] == CONSENT:
+    if event["event_type"] in (CONSENT, ERASE):
         if not has_shopper(event):
-            raise RecordError(Reason.UNDECODABLE, "a consent event needs a shopper")
+            raise RecordError(Reason.UNDECODABLE, "a consent or erase event needs a shopper")
     elif code is None:
         if not event["linked_to"] or not has_shopper(event):
             raise RecordError(Reason.UNDECODABLE, "an identify event needs a shopper, and linked_to")

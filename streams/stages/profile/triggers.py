@@ -10,7 +10,7 @@ from streams.models.hotswap.serving_model import Routing, ServingModel
 from streams.privacy.consent import TRAINING
 from streams.ranking.request import Request
 from streams.ranking.rules import CODES, DISMISS, IMPRESSION, PURCHASE, RETURN, SEARCH, TRIGGERS, ProfileRules
-from streams.serde.records import CONSENT, IDENTIFY, CleanEvent, ProfileLink, has_shopper
+from streams.serde.records import CONSENT, ERASE, IDENTIFY, CleanEvent, ProfileLink, has_shopper
 from streams.stages.profile.feature_log import is_logged
 from streams.stages.profile.history import apply_event, is_first_regret, unwanted
 from streams.stages.profile.influence import breadth, is_newcomer, popularity_weights
@@ -18,7 +18,7 @@ from streams.stages.profile.links import hand_over, whole_of
 from streams.stages.profile.popularity_counter import PopularityTally
 from streams.stages.profile.profile import IssuedRecommendation, Profile, unpack_issued
 from streams.stages.profile.together_counter import TogetherTally
-from streams.stages.profile.withdrawal import decided, is_held_back
+from streams.stages.profile.withdrawal import decided, is_held_back, without_item
 
 Policy = Literal["behaviour", "search", "none"]
 """``none``: nothing is recommended; the candidates are logged, to know what shoppers turn to where nothing is shown."""
@@ -47,6 +47,8 @@ class Triggered:
     """The n-th triggers of all shoppers: a shopper's second must know what her first recommended."""
     unprofiled: list[Trigger] = field(default_factory=list)
     """Of shoppers who allow no personalization and search for nothing: whatever is popular is good enough for their lists."""
+    erased: set[str] = field(default_factory=set)
+    """Pseudonyms of which nothing is kept, but for what came after in the same batch."""
     held_back: int = 0
     """Events whose shopper had withdrawn consent before they were passed on."""
     links: list[ProfileLink] = field(default_factory=list)
@@ -114,6 +116,14 @@ def find_triggers(
             continue
         if event["event_type"] == CONSENT:
             result.changed[pseudonym] = profiles[pseudonym] = decided(profile, offset, event["refused"])
+            continue
+        if event["event_type"] == ERASE:
+            if event["item_id"] is None:
+                profiles[pseudonym] = Profile()
+                result.changed.pop(pseudonym, None)
+                result.erased.add(pseudonym)
+            else:
+                result.changed[pseudonym] = profiles[pseudonym] = without_item(profile, offset, event["item_id"])
             continue
         if is_held_back(profile):
             result.held_back += 1

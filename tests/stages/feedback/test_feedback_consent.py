@@ -11,11 +11,15 @@ from hypothesis import strategies as st
 from streams import topics
 from streams.engine.records import MemoryRecord
 from streams.privacy.consent import PERSONALIZATION, TRAINING
-from tests.support.feedback_harness import ANNA, BEN, CODECS, State, event, feed, make_stage, outputs, recommendation, the_end
+from tests.support.feedback_harness import ANNA, BEN, CODECS, END, State, event, feed, make_stage, outputs, recommendation, the_end
 
 
 def consent(offset: int, user: str, *refused: str) -> MemoryRecord:
     return event(offset, user, "consent", None, 10**9, refused=list(refused))
+
+
+def erase(offset: int, user: str, item: str | None = None) -> MemoryRecord:
+    return event(offset, user, "erase", item, 10**9)
 
 
 def untrainable(record: MemoryRecord) -> MemoryRecord:
@@ -87,13 +91,46 @@ def test_the_time_of_a_decision_is_no_event_time() -> None:
     assert {one["outcome"] for one in outputs(results, topics.FEEDBACK)} == {"purchase"}
 
 
-@given(st.lists(st.sampled_from(["view", "purchase", "refuse", "agree"]), max_size=12), st.data())
-@pytest.mark.slow
-def test_batches_and_repeats_do_not_matter(kinds: list[str], data: st.DataObject) -> None:
-    records = [
-        consent(n, ANNA, *([TRAINING] if kind == "refuse" else [])) if kind in ("refuse", "agree") else event(n, ANNA, kind, f"i{n % 3}", n)
-        for n, kind in enumerate(kinds)
+def test_an_erased_shopper_is_gone_once_her_recommendations_are_read() -> None:
+    stage, state = make_stage(), State()
+    results = feed(
+        stage,
+        state,
+        [
+            [event(0, ANNA, "view", "x", 0), event(1, ANNA, "purchase", "a", 1), erase(2, ANNA)],
+            [recommendation(0, ANNA, ["a"], 0, 0)],
+        ],
+    )
+    assert state.values.get(ANNA.encode()) is not None, "one from before the erasure may still come"
+    results += feed(stage, state, [[recommendation(1, BEN, ["b"], 3, 3)], *the_end()])
+    assert ANNA.encode() not in state.values and learnt(results) == 0
+    results += feed(make_stage(), state, [[event(END + 5, ANNA, "purchase", "c", END + 1)]])
+    assert ANNA.encode() in state.values
+
+
+def test_an_erased_item_is_in_no_pair() -> None:
+    stage, state = make_stage(), State()
+    batch = [
+        event(0, ANNA, "purchase", "a", 0),
+        event(1, ANNA, "purchase", "b", 1),
+        erase(2, ANNA, "a"),
+        event(3, ANNA, "purchase", "c", 3),
     ]
+    results = feed(stage, state, [[recommendation(0, ANNA, ["a", "b"], -1, 0)], batch, *the_end()])
+    pairs = outputs(results, topics.TRAINING_PAIRS)
+    assert {pair["item_id"] for pair in pairs} == {"b", "c"}
+    assert "a" not in {past["ref"] for pair in pairs for past in pair["history"]}
+
+
+@pytest.mark.slow
+@given(st.lists(st.sampled_from(["view", "purchase", "refuse", "agree", "erase"]), max_size=12), st.data())
+def test_batches_and_repeats_do_not_matter(kinds: list[str], data: st.DataObject) -> None:
+    made = {
+        "refuse": lambda n: consent(n, ANNA, TRAINING),
+        "agree": lambda n: consent(n, ANNA),
+        "erase": lambda n: erase(n, ANNA),
+    }
+    records = [made[kind](n) if kind in made else event(n, ANNA, kind, f"i{n % 3}", n) for n, kind in enumerate(kinds)]
     lists = [recommendation(n, ANNA, ["i0", "i1"], n, n) for n, kind in enumerate(kinds) if kind == "view"]
 
     def settled(batches: list[list[MemoryRecord]]) -> set[str]:

@@ -19,6 +19,10 @@ def consent(number: int, user: str, *refused: str) -> dict[str, Any]:
     return event(number, user, "consent") | {"refused": list(refused), "sealed_id": b""}
 
 
+def erase(number: int, user: str, item_id: str | None = None) -> dict[str, Any]:
+    return event(number, user, "erase", item_id) | {"sealed_id": b""}
+
+
 def asks(number: int, kind: str = "view", query: str | None = None) -> dict[str, Any]:
     """What ingest passes on of a shopper who refuses."""
     bare = event(number, "x", kind, query=query)
@@ -111,6 +115,28 @@ async def test_a_browser_s_history_does_not_come_to_a_user_who_refuses() -> None
     assert not of_topic(joined.outputs, PROFILE_LINKS)
 
 
+async def test_an_erased_shopper_is_in_no_state() -> None:
+    shop = ProfileHarness()
+    await shop.run(event_records([event(1, "anna", "view", "i003"), event(2, "ben", "view", "i003")]))
+    found = await shop.run(event_records([event(3, "anna", "view", "i004"), erase(4, "anna")], first=2))
+    assert found.state == {b"k1.anna": None} and list(shop.state) == [b"k1.ben"]
+    later = await shop.run(event_records([event(5, "anna", "view", "i006")], first=4))
+    assert list(load_profile(shop.state[b"k1.anna"]).items) == ["i006"] and recommendations(later.outputs)
+
+
+async def test_an_erased_item_is_nowhere_in_the_profile() -> None:
+    shop = ProfileHarness()
+    events = [
+        event(n, "anna", kind, item, at_s=90 * n)
+        for n, (kind, item) in enumerate([("view", "i003"), ("purchase", "i004"), ("view", "i005")])
+    ]
+    await shop.run(event_records(events))
+    assert b"i004" in shop.state[b"k1.anna"]
+    await shop.run(event_records([erase(9, "anna", "i004")], first=3))
+    assert b"i004" not in shop.state[b"k1.anna"]
+    assert list(load_profile(shop.state[b"k1.anna"]).items) == ["i003", "i005"]
+
+
 @pytest.mark.parametrize("wrong", [consent(1, "anna") | {"pseudonym": "nobody.1"}, asks(1) | {"sealed_id": b""}, asks(1, "search", None)])
 async def test_what_ingest_does_not_write_is_a_dead_letter(wrong: dict[str, Any]) -> None:
     shop = ProfileHarness()
@@ -118,7 +144,7 @@ async def test_what_ingest_does_not_write_is_a_dead_letter(wrong: dict[str, Any]
     assert len(of_topic(found.outputs, DEAD_LETTER)) == 1 and len(recommendations(found.outputs)) == 1
 
 
-steps = st.sampled_from(["view", "purchase", "search", "refuse", "agree", "ask"])
+steps = st.sampled_from(["view", "purchase", "search", "refuse", "agree", "ask", "erase", "erase item"])
 
 
 @given(st.lists(steps, max_size=14), st.data())
@@ -131,6 +157,8 @@ async def test_batches_and_repeats_do_not_matter(kinds: list[str], data: st.Data
                 "refuse": lambda n: consent(n, "anna", *GATED),
                 "agree": lambda n: consent(n, "anna"),
                 "ask": asks,
+                "erase": lambda n: erase(n, "anna"),
+                "erase item": lambda n: erase(n, "anna", f"i{n % 5:03d}"),
                 "search": lambda n: event(n, "anna", "search", query="red bag", at_s=n),
             }.get(kind, lambda n, kind=kind: event(n, "anna", kind, f"i{n % 5:03d}", at_s=90 * n))(number)
         )

@@ -1,0 +1,1 @@
+"""What is held about one person, and the requests that people may make about it."""

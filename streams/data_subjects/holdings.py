@@ -1,0 +1,162 @@
+"""Everything that is held about one shopper: records of topics, states of stages, and what the trainer keeps.
+
+A shopper's records are found by their key. Lists for somebody who allows no personalization, and events of nobody, have pseudonyms of their
+own: nothing joins them to a person, so they are not here.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import KafkaError
+from aiokafka.partitioner import DefaultPartitioner
+from aiokafka.structs import TopicPartition
+
+from streams.app import FEEDBACK, PROFILE, STAGES
+from streams.errors import RecordError
+from streams.kafka.clients import client_config, connect_admin, no_broker, partition_counts
+from streams.kafka.topic_records import records_so_far
+from streams.serde.codec import open_codec
+from streams.settings import KafkaSettings, Settings
+from streams.stages.feedback.ledger import load as load_shopper
+from streams.stages.profile.profile import load_profile, unpack_issued
+from streams.topics import CONSENT_DECISIONS, TOPICS, TopicSpec
+
+
+@dataclass
+class Holdings:
+    """By topic, or by stage: plain data, as JSON can say it."""
+
+    records: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    states: dict[str, dict[str, Any]] = field(default_factory=dict)
+    consents: list[dict[str, Any]] = field(default_factory=list)
+    unreadable: dict[str, int] = field(default_factory=dict)
+    """Records that could not be decoded, by topic."""
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many records or states there are, without those that hold none."""
+        found = {name: len(rows) for name, rows in self.records.items()} | dict.fromkeys((f"state of {name}" for name in self.states), 1)
+        return {name: count for name, count in {**found, CONSENT_DECISIONS: len(self.consents)}.items() if count}
+
+
+def searched(specs: Iterable[TopicSpec] = TOPICS) -> list[TopicSpec]:
+    """The topics whose records are a shopper's by their key."""
+    return [spec for spec in specs if spec.key == "pseudonym"]
+
+
+async def holdings(
+    settings: Settings, kafka: KafkaSettings, pseudonym: str, tell: Callable[[str], object] = lambda topic: None
+) -> Holdings:
+    """Read all of it, as of now. ``tell`` is called with each topic that is read. Raises BrokerUnavailable, and ConfigurationError for a
+    state of another version."""
+    held, key = Holdings(), pseudonym.encode()
+    topics = await _topics(settings, kafka)
+    for spec in searched():
+        tell(spec.name)
+        codec = await open_codec(spec.name, settings)
+        rows: list[dict[str, Any]] = []
+        async for record in topics.of_key(settings.topic_prefix + spec.name, key):
+            try:
+                rows.append({"time": record.timestamp, **_plain(codec.decode(record.value, record.headers))})
+            except RecordError:
+                held.unreadable[spec.name] = held.unreadable.get(spec.name, 0) + 1
+        held.records[spec.name] = rows
+    tell(CONSENT_DECISIONS)
+    codec = await open_codec(CONSENT_DECISIONS, settings)
+    newest: dict[bytes, Any] = {}
+    async for record in topics.all(settings.topic_prefix + CONSENT_DECISIONS):
+        if record.key is not None and record.key.startswith(key + b"/"):
+            newest[record.key] = record.value
+    held.consents = [_plain(codec.decode(value)) for value in newest.values() if value is not None]
+    for stage, describe in _STATES.items():
+        tell(f"the state of {stage}")
+        value = None
+        async for record in topics.of_key(_changelog(settings, stage), key):
+            value = record.value
+        if value is not None:
+            held.states[stage] = describe(value)
+    return held
+
+
+def _profile(data: bytes) -> dict[str, Any]:
+    profile = load_profile(data)
+    return {**_named(profile), "issued": [_named(unpack_issued(packed)) for _, packed in profile.issued]}
+
+
+def _named(value: msgspec.Struct) -> dict[str, Any]:
+    """A struct's fields by name; structs in it are lists."""
+    return {name: _plain(msgspec.to_builtins(getattr(value, name), builtin_types=(bytes,))) for name in value.__struct_fields__}
+
+
+_STATES: Mapping[str, Callable[[bytes], dict[str, Any]]] = {
+    PROFILE.name: _profile,
+    FEEDBACK.name: lambda data: _named(load_shopper(data)),
+}
+
+
+def _plain(value: Any) -> Any:
+    """Bytes as base64."""
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    if isinstance(value, Mapping):
+        return {str(name): _plain(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    return value
+
+
+class _Topics:
+    """Reads topics that exist; one that does not is empty: a stage that never ran has no changelog."""
+
+    def __init__(self, kafka: KafkaSettings, counts: Mapping[str, int]) -> None:
+        self._kafka = kafka
+        self._counts = counts
+
+    async def of_key(self, name: str, key: bytes) -> AsyncIterator[Any]:
+        """Records with the key, of the one partition that may hold it."""
+        async for record in self.all(name, key):
+            if record.key == key:
+                yield record
+
+    async def all(self, name: str, key: bytes | None = None) -> AsyncIterator[Any]:
+        parts = list(range(self._counts.get(name, 0)))
+        if key is not None and parts:
+            parts = [DefaultPartitioner()(key, parts, parts)]
+        if not parts:
+            return
+        consumer = AIOKafkaConsumer(
+            **client_config(self._kafka),
+            group_id=None,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            isolation_level="read_committed",
+        )
+        try:
+            try:
+                await consumer.start()
+            except (KafkaError, OSError) as error:
+                raise no_broker(self._kafka, error) from error
+            consumer.assign([TopicPartition(name, part) for part in parts])
+            async for record in records_so_far(consumer, name):
+                yield record
+        finally:
+            await consumer.stop()
+
+
+async def _topics(settings: Settings, kafka: KafkaSettings) -> _Topics:
+    admin = await connect_admin(kafka)
+    try:
+        names = [settings.topic_prefix + spec.name for spec in TOPICS]
+        return _Topics(kafka, await partition_counts(admin, [*names, *(_changelog(settings, stage) for stage in _STATES)]))
+    finally:
+        await admin.close()
+
+
+def _changelog(settings: Settings, stage: str) -> str:
+    return f"{settings.app_prefix}-{stage}-{STAGES[stage].table}-changelog"
