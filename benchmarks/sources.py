@@ -25,6 +25,7 @@ from streams.sources.loading import presets
 from streams.sources.mapping import read_mapping
 from streams.sources.source import Source
 from streams.sources.sources import Sources
+from streams.stages.ingest.consents import ConsentBook
 from streams.stages.ingest.rules import IngestRules
 from streams.stages.ingest.stage import IngestStage
 from streams.topics import BEHAVIOUR_RAW, DEAD_LETTER
@@ -92,7 +93,7 @@ def segment(event: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def stage() -> IngestStage:
+def stage(consents: ConsentBook | None = None) -> IngestStage:
     codecs, clock, key, signing_key = local_codecs(), FixedClock(NOW), PrivateKey.generate().public_key, SigningKey.generate()
     known = {name: Source(found) for name, found in (presets() | {"own": read_mapping(MAPPING, "own.yaml")}).items()}
     return IngestStage(
@@ -103,14 +104,15 @@ def stage() -> IngestStage:
         rules=IngestRules.from_settings(Settings()),
         clock=clock,
         sources=Sources(codecs.for_topic(BEHAVIOUR_RAW), known),
+        consents=consents,
     )
 
 
-def throughput(records: Sequence[MemoryRecord]) -> Callable[[int], float]:
+def throughput(records: Sequence[MemoryRecord], consents: ConsentBook | None = None) -> Callable[[int], float]:
     """Events a second of processor time; the users are known already, so that sealing does not hide the reading."""
 
     def measure(_: int) -> float:
-        handler = stage()
+        handler = stage(consents)
 
         async def run(offset: int) -> None:
             for first in range(0, len(records), BATCH):

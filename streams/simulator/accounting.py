@@ -28,8 +28,8 @@ class Account:
 
     pseudonymizer: Pseudonymizer
     events_in: int = 0
-    held_back: int = 0
-    """Events of shoppers who allow no personalization, which ask for no list."""
+    may_be_held_back: set[str] = field(default_factory=set)
+    """Events of shoppers who allow no personalization."""
     expected_clean: set[str] = field(default_factory=set)
     expected_dead: dict[tuple[int, int], Reason] = field(default_factory=dict)
     produced_at: dict[str, float] = field(default_factory=dict)
@@ -40,11 +40,9 @@ class Account:
         self.events_in += 1
         if emission.expected is not None:
             self.expected_dead[(partition, offset)] = emission.expected
-        elif emission.is_held_back:
-            self.held_back += 1
         elif emission.event_id is not None:
             event_id = self.pseudonymizer.event_id(emission.user_id, emission.event_id)
-            self.expected_clean.add(event_id)
+            (self.may_be_held_back if emission.may_be_held_back else self.expected_clean).add(event_id)
             self.produced_at.setdefault(event_id, at_s)
 
     def recommended(self, trigger_event_id: str, at_s: float) -> None:
@@ -90,7 +88,7 @@ class Account:
             "dead_letters": dict(sorted(Counter(letter["reason"] for letter in letters).items())),
             "recommendations": len(issued),
             "unprofiled": len(unprofiled),
-            "held_back": self.held_back,
+            "held_back": len(self.may_be_held_back - clean_ids.keys()),
             "feedback": dict(sorted(Counter(f["outcome"] for f in outcomes).items())),
             "lost": sum(lost.values()),
             "lost_by_topic": lost,

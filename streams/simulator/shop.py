@@ -16,7 +16,6 @@ from streams.serde.records import Consent
 from streams.simulator.catalogue import ShopItem, kinds, make_catalogue, style_names
 from streams.simulator.groups import GroupOutcome, outcome
 from streams.simulator.shopper import Shopper, ask, buys, clicks, drift, looks_at, make_shoppers
-from streams.stages.ingest.clean import ASKS
 
 CONTROL_SHARE = 0.3
 _MINUTE_MS = 60_000
@@ -35,8 +34,8 @@ class Emission(NamedTuple):
     expected: Reason | None
     """The reason of the dead letter that it must become; None if it must become a clean event (or a known duplicate)."""
     duplicate: bool = False
-    is_held_back: bool = False
-    """Its shopper allows no personalization, and it asks for no list: it becomes nothing."""
+    may_be_held_back: bool = False
+    """Its shopper allows no personalization, and it is no search: it becomes nothing, where it asks for no list or has one already."""
 
 
 class Shop:
@@ -204,8 +203,8 @@ class Shop:
             **fields,
         }
         key = shopper.user_id.encode()
-        is_held_back = PERSONALIZATION not in shopper.allows and value["event_type"] not in ASKS
-        sent = [Emission(key, value, (), shopper.user_id, event_id, None, is_held_back=is_held_back)]
+        may_be_held_back = PERSONALIZATION not in shopper.allows and value["event_type"] != "search"
+        sent = [Emission(key, value, (), shopper.user_id, event_id, None, may_be_held_back=may_be_held_back)]
         if rng.random() < _DUPLICATE_SHARE:
             sent.append(sent[0]._replace(duplicate=True))
         if rng.random() < _BROKEN_SHARE:

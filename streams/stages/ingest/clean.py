@@ -36,8 +36,8 @@ class Cleaned(NamedTuple):
     key: bytes
     occurred_ms: int
     """The exact time, which goes no further."""
-    shopper: str
-    """The pseudonym of the shopper, which goes no further where the event has one of its own."""
+    identity: Identity
+    """Whose event it is, which goes no further where the shopper allows no personalization."""
 
 
 class EventCleaner:
@@ -144,24 +144,21 @@ class EventCleaner:
             "linked_to": None,
             "refused": [],
         }
-        shopper, refused = identity.pseudonym, self._refused(identity.pseudonym) if identity.sealed_id else ()
-        if not refused:
-            return Cleaned(event, identity.key, occurred_ms, shopper)
-        event["refused"] = list(refused)
-        if PERSONALIZATION not in refused:
-            return Cleaned(event, identity.key, occurred_ms, shopper)
-        if kind not in ASKS:
-            raise RecordError(Reason.NO_CONSENT, "the shopper allows no personalization")
-        return self._unprofiled(event, identity, occurred_ms)
+        if identity.sealed_id and (refused := self._refused(identity.pseudonym)):
+            event["refused"] = list(refused)
+            if PERSONALIZATION in refused and kind not in ASKS:
+                raise RecordError(Reason.NO_CONSENT, "the shopper allows no personalization")
+        return Cleaned(event, identity.key, occurred_ms, identity)
 
-    def _unprofiled(self, event: CleanEvent, identity: Identity, occurred_ms: int) -> Cleaned:
+    def unprofiled(self, cleaned: Cleaned) -> Cleaned:
         """What a list is made of for a shopper who allows no personalization: when, and what was searched for. The pseudonym is the event's
         own, so that nothing joins two of them; the sealed id is made for it."""
+        event, identity = cleaned.event, cleaned.identity
         pseudonym = NOBODY + event["event_id"]
         asks = bare(event["event_id"], pseudonym, self._identities.seal(identity, pseudonym), event["event_type"], event["occurred_at"])
         asks["query"], asks["refused"] = event["query"], event["refused"]
         asks["flags"] = [UNPROFILED, *(flag for flag in event["flags"] if flag == "query_scrubbed")]
-        return Cleaned(asks, pseudonym.encode(), occurred_ms, identity.pseudonym)
+        return cleaned._replace(event=asks, key=pseudonym.encode())
 
     def _identify(self, raw: Mapping[str, Any], record: SourceRecord, now_ms: int, line: int) -> Cleaned:
         """The event that hands the anonymous shopper's history to the user. It is the anonymous shopper's, so that it comes after all that
@@ -197,7 +194,7 @@ class EventCleaner:
         event["flags"] = flags
         event["linked_to"] = user.pseudonym
         event["refused"] = [TRAINING] if TRAINING in refused else []
-        return Cleaned(event, anonymous.key, occurred_ms, anonymous.pseudonym)
+        return Cleaned(event, anonymous.key, occurred_ms, anonymous)
 
     def _time(self, occurred_at: float | str | None, record_ms: int, now_ms: int, flags: list[str]) -> int:
         if occurred_at is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import cast
 
 from streams.clock import Clock
@@ -39,7 +39,10 @@ class ErasureRequests:
         ids: PositionIds,
         rules: IngestRules,
         clock: Clock,
+        forget: Callable[[str], object],
     ) -> None:
+        """``forget`` is called with the pseudonym of each shopper of whom everything is to be forgotten."""
+        self._forget = forget
         self._requests = codecs.for_topic(PRIVACY_ERASURE)
         self._forgotten = codecs.for_topic(PRIVACY_FORGOTTEN)
         self._clean = codecs.for_topic(BEHAVIOUR_CLEAN)
@@ -72,6 +75,7 @@ class ErasureRequests:
             result.outputs += self._outputs(record, identity, request, item_id, received_ms)
             if item_id is None:
                 self._identities.forget(identity)
+                self._forget(identity.pseudonym)
         return result
 
     def _outputs(

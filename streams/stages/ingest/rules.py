@@ -40,6 +40,8 @@ class IngestRules:
     scrub_off: Set[str] = NONE
     allowed: Set[str] = NONE
     """The purposes that are taken for allowed where a shopper decided nothing."""
+    debounce_ms: int = 60_000
+    """Between two lists without a search for a shopper who allows no personalization."""
 
     @classmethod
     def from_settings(cls, settings: Settings) -> IngestRules:
@@ -80,4 +82,5 @@ class IngestRules:
             shuffles=settings.shuffle_batches,
             scrub_off=scrub_off,
             allowed=allowed,
+            debounce_ms=int(settings.debounce_s * 1000),
         )

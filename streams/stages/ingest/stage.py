@@ -10,13 +10,15 @@ from streams.clock import Clock
 from streams.dead_letters.letters import DeadLetterBuilder, PositionIds
 from streams.engine.records import BatchResult, OutputRecord, SourceRecord, StateView
 from streams.errors import ConfigurationError, Reason, RecordError
+from streams.privacy.consent import PERSONALIZATION
 from streams.privacy.pseudonym import Pseudonymizer
 from streams.privacy.seal import IdSealer
 from streams.serde.codec import Codecs
 from streams.sources.loading import load_sources
 from streams.sources.source import Line, RawEvent
 from streams.sources.sources import Sources
-from streams.stages.ingest.clean import EventCleaner
+from streams.stages.ingest.asks import Asks
+from streams.stages.ingest.clean import ASKS, EventCleaner
 from streams.stages.ingest.consent_updates import ConsentUpdates
 from streams.stages.ingest.consents import ConsentBook
 from streams.stages.ingest.deduplicate import RecentEvents
@@ -68,6 +70,7 @@ class IngestStage:
         """Without ``sources`` those are known that the product has presets for, by header. Without ``consents`` everything is allowed."""
         self._sources = sources or Sources(codecs.for_topic(BEHAVIOUR_RAW), load_sources(None))
         self._clean = codecs.for_topic(BEHAVIOUR_CLEAN)
+        self._asks = Asks(rules.debounce_ms)
         identities = Identities(pseudonymizer, sealer)
         refused = () if consents is None else (consents.refused,)
         self._cleaner = EventCleaner(rules, identities, pseudonymizer, *refused)
@@ -80,7 +83,7 @@ class IngestStage:
         """What shoppers want, by the topic in which it is said."""
         if consents is not None:
             parts = (codecs, consents, identities, pseudonymizer, dead_letters, self._ids, rules, clock)
-            self._on_orders = {CONSENT_UPDATES: ConsentUpdates(*parts), PRIVACY_ERASURE: ErasureRequests(*parts)}
+            self._on_orders = {CONSENT_UPDATES: ConsentUpdates(*parts), PRIVACY_ERASURE: ErasureRequests(*parts, self._asks.forget)}
         self._places: dict[tuple[str, int], int] = {}
         """Partitions of topics by number; several raw topics have partitions and offsets alike."""
         self._recent = RecentEvents(rules.dedup_window)
@@ -196,13 +199,17 @@ class IngestStage:
         offset = record.offset * _LINES + line
         if self._recent.is_duplicate(event["event_id"], place, offset):
             return None
-        pseudonym = cleaned.shopper
+        pseudonym = cleaned.identity.pseudonym
         is_somebody = bool(event["sealed_id"])
         if is_somebody and not self._throttle.allows(pseudonym, cleaned.occurred_ms, place, offset):
             raise RecordError(Reason.AUTOMATED, "more events per minute than a person makes (VEILSTREAM_THROTTLE_PER_MINUTE)")
         if is_somebody and self._shared.observe(pseudonym, cleaned.occurred_ms, event["session"]) and self._watch is not None:
             self._watch.shared_id()
-        value = self._clean.encode(event)
+        if PERSONALIZATION in event["refused"] and event["event_type"] in ASKS:
+            if event["event_type"] != "search" and not self._asks.allows(pseudonym, cleaned.occurred_ms, place, offset):
+                raise RecordError(Reason.NO_CONSENT, "the shopper allows no personalization, and has a list already")
+            cleaned = self._cleaner.unprofiled(cleaned)
+        value = self._clean.encode(cleaned.event)
         self._recent.remember(event["event_id"], place, offset)
         # The clock and the throttle may decide differently when the record is processed again. The first decision counts.
         record_id = self._ids.of(record, line)

@@ -76,9 +76,10 @@ def test_nothing_is_allowed_before_a_shopper_says_so() -> None:
 
 def test_of_a_shopper_who_refuses_two_events_have_nothing_in_common() -> None:
     stage = stage_with(book())
-    found = run(stage, [record(EVENT | {"event_id": f"e-{n}", "recommendation_id": "a" * 32}, offset=n) for n in range(2)])
+    events = [EVENT | {"event_id": f"e-{n}", "recommendation_id": "a" * 32, "occurred_at": NOW - 600_000 * n} for n in range(2)]
+    found = run(stage, [record(event, offset=n) for n, event in enumerate(events)])
     first, second = found.events
-    same = {name for name in first if first[name] == second[name]}
+    same = {name for name in first if first[name] == second[name]} | {"occurred_at"}
     assert same <= {"event_type", "occurred_at", "quantity", "flags", "refused", "query", "item_id", "price_band", "currency", "country",
                     "recommendation_id", "position", "session", "linked_to"}  # fmt: skip
     for event in found.events:
@@ -221,7 +222,8 @@ def test_what_follows_the_topic_takes_no_rubbish() -> None:
 
 def test_one_that_refuses_can_still_be_throttled() -> None:
     stage = make_stage(replace(RULES, throttle_per_minute=3), consents=book())
-    found = run(stage, [record(EVENT | {"event_id": f"e-{n}"}, offset=n) for n in range(5)])
+    search = EVENT | {"event_type": "search", "query": "tent"}
+    found = run(stage, [record(search | {"event_id": f"e-{n}"}, offset=n) for n in range(5)])
     assert len(found.events) == 3 and [letter["reason"] for letter in found.letters] == ["automated"] * 2
 
 
@@ -241,3 +243,15 @@ def test_what_others_decided_is_read_at_a_take_over_only() -> None:
     for offset in (0, 1, 2, 7, 8, 3, 4):  # another worker had the partition before 7; a failed write comes again from 3 on
         run(stage, [message({PERSONALIZATION: True}, at=NOW - 100 + offset, offset=offset)])
     assert len(waits) == 3
+
+
+def test_without_a_search_a_list_is_asked_for_as_rarely_as_by_others() -> None:
+    stage = stage_with(book())
+    times = [0, 30_000, 59_000, 60_000, 61_000, 200_000, 20_000]
+    batch = [record(EVENT | {"event_id": f"e-{n}", "occurred_at": NOW - 900_000 + at}, offset=n) for n, at in enumerate(times)]
+    found = run(stage, batch)
+    assert len(found.events) == 4 and found.result.dropped == {"no_consent": 3}
+    again = run(stage, batch[-2:])
+    assert again.result.dropped.get("duplicate", 0) + len(again.events) == 2
+    searches = [record(EVENT | {"event_type": "search", "query": "tent", "event_id": f"s-{n}"}, offset=20 + n) for n in range(3)]
+    assert len(run(stage, searches).events) == 3
