@@ -90,7 +90,7 @@ class Demo:
         at_rest = self._learn or seconds == float("inf")
         pace = SIMULATED_MS / (_DAYS_IN_S if at_rest else seconds) / 1000
         start_ms = end_ms - int(min(seconds, _KEPT_OPEN_S) * pace * 1000)
-        shop = Shop(self._seed, self._items, self._shoppers, start_ms, SESSION_EVERY_MS)
+        shop = Shop(self._seed, self._items, self._shoppers, start_ms, SESSION_EVERY_MS, asks=True)
         account = Account(Pseudonymizer(load_pseudonym_key(settings.keys_dir / "pseudonym.key")))
         admin = await connect_admin(kafka)
         try:

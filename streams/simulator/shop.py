@@ -41,15 +41,19 @@ class Emission(NamedTuple):
 class Shop:
     """Deterministic by seed and by what it is given. Times are simulated milliseconds."""
 
-    def __init__(self, seed: int, items: int, shoppers: int, start_ms: int, session_every_ms: int, held_back: int = 0) -> None:
-        """``held_back``: so many of the items are not for sale before ``launch``."""
+    def __init__(
+        self, seed: int, items: int, shoppers: int, start_ms: int, session_every_ms: int, held_back: int = 0, *, asks: bool = False
+    ) -> None:
+        """``held_back``: so many of the items are not for sale before ``launch``. ``asks``: whether some shoppers refuse; else all agree to
+        everything."""
         self._rng = random.Random(seed)
         self._session_every_ms = session_every_ms
         made = make_catalogue(items, self._rng)
         self.items, self._held_back = made[: items - held_back], made[items - held_back :]
         self.by_id = {item.item_id: item for item in self.items}
         self.shoppers = make_shoppers(shoppers, self._rng, start_ms, session_every_ms, CONTROL_SHARE)
-        ask(self.shoppers, random.Random(f"{seed}/consent"))
+        if asks:
+            ask(self.shoppers, random.Random(f"{seed}/consent"))
         self._by_user = {shopper.user_id: shopper for shopper in self.shoppers}
         self._by_kind: dict[int, list[ShopItem]] = {}
         for item in self.items:

@@ -40,7 +40,7 @@ class Shopper:
     sessions: int = 0
     purchases: int = 0
     bought: set[str] = field(default_factory=set)
-    allows: tuple[str, ...] = ()
+    allows: tuple[str, ...] = GATED
     """The purposes that the shopper agreed to when the shop asked."""
 
     def affinity(self, item: ShopItem) -> float:
