@@ -10,6 +10,7 @@
     └── FatalError           stop and tell the operator
         ├── ConfigurationError     a setting, a key file, a model, a topic: names the fix (exit code 1)
         ├── BrokerUnavailable      no broker at the address
+        ├── AccessDenied           the credentials lack a right at the broker: names it, and the command that grants it
         ├── StateDamaged           a local state file is broken: names the folder to delete
         ├── GroupPositionLost      the group's offsets are lost and can't be restored: says what to do
         └── TooManyRejects         the share of refused records is above its limit
@@ -19,6 +20,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 
 from encoders.errors import EncoderError
@@ -86,6 +88,10 @@ class Refusal(StrEnum):
     UNCOUNTED = "uncounted"
 
 
+_NAMED = 5
+"""So many of the rights that are missing are named in one line."""
+
+
 class VeilstreamError(Exception):
     """Base of all errors of the product."""
 
@@ -134,6 +140,21 @@ class ConfigurationError(FatalError):
 
 class BrokerUnavailable(FatalError):
     """No Kafka broker answers at the configured address."""
+
+
+class AccessDenied(FatalError):
+    """The credentials lack rights at the broker. ``rights`` are texts such as "Read topic behaviour.clean"; ``role`` is whose they are: a
+    stage, or another one of ``veilstream access acls --stage``. None where whoever raises it does not know."""
+
+    def __init__(self, rights: Sequence[str], role: str | None = None) -> None:
+        command = f"veilstream access acls --stage {role}" if role else "veilstream access acls"
+        more = f" and {len(rights) - _NAMED} more" if len(rights) > _NAMED else ""
+        super().__init__(
+            f"{role or 'whoever has these credentials'} may not {', '.join(rights[:_NAMED])}{more}; "
+            f"an administrator of the brokers grants it with what `{command}` prints"
+        )
+        self.rights = tuple(rights)
+        self.role = role
 
 
 class GroupPositionLost(FatalError):

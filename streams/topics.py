@@ -37,7 +37,11 @@ Cleanup = Literal["delete", "compact"]
 
 @dataclass(frozen=True, slots=True)
 class TopicSpec:
-    """One topic. ``retention_ms`` is None if cleanup is compaction; the schema file is ``schemas/avro/<name>.avsc``."""
+    """One topic. ``retention_ms`` is None if cleanup is compaction; the schema file is ``schemas/avro/<name>.avsc``.
+
+    ``writers`` and ``readers`` are who really does, and become rights at the broker (``streams/access``). A stage also reads back what it
+    writes, which is not said here.
+    """
 
     name: str
     key: str
@@ -55,19 +59,21 @@ class TopicSpec:
 
 
 TOPICS: tuple[TopicSpec, ...] = (
-    TopicSpec(BEHAVIOUR_RAW, "anything", "delete", DAY_MS, ("producers",), ("ingest",), raw_identity=True),
-    TopicSpec(CATALOGUE_ITEMS, "item_id", "compact", None, ("producers",), ("catalogue", "trainer")),
+    # Operators replay dead letters to where they came from.
+    TopicSpec(BEHAVIOUR_RAW, "anything", "delete", DAY_MS, ("producers", "operators"), ("ingest",), raw_identity=True),
+    TopicSpec(CATALOGUE_ITEMS, "item_id", "compact", None, ("producers", "operators"), ("catalogue", "trainer")),
     TopicSpec(CONSENT_UPDATES, "user_id", "delete", DAY_MS, ("producers",), ("ingest",), raw_identity=True),
     TopicSpec(PRIVACY_ERASURE, "user_id", "delete", DAY_MS, ("producers",), ("ingest",), raw_identity=True),
     TopicSpec(CONSENT_DECISIONS, "pseudonym/purpose", "compact", None, ("ingest",), ("ingest", "trainer", "operators")),
     TopicSpec(PRIVACY_FORGOTTEN, "pseudonym", "delete", 30 * DAY_MS, ("ingest",), ("trainer", "operators")),
-    TopicSpec(BEHAVIOUR_CLEAN, "pseudonym", "delete", 7 * DAY_MS, ("ingest",), ("profile", "feedback"), co_partitioned=True),
+    # `veilstream features check` rebuilds features from this one and from those about items: operators read them.
+    TopicSpec(BEHAVIOUR_CLEAN, "pseudonym", "delete", 7 * DAY_MS, ("ingest",), ("profile", "feedback", "operators"), co_partitioned=True),
     TopicSpec(
         DEAD_LETTER, "source position", "delete", 30 * DAY_MS, ("ingest", "catalogue", "profile", "feedback", "learning"), ("operators",)
     ),
-    TopicSpec(ITEMS_VECTORS, "model version/item_id", "compact", None, ("catalogue",), ("catalogue", "profile")),
-    TopicSpec(ITEMS_POPULARITY, "item_id", "compact", None, ("profile",), ("profile",), co_partitioned=True),
-    TopicSpec(ITEMS_TOGETHER, "item_id", "compact", None, ("profile",), ("profile",), co_partitioned=True),
+    TopicSpec(ITEMS_VECTORS, "model version/item_id", "compact", None, ("catalogue",), ("profile", "operators")),
+    TopicSpec(ITEMS_POPULARITY, "item_id", "compact", None, ("profile",), ("profile", "operators"), co_partitioned=True),
+    TopicSpec(ITEMS_TOGETHER, "item_id", "compact", None, ("profile",), ("profile", "operators"), co_partitioned=True),
     TopicSpec(
         RECOMMENDATIONS, "pseudonym", "delete", 7 * DAY_MS, ("profile",), ("feedback", "learning", "subscribers"), co_partitioned=True
     ),
@@ -85,8 +91,17 @@ TOPICS: tuple[TopicSpec, ...] = (
         ("learning", "trainer", "operators"),
         single_partition=True,
     ),
-    TopicSpec(MODELS, "channel", "compact", None, ("trainer", "operators"), ("catalogue", "profile", "trainer"), single_partition=True),
-    TopicSpec(PRIVACY_AUDIT, "stage", "delete", -1, ("ingest", "catalogue", "profile", "feedback", "trainer"), ("operators",)),
+    TopicSpec(
+        MODELS,
+        "channel",
+        "compact",
+        None,
+        ("trainer", "operators"),
+        ("catalogue", "profile", "trainer", "operators"),
+        single_partition=True,
+    ),
+    # Nothing writes it yet.
+    TopicSpec(PRIVACY_AUDIT, "stage", "delete", -1, (), ("operators",)),
 )
 
 _RAW_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,200}")

@@ -48,6 +48,7 @@ GROUND = {
     "streams.files",
 }
 """What every room may use."""
+FLOW = "streams.app"
 ROOMS: dict[str, set[str]] = {
     "schemas": set(),
     "encoders.kernels": set(),
@@ -58,6 +59,7 @@ ROOMS: dict[str, set[str]] = {
     "streams.settings": set(),
     "streams.kafka": set(),
     "streams.serde": {"schemas"},
+    "streams.access": {"streams.kafka", FLOW},
     "streams.privacy": set(),
     "streams.broker": {"encoders.errors"},
     "streams.engine": set(),
@@ -120,7 +122,6 @@ ROOMS: dict[str, set[str]] = {
 """Each room, and the rooms it may use. Whoever puts rooms together (``wiring``, ``cli``, ``simulator``, ``backtest``) may use all, and is
 used by none of them."""
 TOGETHER = {"streams.wiring", "streams.cli", "streams.simulator", "streams.backtest"}
-FLOW = "streams.app"
 
 
 def modules(*folders: str) -> list[Path]:

@@ -30,7 +30,14 @@ _COMMANDS = {
     "features": "Check the logged features of rankers.",
     "backtest": "Recommend from files, without a broker, and write the result.",
     "broker": "Run the embedded broker.",
+    "access": "Print, explain and check the rights of every stage at the broker.",
 }
+_ROLES = {
+    **dict.fromkeys(("topics", "recover", "models", "features"), "operators"),
+    "replay": "producers",
+    "trainer": "trainer",
+}
+"""Whose credentials a command runs with, for the command that grants what they lack."""
 
 
 class _LazyGroup(click.Group):
@@ -93,15 +100,18 @@ def run(arguments: list[str]) -> int:
         if debug:
             traceback.print_exc()
         else:
-            click.echo(f"error: {describe(error)}", err=True)
+            command = next((word for word in arguments if not word.startswith("-")), "")
+            click.echo(f"error: {describe(error, _ROLES.get(command))}", err=True)
         return 1
 
 
-def describe(error: Exception) -> str:
-    """One line for an operator. An error that is not the product's own is shown by type and place only, because its message may hold
-    values of records."""
-    from streams.errors import PRODUCT
+def describe(error: Exception, role: str | None = None) -> str:
+    """One line for an operator. ``role`` is whose rights were used, where the error does not say it. An error that is not the product's own
+    is shown by type and place only, because its message may hold values of records."""
+    from streams.errors import PRODUCT, AccessDenied
 
+    if isinstance(error, AccessDenied) and error.role is None:
+        error = AccessDenied(error.rights, role)
     if isinstance(error, PRODUCT):
         return " ".join(str(error).split())
     kind = type(error).__name__

@@ -167,6 +167,7 @@ async def _handle(letter: Letter, opener: _Opener, choice: _Choice, producer: AI
     """Lists one letter, shows it and replays it, as was chosen."""
     from streams.dead_letters.signatures import Origin
     from streams.errors import RecordError
+    from streams.kafka.clients import naming_rights
 
     origin = opener.origin(letter)
     counts["listed"] += 1
@@ -189,7 +190,8 @@ async def _handle(letter: Letter, opener: _Opener, choice: _Choice, producer: AI
         counts["not replayed"] += 1
         click.echo(f"  not replayed: {refusal}", err=True)
         return
-    await producer.send_and_wait(record.topic, value=record.value, key=record.key, headers=list(record.headers) or None)
+    with naming_rights("Write", record.topic):
+        await producer.send_and_wait(record.topic, value=record.value, key=record.key, headers=list(record.headers) or None)
     counts["replayed" if origin is Origin.SIGNED else "replayed unsigned"] += 1
 
 

@@ -107,15 +107,19 @@ def _once(settings: Settings, kafka: KafkaSettings) -> int:
 
 
 def _serve(settings: Settings, kafka: KafkaSettings) -> int:
+    from streams.access.asking import Rights
+    from streams.access.rights import rights_of
     from streams.clock import SystemClock
     from streams.training.service import TrainerService
+
+    rights = Rights(kafka, "trainer", rights_of("trainer", settings))
 
     async def main() -> None:
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop.set)
-        await TrainerService(settings, kafka, SystemClock()).run(stop)
+        await TrainerService(settings, kafka, SystemClock(), rights.refusal).run(stop)
 
     asyncio.run(main())
     return 0

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import NoReturn
 
-from aiokafka.errors import KafkaError
+from aiokafka.errors import ClusterAuthorizationFailedError, GroupAuthorizationFailedError, KafkaError, TopicAuthorizationFailedError
 
 from streams import topics
 from streams.backoff import Backoff, retry
@@ -38,6 +38,9 @@ _OBSERVE_S = 2.0
 _WARM_UP_S = 5.0
 _WARM_UP_PAUSE_S = 0.2
 _LOOK_AT_TOPICS_S = 10.0
+_LOOK_AT_RIGHTS_S = 10.0
+_CHANGING_RIGHTS_S = 3.0
+_REFUSALS = (TopicAuthorizationFailedError, GroupAuthorizationFailedError, ClusterAuthorizationFailedError)
 
 
 class StageProcess:
@@ -51,12 +54,15 @@ class StageProcess:
         make_broker: Callable[[StageSpec], Broker],
         make_member: MakeMember,
         no_broker: Callable[[BaseException], BrokerUnavailable],
+        find_refusal: Callable[[], Awaitable[FatalError | None]],
     ) -> None:
+        """``find_refusal`` asks the broker which rights the stage lacks: the error to end with, None if none. It raises TransientError."""
         self._parts = parts
         self._settings = settings
         self._make_broker = make_broker
         self._make_member = make_member
         self._no_broker = no_broker
+        self._find_refusal = find_refusal
         self._failure: BaseException | None = None
         self._failed = asyncio.Event()
         self._member: Member | None = None
@@ -80,6 +86,7 @@ class StageProcess:
         try:
             make_state_folder(Path(settings.state_dir) / spec.name)
             await self._connect(broker)
+            await self._check_rights()
             counts = await self._check_topics(broker)
             await status.start()
             log.info("%s: metrics on port %d", spec.name, status.port)
@@ -108,6 +115,8 @@ class StageProcess:
             log.info("%s: stopping", spec.name)
         except TransientError as error:
             self._fail(self._no_broker(error))
+        except _REFUSALS as error:
+            self._fail(await self._why(error))
         finally:
             await self._shut_down(broker, fetcher, status)
         if self._failure is not None:
@@ -140,6 +149,7 @@ class StageProcess:
                     raise FatalError(f"{name} has {now} partitions now, {counts[name]} before: restart the workers to process all of them")
 
         self._every(_LOOK_AT_TOPICS_S, look_at_topics)
+        self._every(_LOOK_AT_RIGHTS_S, self._look_at_rights)
 
     def _every(self, seconds: float, action: Callable[[], object]) -> None:
         """Call it again and again; what it raises ends the process."""
@@ -188,6 +198,31 @@ class StageProcess:
             raise ConfigurationError(f"these topics need the same number of partitions: {aligned}; see `veilstream topics check`")
         return counts
 
+    async def _check_rights(self) -> None:
+        """Raises AccessDenied, which names what is missing: what the broker refuses later would be one thing at a time."""
+        refusal = await self._find_refusal()
+        if refusal is not None:
+            raise refusal
+
+    async def _look_at_rights(self) -> None:
+        """A right may be taken away at any time. Rights that are being changed are given a moment."""
+        try:
+            if await self._find_refusal() is None:
+                return
+            await asyncio.sleep(_CHANGING_RIGHTS_S)
+            await self._check_rights()
+        except TransientError:
+            return  # the broker is away: whoever reads or writes tells
+
+    async def _why(self, failure: BaseException) -> BaseException:
+        """What the client raises for a missing right names neither the right nor what to do."""
+        if not isinstance(failure, _REFUSALS):
+            return failure
+        refusal: FatalError | None = None
+        with contextlib.suppress(TransientError):
+            refusal = await self._find_refusal()
+        return failure if refusal is None else refusal
+
     async def _wait(self, stop: asyncio.Event, member: Member, fetcher: Fetcher) -> None:
         waits = [asyncio.create_task(stop.wait()), asyncio.create_task(self._failed.wait())]
         try:
@@ -195,7 +230,7 @@ class StageProcess:
                 await asyncio.wait(waits, timeout=0.5, return_when=asyncio.FIRST_COMPLETED)
                 for failure in (member.failure, fetcher.failure, *(getattr(f, "failure", None) for f in self._parts.followers)):
                     if failure is not None:
-                        self._fail(failure)
+                        self._fail(await self._why(failure))
         finally:
             for wait in waits:
                 wait.cancel()

@@ -13,9 +13,9 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 
-from streams.errors import BrokerUnavailable, ConfigurationError
+from streams.errors import AccessDenied, BrokerUnavailable, ConfigurationError
 from streams.files import check_trusted, read_trusted
 from streams.settings import KafkaSettings
 from streams.visible_text import without_secrets
@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 _CONNECT_S = 15.0
 _MAX_PASSWORD = 65_536
+_TOPIC_REFUSED = 29
 _HERE = re.compile(r"(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?")
 _ADDRESS = re.compile(r"(?:\[[0-9a-fA-F:.]+\]|[^\s:,\[\]/@]+)(?::(\d{1,5}))?")
 
@@ -104,11 +105,14 @@ async def partition_counts(admin: AIOKafkaAdminClient, topics: Iterable[str]) ->
     return {answer["topic"]: len(answer["partitions"]) for answer in described if not answer["error_code"]}
 
 
-async def need_topic(kafka: KafkaSettings, topic: str) -> int:
-    """The topic's partitions. Raises ConfigurationError if it is missing, BrokerUnavailable if nobody answers."""
+async def need_topic(kafka: KafkaSettings, topic: str, operation: str = "Read") -> int:
+    """The topic's partitions. Raises ConfigurationError if it is missing, AccessDenied if the credentials may not see it (``operation``
+    is what for), BrokerUnavailable if nobody answers."""
     admin = await connect_admin(kafka)
     try:
         counts = await partition_counts(admin, [topic])
+        if topic not in counts and [answer["error_code"] for answer in await admin.describe_topics([topic])] == [_TOPIC_REFUSED]:
+            raise AccessDenied([f"{operation} topic {topic}"])
     finally:
         await admin.close()
     if topic not in counts:
@@ -118,7 +122,8 @@ async def need_topic(kafka: KafkaSettings, topic: str) -> int:
 
 @asynccontextmanager
 async def reader(kafka: KafkaSettings, topic: str) -> AsyncIterator[AIOKafkaConsumer]:
-    """A consumer assigned to all partitions of a topic (full name), outside any group. Raises as ``need_topic`` does."""
+    """A consumer assigned to all partitions of a topic (full name), outside any group. Raises as ``need_topic`` does; AccessDenied also
+    while it is read."""
     partitions = await need_topic(kafka, topic)
     consumer = AIOKafkaConsumer(
         **client_config(kafka), group_id=None, enable_auto_commit=False, auto_offset_reset="earliest", isolation_level="read_committed"
@@ -129,9 +134,19 @@ async def reader(kafka: KafkaSettings, topic: str) -> AsyncIterator[AIOKafkaCons
         except (KafkaError, OSError) as error:
             raise no_broker(kafka, error) from error
         consumer.assign([TopicPartition(topic, partition) for partition in range(partitions)])
-        yield consumer
+        with naming_rights("Read", topic):
+            yield consumer
     finally:
         await consumer.stop()
+
+
+@contextmanager
+def naming_rights(operation: str, topic: str) -> Iterator[None]:
+    """The client's error for a missing right becomes one that names the right."""
+    try:
+        yield
+    except TopicAuthorizationFailedError:
+        raise AccessDenied([f"{operation} topic {topic}"]) from None
 
 
 def no_broker(kafka: KafkaSettings, error: BaseException) -> BrokerUnavailable:
@@ -148,6 +163,12 @@ def quiet_client_loggers() -> None:
     """
     for name in ("aiokafka", "kafka", "faust", "mode", "asyncio", "streams.engine.faust"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("aiokafka.conn").addFilter(_is_not_said_here)
+
+
+def _is_not_said_here(record: logging.LogRecord) -> bool:
+    """The client says of each connection what ``_say_in_clear`` says once."""
+    return "in the clear" not in record.getMessage()
 
 
 @contextmanager

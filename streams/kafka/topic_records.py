@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from streams.errors import BrokerUnavailable, TransientError
-from streams.kafka.clients import client_config, need_topic, no_broker
+from streams.kafka.clients import client_config, naming_rights, need_topic, no_broker
 from streams.settings import KafkaSettings
 
 _IDLE_MS = 300
@@ -45,10 +45,10 @@ async def records_so_far(consumer: AIOKafkaConsumer, name: str, *, exactly: bool
 async def write_record(kafka: KafkaSettings, topic: str, key: bytes, value: bytes, *, idempotent: bool, then: str) -> None:
     """Write one record to a topic (full name). Returns when the broker has acknowledged it.
 
-    Raises BrokerUnavailable if no broker answers, ConfigurationError if the topic is missing, and TransientError if the
-    acknowledgement does not come. Its message says with ``then`` what to do.
+    Raises BrokerUnavailable if no broker answers, ConfigurationError if the topic is missing, AccessDenied if the credentials may not
+    write it, and TransientError if the acknowledgement does not come. Its message says with ``then`` what to do.
     """
-    await need_topic(kafka, topic)
+    await need_topic(kafka, topic, "Write")
     producer = AIOKafkaProducer(**client_config(kafka), acks="all", enable_idempotence=idempotent)
     try:
         try:
@@ -56,7 +56,8 @@ async def write_record(kafka: KafkaSettings, topic: str, key: bytes, value: byte
         except (KafkaError, OSError) as error:
             raise no_broker(kafka, error) from error
         try:
-            await producer.send_and_wait(topic, value=value, key=key)
+            with naming_rights("Write", topic):
+                await producer.send_and_wait(topic, value=value, key=key)
         except KafkaError as error:
             raise TransientError(f"the broker did not acknowledge the record of {topic} ({type(error).__name__}); {then}") from error
     finally:

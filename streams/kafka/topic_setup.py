@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from aiokafka.admin import NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError, for_code
+from aiokafka.errors import KafkaError, TopicAuthorizationFailedError, for_code
 
-from streams.errors import ConfigurationError
+from streams.errors import AccessDenied, ConfigurationError
 from streams.kafka.clients import connect_admin, partition_counts
 from streams.settings import KafkaSettings, Settings
 from streams.topics import TOPICS, TopicSpec, item_topics, raw_topics, with_raw
@@ -54,6 +54,9 @@ async def create_topics(settings: Settings, kafka: KafkaSettings) -> tuple[list[
                     for spec in missing
                 ]
             )
+            refused = [name for name, code, *_ in response.topic_errors if code == TopicAuthorizationFailedError.errno]
+            if refused:
+                raise AccessDenied([f"Create topic {name}" for name in refused])
             for name, code, *rest in response.topic_errors:
                 if code not in (0, 36):  # 36: somebody else has just made it
                     why = rest[0] if rest and rest[0] else for_code(code).__name__
@@ -97,13 +100,15 @@ def _aligned(counts: Mapping[str, int], prefix: str) -> int | None:
 
 
 async def _cleanup_policy(admin: object, name: str) -> str | None:
-    """None if the broker does not tell."""
+    """None if the broker does not tell. Raises AccessDenied if it would tell others."""
     try:
         answers = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name)])  # type: ignore[attr-defined]
     except KafkaError:
         return None
     for answer in answers:
         for resource in answer.resources:
+            if resource[0] == TopicAuthorizationFailedError.errno:
+                raise AccessDenied([f"DescribeConfigs topic {name}"])
             for entry in resource[4]:
                 if entry[0] == "cleanup.policy":
                     return str(entry[1])

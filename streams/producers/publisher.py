@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError, MessageSizeTooLargeError
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError, TopicAuthorizationFailedError
 
 from streams import topics
 from streams.clock import SystemClock
-from streams.errors import TransientError
+from streams.errors import AccessDenied, TransientError
 from streams.kafka.clients import client_config, need_topic, no_broker
 from streams.producers.csv_files import ReadReport, read_consents, read_events, read_items
 from streams.serde.codec import open_codec
@@ -58,7 +58,8 @@ async def publish(
     """Publish a file. ``rate`` is in events a second; the mappings say how events and items are written, if not in the product's columns.
     Rows that can't be sent are counted in the report, the rest goes on.
 
-    Raises ConfigurationError for a file or topic that can't be used, TransientError if the broker stops taking records.
+    Raises ConfigurationError for a file or topic that can't be used, AccessDenied if the topic may not be written, TransientError if the
+    broker stops taking records.
     """
     topic = _TOPIC_OF[kind]
     if kind == "consents":
@@ -68,7 +69,7 @@ async def publish(
     else:
         values = read_events(path, report, mapping)
     full_name = settings.topic_prefix + topic
-    await need_topic(kafka, full_name)
+    await need_topic(kafka, full_name, "Write")
     codec = await open_codec(topic, settings)
     pending: list[asyncio.Future[Any]] = []
 
@@ -80,6 +81,8 @@ async def publish(
             failures.remove(failure)
             report.count(_TOO_LARGE)
         setattr(published, kind, getattr(published, kind) + sum(not isinstance(answer, BaseException) for answer in answers))
+        if any(isinstance(failure, TopicAuthorizationFailedError) for failure in failures):
+            raise AccessDenied([f"Write topic {full_name}"])
         if failures:
             raise TransientError(
                 f"the broker did not take {len(failures)} records ({type(failures[0]).__name__}); replay the file again, "

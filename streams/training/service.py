@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry
 from streams.backoff import is_set_within
 from streams.clock import Clock
 from streams.engine.status_server import StatusServer
-from streams.errors import PRODUCT, FatalError, VeilstreamError
+from streams.errors import PRODUCT, FatalError, TransientError, VeilstreamError
 from streams.settings import KafkaSettings, Settings
 from streams.training.announcer import Announcer, incumbent_of
 from streams.training.catalogue_reader import send_control
@@ -35,6 +35,8 @@ _LOOK_S = 1.0
 _CANARY_S = 10.0
 _GRACE_S = 3.0
 _AGAIN_S = 30.0
+_LOOK_AT_RIGHTS_S = 10.0
+_CHANGING_RIGHTS_S = 3.0
 _ATTEMPTS = 3
 """A round whose process was killed so often is given up."""
 
@@ -42,9 +44,13 @@ _ATTEMPTS = 3
 class TrainerService:
     """The trainer's service. After a restart it continues where it stopped, because all its state is in the folder and the topics."""
 
-    def __init__(self, settings: Settings, kafka: KafkaSettings, clock: Clock) -> None:
-        """Raises ConfigurationError if a key is missing."""
+    def __init__(
+        self, settings: Settings, kafka: KafkaSettings, clock: Clock, find_refusal: Callable[[], Awaitable[FatalError | None]]
+    ) -> None:
+        """``find_refusal`` asks the broker which rights the trainer lacks: the error to end with, None if none. Raises ConfigurationError
+        if a key is missing."""
         self._settings, self._kafka, self._clock = settings, kafka, clock
+        self._find_refusal = find_refusal
         self._rule = CanaryRule(min_each=settings.trainer_canary_recommendations)
         self._shop = RoundDirectory(settings.trainer_dir)
         self._announcer = Announcer(settings, kafka, clock)
@@ -69,10 +75,19 @@ class TrainerService:
             intake = TrainerConsumer(self._settings, self._kafka, store, self._metrics, self._removed)
             try:
                 await self._http.start()
+                await self._check_rights()
                 await intake.start()
                 self._ready = True
                 log.info("following the topics; %d pairs are in the store", len(store))
-                await _together(stop, [intake.run, lambda s: self._rounds(s, intake, store), lambda s: self._canary(s, intake, store)])
+                await _together(
+                    stop,
+                    [
+                        intake.run,
+                        lambda s: self._rounds(s, intake, store),
+                        lambda s: self._canary(s, intake, store),
+                        self._watch_rights,
+                    ],
+                )
             finally:
                 self._ready = False
                 await intake.stop()
@@ -88,6 +103,22 @@ class TrainerService:
     def _removed(self, count: int) -> None:
         """What was removed from the store is in a running round too."""
         self._begin_anew = self._begin_anew or (count > 0 and self._shop.request is not None and self._shop.outcome is None)
+
+    async def _check_rights(self) -> None:
+        """Raises AccessDenied, which names what is missing. A broker that is away is for whoever reads to tell."""
+        with contextlib.suppress(TransientError):
+            refusal = await self._find_refusal()
+            if refusal is not None:
+                raise refusal
+
+    async def _watch_rights(self, stop: asyncio.Event) -> None:
+        """A right may be taken away at any time. Rights that are being changed are given a moment."""
+        while not await is_set_within(stop, _LOOK_AT_RIGHTS_S):
+            try:
+                await self._check_rights()
+            except FatalError:
+                await is_set_within(stop, _CHANGING_RIGHTS_S)
+                await self._check_rights()
 
     async def _rounds(self, stop: asyncio.Event, intake: TrainerConsumer, store: PairStore) -> None:
         while not stop.is_set():

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, cast
 from prometheus_client import CollectorRegistry, Gauge
 
 from streams import topics
+from streams.access.asking import Rights
+from streams.access.rights import rights_of
 from streams.app import CATALOGUE, FEEDBACK, INGEST, LEARNING, PROFILE, STAGES
 from streams.clock import Clock, SystemClock
 from streams.dead_letters.letters import DeadLetterBuilder
@@ -231,4 +233,5 @@ def stage_process(parts: StageParts, settings: Settings, kafka: KafkaSettings) -
         make_broker=make_broker,
         make_member=functools.partial(FaustMember, settings=settings, kafka=kafka),
         no_broker=functools.partial(no_broker, kafka),
+        find_refusal=Rights(kafka, parts.spec.name, rights_of(parts.spec.name, settings)).refusal,
     )

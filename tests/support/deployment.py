@@ -33,7 +33,8 @@ SESSION_S = 6
 
 @dataclass
 class Deployment:
-    """Folder, environment and stage processes. Every topic and group carries ``prefix``, so many fit on one broker."""
+    """Folder, environment and stage processes. Every topic and group carries ``prefix``, so many fit on one broker. ``own`` holds further
+    settings of a stage, or of whoever runs a command."""
 
     folder: Path
     bootstrap_servers: str
@@ -41,6 +42,7 @@ class Deployment:
     settings: Mapping[str, str] = field(default_factory=dict)
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     ports: dict[str, int] = field(default_factory=dict)
+    own: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -64,11 +66,11 @@ class Deployment:
             **self.settings,
         }
 
-    def command(self, *arguments: str, timeout: float = 300, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run ``veilstream …`` in the folder."""
+    def command(self, *arguments: str, timeout: float = 300, check: bool = True, by: str = "") -> subprocess.CompletedProcess[str]:
+        """Run ``veilstream …`` in the folder, with the settings of whoever it is run by."""
         done = subprocess.run(
             [sys.executable, "-m", "streams.cli.main", *arguments],
-            env=self.environment,
+            env={**self.environment, **self.own.get(by, {})},
             cwd=self.folder,
             capture_output=True,
             text=True,
@@ -96,7 +98,7 @@ class Deployment:
             with self.log(stage).open("ab") as log:
                 self.processes[stage] = subprocess.Popen(
                     [sys.executable, "-m", "streams.cli.main", "worker", "--stage", name],
-                    env={**self.environment, **own},
+                    env={**self.environment, **self.own.get(name, {}), **own},
                     cwd=self.folder,
                     stdout=log,
                     stderr=log,

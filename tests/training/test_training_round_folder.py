@@ -90,7 +90,11 @@ def test_an_end_that_is_told_again_announces_once(shop: Shop) -> None:
 @pytest.mark.slow
 def test_a_forgotten_shopper_s_round_begins_anew(shop: Shop) -> None:
     settings = load_settings()
-    service = TrainerService(settings, load_kafka_settings(), SystemClock())
+
+    async def nothing_is_refused() -> None:
+        return None
+
+    service = TrainerService(settings, load_kafka_settings(), SystemClock(), nothing_is_refused)
     works = RoundDirectory(settings.trainer_dir)
     store = PairStore(works.root, Bounds())
     store.append([pair(1, "k1.a", "i1"), pair(2, "k1.b", "i2")], {})

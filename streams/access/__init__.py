@@ -1,0 +1,1 @@
+"""Rights at the broker: what each stage and each kind of client needs, from the one table of topics."""
