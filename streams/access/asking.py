@@ -14,7 +14,7 @@ from streams.access.comparing import Granted, Where, missing, together
 from streams.access.requests import GroupRightsRequest, TopicRightsRequest, operations_in
 from streams.access.rights import CLUSTER, Right
 from streams.errors import AccessDenied, TransientError
-from streams.kafka.clients import client_config
+from streams.kafka.clients import client_config, hushed, need_brokers
 from streams.settings import KafkaSettings
 
 _ANSWER_S = 20.0
@@ -46,7 +46,9 @@ async def granted(kafka: KafkaSettings, needed: Iterable[Right], *, everything: 
     client = AIOKafkaClient(**client_config(kafka), client_id="veilstream-access", request_timeout_ms=_TIMEOUT_MS)
     try:
         async with asyncio.timeout(_ANSWER_S):
-            await client.bootstrap()
+            with hushed():
+                await client.bootstrap()
+            need_brokers(client)
             return await _Asking(client, needed).all(everything=everything)
     except (KafkaError, OSError) as error:
         raise TransientError(f"asking the broker for rights failed ({type(error).__name__})") from error
@@ -60,6 +62,8 @@ class _Asking:
         self._needed = [right for right in needed if not right.is_prefix]
         self._found: dict[Where, frozenset[str]] = {}
         self._unseen: set[Right] = set()
+        self._tells = False
+        """Whether the broker tells rights at all: others may not know that a topic is not to be made, and make it."""
 
     async def all(self, *, everything: bool) -> Granted:
         await self._topics(everything=everything)
@@ -97,6 +101,7 @@ class _Asking:
                 else:
                     self._found[("topic", name)] = operations
             operations = operations_in(answer.operations)
+            self._tells = operations is not None
             if operations:
                 self._found[("cluster", CLUSTER)] = operations
 
@@ -104,7 +109,8 @@ class _Asking:
         """The right to make a topic may be one of the cluster, and that of a topic which is not there shows nowhere: so it is tried, and
         nothing made."""
         wanted = {r.name: r for r in self._needed if r.operation == "Create" and "Create" not in self._found.get((r.resource, r.name), ())}
-        if not wanted:
+        if not wanted or not self._tells:
+            self._unseen |= set(wanted.values())
             return
         topics: list[tuple[str, int, int, list[Any], list[Any]]] = [(name, 1, 1, [], []) for name in wanted]
         answer = await self._client.send(self._controller(), CreateTopicsRequest(topics, _TIMEOUT_MS, True))

@@ -27,16 +27,15 @@ OPERATIONS = {
     11: "AlterConfigs", 12: "IdempotentWrite",
 }  # fmt: skip
 """Kafka's codes of operations (AclOperation)."""
-_NOT_TOLD = -(2**31)
 
 
 def operations_in(bits: int) -> frozenset[str] | None:
-    """None where the broker does not tell.
+    """None where the broker does not tell: then the number is negative.
 
     >>> sorted(operations_in(1 << 3 | 1 << 8))
     ['Describe', 'Read']
     """
-    return None if bits == _NOT_TOLD else frozenset(name for code, name in OPERATIONS.items() if bits >> code & 1)
+    return None if bits < 0 else frozenset(name for code, name in OPERATIONS.items() if bits >> code & 1)
 
 
 class TopicRightsResponse(Response):  # type: ignore[misc]

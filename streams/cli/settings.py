@@ -21,6 +21,8 @@ def command(as_json: bool) -> int:
 
     Of addresses, *** stands in place of what may be a user, a password or a key.
 
+    A last line warns if records travel unencrypted beyond this machine.
+
     Values that are wrong, and variables that are no setting, are named at the end; the exit code is then 1.
     """
     from streams.settings import KafkaSettings, Settings, unknown_settings
@@ -38,7 +40,22 @@ def command(as_json: bool) -> int:
         _print_table(rows)
     for problem in problems:
         click.echo(f"error: {problem}", err=True)
+    for warning in _unencrypted():
+        click.echo(f"warning: {warning}", err=True)
     return 1 if problems else 0
+
+
+def _unencrypted() -> list[str]:
+    """What travels unencrypted beyond this machine."""
+    from streams.errors import ConfigurationError
+    from streams.kafka.security import in_clear
+    from streams.settings import load_kafka_settings
+
+    try:
+        found = in_clear(load_kafka_settings())
+    except ConfigurationError:
+        return []  # it is named above
+    return [] if found is None else [found]
 
 
 def _rows(cls: type[BaseSettings], environment: Mapping[str, str]) -> tuple[list[dict[str, str]], list[str]]:

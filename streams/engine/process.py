@@ -53,7 +53,7 @@ class StageProcess:
         *,
         make_broker: Callable[[StageSpec], Broker],
         make_member: MakeMember,
-        no_broker: Callable[[BaseException], BrokerUnavailable],
+        no_broker: Callable[[BaseException], Awaitable[BrokerUnavailable]],
         find_refusal: Callable[[], Awaitable[FatalError | None]],
     ) -> None:
         """``find_refusal`` asks the broker which rights the stage lacks: the error to end with, None if none. It raises TransientError."""
@@ -114,7 +114,7 @@ class StageProcess:
             await self._wait(stop, member, fetcher)
             log.info("%s: stopping", spec.name)
         except TransientError as error:
-            self._fail(self._no_broker(error))
+            self._fail(await self._no_broker(error))
         except _REFUSALS as error:
             self._fail(await self._why(error))
         finally:
@@ -177,7 +177,7 @@ class StageProcess:
         try:
             await broker.start()
         except (KafkaError, OSError) as error:
-            raise self._no_broker(error) from error
+            raise await self._no_broker(error) from error
 
     async def _check_topics(self, broker: Broker) -> dict[str, int]:
         spec = self._parts.spec

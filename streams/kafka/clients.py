@@ -5,27 +5,26 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-import ssl
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from functools import cache
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
+from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import KafkaConnectionError, KafkaError, TopicAuthorizationFailedError
 
 from streams.errors import AccessDenied, BrokerUnavailable, ConfigurationError
-from streams.files import check_trusted, read_trusted
+from streams.kafka.diagnosis import why_not_connected
+from streams.kafka.security import sasl_password, say_in_clear, ssl_context
+from streams.kafka.tokens import token_provider
 from streams.settings import KafkaSettings
 from streams.visible_text import without_secrets
 
 log = logging.getLogger(__name__)
 
 _CONNECT_S = 15.0
-_MAX_PASSWORD = 65_536
 _TOPIC_REFUSED = 29
-_HERE = re.compile(r"(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?")
 _ADDRESS = re.compile(r"(?:\[[0-9a-fA-F:.]+\]|[^\s:,\[\]/@]+)(?::(\d{1,5}))?")
 
 
@@ -38,63 +37,37 @@ def client_config(kafka: KafkaSettings) -> dict[str, Any]:
             raise ConfigurationError(
                 f"KAFKA_BOOTSTRAP_SERVERS must be host:port[,host:port...], not {without_secrets(kafka.bootstrap_servers)!r}"
             )
+    say_in_clear(kafka)
     config: dict[str, Any] = {"bootstrap_servers": kafka.bootstrap_servers, "security_protocol": kafka.security_protocol}
     if "SSL" in kafka.security_protocol:
         config["ssl_context"] = ssl_context(kafka)
     if kafka.security_protocol.startswith("SASL"):
-        if kafka.security_protocol == "SASL_PLAINTEXT" and not all(_HERE.fullmatch(a.strip()) for a in kafka.bootstrap_servers.split(",")):
-            _say_in_clear(kafka.sasl_mechanism)
-        config |= {
-            "sasl_mechanism": kafka.sasl_mechanism,
-            "sasl_plain_username": kafka.sasl_username,
-            "sasl_plain_password": sasl_password(kafka),
-        }
+        config["sasl_mechanism"] = kafka.sasl_mechanism
+        if kafka.sasl_mechanism == "OAUTHBEARER":
+            config["sasl_oauth_token_provider"] = token_provider(kafka)
+        else:
+            config |= {"sasl_plain_username": kafka.sasl_username, "sasl_plain_password": sasl_password(kafka)}
     return config
-
-
-def sasl_password(kafka: KafkaSettings) -> str:
-    """The first line of KAFKA_SASL_PASSWORD_FILE."""
-    if kafka.sasl_username is None or kafka.sasl_password_file is None:
-        raise ConfigurationError(f"{kafka.security_protocol} needs KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD_FILE")
-    try:
-        return read_trusted(kafka.sasl_password_file, _MAX_PASSWORD, "KAFKA_SASL_PASSWORD_FILE").decode("utf-8").splitlines()[0]
-    except (OSError, IndexError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"KAFKA_SASL_PASSWORD_FILE={kafka.sasl_password_file} can't be read ({type(error).__name__})") from None
-
-
-def ssl_context(kafka: KafkaSettings) -> ssl.SSLContext:
-    """Verifies the broker; carries a client certificate where one is set. Raises ConfigurationError for a file that can't be used, or that
-    others may write."""
-    try:
-        for name in ("ssl_cafile", "ssl_certfile", "ssl_keyfile"):
-            if (path := getattr(kafka, name)) is not None:
-                check_trusted(path, f"KAFKA_{name.upper()}")
-        context = ssl.create_default_context(cafile=str(kafka.ssl_cafile) if kafka.ssl_cafile else None)
-        if kafka.ssl_certfile is not None:
-            # A password, else OpenSSL would ask for one at the terminal and wait.
-            context.load_cert_chain(str(kafka.ssl_certfile), str(kafka.ssl_keyfile) if kafka.ssl_keyfile else None, password="")
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigurationError(f"the TLS files of KAFKA_SSL_… can't be used ({type(error).__name__}: {error.strerror})") from None
-    return context
-
-
-@cache
-def _say_in_clear(mechanism: str) -> None:
-    """Once a process: clients are many."""
-    what = "the password and every record travel" if mechanism == "PLAIN" else "every record travels"
-    log.warning("%s unencrypted to the brokers (SASL_PLAINTEXT with %s); set KAFKA_SECURITY_PROTOCOL=SASL_SSL", what, mechanism)
 
 
 async def connect_admin(kafka: KafkaSettings) -> AIOKafkaAdminClient:
     """A started admin client. Raises BrokerUnavailable if nobody answers."""
     admin = AIOKafkaAdminClient(**client_config(kafka))
     try:
-        with _hushed():
+        with hushed():
             await asyncio.wait_for(admin.start(), _CONNECT_S)
+        need_brokers(admin._client)
     except (KafkaError, OSError) as error:
         await admin.close()
-        raise no_broker(kafka, error) from error
+        raise await no_broker(kafka, error) from error
     return admin
+
+
+def need_brokers(client: AIOKafkaClient) -> None:
+    """Raises KafkaConnectionError where the client has connected and been told of no broker: its token is refused (see
+    docs/kafka-client-faults.md)."""
+    if not client.cluster.brokers():
+        raise KafkaConnectionError("no broker has let us in")
 
 
 async def partition_counts(admin: AIOKafkaAdminClient, topics: Iterable[str]) -> dict[str, int]:
@@ -132,7 +105,7 @@ async def reader(kafka: KafkaSettings, topic: str) -> AsyncIterator[AIOKafkaCons
         try:
             await consumer.start()
         except (KafkaError, OSError) as error:
-            raise no_broker(kafka, error) from error
+            raise await no_broker(kafka, error) from error
         consumer.assign([TopicPartition(topic, partition) for partition in range(partitions)])
         with naming_rights("Read", topic):
             yield consumer
@@ -149,8 +122,13 @@ def naming_rights(operation: str, topic: str) -> Iterator[None]:
         raise AccessDenied([f"{operation} topic {topic}"]) from None
 
 
-def no_broker(kafka: KafkaSettings, error: BaseException) -> BrokerUnavailable:
-    """The error that names the address and the settings to look at."""
+async def no_broker(kafka: KafkaSettings, error: BaseException) -> BrokerUnavailable:
+    """The error that names what to mend: what is wrong with certificates, the password or the token, as far as a further attempt tells;
+    else the address and the settings to look at."""
+    with hushed():
+        why = await why_not_connected(kafka, client_config(kafka))
+    if why is not None:
+        return BrokerUnavailable(why)
     return BrokerUnavailable(
         f"no usable broker at {kafka.bootstrap_servers} ({type(error).__name__}); "
         "set KAFKA_BOOTSTRAP_SERVERS and the KAFKA_… security settings, or start one with `veilstream broker`"
@@ -167,12 +145,12 @@ def quiet_client_loggers() -> None:
 
 
 def _is_not_said_here(record: logging.LogRecord) -> bool:
-    """The client says of each connection what ``_say_in_clear`` says once."""
+    """The client says of each connection what ``say_in_clear`` says once."""
     return "in the clear" not in record.getMessage()
 
 
 @contextmanager
-def _hushed() -> Iterator[None]:
+def hushed() -> Iterator[None]:
     """While connecting, the client logs each failed attempt. The error at the end says the same once."""
     logger = logging.getLogger("aiokafka")
     level = logger.level

@@ -54,7 +54,7 @@ async def write_record(kafka: KafkaSettings, topic: str, key: bytes, value: byte
         try:
             await producer.start()
         except (KafkaError, OSError) as error:
-            raise no_broker(kafka, error) from error
+            raise await no_broker(kafka, error) from error
         try:
             with naming_rights("Write", topic):
                 await producer.send_and_wait(topic, value=value, key=key)

@@ -140,7 +140,7 @@ async def opened_producer(settings: Settings, kafka: KafkaSettings) -> AsyncIter
         try:
             await producer.start()
         except (KafkaError, OSError) as error:
-            raise no_broker(kafka, error) from error
+            raise await no_broker(kafka, error) from error
         yield producer
     finally:
         await producer.stop()

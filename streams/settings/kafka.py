@@ -18,11 +18,27 @@ class KafkaSettings(BaseSettings):
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
         "PLAINTEXT", description="Security protocol of the connection to the broker."
     )
-    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] = Field(
         "SCRAM-SHA-512", description="SASL mechanism. Used with the SASL protocols."
     )
     sasl_username: str | None = Field(None, description="SASL user name. Used with the SASL protocols.")
     sasl_password_file: Path | None = Field(None, description="File with the SASL password.")
+    sasl_token_file: Path | None = Field(
+        None,
+        description="File with a bearer token (OAUTHBEARER), such as a mounted service account token. It is read for each connection, so "
+        "it may be renewed.",
+    )
+    sasl_token_url: str | None = Field(
+        None, description="Address of a token endpoint (OAUTHBEARER with client credentials), instead of a file. https only."
+    )
+    sasl_client_id: str | None = Field(None, description="Client id at the token endpoint.")
+    sasl_client_secret_file: Path | None = Field(
+        None, description="File with the client secret for the token endpoint. Read at each request."
+    )
+    sasl_scope: str | None = Field(None, description="Scope that is asked for at the token endpoint.")
+    sasl_token_cafile: Path | None = Field(
+        None, description="File with the CA certificates (PEM) that the token endpoint's certificate is checked against."
+    )
     ssl_cafile: Path | None = Field(
         None, description="File with the CA certificates (PEM) that the broker's certificate is checked against."
     )

@@ -93,7 +93,7 @@ class TrainerConsumer:
             stored = {tp: known[self._name(tp)][tp.partition] for tp in tps if tp.partition in known[self._name(tp)]}
             anew = await self._made_anew(stored)
         except (KafkaError, OSError) as error:
-            raise no_broker(self._kafka, error) from error
+            raise await no_broker(self._kafka, error) from error
         for tp in tps:
             if tp in anew:
                 self._begin_anew(tp, begins[tp], f"it ends at {anew[tp]}")

@@ -243,6 +243,7 @@ def test_the_whole_flow_works_and_a_right_that_is_taken_away_is_told(shop: Shop)
         assert {role: shop.ended(role) for role in rights} == {role: line(role, right) for role, right in rights.items()}
     finally:
         change(shop, grant, rights)
+    assert shop.log("ingest").read_text().count(f"may not Write topic {PREFIX}behaviour.clean; it is tried again") == 1
     shop.start(*STAGES)
     shop.wait_for_pairs(5)
     wait_until(lambda: all(shop.has_done_all(stage) for stage in STAGES), "everything is done", every_s=0.5)

@@ -42,6 +42,18 @@ def test_every_setting_is_listed_with_its_meaning(capsys: pytest.CaptureFixture[
     assert error == ""
 
 
+def test_what_travels_unencrypted_is_warned_of(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "kafka.shop:9092")
+    assert run(["settings", "--json"]) == 0
+    _, error = listed(capsys)
+    assert error.splitlines() == [
+        "warning: every record travels unencrypted to the brokers (PLAINTEXT); set KAFKA_SECURITY_PROTOCOL=SSL or SASL_SSL"
+    ]
+    monkeypatch.setenv("KAFKA_SECURITY_PROTOCOL", "SSL")
+    assert run(["settings"]) == 0
+    assert capsys.readouterr().err == ""
+
+
 def test_a_wrong_value_is_named_beside_the_whole_list(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VEILSTREAM_PARTITIONS", "many")
     monkeypatch.setenv("VEILSTREAM_TOP_K", "20")

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from streams.errors import BrokerUnavailable, ConfigurationError
-from streams.kafka.clients import _say_in_clear, client_config, connect_admin, need_topic, quiet_client_loggers
+from streams.kafka.clients import client_config, connect_admin, need_topic, quiet_client_loggers
+from streams.kafka.security import _say
 from streams.settings import KafkaSettings
 
 
@@ -72,7 +73,7 @@ def test_tls_files_that_others_may_write_are_refused(tmp_path: Path, name: str) 
 def test_a_password_without_tls_is_said(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, servers: str, mechanism: str, said: str | None
 ) -> None:
-    _say_in_clear.cache_clear()
+    _say.cache_clear()
     file = tmp_path / "password"
     file.write_text("hunter2\n")
     settings = {"bootstrap_servers": servers, "sasl_mechanism": mechanism, "sasl_username": "me", "sasl_password_file": file}
@@ -83,6 +84,16 @@ def test_a_password_without_tls_is_said(
     caplog.clear()
     client_config(kafka(security_protocol="SASL_SSL", **settings))
     assert caplog.records == []
+
+
+def test_records_without_tls_are_said(caplog: pytest.LogCaptureFixture) -> None:
+    _say.cache_clear()
+    for _ in range(2):
+        client_config(kafka(bootstrap_servers="broker.shop:9092"))
+    client_config(kafka(bootstrap_servers="127.0.0.1:9092,localhost:9093"))
+    assert [record.getMessage() for record in caplog.records] == [
+        "every record travels unencrypted to the brokers (PLAINTEXT); set KAFKA_SECURITY_PROTOCOL=SSL or SASL_SSL"
+    ]
 
 
 @pytest.mark.parametrize("content", [None, b"", b"\xff\xff"])

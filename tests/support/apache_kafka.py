@@ -7,6 +7,7 @@ import socket
 import subprocess
 import time
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.support.maven import fetched, java
@@ -31,7 +32,7 @@ class ApacheKafka:
         folder.mkdir(parents=True, exist_ok=True)
         self._write_config()
         # Joined by "=": an id may begin with a dash, which would be taken for an option.
-        self._run("kafka.tools.StorageTool", "format", f"--cluster-id={_uuid()}", "-c", str(self._config))
+        self._run("kafka.tools.StorageTool", "format", f"--cluster-id={_uuid()}", "-c", str(self._config), *self._format_options())
 
     @property
     def bootstrap_servers(self) -> str:
@@ -65,6 +66,10 @@ class ApacheKafka:
     @property
     def _config(self) -> Path:
         return self._folder / "server.properties"
+
+    def _format_options(self) -> Sequence[str]:
+        """Further options of the tool that formats the storage."""
+        return ()
 
     def _write_config(self) -> None:
         self._config.write_text(

@@ -36,6 +36,22 @@ class Certificates:
         self._openssl("req", "-x509", *self._new_key(pair.key), "-days", "2", *of, *more, "-out", str(pair.cert))
         return pair
 
+    def issue_expired(self, name: str, extension: str) -> Pair:
+        """One that ended yesterday; another of OpenSSL's commands makes it."""
+        pair = Pair(self._folder / f"{name}.pem", self._folder / f"{name}.key")
+        request, extensions = self._folder / f"{name}.csr", self._folder / f"{name}.ext"
+        extensions.write_text(extension)
+        self._openssl("req", "-new", *self._new_key(pair.key), "-subj", f"/CN={name}", "-out", str(request))
+        of = ["-CA", str(self.authority.cert), "-CAkey", str(self.authority.key), "-set_serial", "2"]
+        self._openssl("x509", "-req", "-in", str(request), *of, "-days", "-1", "-extfile", str(extensions), "-out", str(pair.cert))
+        return pair
+
+    def together(self, name: str, pair: Pair) -> Path:
+        """Key and certificate in one file, as a broker in Java wants them."""
+        path = self._folder / f"{name}-both.pem"
+        path.write_text(pair.key.read_text() + pair.cert.read_text())
+        return path
+
     @staticmethod
     def _new_key(path: Path) -> list[str]:
         return ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", str(path)]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import faust
+from faust.auth import OAuthCredentials
 from faust.tables.manager import TableManager
 from faust.types import AppT, EventT, StreamT
 from faust.types.tuples import Message
@@ -163,11 +164,14 @@ def _build(spec: StageSpec, settings: Settings, kafka: KafkaSettings, partitions
 def _credentials(kafka: KafkaSettings) -> Any:
     if kafka.security_protocol == "PLAINTEXT":
         return None
-    from streams.kafka.clients import sasl_password, ssl_context
+    from streams.kafka.security import sasl_password, ssl_context
+    from streams.kafka.tokens import token_provider
 
     context = ssl_context(kafka) if "SSL" in kafka.security_protocol else None
     if kafka.security_protocol == "SSL":
         return faust.SSLCredentials(context=context)
+    if kafka.sasl_mechanism == "OAUTHBEARER":
+        return OAuthCredentials(oauth_cb=token_provider(kafka), ssl_context=context)
     return faust.SASLCredentials(
         username=kafka.sasl_username,
         password=sasl_password(kafka),

@@ -13,6 +13,7 @@ from aiokafka.structs import TopicPartition
 
 from streams.engine.kafka.topic_ids import TopicIdsRequest
 from streams.errors import TransientError
+from streams.kafka.clients import hushed, need_brokers
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +33,9 @@ class BrokerClient:
         """Connect. Raises aiokafka's KafkaConnectionError if no broker answers."""
         client = AIOKafkaClient(**self._config, client_id="veilstream", request_timeout_ms=self._timeout_ms, metadata_max_age_ms=60_000)
         try:
-            await client.bootstrap()
+            with hushed():
+                await client.bootstrap()
+            need_brokers(client)
         except BaseException:
             await client.close()
             raise

@@ -7,12 +7,14 @@ requests of a connection one after another, so this costs no time. The busier a 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from aiokafka.errors import TopicAuthorizationFailedError
 from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.protocol.transaction import InitProducerIdRequest
 
@@ -20,6 +22,8 @@ from streams.engine.kafka.batches import encode_rows
 from streams.engine.kafka.client import BrokerClient, name_of
 from streams.engine.outputs import LINK_LOST, Answer, Row, Where
 from streams.errors import TransientError
+
+log = logging.getLogger(__name__)
 
 _LEADER_ELSEWHERE = frozenset({3, 5, 6, 9, 74, 76})
 """UNKNOWN_TOPIC_OR_PARTITION, LEADER_NOT_AVAILABLE, NOT_LEADER, REPLICA_NOT_AVAILABLE, FENCED_ and UNKNOWN_LEADER_EPOCH."""
@@ -48,6 +52,8 @@ class KafkaProduceLink:
         self._timestamp_step_ms = timestamp_step_ms
         self._waiting: dict[int, deque[_Write]] = {}
         self._senders: dict[int, asyncio.Task[None]] = {}
+        self._refused: set[str] = set()
+        """Topics that may not be written now."""
 
     async def partition_count(self, topic: str) -> int:
         return await self._client.partitions(topic)
@@ -127,6 +133,7 @@ class KafkaProduceLink:
             for topic, partitions in response.topics:
                 for partition, error_code, offset, *_ in partitions:
                     answers[(topic, partition)] = Answer(error_code, offset)
+                    self._tell(topic, is_refused=error_code == TopicAuthorizationFailedError.errno)
                     if error_code in _LEADER_ELSEWHERE:
                         self._client.leaders_changed()
         except TransientError:
@@ -138,6 +145,14 @@ class KafkaProduceLink:
         finally:
             for write in writes:  # also where this is cancelled: nobody waits for ever
                 _answer(write, answers)
+
+    def _tell(self, topic: str, *, is_refused: bool) -> None:
+        """A right that is missing is said once. Where the broker tells which one, the process ends with it."""
+        if is_refused and topic not in self._refused:
+            log.error("the credentials may not Write topic %s; it is tried again", topic)
+            self._refused.add(topic)
+        elif not is_refused:
+            self._refused.discard(topic)
 
     async def pause(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
