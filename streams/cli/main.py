@@ -34,7 +34,7 @@ _COMMANDS = {
 }
 _ROLES = {
     **dict.fromkeys(("topics", "recover", "models", "features"), "operators"),
-    "replay": "producers",
+    **dict.fromkeys(("replay", "consent"), "producers"),
     "trainer": "trainer",
 }
 """Whose credentials a command runs with, for the command that grants what they lack."""

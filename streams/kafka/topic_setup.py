@@ -77,7 +77,7 @@ async def check_topics(settings: Settings, kafka: KafkaSettings) -> list[TopicSt
         names = {settings.topic_prefix + spec.name: spec for spec in _specs(settings)}
         described = await partition_counts(admin, names)
         policies: dict[str, str | None] = {}
-        for name in described:
+        for name in (name for name in names if name in described):
             policies[name] = await _cleanup_policy(admin, name)
         aligned = _aligned(described, settings.topic_prefix)
         return [

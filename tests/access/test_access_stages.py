@@ -33,6 +33,7 @@ from streams.kafka.topic_records import records_so_far, write_record
 from streams.kafka.topic_setup import create_topics
 from streams.privacy.keys import generate_keys
 from streams.serde import local_codecs
+from streams.serde.records import CONSENT
 from streams.settings import Settings
 from tests.conftest import needs_java
 from tests.support.deployment import Deployment, free_port
@@ -222,6 +223,10 @@ def test_the_whole_flow_works_and_a_right_that_is_taken_away_is_told(shop: Shop)
     shop.command("replay", "--items", str(items), by="producers")
     shop.start(*STAGES)
     shop.start_trainer()
+    answers = shop.folder / "answers.csv"
+    answers.write_text("ts,user,personalization,training\n" + "".join(f"{time.time_ns() // 10**6},u{user},yes,yes\n" for user in range(8)))
+    shop.command("replay", "--consents", str(answers), by="producers")
+    wait_until(lambda: len(shop.values(topics.CONSENT_DECISIONS)) == 16, "what the shoppers allow is known", every_s=0.5)
     shop.publish("first.csv", visits(0, 4))
     shop.wait_for_pairs(1)
     wait_until(lambda: shop.has_pairs("trainer"), lambda: shop.log("trainer").read_text()[-2000:])
@@ -248,14 +253,13 @@ def test_the_whole_flow_works_and_a_right_that_is_taken_away_is_told(shop: Shop)
     shop.wait_for_pairs(5)
     wait_until(lambda: all(shop.has_done_all(stage) for stage in STAGES), "everything is done", every_s=0.5)
 
-    sent = shop.values(topics.BEHAVIOUR_RAW)
-    assert len(shop.values(topics.BEHAVIOUR_CLEAN)) == len(sent) == 8 * 9
+    clean = shop.values(topics.BEHAVIOUR_CLEAN)
+    events = [event for event in clean if event["event_type"] != CONSENT]
+    assert len(events) == len(shop.values(topics.BEHAVIOUR_RAW)) == 8 * 9 and len(clean) == len(events) + 8
     for topic, identity in IDENTITIES.items():
         found = Counter(value[identity] for value in shop.values(topic))
         assert found and set(found.values()) == {1}, topic
-    assert {event["pseudonym"] for event in shop.values(topics.BEHAVIOUR_CLEAN)} == {
-        r["pseudonym"] for r in shop.values(topics.RECOMMENDATIONS)
-    }
+    assert {event["pseudonym"] for event in events} == {shown["pseudonym"] for shown in shop.values(topics.RECOMMENDATIONS)}
     assert shop.values(topics.DEAD_LETTER) == []
 
 
@@ -306,6 +310,7 @@ def test_commands_have_what_they_need_and_say_what_they_lack(
         ("analysts", ["replay", "--events", str(file)], "producers", "Write topic acl.behaviour.raw"),
         ("ingest", ["replay", "--events", str(file)], "producers", "Write topic acl.behaviour.raw"),
         ("subscribers", ["trainer", "--request", "me too"], "trainer", "Write topic acl.training.control"),
+        ("analysts", ["consent", "anna", "--allow", "training"], "producers", "Write topic acl.consent.updates"),
         ("ingest", ["topics", "check"], "operators", "DescribeConfigs topic acl.behaviour.raw"),
     ):
         assert veilstream(role, *arguments)[::2] == (1, line(of, right)), arguments
@@ -331,7 +336,7 @@ def test_what_is_no_right_of_a_role_is_refused(shop: Shop) -> None:
     """Reading and writing, by the broker's own answers: those of all roles on all topics."""
     changelogs = [name for name in (changelog_of(stage, SETTINGS) for stage in STAGES) if name is not None]
     names = [*(PREFIX + spec.name for spec in all_topics(SETTINGS)), *changelogs]
-    assert len(names) == 23
+    assert len(names) == len(topics.TOPICS) + 1 + 4
 
     async def refused(role: str) -> tuple[set[str], set[str]]:
         client = BrokerClient(client_config(shop.kafka.settings(role, shop.folder)))

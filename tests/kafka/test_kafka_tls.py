@@ -24,7 +24,7 @@ from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
-SHOP = {"VEILSTREAM_MODEL": "hashing", "VEILSTREAM_PARTITIONS": "2"}
+SHOP = {"VEILSTREAM_MODEL": "hashing", "VEILSTREAM_PARTITIONS": "2", "VEILSTREAM_CONSENT_DEFAULT": "all"}
 
 
 @pytest.fixture(scope="module")
