@@ -14,7 +14,7 @@ from streams.access.comparing import Granted, Where, missing, together
 from streams.access.requests import GroupRightsRequest, TopicRightsRequest, operations_in
 from streams.access.rights import CLUSTER, Right
 from streams.errors import AccessDenied, TransientError
-from streams.kafka.clients import client_config, hushed, need_brokers
+from streams.kafka.clients import client_config, hushed, need_broker
 from streams.settings import KafkaSettings
 
 _ANSWER_S = 20.0
@@ -48,7 +48,7 @@ async def granted(kafka: KafkaSettings, needed: Iterable[Right], *, everything: 
         async with asyncio.timeout(_ANSWER_S):
             with hushed():
                 await client.bootstrap()
-            need_brokers(client)
+                await need_broker(client)
             return await _Asking(client, needed).all(everything=everything)
     except (KafkaError, OSError) as error:
         raise TransientError(f"asking the broker for rights failed ({type(error).__name__})") from error

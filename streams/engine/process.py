@@ -199,20 +199,20 @@ class StageProcess:
         return counts
 
     async def _check_rights(self) -> None:
-        """Raises AccessDenied, which names what is missing: what the broker refuses later would be one thing at a time."""
-        refusal = await self._find_refusal()
-        if refusal is not None:
-            raise refusal
+        """Raises AccessDenied, which names what is missing: what the broker refuses later would be one thing at a time. A broker that is
+        away is for whoever reads or writes to tell."""
+        with contextlib.suppress(TransientError):
+            refusal = await self._find_refusal()
+            if refusal is not None:
+                raise refusal
 
     async def _look_at_rights(self) -> None:
         """A right may be taken away at any time. Rights that are being changed are given a moment."""
         try:
-            if await self._find_refusal() is None:
-                return
+            await self._check_rights()
+        except FatalError:
             await asyncio.sleep(_CHANGING_RIGHTS_S)
             await self._check_rights()
-        except TransientError:
-            return  # the broker is away: whoever reads or writes tells
 
     async def _why(self, failure: BaseException) -> BaseException:
         """What the client raises for a missing right names neither the right nor what to do."""

@@ -56,18 +56,20 @@ async def connect_admin(kafka: KafkaSettings) -> AIOKafkaAdminClient:
     try:
         with hushed():
             await asyncio.wait_for(admin.start(), _CONNECT_S)
-        need_brokers(admin._client)
+            await need_broker(admin._client)
     except (KafkaError, OSError) as error:
         await admin.close()
         raise await no_broker(kafka, error) from error
     return admin
 
 
-def need_brokers(client: AIOKafkaClient) -> None:
-    """Raises KafkaConnectionError where the client has connected and been told of no broker: its token is refused (see
-    docs/kafka-client-faults.md)."""
-    if not client.cluster.brokers():
-        raise KafkaConnectionError("no broker has let us in")
+async def need_broker(client: AIOKafkaClient) -> None:
+    """Raises KafkaConnectionError where the client has connected and still can't use a broker: it was told of none, since its token is
+    refused (see docs/kafka-client-faults.md), or of those only that it can't reach."""
+    for broker in client.cluster.brokers():
+        if await client.ready(broker.nodeId):
+            return
+    raise KafkaConnectionError("no broker has let us in")
 
 
 async def partition_counts(admin: AIOKafkaAdminClient, topics: Iterable[str]) -> dict[str, int]:

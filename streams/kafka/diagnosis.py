@@ -35,19 +35,46 @@ _ALERT = 0x15
 """The first byte of what a TLS server says to who does not speak it."""
 
 
+Address = tuple[str, int]
+
+
 async def why_not_connected(kafka: KafkaSettings, config: Mapping[str, Any]) -> str | None:
-    """One line that names the fix: of the first address that answers and still can't be used. None if none answers, or all is well."""
-    for address in kafka.bootstrap_servers.split(","):
-        host, _, port = address.strip().rpartition(":") if ":" in address.rpartition("]")[2] else (address.strip(), "", "9092")
+    """One line that names the fix: of the first address that answers and still can't be used, or that sends its clients to one that can't
+    be. None if none answers, or all is well."""
+    named = [_address(text.strip()) for text in kafka.bootstrap_servers.split(",")]
+    told: dict[Address, Address] = {}
+    for address in named:
         try:
             async with asyncio.timeout(_TRY_S):
-                why = await _of_transport(kafka, host.strip("[]"), int(port), config.get("ssl_context"))
-                why = why or await _of_login(kafka, host.strip("[]"), int(port), config)
+                why = await _of_transport(kafka, *address, config.get("ssl_context"))
+                if why is None:
+                    why, brokers = await _of_login(kafka, *address, config)
+                    told |= dict.fromkeys(brokers, address)
         except (TimeoutError, OSError):
             continue
         if why is not None:
             return why
+    for broker in told.keys() - set(named):
+        try:
+            async with asyncio.timeout(_TRY_S):
+                why = await _of_transport(kafka, *broker, config.get("ssl_context"))
+        except (TimeoutError, OSError):
+            (host, port), (of, its_port) = broker, told[broker]
+            why = (
+                f"the broker at {of}:{its_port} sends its clients to {host}:{port}, which can't be reached; see advertised.listeners there"
+            )
+        if why is not None:
+            return why
     return None
+
+
+def _address(text: str) -> Address:
+    """
+    >>> _address("[::1]:9093"), _address("kafka.shop")
+    (('::1', 9093), ('kafka.shop', 9092))
+    """
+    host, separator, port = text.rpartition(":") if not text.endswith("]") else (text, "", "")
+    return (host if separator else text).strip("[]"), int(port) if separator else 9092
 
 
 async def _of_transport(kafka: KafkaSettings, host: str, port: int, context: ssl.SSLContext | None) -> str | None:
@@ -57,7 +84,7 @@ async def _of_transport(kafka: KafkaSettings, host: str, port: int, context: ssl
     except ssl.SSLError as error:
         return _of_tls(at, host, error)
     except (ConnectionResetError, ConnectionAbortedError, BrokenPipeError) as error:
-        return _no_tls(at, type(error).__name__)
+        return _no_tls(at, type(error).__name__) if context is not None else None
     try:
         # In TLS 1.3 a refused client certificate shows when something is read.
         writer.write(_API_VERSIONS)
@@ -105,32 +132,34 @@ def _no_tls(at: str, why: str) -> str:
     return f"{at} does not speak TLS ({why}); use the port of its TLS listener, or set KAFKA_SECURITY_PROTOCOL to that of this one"
 
 
-async def _of_login(kafka: KafkaSettings, host: str, port: int, config: Mapping[str, Any]) -> str | None:
-    if not kafka.security_protocol.startswith("SASL"):
-        return None
+async def _of_login(kafka: KafkaSettings, host: str, port: int, config: Mapping[str, Any]) -> tuple[str | None, list[Address]]:
+    """And the addresses of the brokers, where the login succeeds."""
     own = {name: value for name, value in config.items() if name != "bootstrap_servers"}
     at, mechanism = f"the broker at {host}:{port}", kafka.sasl_mechanism
+    has_token = kafka.security_protocol.startswith("SASL") and mechanism == "OAUTHBEARER"
+    brokers: list[Address] = []
     try:
         connection = await create_conn(host, port, request_timeout_ms=round(_TRY_S * 1000), **own)
         try:
-            answer = await connection.send(MetadataRequest([]))
+            brokers = [(str(name), int(its_port)) for _, name, its_port, *_ in (await connection.send(MetadataRequest([]))).brokers]
         finally:
             connection.close()
     except UnsupportedSaslMechanismError:
-        return f"{at} does not take {mechanism}; set KAFKA_SASL_MECHANISM to one that it has enabled"
+        return f"{at} does not take {mechanism}; set KAFKA_SASL_MECHANISM to one that it has enabled", brokers
     except IllegalSaslStateError:
         plain = kafka.security_protocol.removeprefix("SASL_")
-        return f"{at} does not ask for a login there; set KAFKA_SECURITY_PROTOCOL={plain}, or use the port of its SASL listener"
+        return f"{at} does not ask for a login there; set KAFKA_SECURITY_PROTOCOL={plain}, or use the port of its SASL listener", brokers
     except SaslAuthenticationFailed:
-        if mechanism == "OAUTHBEARER":
-            return _of_token(at, kafka)
-        return f"{at} refused the user {kafka.sasl_username} ({mechanism}); check KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD_FILE"
+        if has_token:
+            return _of_token(at, kafka), brokers
+        user = f"the user {kafka.sasl_username} ({mechanism})"
+        return f"{at} refused {user}; check KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD_FILE", brokers
     except NoTokenError as error:
-        return str(error.args[0])
+        return str(error.args[0]), brokers
     except KafkaError:
-        return _of_token(at, kafka) if mechanism == "OAUTHBEARER" else None
+        return _of_token(at, kafka) if has_token else None, brokers
     # The client takes a broker's refusal of a token for a welcome; then its next answer is empty.
-    return _of_token(at, kafka) if mechanism == "OAUTHBEARER" and not answer.brokers else None
+    return _of_token(at, kafka) if has_token and not brokers else None, brokers
 
 
 def _of_token(at: str, kafka: KafkaSettings) -> str:

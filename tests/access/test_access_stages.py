@@ -25,6 +25,7 @@ from streams.access.rights import CLUSTER, ROLES, Right, all_topics, changelog_o
 from streams.app import STAGES
 from streams.cli.main import run
 from streams.engine.kafka.batches import encode_rows
+from streams.engine.kafka.broker import KafkaBroker
 from streams.engine.kafka.client import BrokerClient
 from streams.engine.kafka.reading import fetch
 from streams.errors import AccessDenied
@@ -261,6 +262,20 @@ def test_the_whole_flow_works_and_a_right_that_is_taken_away_is_told(shop: Shop)
         assert found and set(found.values()) == {1}, topic
     assert {event["pseudonym"] for event in events} == {shown["pseudonym"] for shown in shop.values(topics.RECOMMENDATIONS)}
     assert shop.values(topics.DEAD_LETTER) == []
+
+
+async def test_a_stage_makes_its_changelog_grow(shop: Shop) -> None:
+    """As it does when its source has more partitions than before. Nobody else may."""
+    changelog = f"{PREFIX}veilstream-catalogue-items-changelog"
+
+    async def grow(role: str) -> int:
+        config = client_config(shop.kafka.settings(role, shop.folder))
+        broker = KafkaBroker(config, group_id=group_of("catalogue", SETTINGS), topic_prefix=PREFIX, idempotent=True, fetch_wait_ms=10)
+        await broker.grow(changelog, 3)
+        return (await broker.partition_counts([changelog])).get(changelog, 0)
+
+    assert await grow("profile") == 0, "it can't even see it"
+    assert await grow("catalogue") == 3
 
 
 async def test_readers_outside_have_their_topic_and_their_groups(shop: Shop) -> None:

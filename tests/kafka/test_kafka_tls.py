@@ -99,6 +99,7 @@ async def connecting(kafka: KafkaSettings) -> None:
         ("EXPIRED", {}, "has expired; renew it there, or look at this machine's clock"),
         ("OTHERNAME", {}, "is not for 127.0.0.1; put a name that it is for into KAFKA_BOOTSTRAP_SERVERS"),
         ("OTHERNAME", {"bootstrap_servers": "localhost"}, "is not for localhost; put a name that it is for into KAFKA_BOOTSTRAP_SERVERS"),
+        ("ELSEWHERE", {}, "is not for 127.0.0.1; put a name that it is for into KAFKA_BOOTSTRAP_SERVERS"),
         ("MUTUAL", {}, "); set KAFKA_SSL_CERTFILE and KAFKA_SSL_KEYFILE to one that its authorities signed"),
         ("MUTUAL", "a stranger's", "refused the client certificate ("),
         ("TLS", {"security_protocol": "PLAINTEXT"}, "speaks TLS; set KAFKA_SECURITY_PROTOCOL=SSL and KAFKA_SSL_CAFILE"),

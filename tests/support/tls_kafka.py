@@ -13,7 +13,15 @@ from streams.settings import KafkaSettings
 from tests.support.apache_kafka import ApacheKafka, _free_port
 from tests.support.certificates import Certificates, Pair
 
-LISTENERS = {"TLS": "SSL", "MUTUAL": "SSL", "SCRAM": "SASL_SSL", "OAUTH": "SASL_SSL", "EXPIRED": "SSL", "OTHERNAME": "SSL"}
+LISTENERS = {
+    "TLS": "SSL",
+    "MUTUAL": "SSL",
+    "SCRAM": "SASL_SSL",
+    "OAUTH": "SASL_SSL",
+    "EXPIRED": "SSL",
+    "OTHERNAME": "SSL",
+    "ELSEWHERE": "SSL",
+}
 """By name: the security protocol. The listener that the broker has anyway stays, in plain text."""
 PASSWORD = "scrambled"
 SESSION_MS = 4000
@@ -35,8 +43,10 @@ class TlsKafka(ApacheKafka):
     def _write_config(self) -> None:
         super()._write_config()
         text = self._config.read_text()
-        for key in ("listeners", "advertised.listeners"):
-            more = "".join(f",{name}://127.0.0.1:{port}" for name, port in self.ports.items())
+        # The last one sends its clients to the listener with the wrong name.
+        told = {**self.ports, "ELSEWHERE": self.ports["OTHERNAME"]}
+        for key, ports in (("listeners", self.ports), ("advertised.listeners", told)):
+            more = "".join(f",{name}://127.0.0.1:{port}" for name, port in ports.items())
             text = text.replace(f"\n{key}=PLAINTEXT://127.0.0.1:{self._port}", f"\n{key}=PLAINTEXT://127.0.0.1:{self._port}{more}")
         more = "".join(f",{name}:{protocol}" for name, protocol in LISTENERS.items())
         text = text.replace("CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT", f"CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT{more}")

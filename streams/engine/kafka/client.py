@@ -13,7 +13,7 @@ from aiokafka.structs import TopicPartition
 
 from streams.engine.kafka.topic_ids import TopicIdsRequest
 from streams.errors import TransientError
-from streams.kafka.clients import hushed, need_brokers
+from streams.kafka.clients import hushed, need_broker
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ class BrokerClient:
         try:
             with hushed():
                 await client.bootstrap()
-            need_brokers(client)
+                await need_broker(client)
         except BaseException:
             await client.close()
             raise
