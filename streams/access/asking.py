@@ -36,6 +36,8 @@ class Rights:
     async def refusal(self) -> AccessDenied | None:
         """What is missing, as an error to end with; None if nothing is, or the broker does not tell. Raises TransientError if it does not
         answer."""
+        if not self._needed:
+            return None
         lacking = missing(self._needed, await granted(self._kafka, self._needed))
         return AccessDenied(together(lacking), self._role) if lacking else None
 

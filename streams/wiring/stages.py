@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry, Gauge
 
 from streams import topics
 from streams.access.asking import Rights
-from streams.access.rights import rights_of
+from streams.access.rights import Right, rights_of
 from streams.app import CATALOGUE, FEEDBACK, INGEST, LEARNING, PROFILE, STAGES
 from streams.clock import Clock, SystemClock
 from streams.dead_letters.letters import DeadLetterBuilder
@@ -51,7 +51,7 @@ class Bootstrap:
 
     def process(self, stage: str) -> StageProcess:
         """The process of one stage. Raises ConfigurationError if a key, a model or a setting is missing or wrong."""
-        return stage_process(self.parts(stage), self.settings, self.kafka)
+        return stage_process(self.parts(stage), self.settings, self.kafka, needed=rights_of(stage, self.settings))
 
     def parts(self, stage: str) -> StageParts:
         """The handler of one stage and what goes with it. Raises as above."""
@@ -209,8 +209,8 @@ class Bootstrap:
         return StageParts(LEARNING, handler, dead_letters, metrics, self.registry, followers)
 
 
-def stage_process(parts: StageParts, settings: Settings, kafka: KafkaSettings) -> StageProcess:
-    """A stage's parts on Kafka, in a consumer group that Faust keeps."""
+def stage_process(parts: StageParts, settings: Settings, kafka: KafkaSettings, *, needed: Sequence[Right] = ()) -> StageProcess:
+    """A stage's parts on Kafka, in a consumer group that Faust keeps. It ends where it lacks a right that is ``needed``."""
     from streams.engine.faust.member import FaustMember
     from streams.engine.kafka.batches import BatchLimits
     from streams.engine.kafka.broker import KafkaBroker
@@ -233,5 +233,5 @@ def stage_process(parts: StageParts, settings: Settings, kafka: KafkaSettings) -
         make_broker=make_broker,
         make_member=functools.partial(FaustMember, settings=settings, kafka=kafka),
         no_broker=functools.partial(no_broker, kafka),
-        find_refusal=Rights(kafka, parts.spec.name, rights_of(parts.spec.name, settings)).refusal,
+        find_refusal=Rights(kafka, parts.spec.name, needed).refusal,
     )
