@@ -63,11 +63,19 @@ TOPICS: tuple[TopicSpec, ...] = (
     TopicSpec(BEHAVIOUR_RAW, "anything", "delete", DAY_MS, ("producers", "operators"), ("ingest",), raw_identity=True),
     TopicSpec(CATALOGUE_ITEMS, "item_id", "compact", None, ("producers", "operators"), ("catalogue", "trainer")),
     TopicSpec(CONSENT_UPDATES, "user_id", "delete", DAY_MS, ("producers",), ("ingest",), raw_identity=True),
-    TopicSpec(PRIVACY_ERASURE, "user_id", "delete", DAY_MS, ("producers",), ("ingest",), raw_identity=True),
-    TopicSpec(CONSENT_DECISIONS, "pseudonym/purpose", "compact", None, ("ingest",), ("ingest", "trainer", "operators")),
-    TopicSpec(PRIVACY_FORGOTTEN, "pseudonym", "delete", 30 * DAY_MS, ("ingest",), ("trainer", "operators")),
+    TopicSpec(PRIVACY_ERASURE, "user_id", "delete", DAY_MS, ("producers", "privacy"), ("ingest",), raw_identity=True),
+    TopicSpec(CONSENT_DECISIONS, "pseudonym/purpose", "compact", None, ("ingest",), ("ingest", "trainer", "operators", "privacy")),
+    TopicSpec(PRIVACY_FORGOTTEN, "pseudonym", "delete", 30 * DAY_MS, ("ingest",), ("trainer", "operators", "privacy")),
     # `veilstream features check` rebuilds features from this one and from those about items: operators read them.
-    TopicSpec(BEHAVIOUR_CLEAN, "pseudonym", "delete", 7 * DAY_MS, ("ingest",), ("profile", "feedback", "operators"), co_partitioned=True),
+    TopicSpec(
+        BEHAVIOUR_CLEAN,
+        "pseudonym",
+        "delete",
+        7 * DAY_MS,
+        ("ingest",),
+        ("profile", "feedback", "operators", "privacy"),
+        co_partitioned=True,
+    ),
     TopicSpec(
         DEAD_LETTER, "source position", "delete", 30 * DAY_MS, ("ingest", "catalogue", "profile", "feedback", "learning"), ("operators",)
     ),
@@ -75,12 +83,20 @@ TOPICS: tuple[TopicSpec, ...] = (
     TopicSpec(ITEMS_POPULARITY, "item_id", "compact", None, ("profile",), ("profile", "operators"), co_partitioned=True),
     TopicSpec(ITEMS_TOGETHER, "item_id", "compact", None, ("profile",), ("profile", "operators"), co_partitioned=True),
     TopicSpec(
-        RECOMMENDATIONS, "pseudonym", "delete", 7 * DAY_MS, ("profile",), ("feedback", "learning", "subscribers"), co_partitioned=True
+        RECOMMENDATIONS,
+        "pseudonym",
+        "delete",
+        7 * DAY_MS,
+        ("profile",),
+        ("feedback", "learning", "subscribers", "privacy"),
+        co_partitioned=True,
     ),
-    TopicSpec(RANKING_FEATURES, "pseudonym", "delete", 30 * DAY_MS, ("profile",), ("trainer", "operators"), co_partitioned=True),
-    TopicSpec(PROFILE_LINKS, "pseudonym", "delete", 7 * DAY_MS, ("profile",), ("profile",), co_partitioned=True),
-    TopicSpec(FEEDBACK, "pseudonym", "delete", 30 * DAY_MS, ("feedback",), ("learning", "trainer", "analysts"), co_partitioned=True),
-    TopicSpec(TRAINING_PAIRS, "pseudonym", "delete", 30 * DAY_MS, ("feedback",), ("learning", "trainer"), co_partitioned=True),
+    TopicSpec(RANKING_FEATURES, "pseudonym", "delete", 30 * DAY_MS, ("profile",), ("trainer", "operators", "privacy"), co_partitioned=True),
+    TopicSpec(PROFILE_LINKS, "pseudonym", "delete", 7 * DAY_MS, ("profile",), ("profile", "privacy"), co_partitioned=True),
+    TopicSpec(
+        FEEDBACK, "pseudonym", "delete", 30 * DAY_MS, ("feedback",), ("learning", "trainer", "analysts", "privacy"), co_partitioned=True
+    ),
+    TopicSpec(TRAINING_PAIRS, "pseudonym", "delete", 30 * DAY_MS, ("feedback",), ("learning", "trainer", "privacy"), co_partitioned=True),
     TopicSpec(TRAINING_TALLIES, "partition", "compact", None, ("learning",), ("learning",), single_partition=True),
     TopicSpec(
         TRAINING_CONTROL,

@@ -8,6 +8,7 @@ right                          why
 Write, Read a topic            the table of topics (``streams/topics.py``) says who writes and who reads it
 Read what a stage writes       a stage that takes a partition over looks up what is written already
 Read, Write, Create, Alter     a stage's own changelog: it makes it, and gives it more partitions when the source has more
+Read all changelogs            who answers shoppers' requests: ``veilstream export`` and ``forget --wait`` look into the states
 Read a group                   a stage's own consumer group; subscribers and analysts name theirs with a prefix
 Create, Describe,              operators, all topics: ``veilstream topics create`` and ``check``
 DescribeConfigs
@@ -33,12 +34,12 @@ Operation = Literal["Read", "Write", "Create", "Alter", "Describe", "DescribeCon
 
 CLUSTER = "kafka-cluster"
 """The only name that a cluster has in a right."""
-CLIENTS = ("producers", "subscribers", "analysts", "operators")
+CLIENTS = ("producers", "subscribers", "analysts", "operators", "privacy")
 """Roles of programs and people that are not the product's own processes."""
 ROLES = (*STAGES, "trainer", *CLIENTS)
 """Everyone who has rights; each has credentials of its own."""
 _WITH_GROUPS = ("subscribers", "analysts")
-_OPERATORS = "operators"
+_OPERATORS, _PRIVACY = "operators", "privacy"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -71,6 +72,9 @@ def rights_of(role: str, settings: Settings, *, idempotent_write: bool = False) 
         changelog = changelog_of(role, settings)
         if changelog is not None:
             rights |= {Right("topic", changelog, operation) for operation in ("Read", "Write", "Create", "Alter")}
+    if role == _PRIVACY:
+        changelogs = (changelog_of(stage, settings) for stage in STAGES)
+        rights |= {Right("topic", name, "Read") for name in changelogs if name is not None}
     if role in _WITH_GROUPS:
         rights.add(Right("group", group_of(role, settings), "Read", is_prefix=True))
     if idempotent_write and settings.idempotent_producer and any(right.operation == "Write" for right in rights):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from streams.cli.shopper import read_user
+from streams.cli.shopper import need_rights, read_user
 
 if TYPE_CHECKING:
     from streams.settings import KafkaSettings, Settings
@@ -47,6 +47,7 @@ async def _export(settings: Settings, kafka: KafkaSettings, user: str, is_anonym
     from streams.training.store import kept_of
 
     quiet_client_loggers()
+    await need_rights(settings, kafka)
     pseudonym = pseudonym_of(settings, user, is_anonymous=is_anonymous)
     held = await holdings(settings, kafka, pseudonym, lambda topic: click.echo(f"reading {topic}", err=True))
     for topic, count in held.unreadable.items():

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from streams.cli.shopper import read_user
+from streams.cli.shopper import need_rights, read_user
 
 if TYPE_CHECKING:
     from streams.serde.records import ErasureRequest
@@ -71,6 +71,7 @@ async def _wait(settings: Settings, kafka: KafkaSettings, user: str, is_anonymou
     from streams.data_subjects.shoppers import pseudonym_of
     from streams.topics import BY_NAME, DAY_MS
 
+    await need_rights(settings, kafka)
     pseudonym = pseudonym_of(settings, user, is_anonymous=is_anonymous)
     end = time.monotonic() + seconds
     while True:

@@ -35,6 +35,7 @@ _COMMANDS = {
 _ROLES = {
     **dict.fromkeys(("topics", "recover", "models", "features"), "operators"),
     **dict.fromkeys(("replay", "consent"), "producers"),
+    **dict.fromkeys(("forget", "export"), "privacy"),
     "trainer": "trainer",
 }
 """Whose credentials a command runs with, for the command that grants what they lack."""

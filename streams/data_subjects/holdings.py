@@ -141,7 +141,7 @@ class _Topics:
             try:
                 await consumer.start()
             except (KafkaError, OSError) as error:
-                raise no_broker(self._kafka, error) from error
+                raise await no_broker(self._kafka, error) from error
             consumer.assign([TopicPartition(name, part) for part in parts])
             async for record in records_so_far(consumer, name):
                 yield record

@@ -42,14 +42,23 @@ def test_a_stage_reads_back_what_it_writes_and_keeps_its_state_alone() -> None:
     for stage in STAGES:
         mine = changelog_of(stage, settings())
         holders = {role for role in ROLES for right in rights_of(role, settings()) if right.name == mine}
-        assert holders == ({stage} if mine is not None else set())
+        assert holders == ({stage, "privacy"} if mine is not None else set())
+    states = [right for right in rights_of("privacy", settings()) if right.name.endswith("-changelog")]
+    assert len(states) == 4 and {right.operation for right in states} == {"Read"}
+
+
+def test_who_answers_shoppers_reads_what_is_held_of_them() -> None:
+    """The topics of `veilstream export`, no raw ones, and writes requests alone."""
+    held = {spec.name for spec in topics.TOPICS if spec.key == "pseudonym"} | {topics.CONSENT_DECISIONS}
+    states = {changelog_of(stage, settings()) for stage in STAGES} - {None}
+    assert names("privacy", "Read") == held | states and names("privacy", "Write") == {topics.PRIVACY_ERASURE}
 
 
 def test_only_ingest_and_those_who_make_it_touch_raw_identities() -> None:
     raw = {spec.name for spec in topics.TOPICS if spec.raw_identity}
     reading = {role for role in ROLES if names(role, "Read") & raw}
     writing = {role for role in ROLES if names(role, "Write") & raw}
-    assert (reading, writing) == ({"ingest"}, {"producers", "operators"})
+    assert (reading, writing) == ({"ingest"}, {"producers", "operators", "privacy"})
 
 
 def test_each_stage_has_its_own_group_and_no_role_the_cluster() -> None:

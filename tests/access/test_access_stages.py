@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import subprocess
 import sys
@@ -310,6 +311,10 @@ def test_commands_have_what_they_need_and_say_what_they_lack(
     assert "replayed" in veilstream("operators", "recover", "--set", "event_type=view", "--replay")[1]
     for arguments in (["topics", "check"], ["topics", "create"], ["models", "list"], ["trainer", "--request", "why not"]):
         assert veilstream("operators", *arguments)[0] == 0, arguments
+    code, printed, _ = veilstream("privacy", "export", "u0")
+    held = json.loads(printed)
+    assert code == 0 and held["records"][topics.RECOMMENDATIONS] and set(held["states"]) == {"profile", "feedback"}
+    assert veilstream("operators", "export", "u0")[2].startswith("error: privacy may not Read topic acl.")
     code, printed, _ = veilstream("operators", "access", "check", "--stage", "operators")
     assert code == 0 and "MISSING" not in printed and "TOO MANY" not in printed
     code, printed, _ = veilstream("analysts", "access", "check", "--stage", "subscribers")
