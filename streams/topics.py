@@ -86,7 +86,14 @@ TOPICS: tuple[TopicSpec, ...] = (
         single_partition=True,
     ),
     TopicSpec(MODELS, "channel", "compact", None, ("trainer", "operators"), ("catalogue", "profile", "trainer"), single_partition=True),
-    TopicSpec(PRIVACY_AUDIT, "stage", "delete", -1, ("ingest", "catalogue", "profile", "feedback", "trainer"), ("operators",)),
+    TopicSpec(
+        PRIVACY_AUDIT,
+        "stage",
+        "delete",
+        -1,
+        ("ingest", "catalogue", "profile", "feedback", "learning", "trainer", "operators"),
+        ("operators",),
+    ),
 )
 
 _RAW_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,200}")
