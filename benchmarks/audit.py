@@ -1,8 +1,8 @@
 """What a link of the audit costs, and how fast a topic of links is verified: ``make bench-audit``.
 
-Appending is timed as a stage does it: one page for 500 records, each with a pseudonym and one detail; without the broker. Verifying is timed
-over the records as they come from the broker, in one thread: a million links in eight chains. Times are processor time. Memory is the most
-that Python held more than before.
+Appending is timed as a stage does it: one page for 500 records, each with a pseudonym and one detail; without the broker. Verifying is
+timed over the records as they come from the broker, in one thread: a million links in eight chains. Times are processor time. Memory is
+the most that Python held more than before.
 """
 
 from __future__ import annotations

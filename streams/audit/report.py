@@ -64,7 +64,7 @@ class Gathered:
         elif action == K:
             self.k.append(link)
         elif action == CONSENT:
-            self.consent.update(details.items())
+            self.consent.update(pair for pair in details.items() if pair[1] in ("true", "false"))
         elif action == STARTED:
             for name, value in details.items():
                 if name.startswith(KEY):
