@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -75,11 +75,13 @@ class Gathered:
         return sum(count for (_, _, name), count in self.actions.items() if name == action)
 
 
-def write_report(folder: Path, gathered: Gathered, verifier: Verifier, at: str, *, compared: int = 0) -> list[Path]:
+def write_report(
+    folder: Path, gathered: Gathered, verifier: Verifier, at: str, *, compared: int = 0, topics: Sequence[TopicSpec] = TOPICS
+) -> list[Path]:
     """``audit-<day>.html`` and ``audit-<day>.md`` in the folder, which is made; only their owner may read them. ``compared``: anchors that
-    the verifier had. Raises ConfigurationError if they can't be written."""
+    the verifier had; ``topics``: those of the deployment. Raises ConfigurationError if they can't be written."""
     title = f"Veilstream audit, {at}"
-    sections = sections_of(gathered, verifier, compared)
+    sections = sections_of(gathered, verifier, compared, topics)
     paths = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -91,7 +93,7 @@ def write_report(folder: Path, gathered: Gathered, verifier: Verifier, at: str, 
     return paths
 
 
-def sections_of(gathered: Gathered, verifier: Verifier, compared: int) -> list[Section]:
+def sections_of(gathered: Gathered, verifier: Verifier, compared: int, topics: Sequence[TopicSpec]) -> list[Section]:
     return [
         _verification(gathered, verifier, compared),
         _actions(gathered),
@@ -101,7 +103,7 @@ def sections_of(gathered: Gathered, verifier: Verifier, compared: int) -> list[S
         _models(gathered),
         _runs(gathered),
         _keys(gathered),
-        _topics(),
+        _topics(topics),
     ]
 
 
@@ -176,13 +178,13 @@ def _keys(gathered: Gathered) -> Section:
     return Section("Keys in use", text if rows else ["None yet."], ("key", "id", "used by", "first", "last"), rows)
 
 
-def _topics() -> Section:
+def _topics(topics: Sequence[TopicSpec]) -> Section:
     rows = [
         (
             *(spec.name, "raw ids" if spec.raw_identity else "", _kept(spec)),
             *(", ".join(spec.writers), ", ".join(spec.readers)),
         )
-        for spec in TOPICS
+        for spec in topics
     ]
     text = ["As the product makes them. What the brokers really allow and keep is theirs to say."]
     return Section("Topics: what for how long, and who may read it", text, ("topic", "holds", "kept", "written by", "read by"), rows)
@@ -191,7 +193,8 @@ def _topics() -> Section:
 def _kept(spec: TopicSpec) -> str:
     if spec.retention_ms is None:
         return "the last value of each key"
-    return "for ever" if spec.retention_ms < 0 else f"{spec.retention_ms // DAY_MS} days"
+    days = spec.retention_ms // DAY_MS
+    return "for ever" if spec.retention_ms < 0 else f"{days} day{'' if days == 1 else 's'}"
 
 
 def _note(spans: dict[tuple[str, str, str], _Span], name: tuple[str, str, str], at_ms: int) -> None:

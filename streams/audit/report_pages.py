@@ -77,7 +77,7 @@ def _chart(bars: Bars) -> str:
             if height:
                 label = as_html(f"{day}: {counts[stage]:,} {stage}")
                 shapes.append(
-                    f'<rect x="{_LEFT + place * step:.1f}" y="{top:.1f}" width="{max(step - 2, 1):.1f}" height="{height:.1f}" '
+                    f'<rect x="{_LEFT + place * step:.1f}" y="{top:.1f}" width="{min(max(step - 2, 1), 40):.1f}" height="{height:.1f}" '
                     f'fill="{colour[stage]}"><title>{label}</title></rect>'
                 )
     first, last = as_html(bars[0][0]), as_html(bars[-1][0])

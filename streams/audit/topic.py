@@ -25,14 +25,14 @@ _IDLE_MS = 200
 _SILENCE_S = 10.0
 
 
-async def open_run_log(auditor: Auditor, settings: Settings, kafka: KafkaSettings, clock: Clock) -> RunLog:
+async def open_run_log(auditor: Auditor, settings: Settings, kafka: KafkaSettings, clock: Clock, codec: Codec | None = None) -> RunLog:
     """A log whose links go to the topic. Raises ConfigurationError if the key is missing, or the registry has no schema."""
     key = signing_key(settings.keys_dir, auditor)
-    codec = await open_codec(PRIVACY_AUDIT, settings)
+    codec = codec or await open_codec(PRIVACY_AUDIT, settings)
 
     async def write(name: bytes, value: bytes) -> None:
         topic = settings.topic_prefix + PRIVACY_AUDIT
-        then = "what the audit would have told was not done; try again"
+        then = f"give who writes here the right to write to {PRIVACY_AUDIT}, then try again"
         await write_record(kafka, topic, name, value, idempotent=settings.idempotent_producer, then=then)
 
     return RunLog(auditor, key, codec, write, clock)

@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 from nacl.signing import VerifyKey
 
 from streams.audit.anchors import MARK, Anchor, anchors_in
-from streams.audit.chain import NOTHING_BEFORE, ChainId, Head, chain_of, is_link_of, link_hash
+from streams.audit.chain import NOTHING_BEFORE, ChainId, Head, chain_of, is_link_of
+from streams.audit.examine import examine
 from streams.engine.ports import RecordCodec
 from streams.engine.records import SourceRecord
 from streams.errors import RecordError
-from streams.privacy.signing import SIGNATURE_BYTES
 
 _RECENT = 1024
 """Links of a chain whose hashes are kept, to tell a copy from another link of the same number."""
@@ -53,8 +53,8 @@ class Finding(NamedTuple):
     detail: str
 
 
-class _Waiting(NamedTuple):
-    """A link that came before the one that it follows."""
+class _Place(NamedTuple):
+    """What is kept of a link that comes before the one that it follows, and where it lies."""
 
     previous_hash: bytes
     hash: bytes
@@ -69,7 +69,7 @@ class _Chain:
     """Of the last link; None where that one is not there."""
     recent: dict[int, bytes] = field(default_factory=dict)
     """By number, the beginnings of the last links' hashes."""
-    ahead: dict[int, _Waiting] = field(default_factory=dict)
+    ahead: dict[int, _Place] = field(default_factory=dict)
     holes: list[tuple[int, int]] = field(default_factory=list)
     """First and last numbers of links that are not there."""
 
@@ -142,21 +142,25 @@ class Verifier:
     # --- record by record
 
     def take(self, record: SourceRecord) -> None:
+        link, own, problem, has_key = examine(record, self._codec, self._keys)
         self.records += 1
         self._check_offset(record)
-        try:
-            link = self._codec.decode(record.value, record.headers)
-        except RecordError as error:
-            self._found(Wrong.UNREADABLE, record, None, -1, f"{error}; no stage writes such a record")
+        if link is None:
+            self._found(Wrong.UNREADABLE, record, None, -1, problem)
             return
         name, sequence = chain_of(link), link["sequence"]
-        if not self._is_signed(link, record, name, sequence):
+        if problem:
+            self._found(Wrong.ALTERED if has_key else Wrong.NOT_VERIFIED, record, name, sequence, problem)
+            if len(self._claims) < _CLAIMS:
+                self._claims.add((name, sequence))
             return
         if record.key != link["stage"].encode():
             self._found(Wrong.ALTERED, record, name, sequence, "the record's key is not its stage")
         self.links += 1
         self._on_link(link, record)
-        self._place(self._chains.setdefault(name, _Chain()), name, sequence, link, record)
+        self._place(
+            self._chains.setdefault(name, _Chain()), name, sequence, _Place(link["previous_hash"], own, record.partition, record.offset)
+        )
 
     def finish(self) -> None:
         """What shows at the end only: links that never came, and chains that are shorter than they were."""
@@ -180,60 +184,45 @@ class Verifier:
             self._found(Wrong.REMOVED, record, None, -1, what)
         self._expected[record.partition] = record.offset + 1
 
-    def _is_signed(self, link: Mapping[str, Any], record: SourceRecord, name: ChainId, sequence: int) -> bool:
-        keys = self._keys.get(name.stage)
-        if keys and any(is_link_of(link, key) for key in keys):
-            return True
-        if keys:
-            what = "it is not signed" if len(link["signature"]) != SIGNATURE_BYTES else f"changed, or not signed by {name.stage}"
-            self._found(Wrong.ALTERED, record, name, sequence, what)
-        else:
-            self._found(Wrong.NOT_VERIFIED, record, name, sequence, "there is no public key of its stage; name its folder with --keys")
-        if len(self._claims) < _CLAIMS:
-            self._claims.add((name, sequence))
-        return False
-
-    def _place(self, chain: _Chain, name: ChainId, sequence: int, link: Mapping[str, Any], record: SourceRecord) -> None:
-        own = link_hash(link)
+    def _place(self, chain: _Chain, name: ChainId, sequence: int, link: _Place) -> None:
+        known = chain.ahead.get(sequence)
         if sequence == chain.next:
-            if chain.ahead and any(waiting.partition == record.partition for waiting in chain.ahead.values()):
-                self._found(Wrong.REORDERED, record, name, sequence, f"it comes after link {min(chain.ahead)}")
-            self._advance(chain, name, sequence, _Waiting(link["previous_hash"], own, record.partition, record.offset))
+            if chain.ahead and any(waiting.partition == link.partition for waiting in chain.ahead.values()):
+                self._found_in(Wrong.REORDERED, link, name, sequence, f"it comes after link {min(chain.ahead)}")
+            self._advance(chain, name, sequence, link)
             self._drain(chain, name)
+        elif known is not None:
+            self._again(known.hash[:_SHORT], link, name, sequence)
         elif sequence > chain.next:
-            known = chain.ahead.get(sequence)
-            if known is not None:
-                self._again(known.hash[:_SHORT], own, name, sequence, record)
-                return
-            chain.ahead[sequence] = _Waiting(link["previous_hash"], own, record.partition, record.offset)
+            chain.ahead[sequence] = link
             self._waiting += 1
             if len(chain.ahead) > _AHEAD or self._waiting > _AHEAD_OF_ALL:
                 self._skip(name, chain)
         elif any(first <= sequence <= last for first, last in chain.holes):
-            self._found(Wrong.REORDERED, record, name, sequence, f"it comes after link {chain.next - 1}")
+            self._found_in(Wrong.REORDERED, link, name, sequence, f"it comes after link {chain.next - 1}")
         else:
-            self._again(chain.recent.get(sequence), own, name, sequence, record)
+            self._again(chain.recent.get(sequence), link, name, sequence)
 
-    def _again(self, known: bytes | None, own: bytes, name: ChainId, sequence: int, record: SourceRecord) -> None:
+    def _again(self, known: bytes | None, link: _Place, name: ChainId, sequence: int) -> None:
         """A second link of a number."""
         if known is None:
-            self._found(Wrong.DOUBLED, record, name, sequence, "the chain had this number long before: a copy, or another link")
-        elif known == own[:_SHORT]:
-            self._found(Wrong.DOUBLED, record, name, sequence, "a copy of a link that is there already")
+            self._found_in(Wrong.DOUBLED, link, name, sequence, "the chain had this number long before: a copy, or another link")
+        elif known == link.hash[:_SHORT]:
+            self._found_in(Wrong.DOUBLED, link, name, sequence, "a copy of a link that is there already")
         else:
-            self._found(Wrong.FORKED, record, name, sequence, f"another link has this number; only {name.stage}'s key makes both")
+            self._found_in(Wrong.FORKED, link, name, sequence, f"another link has this number; only {name.stage}'s key makes both")
 
-    def _advance(self, chain: _Chain, name: ChainId, sequence: int, link: _Waiting) -> None:
+    def _advance(self, chain: _Chain, name: ChainId, sequence: int, link: _Place) -> None:
         if chain.hash is not None and link.previous_hash != chain.hash:
             what = "it does not follow on the link before it" if sequence else "it is the first, and names one before it"
-            self._found_at(Wrong.FORKED, link.partition, link.offset, name, sequence, f"{what}; only {name.stage}'s key makes it")
+            self._found_in(Wrong.FORKED, link, name, sequence, f"{what}; only {name.stage}'s key makes it")
         chain.next, chain.hash = sequence + 1, link.hash
         chain.recent[sequence] = link.hash[:_SHORT]
         chain.recent.pop(sequence - _RECENT, None)
         for anchor in self._anchors.get(name, {}).get(sequence, ()):
             if anchor.head.hash != link.hash:
                 what = f"{anchor.said_by} knows another link of this number: the chain was written anew"
-                self._found_at(Wrong.REWRITTEN, link.partition, link.offset, name, sequence, what)
+                self._found_in(Wrong.REWRITTEN, link, name, sequence, what)
 
     def _drain(self, chain: _Chain, name: ChainId) -> None:
         while (link := chain.ahead.pop(chain.next, None)) is not None:
@@ -243,10 +232,9 @@ class Verifier:
     def _skip(self, name: ChainId, chain: _Chain) -> None:
         """What the first waiting link follows is gone."""
         first, last = chain.next, min(chain.ahead) - 1
-        partition, offset = chain.ahead[last + 1].partition, chain.ahead[last + 1].offset
         if not all((name, sequence) in self._claims for sequence in range(first, min(last + 1, first + _CLAIMS))):
             what = f"link {first} is" if first == last else f"links {first} to {last} are"
-            self._found_at(Wrong.REMOVED, partition, offset, name, first, f"{what} not there, before link {last + 1}")
+            self._found_in(Wrong.REMOVED, chain.ahead[last + 1], name, first, f"{what} not there, before link {last + 1}")
         if len(chain.holes) < _RECENT:
             chain.holes.append((first, last))
         chain.next, chain.hash = last + 1, None
@@ -256,9 +244,10 @@ class Verifier:
     # --- telling
 
     def _found(self, wrong: Wrong, record: SourceRecord | None, chain: ChainId | None, sequence: int, detail: str) -> None:
-        partition, offset = (-1, -1) if record is None else (record.partition, record.offset)
-        self._found_at(wrong, partition, offset, chain, sequence, detail)
-
-    def _found_at(self, wrong: Wrong, partition: int, offset: int, chain: ChainId | None, sequence: int, detail: str) -> None:
         self.counts[wrong] += 1
+        partition, offset = (-1, -1) if record is None else (record.partition, record.offset)
         self._tell(Finding(wrong, partition, offset, chain, sequence, detail))
+
+    def _found_in(self, wrong: Wrong, link: _Place, chain: ChainId, sequence: int, detail: str) -> None:
+        self.counts[wrong] += 1
+        self._tell(Finding(wrong, link.partition, link.offset, chain, sequence, detail))

@@ -120,12 +120,14 @@ def report(folder: Path, anchor_file: Path | None, key_folders: tuple[Path, ...]
     """
     from streams.audit.anchors import read_anchors
     from streams.audit.report import Gathered, write_report
+    from streams.topics import item_topics, raw_topics, with_raw
 
     settings, kafka, keys = _opened(key_folders)
     gathered = Gathered()
     anchors = [] if anchor_file is None else read_anchors(anchor_file)
     verifier = _verified(settings, kafka, keys, anchors=anchors, tell=gathered.take_finding, on_link=gathered.take_link)
-    for path in write_report(folder, gathered, verifier, _now(), compared=len(anchors)):
+    topics = with_raw(raw_topics(settings.source_topics), item_topics(settings.items_source_topics))
+    for path in write_report(folder, gathered, verifier, _now(), compared=len(anchors), topics=topics):
         click.echo(visible(f"wrote {path}"))
     return 0 if verifier.is_right else 1
 

@@ -22,12 +22,17 @@ class Audited:
 
     def tell(self, action: str, subject: str | None = None, details: Mapping[str, str] | None = None) -> None:
         """Before it is done. Returns when the broker has it; raises TransientError, BrokerUnavailable or ConfigurationError."""
-        asyncio.run(self.tell_async(action, subject, details))
-
-    async def tell_async(self, action: str, subject: str | None = None, details: Mapping[str, str] | None = None) -> None:
-        """The same on an event loop."""
         if self._log is not None:
-            await self._log.append(action, subject, details)
+            asyncio.run(self._log.append(action, subject, details))
+
+    def note(self, action: str, details: Mapping[str, str] | None = None) -> None:
+        """After it was done: if the audit can't have it, that is only said."""
+        from streams.errors import VeilstreamError
+
+        try:
+            self.tell(action, details=details)
+        except VeilstreamError as error:
+            click.echo(f"it is done, but {action} is not in the audit: {error}", err=True)
 
 
 @contextmanager
@@ -49,9 +54,9 @@ def audited(command: str, settings: Settings, kafka: KafkaSettings) -> Iterator[
     try:
         yield told
     except BaseException as error:
-        _end(told, outcome_of(error))
+        told.note("stopped", {"outcome": outcome_of(error)})
         raise
-    told.tell("stopped", details={"outcome": "ok"})
+    told.note("stopped", {"outcome": outcome_of(None)})
 
 
 async def _begun(command: str, settings: Settings, kafka: KafkaSettings) -> RunLog:
@@ -69,13 +74,3 @@ async def _begun(command: str, settings: Settings, kafka: KafkaSettings) -> RunL
     details |= own_key_details(settings.keys_dir, "operators")
     await log.append("started", details=details | heads_in_details(reversed(heads.items())))
     return log
-
-
-def _end(told: Audited, outcome: str) -> None:
-    """After a failure, which is what the command ends with, whatever becomes of this."""
-    from streams.errors import VeilstreamError
-
-    try:
-        told.tell("stopped", details={"outcome": outcome})
-    except VeilstreamError as error:
-        click.echo(f"the end of this is not in the audit: {error}", err=True)

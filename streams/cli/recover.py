@@ -105,7 +105,7 @@ def _told(choice: _Choice) -> Counter[str]:
         asked = recovery_details(choice.reasons, choice.edits, accept_unsigned=choice.accept_unsigned, shown=choice.show)
         audit.tell("replaying" if choice.replay else "opening", details=asked)
         counts = asyncio.run(_recover(choice, opener, settings, kafka))
-        audit.tell("replayed" if choice.replay else "opened", details={name: str(count) for name, count in sorted(counts.items())})
+        audit.note("replayed" if choice.replay else "opened", {name: str(count) for name, count in sorted(counts.items())})
     return counts
 
 

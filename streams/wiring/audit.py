@@ -5,7 +5,9 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import TYPE_CHECKING, cast
 
-from streams.errors import PRODUCT
+from streams.audit.actions import STARTED, STOPPED
+from streams.errors import PRODUCT, FatalError, TransientError
+from streams.topics import PRIVACY_AUDIT
 
 if TYPE_CHECKING:
     from streams.audit.run_log import RunLog
@@ -26,13 +28,17 @@ class WorkerJournal:
         from streams.audit.topic import open_run_log
 
         settings, kafka = self._bootstrap.settings, self._bootstrap.kafka
-        self._log = await open_run_log(self._stage, settings, kafka, self._bootstrap.clock)
+        codec = self._bootstrap.codecs.for_topic(PRIVACY_AUDIT)
+        self._log = await open_run_log(self._stage, settings, kafka, self._bootstrap.clock, codec)
         details = {"version": version("veilstream"), **settings_details(settings, kafka), **keys_details(settings.keys_dir, self._stage)}
-        await self._log.append("started", details=details)
+        try:
+            await self._log.append(STARTED, details=details)
+        except TransientError as error:  # the broker is there: it has just told that the topics are
+            raise FatalError(f"that this worker starts can't be written to the audit: {error}") from error
 
     async def end(self, failure: BaseException | None) -> None:
         if self._log is not None:
-            await self._log.append("stopped", details={"outcome": outcome_of(failure)})
+            await self._log.append(STOPPED, details={"outcome": outcome_of(failure)})
 
 
 def worker_journal(bootstrap: Bootstrap, stage: str) -> WorkerJournal:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import io
+import json
 from collections.abc import Callable
 from typing import Any
 
+import fastavro
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from nacl.signing import SigningKey
 
+import schemas
 from streams.audit.anchors import heads_in_details
 from streams.audit.chain import NOTHING_BEFORE, ChainId, Head, link_hash, next_link
 from streams.audit.verifier import Wrong
 from streams.engine.records import MemoryRecord
 from streams.privacy.signing import sign
+from streams.serde.local_registry import local_id
 from tests.support.audit_chains import CODEC, KEYS, NOW, PUBLIC, Writer, records_of, verified
 
 CHAINS = (("profile", "behaviour.clean/0@0"), ("profile", "behaviour.clean/1@9"), ("feedback", "behaviour.clean/0@0"))
@@ -180,6 +185,19 @@ def test_records_that_no_stage_writes(key: bytes | None, value: bytes | None, he
     record = MemoryRecord("privacy.audit", 0, 1, NOW, key, value, headers)
     verifier, findings = verified([*writer.records, record])
     assert [(found.wrong, found.offset) for found in findings] == [(Wrong.UNREADABLE, 1)] and verifier.links == 1
+
+
+def test_a_link_in_the_format_before_chains_had_names() -> None:
+    """The released schema, which anybody may still write with: the link loses its chain, and so its signature."""
+    writer = Writer()
+    link = writer.append(*CHAINS[0])
+    (text,) = schemas.released("privacy.audit")
+    body = io.BytesIO()
+    fastavro.schemaless_writer(body, fastavro.parse_schema(json.loads(text)), {n: v for n, v in link.items() if n != "chain"})
+    value = b"\0" + local_id(text).to_bytes(4, "big") + body.getvalue()
+    assert CODEC.decode(value)["chain"] == ""
+    verifier, findings = verified(records_of([(b"profile", value), *writer.values]))
+    assert [(found.wrong, found.offset) for found in findings] == [(Wrong.ALTERED, 0)] and verifier.links == 1
 
 
 def test_a_record_under_another_key() -> None:

@@ -20,7 +20,7 @@ from streams.audit.trail import StageTrail
 from streams.broker.embedded import EmbeddedBroker
 from streams.cli.main import run
 from streams.engine.records import BatchResult, MemoryRecord
-from streams.errors import ConfigurationError
+from streams.errors import ConfigurationError, FatalError, TransientError
 from streams.privacy.keys import load_stage_signing_key
 from streams.serde import local_codecs
 from streams.settings import load_kafka_settings, load_settings
@@ -262,11 +262,6 @@ def test_without_its_key_a_command_is_not_in_the_audit(shop: Shop, capsys: Captu
 
 
 def test_what_the_audit_cannot_have_is_not_done(shop: Shop, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def refuse(*_: Any, **__: Any) -> None:
-        from streams.errors import TransientError
-
-        raise TransientError("the broker did not acknowledge the record")
-
     monkeypatch.setattr("streams.audit.topic.write_record", refuse)
     codec = local_codecs().for_topic(topics.DEAD_LETTER)
     shop.publish((b"k", codec.encode(LETTER)), topic=topics.DEAD_LETTER)
@@ -303,7 +298,20 @@ async def test_a_worker_tells_that_it_runs(shop: Shop, monkeypatch: pytest.Monke
     assert links[1]["details"] == {"outcome": "ok"}
 
 
-def test_a_report_of_everything(shop: Shop, capsys: Capture) -> None:
+async def test_a_worker_that_the_audit_cannot_have_does_not_start(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streams.audit.topic.write_record", refuse)
+    process = Bootstrap(load_settings(), load_kafka_settings()).process("feedback")
+    with pytest.raises(FatalError, match="can't be written to the audit: the broker did not acknowledge"):
+        await process.run(asyncio.Event(), loaded=lambda: pytest.fail("it went on"))
+    assert await asyncio.to_thread(shop.links) == []
+
+
+async def refuse(*_: Any, **__: Any) -> None:
+    raise TransientError("the broker did not acknowledge the record")
+
+
+def test_a_report_of_everything(shop: Shop, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VEILSTREAM_SOURCE_TOPICS", "raw.web=segment")
     folder = shop.folder / "out"
     assert run(["audit", "report", "--out", str(folder)]) == 0
     for path in folder.iterdir():
@@ -323,7 +331,7 @@ def test_a_report_of_everything(shop: Shop, capsys: Capture) -> None:
     assert "<script" not in page + markdown and "\x1b" not in page + markdown and "[x](" not in markdown
     assert "&lt;script&gt;" in page and "<svg" in page and "default-src" in page
     for text in (page, markdown):
-        for said in ("NOT right: 1 findings", "100 s", "k1.anna", "recommendation", "v7", "v6", "operators", "profile: ", "raw ids")[:7]:
+        for said in ("NOT right: 1 findings", "100 s", "k1.anna", "recommendation", "v7", "v6", "operators", "raw ids", "raw.web", "1 day"):
             assert said in text, said
     assert "http" not in page.replace("http-equiv", "").replace("http://www.w3.org/2000/svg", "").replace("http://evil.example", "")
 
