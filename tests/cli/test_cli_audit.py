@@ -325,6 +325,9 @@ def test_a_report_of_everything(shop: Shop, capsys: Capture, monkeypatch: pytest
         shop.act("promoted", "v7", channel="stable", parent="v6", reason=EVIL),
     )
     assert run(["recover", "--show"]) == 0
+    capsys.readouterr()
+    assert run(["audit", "show", "--action", "promoted"]) == 0
+    assert "\x1b" not in (shown := capsys.readouterr().out) and "\\u001b" in shown
     shop.publish((b"profile", b"rubbish"))
     assert run(["audit", "report", "--out", str(folder)]) == 1
     page, markdown = (next(folder.glob(f"audit-*.{ending}")).read_text() for ending in ("html", "md"))
