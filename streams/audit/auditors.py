@@ -36,8 +36,19 @@ def signing_key(folder: Path, auditor: Auditor) -> SigningKey:
 
 
 def verify_keys(folders: Sequence[Path]) -> dict[str, list[VerifyKey]]:
-    """The public keys of everybody, from all folders: those of now, and those that were replaced. Raises ConfigurationError for a file that
-    can't be used, and where there is none at all."""
+    """As ``known_keys``. Raises ConfigurationError where there is none at all, too."""
+    found = known_keys(folders)
+    if not found:
+        names = ", ".join(f"{key_name(auditor)}.pub" for auditor in AUDITORS)
+        raise ConfigurationError(
+            f"no public key is in {', '.join(map(str, folders))}, so no link can be verified; copy {names} there from where the keys are"
+        )
+    return found
+
+
+def known_keys(folders: Sequence[Path]) -> dict[str, list[VerifyKey]]:
+    """The public keys that are there, by who signs with them, from all folders: those of now, and those that were replaced. Raises
+    ConfigurationError for a file that can't be used."""
     found: dict[str, list[VerifyKey]] = {}
     for folder in folders:
         for auditor in AUDITORS:
@@ -47,11 +58,6 @@ def verify_keys(folders: Sequence[Path]) -> dict[str, list[VerifyKey]]:
             key = load_model_verify_key(path) if auditor == "trainer" else load_stage_verify_key(path, cast("Stage", auditor))
             if key not in found.setdefault(auditor, []):
                 found[auditor].append(key)
-    if not found:
-        names = ", ".join(f"{key_name(auditor)}.pub" for auditor in AUDITORS)
-        raise ConfigurationError(
-            f"no public key is in {', '.join(map(str, folders))}, so no link can be verified; copy {names} there from where the keys are"
-        )
     return found
 
 

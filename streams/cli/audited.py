@@ -26,13 +26,13 @@ class Audited:
             asyncio.run(self._log.append(action, subject, details))
 
     def note(self, action: str, details: Mapping[str, str] | None = None) -> None:
-        """After it was done: if the audit can't have it, that is only said."""
+        """After it was done, or has failed: if the audit can't have it, that is only said."""
         from streams.errors import VeilstreamError
 
         try:
             self.tell(action, details=details)
         except VeilstreamError as error:
-            click.echo(f"it is done, but {action} is not in the audit: {error}", err=True)
+            click.echo(f"the audit lacks how this ended ({action}): {error}", err=True)
 
 
 @contextmanager
@@ -63,13 +63,13 @@ async def _begun(command: str, settings: Settings, kafka: KafkaSettings) -> RunL
     from importlib.metadata import version
 
     from streams.audit.anchors import heads_in_details
-    from streams.audit.auditors import verify_keys
+    from streams.audit.auditors import known_keys
     from streams.audit.configuration import own_key_details, settings_details
     from streams.audit.topic import open_run_log, recent_heads
     from streams.clock import SystemClock
 
     log = await open_run_log("operators", settings, kafka, SystemClock())
-    heads = await recent_heads(settings, kafka, verify_keys([settings.keys_dir]))
+    heads = await recent_heads(settings, kafka, known_keys([settings.keys_dir]))
     details = {"command": command, "version": version("veilstream"), **settings_details(settings, kafka)}
     details |= own_key_details(settings.keys_dir, "operators")
     await log.append("started", details=details | heads_in_details(reversed(heads.items())))

@@ -34,7 +34,7 @@ def generate(folder: Path | None, key_id: str, only: str | None, overwrite: bool
     Give pseudonym.key only to ingest workers, and the key named like a stage only to the workers of that stage. Give subscriber.key to the
     service that must reach a person, recovery.key to the operator who may open dead letters, models.key to the trainer and to people
     who promote models, and operators.key to people who run commands: the audit of what they do is signed with it. Workers need
-    subscriber.pub, recovery.pub and models.pub; the service needs ingest.pub, who verifies the audit all of them but subscriber.pub.
+    subscriber.pub, recovery.pub and models.pub; the service needs ingest.pub, who verifies the audit those of stages, models and operators.
     """
     from streams.privacy.keys import STAGES, Signer, generate_keys, generate_signing_keys
     from streams.settings import load_settings
