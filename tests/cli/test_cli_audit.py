@@ -283,9 +283,11 @@ LETTER = {
 }
 
 
+@pytest.mark.slow
 async def test_a_worker_tells_that_it_runs(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     """The process itself, without the command around it."""
     monkeypatch.setenv("VEILSTREAM_REGISTRY_HEADERS", "Authorization=hunter2")
+    monkeypatch.setenv("VEILSTREAM_SESSION_TIMEOUT_S", "6")
     process = Bootstrap(load_settings(), load_kafka_settings()).process("feedback")
     stop = asyncio.Event()
     running = asyncio.create_task(process.run(stop, loaded=stop.set))
@@ -310,6 +312,7 @@ async def refuse(*_: Any, **__: Any) -> None:
     raise TransientError("the broker did not acknowledge the record")
 
 
+@pytest.mark.slow
 def test_a_report_of_everything(shop: Shop, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VEILSTREAM_SOURCE_TOPICS", "raw.web=segment")
     folder = shop.folder / "out"

@@ -302,6 +302,7 @@ def test_a_head_that_can_not_be_written_is_an_error_that_says_what_it_means(
     assert stable is not None and stable.counter == 2
 
 
+@pytest.mark.slow
 def test_the_audit_has_every_announcement_before_it_is_made(registry: Registry, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     assert run(["keys", "generate", "--only", "operators"]) == 0
     assert run(["models", "promote", "v2", "--reason", "asked for by alice@example.org"]) == 0
