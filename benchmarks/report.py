@@ -350,7 +350,17 @@ def _finetune(result: dict[str, Any]) -> list[str]:
     ]
 
 
+def _audit(result: dict[str, Any]) -> list[str]:
+    held = ", ".join(f"{size / 1e6:.2f} MB for {int(count):,}" for count, size in result["bytes_held"].items())
+    rows = [
+        ["append a link in a stage, µs", f"{statistics.median(result['append_us']):.0f}"],
+        [f"verify {result['links']:,} links, links/s", f"{result['links_per_second']:,.0f}"],
+    ]
+    return [*_rows(["audit, processor time of one thread", ""], rows), "", f"The verifier holds {held} links, in eight chains."]
+
+
 TABLES = {
+    "audit": _audit,
     "engines": _engines,
     "pruning": _pruning,
     "encoder": _encoder,

@@ -16,7 +16,8 @@
     training.pairs, feedback, recommendations ──learning──▶ training.tallies, training.control (read whole by learning)
 
 Every stage is a Faust app of its own (its own consumer group and rights) with one agent: the agent gets whole fetched runs and hands
-them to the engine, which calls the stage's handler with batches of them and writes what it returns.
+them to the engine, which calls the stage's handler with batches of them and writes what it returns. What somebody may ask for later goes
+to privacy.audit as well (streams/audit).
 """
 
 from __future__ import annotations
@@ -27,13 +28,13 @@ from streams.engine.handler import StageSpec
 INGEST = StageSpec(
     "ingest",
     (topics.BEHAVIOUR_RAW, topics.CONSENT_UPDATES, topics.PRIVACY_ERASURE),
-    (topics.BEHAVIOUR_CLEAN, topics.CONSENT_DECISIONS, topics.PRIVACY_FORGOTTEN, topics.DEAD_LETTER),
+    (topics.BEHAVIOUR_CLEAN, topics.CONSENT_DECISIONS, topics.PRIVACY_FORGOTTEN, topics.DEAD_LETTER, topics.PRIVACY_AUDIT),
     follows=(topics.CONSENT_DECISIONS,),
 )
 CATALOGUE = StageSpec(
     "catalogue",
     (topics.CATALOGUE_ITEMS,),
-    (topics.ITEMS_VECTORS, topics.DEAD_LETTER),
+    (topics.ITEMS_VECTORS, topics.DEAD_LETTER, topics.PRIVACY_AUDIT),
     table="items",
     follows=(topics.MODELS,),
     uses_encoder=True,
@@ -44,7 +45,7 @@ PROFILE = StageSpec(
     (topics.BEHAVIOUR_CLEAN, topics.PROFILE_LINKS),
     (
         *(topics.RECOMMENDATIONS, topics.RANKING_FEATURES, topics.ITEMS_POPULARITY, topics.ITEMS_TOGETHER),
-        *(topics.PROFILE_LINKS, topics.DEAD_LETTER),
+        *(topics.PROFILE_LINKS, topics.DEAD_LETTER, topics.PRIVACY_AUDIT),
     ),
     table="profiles",
     aligned=True,
@@ -55,7 +56,7 @@ PROFILE = StageSpec(
 FEEDBACK = StageSpec(
     "feedback",
     (topics.BEHAVIOUR_CLEAN, topics.RECOMMENDATIONS),
-    (topics.FEEDBACK, topics.TRAINING_PAIRS, topics.DEAD_LETTER),
+    (topics.FEEDBACK, topics.TRAINING_PAIRS, topics.DEAD_LETTER, topics.PRIVACY_AUDIT),
     table="outstanding",
     aligned=True,
     linger_ms=50,
@@ -64,7 +65,7 @@ FEEDBACK = StageSpec(
 LEARNING = StageSpec(
     "learning",
     (topics.TRAINING_PAIRS, topics.FEEDBACK, topics.RECOMMENDATIONS),
-    (topics.TRAINING_TALLIES, topics.TRAINING_CONTROL, topics.DEAD_LETTER),
+    (topics.TRAINING_TALLIES, topics.TRAINING_CONTROL, topics.DEAD_LETTER, topics.PRIVACY_AUDIT),
     table="tallies",
     aligned=True,
     linger_ms=200,

@@ -116,8 +116,14 @@ TOPICS: tuple[TopicSpec, ...] = (
         ("catalogue", "profile", "trainer", "operators"),
         single_partition=True,
     ),
-    # Nothing writes it yet.
-    TopicSpec(PRIVACY_AUDIT, "stage", "delete", -1, (), ("operators",)),
+    TopicSpec(
+        PRIVACY_AUDIT,
+        "stage",
+        "delete",
+        -1,
+        ("ingest", "catalogue", "profile", "feedback", "learning", "trainer", "operators"),
+        ("operators",),
+    ),
 )
 
 _RAW_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,200}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 
 _CONTROLS = (*range(0x20), *range(0x7F, 0xA0), 0x061C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A))
@@ -13,6 +14,27 @@ _ESCAPED |= {code: f"\\ud{(code - 0x10000 >> 10) + 0x800:x}\\ud{(code & 0x3FF) +
 def visible(text: str) -> str:
     """The text with control characters, marks of direction and characters without width written out; JSON stays JSON."""
     return text.translate(_ESCAPED)
+
+
+_MARKUP = re.compile(r"[\\|\[\]`*_!~$]")
+
+
+def as_markdown(text: str) -> str:
+    """Somebody's text as a cell of a Markdown table, in one line: no table, link, picture or tag is made of it.
+
+    >>> as_markdown("a|b <img src=x>")
+    'a\\\\|b &lt;img src=x&gt;'
+    """
+    return _MARKUP.sub(r"\\\g<0>", html.escape(" ".join(visible(text).split()), quote=False))
+
+
+def as_html(text: str) -> str:
+    """Somebody's text as text of an HTML page, or as the value of an attribute in quotes.
+
+    >>> as_html("<b>")
+    '&lt;b&gt;'
+    """
+    return html.escape(visible(text), quote=True)
 
 
 def without_secrets(text: str) -> str:

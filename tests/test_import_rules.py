@@ -39,6 +39,7 @@ PURE_MAY_IMPORT = (
         "streams.clock",
         "streams.visible_text",
         "streams.dead_letters.letters",
+        "streams.audit.trail",
     ),
     *("streams.engine.records", "streams.engine.ports", "streams.engine.handler", "streams.stages", "streams.ranking"),
     *("streams.models.hotswap.serving_model", "streams.models.hotswap.active_encoders", "streams.training.evaluation"),
@@ -65,6 +66,7 @@ ROOMS: dict[str, set[str]] = {
     "streams.engine": set(),
     "streams.engine.kafka": {"streams.engine", "streams.kafka"},
     "streams.engine.faust": {"streams.engine", "streams.kafka"},
+    "streams.audit": {"streams.engine", "streams.kafka", "streams.privacy", "streams.serde"},
     "streams.data_subjects": {
         *("streams.app", "streams.kafka", "streams.privacy", "streams.serde", "streams.stages"),
         *("streams.stages.profile", "streams.stages.feedback"),
@@ -92,19 +94,23 @@ ROOMS: dict[str, set[str]] = {
     "streams.stages": {"streams.privacy"},
     "streams.sources": {"streams.serde", "streams.stages"},
     "streams.stages.ingest": {
-        *("streams.dead_letters", "streams.engine", "streams.privacy", "streams.serde", "streams.sources", "streams.stages")
+        *("streams.audit", "streams.dead_letters", "streams.engine", "streams.privacy", "streams.serde", "streams.sources"),
+        "streams.stages",
     },
     "streams.stages.catalogue": {
-        *("streams.engine", "streams.models.hotswap", "streams.ranking", "streams.serde", "streams.sources", "streams.stages")
+        *("streams.audit", "streams.engine", "streams.models.hotswap", "streams.ranking", "streams.serde", "streams.sources"),
+        "streams.stages",
     },
     "streams.stages.profile": {
-        *("streams.engine", "streams.models.hotswap", "streams.privacy", "streams.ranking", "streams.ranking.learned", "streams.serde")
+        *("streams.audit", "streams.engine", "streams.models.hotswap", "streams.privacy", "streams.ranking", "streams.ranking.learned"),
+        "streams.serde",
     },
-    "streams.stages.feedback": {"streams.engine", "streams.serde"},
+    "streams.stages.feedback": {"streams.audit", "streams.engine", "streams.serde"},
     "streams.stages.learning": {"streams.engine", "streams.serde"},
     "streams.training.evaluation": {"streams.engine", "streams.ranking", "streams.ranking.learned", "streams.serde", *MATHEMATICS},
     "streams.training": {
         *("streams.engine", "streams.kafka", "streams.models.registry", "streams.privacy", "streams.ranking", "streams.serde"),
+        "streams.audit",
         *(
             "streams.sources",
             "streams.stages.catalogue",

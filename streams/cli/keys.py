@@ -20,7 +20,7 @@ def command() -> None:
 @click.option("--key-id", default="k1", show_default=True, help="Short public name of the pseudonym key; every pseudonym begins with it.")
 @click.option(
     "--only",
-    type=click.Choice(["models", "stages", "ingest", "catalogue", "profile", "feedback", "learning"]),
+    type=click.Choice(["models", "operators", "stages", "ingest", "catalogue", "profile", "feedback", "learning"]),
     help="Generate only this pair, or those of all stages, for a folder that has the other keys.",
 )
 @click.option(
@@ -29,11 +29,12 @@ def command() -> None:
     help="Replace existing keys. Old pseudonyms can't be matched then, nor old sealed ids opened.",
 )
 def generate(folder: Path | None, key_id: str, only: str | None, overwrite: bool) -> None:
-    """Generate the pseudonym key and the key pairs of subscriber, recovery, models and every stage.
+    """Generate the pseudonym key and the key pairs of subscriber, recovery, models, operators and every stage.
 
     Give pseudonym.key only to ingest workers, and the key named like a stage only to the workers of that stage. Give subscriber.key to the
-    service that must reach a person, recovery.key to the operator who may open dead letters, and models.key to the trainer and to people
-    who promote models. Workers need subscriber.pub, recovery.pub and models.pub; the service needs ingest.pub, the operator all of them.
+    service that must reach a person, recovery.key to the operator who may open dead letters, models.key to the trainer and to people
+    who promote models, and operators.key to people who run commands: the audit of what they do is signed with it. Workers need
+    subscriber.pub, recovery.pub and models.pub; the service needs ingest.pub, who verifies the audit those of stages, models and operators.
     """
     from streams.privacy.keys import STAGES, Signer, generate_keys, generate_signing_keys
     from streams.settings import load_settings

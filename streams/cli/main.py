@@ -26,6 +26,7 @@ _COMMANDS = {
     "watch": "Show a topic's records as they come.",
     "recover": "Open, repair and replay dead letters.",
     "trainer": "Train on the collected pairs, and publish a model that proves better.",
+    "audit": "Verify, show and report what was done, by whom and when.",
     "models": "List, add, promote and roll back model versions.",
     "features": "Check the logged features of rankers.",
     "backtest": "Recommend from files, without a broker, and write the result.",

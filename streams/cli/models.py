@@ -216,13 +216,17 @@ def promote(version: str, share: float | None, reason: str, after: int) -> None:
     Announcements are counted, and workers obey none below the highest counter that they know. The next counter is found in the topic and
     in the store. Where both were lost, workers log the counter that they know: give it with --after.
     """
+    from streams.cli.audited import audited
     from streams.cli.models_announcing import announce_version
+    from streams.settings import load_kafka_settings
 
     if share is not None and not 0 < share <= 1:  # click's range lets NaN pass
         raise click.UsageError("--canary is a share above 0 and at most 1")
     settings, store, key = _opened()
     reason = reason or "promoted by an operator"
-    announce_version(settings, store, _signing_key(settings), store.verify(version, key), share, reason, after)
+    signing_key, manifest = _signing_key(settings), store.verify(version, key)
+    with audited("models promote", settings, load_kafka_settings()) as audit:
+        announce_version(settings, store, signing_key, manifest, share, reason, audit, after)
 
 
 @command.command()
@@ -231,8 +235,10 @@ def promote(version: str, share: float | None, reason: str, after: int) -> None:
 @click.option("--reason", default="", help="Why, for the record.")
 def rollback(target: str | None, canary: bool, reason: str) -> None:
     """Go back to the parent of the version that stable serves, or withdraw the canary."""
+    from streams.cli.audited import audited
     from streams.cli.models_announcing import announce_version, read, withdraw_canary
     from streams.errors import ConfigurationError
+    from streams.settings import load_kafka_settings
 
     if canary and target is not None:
         raise click.UsageError("--canary withdraws the canary and takes no version; leave --to out")
@@ -243,7 +249,9 @@ def rollback(target: str | None, canary: bool, reason: str) -> None:
         current = channels.current("canary")
         if current is None:
             raise ConfigurationError("no canary is served; see `veilstream models list`")
-        withdraw_canary(settings, _signing_key(settings), channels, current, reason)
+        signing_key = _signing_key(settings)
+        with audited("models rollback", settings, load_kafka_settings()) as audit:
+            withdraw_canary(settings, signing_key, channels, current, reason, audit)
         return
     stable = channels.current("stable")
     if target is None:
@@ -252,7 +260,9 @@ def rollback(target: str | None, canary: bool, reason: str) -> None:
         if stable.parent is None:
             raise ConfigurationError(f"{stable.model_version}, which stable serves, has no parent; name a version with --to VERSION")
     goal = target or (stable.parent if stable is not None else None) or ""
-    announce_version(settings, store, _signing_key(settings), store.verify(goal, key), None, reason)
+    signing_key, manifest = _signing_key(settings), store.verify(goal, key)
+    with audited("models rollback", settings, load_kafka_settings()) as audit:
+        announce_version(settings, store, signing_key, manifest, None, reason, audit, action="rolled_back")
 
 
 def _draw(path: Path, ranker: Ranker, title: str) -> None:

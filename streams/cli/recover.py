@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from streams.dead_letters.recovery import Letter, Mended
     from streams.dead_letters.signatures import Origin
-    from streams.settings import Settings
+    from streams.settings import KafkaSettings, Settings
 
 
 @dataclass(frozen=True)
@@ -85,10 +85,28 @@ def command(**options: Any) -> int:
             "recovery.pub can have made them; look at them first with --show",
             err=True,
         )
-    counts = asyncio.run(_recover(choice))
+    counts = _told(choice)
     told = ("listed", "replayed", "replayed unsigned", "not replayed")
     click.echo(", ".join(f"{counts[name]} {name}" for name in told if counts[name] or name == "listed"))
     return 1 if counts["not replayed"] else 0
+
+
+def _told(choice: _Choice) -> Counter[str]:
+    """Opening letters and replaying them is told to the audit; listing them opens nothing."""
+    from streams.audit.actions import recovery_details
+    from streams.cli.audited import audited
+    from streams.settings import load_kafka_settings, load_settings
+
+    settings, kafka = load_settings(), load_kafka_settings()
+    opener = _Opener(choice, settings)
+    if not (choice.replay or choice.show):
+        return asyncio.run(_recover(choice, opener, settings, kafka))
+    with audited("recover", settings, kafka) as audit:
+        asked = recovery_details(choice.reasons, choice.edits, accept_unsigned=choice.accept_unsigned, shown=choice.show)
+        audit.tell("replaying" if choice.replay else "opening", details=asked)
+        counts = asyncio.run(_recover(choice, opener, settings, kafka))
+        audit.note("replayed" if choice.replay else "opened", {name: str(count) for name, count in sorted(counts.items())})
+    return counts
 
 
 class _Opener:
@@ -131,18 +149,15 @@ class _Opener:
         return why_not_replayed(letter.fields, origin, self._stages, self._prefix, accept_unsigned=self._choice.accept_unsigned)
 
 
-async def _recover(choice: _Choice) -> Counter[str]:
+async def _recover(choice: _Choice, opener: _Opener, settings: Settings, kafka: KafkaSettings) -> Counter[str]:
     from aiokafka import AIOKafkaProducer
 
     from streams.dead_letters.recovery import letters_so_far
     from streams.errors import RecordError
     from streams.kafka.clients import client_config, quiet_client_loggers, reader
-    from streams.settings import load_kafka_settings, load_settings
     from streams.topics import DEAD_LETTER
 
     quiet_client_loggers()
-    settings, kafka = load_settings(), load_kafka_settings()
-    opener = _Opener(choice, settings)
     counts: Counter[str] = Counter()
     async with reader(kafka, settings.topic_prefix + DEAD_LETTER) as consumer:
         producer = AIOKafkaProducer(**client_config(kafka), acks="all", enable_idempotence=settings.idempotent_producer)

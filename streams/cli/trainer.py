@@ -12,6 +12,8 @@ import click
 
 if TYPE_CHECKING:
     from encoders.finetune.progress import Progress
+    from streams.audit.run_log import RunLog
+    from streams.clock import Clock
     from streams.settings import KafkaSettings, Settings
 
 
@@ -72,8 +74,22 @@ def _round(settings: Settings, kafka: KafkaSettings) -> int:
 
 
 def _once(settings: Settings, kafka: KafkaSettings) -> int:
-    """The exit code is 1 if the round failed. A gate that says no is not a failure."""
     from streams.clock import SystemClock
+
+    clock = SystemClock()
+    audit = asyncio.run(_audit(settings, kafka, clock))
+    failure: BaseException | None = None
+    try:
+        return _round_now(settings, kafka, clock, audit)
+    except BaseException as error:
+        failure = error
+        raise
+    finally:
+        asyncio.run(_stopped(audit, failure))
+
+
+def _round_now(settings: Settings, kafka: KafkaSettings, clock: Clock, audit: RunLog) -> int:
+    """The exit code is 1 if the round failed. A gate that says no is not a failure."""
     from streams.training.announcer import Announcer
     from streams.training.catalogue_reader import send_control
     from streams.training.requests import answer, request
@@ -82,8 +98,8 @@ def _once(settings: Settings, kafka: KafkaSettings) -> int:
     from streams.training.service import conclude
     from streams.training.store import PairStore
 
-    clock, shop = SystemClock(), RoundDirectory(settings.trainer_dir)
-    announcer = Announcer(settings, kafka, clock)
+    shop = RoundDirectory(settings.trainer_dir)
+    announcer = Announcer(settings, kafka, clock, audit)
     if settings.trainer_threads:
         import torch
 
@@ -119,10 +135,45 @@ def _serve(settings: Settings, kafka: KafkaSettings) -> int:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop.set)
-        await TrainerService(settings, kafka, SystemClock(), rights.refusal).run(stop)
+        clock = SystemClock()
+        audit = await _audit(settings, kafka, clock)
+        failure: BaseException | None = None
+        try:
+            await TrainerService(settings, kafka, clock, rights.refusal, audit).run(stop)
+        except BaseException as error:
+            failure = error
+            raise
+        finally:
+            await _stopped(audit, failure)
 
     asyncio.run(main())
     return 0
+
+
+async def _audit(settings: Settings, kafka: KafkaSettings, clock: Clock) -> RunLog:
+    """The chain of this run, begun. Raises as ``open_run_log`` does, and what the writing raises."""
+    from importlib.metadata import version
+
+    from streams.audit.actions import STARTED
+    from streams.audit.configuration import own_key_details, settings_details
+    from streams.audit.topic import open_run_log
+
+    audit = await open_run_log("trainer", settings, kafka, clock)
+    details = {"version": version("veilstream"), **settings_details(settings, kafka), **own_key_details(settings.keys_dir, "trainer")}
+    await audit.append(STARTED, details=details)
+    return audit
+
+
+async def _stopped(audit: RunLog, failure: BaseException | None) -> None:
+    """What the trainer ends with is its failure, whatever becomes of this."""
+    from streams.audit.actions import STOPPED
+    from streams.errors import VeilstreamError
+    from streams.wiring.audit import outcome_of
+
+    try:
+        await audit.append(STOPPED, details={"outcome": outcome_of(failure)})
+    except VeilstreamError as error:
+        logging.getLogger(__name__).warning("that the trainer stopped is not in the audit: %s", error)
 
 
 class Shown:

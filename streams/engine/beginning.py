@@ -17,6 +17,9 @@ from streams.errors import GroupPositionLost
 
 log = logging.getLogger(__name__)
 
+RENEW_AFTER_RECORDS = 10_000
+"""Committed positions of outputs are renewed when the outputs have moved on by this much, so that a later take-over reads a short tail."""
+
 
 class Beginning(NamedTuple):
     progress: SourceProgress
@@ -60,6 +63,7 @@ class Beginnings:
             return self._joining(bounds, incarnation, ends)
         seen = await self._all_outputs(topic, incarnation, first, ends) if needs_all_outputs(commit) else None
         start = start_of(commit, bounds, incarnation, seen, self._now_s())
+        moved = 0
         if seen is not None:
             written = set(seen.ids)
             positions = {where: first[where] for where in reachable} if written else ends
@@ -67,9 +71,15 @@ class Beginnings:
             positions = dict(start.positions or {})
             begins = {where: max(positions.get(where, first[where]), first[where]) for where in reachable}
             written = set().union(*(await self._log.stamps(begins, ends, self._tag)).values())
+            # Where nothing of this partition was found, nothing of it can be before the end: a topic that others write need not be
+            # looked through again each time.
+            has_some = {topic for topic, _ in written}
+            positions |= {where: ends[where] for where in reachable if where[0] not in has_some}
+            moved = max((positions[where] - begin for where, begin in begins.items() if where in positions), default=0)
         self._tell(topic, start, len(written), is_known=seen is None)
         progress = _progress(start, bounds, incarnation, positions)
-        if commit is not None and not start.is_anew and start.offset == commit.offset and seen is None:
+        is_committed = commit is not None and not start.is_anew and start.offset == commit.offset and seen is None
+        if commit is not None and is_committed and moved < RENEW_AFTER_RECORDS:
             progress.committed = commit.offset
             return Beginning(progress, written, None)
         note = CommitNote(positions, start.base, incarnation)

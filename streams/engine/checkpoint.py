@@ -33,7 +33,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from streams.engine.beginning import Beginnings
+from streams.engine.beginning import RENEW_AFTER_RECORDS, Beginnings
 from streams.engine.checkpoint_ports import Committer, Log
 from streams.engine.guarded_handler import GuardedHandler
 from streams.engine.handler import BatchHandler, FollowsPartitions, RecallsOutputs, TimerFromStart, WarmsUp
@@ -54,9 +54,6 @@ from streams.errors import FatalError, Reason, RecordError, TransientError
 
 log = logging.getLogger(__name__)
 
-RENEW_AFTER_RECORDS = 10_000
-"""An idle partition's committed output positions are renewed when the outputs have moved on by this much, so that a
-later take-over reads a short tail."""
 _TRIES_ALONE = 3
 """A record that raises something unknown is dead-lettered when it does so as often, alone."""
 

@@ -85,6 +85,18 @@ class MakeMember(Protocol):
     ) -> Member: ...
 
 
+class Journal(Protocol):
+    """Where a process notes that it runs."""
+
+    async def begin(self) -> None:
+        """The topics are there; nothing is read yet. Raises TransientError or FatalError where it can't be noted, and then nothing is."""
+        ...
+
+    async def end(self, failure: BaseException | None) -> None:
+        """Everything is settled, or a failure has ended it. Raises as above."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class StageParts:
     """What the composition root made for a stage."""
@@ -97,3 +109,4 @@ class StageParts:
     followers: Sequence[Follower] = field(default_factory=tuple)
     closers: Sequence[Callable[[], Awaitable[None]]] = ()
     """Called when everything else has stopped."""
+    journal: Journal | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import os
 import sys
@@ -69,6 +70,7 @@ class StageProcess:
         self._runner: Runner | None = None
         self._health: Health | None = None
         self._has_followed = False
+        self._has_begun = False
         self._tasks: list[asyncio.Task[None]] = []
         self.left_behind = False
         """Something did not close in time, and may keep the interpreter from ending: use ``leave``."""
@@ -88,6 +90,9 @@ class StageProcess:
             await self._connect(broker)
             await self._check_rights()
             counts = await self._check_topics(broker)
+            if parts.journal is not None:
+                await parts.journal.begin()
+                self._has_begun = True
             await status.start()
             log.info("%s: metrics on port %d", spec.name, status.port)
             for follower in parts.followers:
@@ -117,6 +122,8 @@ class StageProcess:
             self._fail(await self._no_broker(error))
         except _REFUSALS as error:
             self._fail(await self._why(error))
+        except Exception as error:  # noqa: BLE001 - it is raised when everything has stopped, and the journal has it
+            self._fail(error)
         finally:
             await self._shut_down(broker, fetcher, status)
         if self._failure is not None:
@@ -255,6 +262,9 @@ class StageProcess:
         if member is not None:
             stops.append(("the group", member.stop))
         stops += [(f"the follower of {f.topic}", f.stop) for f in self._parts.followers]
+        journal = self._parts.journal
+        if journal is not None and self._has_begun:
+            stops.append(("the audit", functools.partial(journal.end, self._failure)))
         stops += [("the connections", broker.stop), ("the status server", status.stop)]
         stops += [("a model", close) for close in self._parts.closers]
         for name, stop in stops:

@@ -25,11 +25,11 @@ from streams.errors import ConfigurationError
 from streams.files import read_trusted
 
 Stage = Literal["ingest", "catalogue", "profile", "feedback", "learning"]
-Signer = Literal["models", Stage]
+Signer = Literal["models", "operators", Stage]
 Purpose = Literal["pseudonym", "subscriber", "recovery", Signer]
 
 STAGES: tuple[Stage, ...] = get_args(Stage)
-SIGNERS: tuple[Signer, ...] = ("models", *STAGES)
+SIGNERS: tuple[Signer, ...] = ("models", "operators", *STAGES)
 """What has a key pair to sign with, the others have one to seal to."""
 
 _KEY_BYTES = 32
@@ -77,7 +77,7 @@ class StageSigningKey(SigningKey):
 
 
 def generate_keys(folder: Path, *, key_id: str = "k1", overwrite: bool = False) -> list[Path]:
-    """Write pseudonym.key, and a key pair each for the subscriber, for recovery, for models and for every stage. Returns the paths.
+    """Write pseudonym.key, and a key pair each for subscriber, recovery, models, operators and every stage. Returns the paths.
 
     Raises ConfigurationError if one exists and ``overwrite`` is false. Without the old pseudonym key, old and new profiles can't be
     linked.
@@ -125,13 +125,13 @@ def load_model_verify_key(path: Path) -> VerifyKey:
     return VerifyKey(_read(path, "models", secret=False)[1])
 
 
-def load_stage_signing_key(path: Path, stage: Stage) -> StageSigningKey:
-    """Raises ConfigurationError as above."""
+def load_stage_signing_key(path: Path, stage: Stage | Literal["operators"]) -> StageSigningKey:
+    """Of a stage, or of the people who run commands. Raises ConfigurationError as above."""
     return StageSigningKey(_read(path, stage, secret=True)[1])
 
 
-def load_stage_verify_key(path: Path, stage: Stage) -> VerifyKey:
-    """Raises ConfigurationError as above."""
+def load_stage_verify_key(path: Path, stage: Stage | Literal["operators"]) -> VerifyKey:
+    """The other half. Raises ConfigurationError as above."""
     return VerifyKey(_read(path, stage, secret=False)[1])
 
 
@@ -171,7 +171,7 @@ def _write_signing_keys(folder: Path, signers: Sequence[Signer]) -> list[Path]:
 def _fix_missing(purpose: Purpose) -> str:
     if purpose not in SIGNERS:
         return _FIX
-    where = "models are signed" if purpose == "models" else f"{purpose} has its keys"
+    where = {"models": "models are signed", "operators": "operators have theirs"}.get(purpose, f"{purpose} has its keys")
     return f"add it with `veilstream keys generate --only {purpose}`, or copy it from where {where}"
 
 

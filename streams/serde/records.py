@@ -333,6 +333,7 @@ class Forgotten(TypedDict):
 
 class AuditRecord(TypedDict):
     stage: str
+    chain: str
     sequence: int
     action: str
     subject: str | None

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from streams.audit.actions import announcement_details
+from streams.audit.run_log import RunLog
 from streams.clock import Clock
-from streams.models.registry.announcement import Channel, announce, withdraw
+from streams.models.registry.announcement import Announcement, Channel, announce, withdraw
 from streams.models.registry.announcing import send_announcement, settle_head
 from streams.models.registry.channels import Channels, current_channels
 from streams.models.registry.store import ModelStore
@@ -20,8 +22,12 @@ class Announcer:
     repeated.
     """
 
-    def __init__(self, settings: Settings, kafka: KafkaSettings, clock: Clock) -> None:
-        """Raises ConfigurationError if a key is missing. This is checked here, so that it does not fail later when a model is ready."""
+    def __init__(self, settings: Settings, kafka: KafkaSettings, clock: Clock, audit: RunLog | None = None) -> None:
+        """Raises ConfigurationError if a key is missing. This is checked here, so that it does not fail later when a model is ready.
+
+        With ``audit``, every announcement is told there before it is made.
+        """
+        self._audit = audit
         self._settings, self._kafka, self._clock = settings, kafka, clock
         self._key = load_model_signing_key(settings.keys_dir / "models.key")
         self._verify = load_model_verify_key(settings.keys_dir / "models.pub")
@@ -46,7 +52,7 @@ class Announcer:
                 canary_share=share,
                 reason=reason,
             )
-            await send_announcement(announcement, self._key, self._settings, self._kafka)
+            await self._send(announcement, "promoted")
         else:
             await settle_head(channels, self._settings)
         if not share:
@@ -63,7 +69,12 @@ class Announcer:
                 counter=channels.next_counter("canary"),
                 reason=reason,
             )
-            await send_announcement(announcement, self._key, self._settings, self._kafka)
+            await self._send(announcement, "withdrawn")
+
+    async def _send(self, announcement: Announcement, action: str) -> None:
+        if self._audit is not None:
+            await self._audit.append(action, announcement.model_version, announcement_details(announcement))
+        await send_announcement(announcement, self._key, self._settings, self._kafka)
 
 
 def incumbent_of(channels: Channels) -> tuple[str, str, int] | None:

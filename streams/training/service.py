@@ -13,6 +13,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
+from streams.audit.run_log import RunLog
 from streams.backoff import is_set_within
 from streams.clock import Clock
 from streams.engine.status_server import StatusServer
@@ -45,15 +46,20 @@ class TrainerService:
     """The trainer's service. After a restart it continues where it stopped, because all its state is in the folder and the topics."""
 
     def __init__(
-        self, settings: Settings, kafka: KafkaSettings, clock: Clock, find_refusal: Callable[[], Awaitable[FatalError | None]]
+        self,
+        settings: Settings,
+        kafka: KafkaSettings,
+        clock: Clock,
+        find_refusal: Callable[[], Awaitable[FatalError | None]],
+        audit: RunLog | None = None,
     ) -> None:
-        """``find_refusal`` asks the broker which rights the trainer lacks: the error to end with, None if none. Raises ConfigurationError
-        if a key is missing."""
+        """``find_refusal`` asks the broker which rights the trainer lacks: the error to end with, None if none. ``audit`` is told every
+        announcement. Raises ConfigurationError if a key is missing."""
         self._settings, self._kafka, self._clock = settings, kafka, clock
         self._find_refusal = find_refusal
         self._rule = CanaryRule(min_each=settings.trainer_canary_recommendations)
         self._shop = RoundDirectory(settings.trainer_dir)
-        self._announcer = Announcer(settings, kafka, clock)
+        self._announcer = Announcer(settings, kafka, clock, audit)
         registry = CollectorRegistry()
         self._metrics = TrainerMetrics(registry)
         self._ready = False

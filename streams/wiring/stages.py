@@ -16,6 +16,7 @@ from streams import topics
 from streams.access.asking import Rights
 from streams.access.rights import Right, rights_of
 from streams.app import CATALOGUE, FEEDBACK, INGEST, LEARNING, PROFILE, STAGES
+from streams.audit.trail import NoTrail, StageTrail, Trail
 from streams.clock import Clock, SystemClock
 from streams.dead_letters.letters import DeadLetterBuilder
 from streams.engine.handler import StageSpec
@@ -28,6 +29,7 @@ from streams.privacy.keys import StageSigningKey, load_pseudonym_key, load_publi
 from streams.privacy.seal import IdSealer, Sealer
 from streams.serde.codec import Codecs, open_codecs
 from streams.settings import KafkaSettings, Settings
+from streams.wiring.audit import worker_journal
 
 if TYPE_CHECKING:
     from streams.engine.records import SourceRecord
@@ -62,7 +64,20 @@ class Bootstrap:
             FEEDBACK.name: self._feedback,
             LEARNING.name: self._learning,
         }
-        return makers[stage](StageMetrics(self.registry, stage))
+        return replace(makers[stage](StageMetrics(self.registry, stage)), journal=worker_journal(self, stage))
+
+    def trail(self, spec: StageSpec) -> Trail:
+        """Where a stage appends what it does with its records. The heads of its chains lie in its table: a stage without one appends
+        nothing."""
+        if spec.table is None:
+            return NoTrail()
+        return StageTrail(
+            spec.name,
+            self._signing_key(spec.name),
+            self.codecs.for_topic(topics.PRIVACY_AUDIT),
+            topic_prefix=self.settings.topic_prefix,
+            step_ms=timestamp_step_ms(spec.name, self.settings),
+        )
 
     def _dead_letters(self, stage: str, metrics: StageMetrics) -> DeadLetterBuilder:
         recovery = load_public_key(self.settings.keys_dir / "recovery.pub", "recovery")
@@ -128,6 +143,7 @@ class Bootstrap:
             sources=sources,
             watch=watch,
             consents=consents,
+            trail=self.trail(spec),
         )
         if handler.quarantine is not None:
             watch.watch_quarantine(functools.partial(getattr, handler.quarantine, "apart"))
@@ -150,6 +166,7 @@ class Bootstrap:
             rules=CatalogueRules.from_settings(settings),
             clock=self.clock,
             sources=item_sources(settings, self.codecs),
+            trail=self.trail(spec),
         )
         without_text = Gauge(
             "veilstream_catalogue_items_without_text",
@@ -171,7 +188,13 @@ class Bootstrap:
         popularity = PopularityTable(self.codecs.for_topic(topics.ITEMS_POPULARITY), rules.popularity_half_life_ms)
         together = TogetherTable(self.codecs.for_topic(topics.ITEMS_TOGETHER), rules.together.half_life_ms)
         handler = ProfileStage(
-            codecs=self.codecs, models=models, popularity=popularity, together=together, dead_letters=dead_letters, rules=rules
+            codecs=self.codecs,
+            models=models,
+            popularity=popularity,
+            together=together,
+            dead_letters=dead_letters,
+            rules=rules,
+            trail=self.trail(PROFILE),
         )
         followers = (models, self.follow(topics.ITEMS_POPULARITY, popularity.apply), self.follow(topics.ITEMS_TOGETHER, together.apply))
         return StageParts(PROFILE, handler, dead_letters, metrics, self.registry, followers, closers=(models.close,))
@@ -181,7 +204,11 @@ class Bootstrap:
 
         dead_letters = self._dead_letters(FEEDBACK.name, metrics)
         handler = FeedbackStage(
-            codecs=self.codecs, dead_letters=dead_letters, rules=FeedbackRules.from_settings(self.settings), clock=self.clock
+            codecs=self.codecs,
+            dead_letters=dead_letters,
+            rules=FeedbackRules.from_settings(self.settings),
+            clock=self.clock,
+            trail=self.trail(FEEDBACK),
         )
         return StageParts(FEEDBACK, handler, dead_letters, metrics, self.registry)
 
@@ -209,6 +236,12 @@ class Bootstrap:
         return StageParts(LEARNING, handler, dead_letters, metrics, self.registry, followers)
 
 
+def timestamp_step_ms(stage: str, settings: Settings) -> int:
+    """What the times that a stage writes are rounded to. An exact one beside a clean event would join it to its raw one, whose time is
+    rounded for that reason."""
+    return 1000 * settings.time_bucket_s if stage == INGEST.name else 1
+
+
 def stage_process(parts: StageParts, settings: Settings, kafka: KafkaSettings, *, needed: Sequence[Right] = ()) -> StageProcess:
     """A stage's parts on Kafka, in a consumer group that Faust keeps. It ends where it lacks a right that is ``needed``."""
     from streams.engine.faust.member import FaustMember
@@ -223,8 +256,7 @@ def stage_process(parts: StageParts, settings: Settings, kafka: KafkaSettings, *
             idempotent=settings.idempotent_producer,
             fetch_wait_ms=settings.fetch_wait_ms,
             limits=BatchLimits(settings.max_batch_bytes, settings.max_batch_records),
-            # An exact time beside a clean event would join it to its raw one, whose time is rounded for that reason.
-            timestamp_step_ms=1000 * settings.time_bucket_s if spec.name == "ingest" else 1,
+            timestamp_step_ms=timestamp_step_ms(spec.name, settings),
         )
 
     return StageProcess(

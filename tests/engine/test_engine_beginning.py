@@ -31,6 +31,8 @@ class FewLogs:
     commits: dict[str, GroupCommit] = field(default_factory=dict)
     ends: dict[str, Bounds] = field(default_factory=lambda: {"old": Bounds(0, 900), "new": Bounds(0, 0)})
     outputs: int = WRITTEN
+    others: bool = False
+    """Whether they are all of others."""
     looked_up: list[tuple[int, int]] = field(default_factory=list)
 
     async def committed(self, topic: str, partition: int) -> GroupCommit | None:
@@ -47,7 +49,7 @@ class FewLogs:
 
     async def stamps(self, begins: Positions, ends: Positions, tag: bytes) -> Mapping[bytes, set[tuple[str, bytes]]]:
         self.looked_up.append((begins[OUT], ends[OUT]))
-        return {stamp_of(5, 0): {ID}} if ends[OUT] > begins[OUT] else {}
+        return {stamp_of(5, 0): {ID}} if ends[OUT] > begins[OUT] and not self.others else {}
 
     async def last_records(self, topic: str, partitions: int, count: int) -> list[SourceRecord]:
         return []
@@ -114,3 +116,26 @@ async def test_otherwise_all_is_looked_at_or_refused(log: FewLogs) -> None:
 async def test_where_nothing_is_written_offsets_are_the_topics_own() -> None:
     log = FewLogs(committed(), outputs=0)
     assert (await find(log)).progress.base == 0
+
+
+async def test_a_topic_that_only_others_write_is_looked_through_once() -> None:
+    """The audit is kept for ever. Its end is known to the group from then on, and what this partition writes comes after it."""
+    log = FewLogs({"old": GroupCommit(900, encode_note(CommitNote({OUT: 0}, 0, 5)))}, others=True)
+    found = await find(log, "old")
+    assert log.looked_up == [(0, WRITTEN)] and found.written == set() and found.first_commit is not None
+    assert found.first_commit.offset == 900 and found.progress.positions == {OUT: WRITTEN}
+    log.commits["old"] = found.first_commit
+    again = await find(log, "old")
+    assert log.looked_up[1:] == [(WRITTEN, WRITTEN)] and again.first_commit is None and again.progress.committed == 900
+
+
+async def test_a_short_tail_of_others_needs_no_commit_of_its_own() -> None:
+    log = FewLogs({"old": GroupCommit(900, encode_note(CommitNote({OUT: WRITTEN - 5}, 0, 5)))}, others=True)
+    found = await find(log, "old")
+    assert found.first_commit is None and found.progress.positions == {OUT: WRITTEN}, "it is committed with the next offset"
+
+
+async def test_where_something_of_its_own_is_found_the_position_stays() -> None:
+    log = FewLogs({"old": GroupCommit(900, encode_note(CommitNote({OUT: 7}, 0, 5)))})
+    found = await find(log, "old")
+    assert found.written == {ID} and found.progress.positions == {OUT: 7}

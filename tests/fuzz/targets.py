@@ -18,6 +18,12 @@ from nacl.public import PrivateKey
 from nacl.signing import SigningKey
 
 import schemas
+from streams.audit.anchors import heads_in_details
+from streams.audit.chain import ChainId, Head, next_link
+from streams.audit.report import Gathered, sections_of
+from streams.audit.report_pages import html_page, markdown_page
+from streams.audit.verifier import Verifier
+from streams.cli.audit import link_line
 from streams.clock import FixedClock
 from streams.dead_letters.letters import DeadLetterBuilder, unpack_original
 from streams.dead_letters.recovery import mended
@@ -34,6 +40,7 @@ from streams.privacy.padding import padded
 from streams.privacy.pseudonym import Pseudonymizer
 from streams.privacy.scrub import scrub
 from streams.privacy.seal import IdSealer, Sealer, open_sealed_id
+from streams.privacy.signing import sign
 from streams.ranking.popularity_table import PopularityTable
 from streams.serde.codec import Codec, local_codecs
 from streams.serde.local_registry import LocalRegistry
@@ -51,7 +58,7 @@ from streams.stages.ingest.rules import IngestRules
 from streams.stages.ingest.stage import IngestStage
 from streams.stages.ingest.throttle import is_automated_agent
 from streams.stages.profile.profile import load_profile, unpack_issued
-from streams.topics import BEHAVIOUR_RAW, CATALOGUE_ITEMS, DEAD_LETTER, ITEMS_POPULARITY, MODELS
+from streams.topics import BEHAVIOUR_RAW, CATALOGUE_ITEMS, DEAD_LETTER, ITEMS_POPULARITY, MODELS, PRIVACY_AUDIT
 from streams.visible_text import visible
 from tests.support.stage_keys import SIGNING_KEY
 
@@ -353,6 +360,49 @@ def announcement(data: bytes) -> None:
     )
 
 
+def audit(data: bytes) -> None:
+    """A record of ``privacy.audit``: as it is, and as somebody signs it who has a stage's key. Verified, shown, reported."""
+    codec, gathered = _codecs().for_topic(PRIVACY_AUDIT), Gathered()
+    verifier = Verifier(codec, {"profile": [SIGNING_KEY.verify_key]}, tell=gathered.take_finding, on_link=gathered.take_link)
+    record = MemoryRecord(PRIVACY_AUDIT, 0, 0, NOW_MS, b"profile", _audit_prefix() + data)
+    verifier.look_at_anchors(record)
+    verifier.take(record)
+    assert not verifier.links
+    try:
+        link = codec.decode(record.value)
+    except RecordError:
+        return
+    link |= {"stage": "profile", "signature": b""}
+    shown = {name: value.hex() if isinstance(value, bytes) else value for name, value in link.items() if name != "signature"}
+    shown = {name: value for name, value in shown.items() if value not in ("", None, {}) or name not in ("chain", "subject", "details")}
+    text = json.dumps(shown, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    link["signature"] = sign("audit link", text, SIGNING_KEY)
+    signed_record = record._replace(offset=1, value=codec.encode(link))
+    verifier.look_at_anchors(signed_record)
+    verifier.take(signed_record)
+    verifier.finish()
+    link_line(link, signed_record)
+    sections = sections_of(gathered, verifier, 0, ())
+    assert "<script" not in html_page("", sections) + markdown_page("", sections)
+
+
+@cache
+def _audit_prefix() -> bytes:
+    return _codecs().for_topic(PRIVACY_AUDIT).encode(_audited(0, {}))[:5]
+
+
+def _audited(sequence: int, details: dict[str, str]) -> dict[str, Any]:
+    key = SigningKey(bytes(32))  # another one than the stage's: what is made of these must not pass
+    return dict(next_link(Head(sequence - 1), ChainId("profile", "run/1"), key, action="started", details=details, at_ms=NOW_MS).record)
+
+
+def _audit_seeds() -> Iterable[bytes]:
+    codec = _codecs().for_topic(PRIVACY_AUDIT)
+    anchors = heads_in_details([(ChainId("ingest", "run/2"), Head(7, bytes(32)))])
+    for link in (_audited(0, anchors), _audited(5, {"key profile": "ab", "settings": "0" * 64}), {**_audited(0, {}), "action": "erased"}):
+        yield codec.encode(link)[5:]
+
+
 def _announced() -> dict[str, Any]:
     codec = _codecs().for_topic(MODELS)
     zeros: dict[str, Any] = {"string": "", "long": 0, "int": 0, "double": 0.0, "float": 0.0, "boolean": False, "bytes": b""}
@@ -393,5 +443,6 @@ TARGETS: dict[str, Target] = {
     "signed": Target(signed, _signed_seeds),
     "model_files": Target(model_files, lambda: [b'{"format": 1, "model_version": "a", "files": {}}', b"{}"]),
     "announcement": Target(announcement, lambda: [_codecs().for_topic(MODELS).encode(_announced())[5:]]),
+    "audit": Target(audit, _audit_seeds),
     "state": Target(state, lambda: [msgspec.msgpack.encode([1, {}, {}, b"", {}, [], 0, []])]),
 }

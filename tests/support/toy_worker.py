@@ -1,7 +1,7 @@
 """A stage that counts per key, as a process: for tests of delivery alone. Values say what happens to it.
 
 ``poison`` raises; ``hang`` never returns, unless HANG=no; ``slow:2`` takes two seconds, unless HANG=no; ``big:1000`` gives an output of
-so many bytes. Environment as for any worker.
+so many bytes. Environment as for any worker; with AUDIT=yes it appends a link for each event.
 """
 
 from __future__ import annotations
@@ -12,17 +12,21 @@ import logging
 import os
 import signal
 from collections.abc import Sequence
+from dataclasses import replace
 
 from prometheus_client import CollectorRegistry
 
 from streams import topics
-from streams.engine.handler import StageSpec
+from streams.audit.trail import StageTrail
+from streams.engine.handler import BatchHandler, StageSpec
 from streams.engine.metrics import StageMetrics
 from streams.engine.parts import StageParts
 from streams.engine.process import leave
 from streams.engine.records import BatchResult, OutputRecord, SourceRecord, StateView
 from streams.errors import RecordError
 from streams.kafka.clients import quiet_client_loggers
+from streams.privacy.keys import load_stage_signing_key
+from streams.serde.codec import local_codecs
 from streams.settings import load_kafka_settings, load_settings
 from streams.wiring.stages import stage_process
 
@@ -55,6 +59,21 @@ async def count(batch: Sequence[SourceRecord], state: StateView) -> BatchResult:
     return result
 
 
+class Audited:
+    """The same, and a link for each event."""
+
+    def __init__(self, trail: StageTrail) -> None:
+        self._trail = trail
+
+    async def __call__(self, batch: Sequence[SourceRecord], state: StateView) -> BatchResult:
+        page = self._trail.open(batch, state)
+        result = await count(batch, state)
+        for record in batch:
+            page.append(record, "erased", f"k1.{record.partition}-{record.offset}")
+        page.close(result)
+        return result
+
+
 class DeadLetters:
     def build(self, record: SourceRecord, error: RecordError, *, attempt: int = 1) -> OutputRecord:
         return OutputRecord(topics.DEAD_LETTER, None, record.value, identity(record))
@@ -67,7 +86,13 @@ async def main() -> None:
     registry = CollectorRegistry()
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    parts = StageParts(TOY, count, DeadLetters(), StageMetrics(registry, "toy"), registry)
+    spec: StageSpec = TOY
+    handler: BatchHandler = count
+    if os.environ.get("AUDIT") == "yes":
+        spec = replace(TOY, outputs=(*TOY.outputs, topics.PRIVACY_AUDIT))
+        key = load_stage_signing_key(settings.keys_dir / "profile.key", "profile")
+        handler = Audited(StageTrail("profile", key, local_codecs().for_topic(topics.PRIVACY_AUDIT), topic_prefix=settings.topic_prefix))
+    parts = StageParts(spec, handler, DeadLetters(), StageMetrics(registry, "toy"), registry)
     process = stage_process(parts, settings, kafka)
     await process.run(stop)
     if process.left_behind:

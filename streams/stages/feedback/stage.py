@@ -8,6 +8,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import cast
 
+from streams.audit.trail import NoTrail, Trail, is_head
 from streams.clock import Clock
 from streams.engine.ports import DeadLetters, TopicCodecs
 from streams.engine.records import BatchResult, OutputRecord, SourceRecord, StateView
@@ -46,7 +47,11 @@ class FeedbackStage:
     they do not pause for ``idle_ms`` of real time. Without this limit a shop with few recommendations would wait forever.
     """
 
-    def __init__(self, *, codecs: TopicCodecs, dead_letters: DeadLetters, rules: FeedbackRules, clock: Clock) -> None:
+    def __init__(
+        self, *, codecs: TopicCodecs, dead_letters: DeadLetters, rules: FeedbackRules, clock: Clock, trail: Trail | None = None
+    ) -> None:
+        """Without ``trail`` nothing is appended to the audit."""
+        self.trail = trail or NoTrail()
         self._events = codecs.reading(BEHAVIOUR_CLEAN, _OF_EVENTS)
         self._recommendations = codecs.reading(RECOMMENDATIONS, _OF_RECOMMENDATIONS)
         self._feedback = codecs.for_topic(FEEDBACK)
@@ -109,6 +114,8 @@ class FeedbackStage:
 
     def _scheduled(self, works: PartitionTimers, items: Iterable[tuple[bytes, bytes]]) -> Iterable[Shopper]:
         for key, value in items:
+            if is_head(key):
+                continue
             shopper = load(value)
             works.times.add(due_at(shopper, self._rules), key)
             works.offsets.add(shopper.refused_offset if shopper.is_erased else None, key)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import cast
 
+from streams.audit.trail import NoTrail, Trail
 from streams.engine.ports import DeadLetters, FloatArray, ModelProvider, TopicCodecs
 from streams.engine.records import BatchResult, OutputRecord, SourceRecord, StateView
 from streams.errors import Reason, RecordError
@@ -58,7 +59,10 @@ class ProfileStage:
         together: TogetherTable,
         dead_letters: DeadLetters,
         rules: ProfileRules,
+        trail: Trail | None = None,
     ) -> None:
+        """Without ``trail`` nothing is appended to the audit."""
+        self.trail = trail or NoTrail()
         self._events = codecs.reading(BEHAVIOUR_CLEAN, _FIELDS)
         self._writer = RecommendationWriter(codecs.for_topic(RECOMMENDATIONS))
         self._logs = codecs.for_topic(RANKING_FEATURES)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from streams.audit.trail import HEADS
 from streams.engine.ports import RecordCodec
 from streams.engine.records import OutputRecord
 from streams.errors import ConfigurationError
@@ -30,7 +31,7 @@ def state_key(item_id: str) -> bytes:
 
 def is_profile(key: bytes) -> bool:
     """Whether a key of the stage's table is a shopper's."""
-    return not key.startswith(_PREFIX)
+    return not key.startswith((_PREFIX, HEADS))
 
 
 class _Published(NamedTuple):

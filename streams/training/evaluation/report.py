@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import html
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,9 +9,8 @@ from streams.ranking.serving_params import ServingParams
 from streams.training.evaluation.gate import METRICS, GateVerdict
 from streams.training.evaluation.measure import Measurement
 from streams.training.evaluation.off_policy import OffPolicy
-from streams.visible_text import visible
+from streams.visible_text import as_markdown, visible
 
-_MARKUP = re.compile(r"[\\|\[\]`*_!~$]")
 _NAMES = {"hit": "shoppers with a hit (HR@K)", "ndcg": "ranking quality (NDCG@K)", "recall": "targets found (recall@K)"}
 
 
@@ -51,7 +48,7 @@ def markdown(
         f"# Model {new}: {'promoted' if verdict.promote else 'not promoted'}",
         f"Compared with {old} on {len(candidate.users)} cases of {len(set(candidate.users))} shoppers that neither was trained on.",
         "",
-        *(f"- {_cell(reason)}" for reason in verdict.reasons),
+        *(f"- {as_markdown(reason)}" for reason in verdict.reasons),
         "",
         "## Metrics",
         *_table(["", "candidate", "serving now", "difference", "interval"], _metric_rows(verdict, candidate, incumbent)),
@@ -146,10 +143,4 @@ def _size(name: str, of: Measurement) -> str:
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    return [f"| {' | '.join(_cell(cell) for cell in row)} |" for row in (head, ["---"] * len(head), *rows)]
-
-
-def _cell(text: str) -> str:
-    """A shop's category is the shop's own text, whatever it holds: no table, link, picture or tag is made of it."""
-    plain = html.escape(" ".join(visible(text).split()), quote=False)
-    return _MARKUP.sub(r"\\\g<0>", plain)
+    return [f"| {' | '.join(as_markdown(cell) for cell in row)} |" for row in (head, ["---"] * len(head), *rows)]

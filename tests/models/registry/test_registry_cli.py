@@ -26,7 +26,8 @@ from streams.models.registry.store import ModelStore
 from streams.privacy.keys import load_model_signing_key, load_model_verify_key
 from streams.serde import local_codecs
 from streams.settings import load_kafka_settings, load_settings
-from streams.topics import MODELS
+from streams.topics import MODELS, PRIVACY_AUDIT
+from tests.support.deployment import read_topic
 from tests.support.model_folders import manifest_of, write_folder, write_tiny_bert
 
 Capture = pytest.CaptureFixture[str]
@@ -58,6 +59,11 @@ class Registry:
 
     def current(self, channel: Any) -> Announcement | None:
         return self.channels().current(channel)
+
+    def links(self) -> list[dict[str, Any]]:
+        name = load_settings().topic_prefix + PRIVACY_AUDIT
+        records = asyncio.run(read_topic(load_kafka_settings().bootstrap_servers, name))
+        return [local_codecs().for_topic(PRIVACY_AUDIT).decode(record.value) for record in records]
 
     def write(self, key: bytes, value: bytes | None) -> None:
         async def send() -> None:
@@ -294,3 +300,29 @@ def test_a_head_that_can_not_be_written_is_an_error_that_says_what_it_means(
     assert run(["models", "promote", "v1"]) == 0
     stable = registry.current("stable")
     assert stable is not None and stable.counter == 2
+
+
+@pytest.mark.slow
+def test_the_audit_has_every_announcement_before_it_is_made(registry: Registry, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run(["keys", "generate", "--only", "operators"]) == 0
+    assert run(["models", "promote", "v2", "--reason", "asked for by alice@example.org"]) == 0
+    assert run(["models", "promote", "v3", "--canary", "0.05"]) == 0
+    assert run(["models", "rollback", "--canary"]) == 0
+    assert run(["models", "rollback"]) == 0
+    told = [(link["action"], link["subject"], link["details"]) for link in registry.links() if link["subject"] is not None]
+    assert [(action, subject) for action, subject, _ in told] == [
+        *(("promoted", "v2"), ("promoted", "v3"), ("withdrawn", "v3"), ("rolled_back", "v1"))
+    ]
+    assert told[0][2] == {"channel": "stable", "counter": "1", "parent": "v1", "reason": "asked for by <email>"}
+    assert told[1][2]["canary_share"] == "0.05" and told[1][2]["channel"] == "canary"
+    assert run(["audit", "verify"]) == 0
+    assert "12 links in 4 chains" in capsys.readouterr().out
+
+    async def refuse(*_: Any, **__: Any) -> None:
+        raise TransientError("the broker did not acknowledge the record")
+
+    monkeypatch.setattr("streams.audit.topic.write_record", refuse)
+    before = len(registry.channels().head.records())
+    assert run(["models", "promote", "v3"]) == 1
+    assert registry.current("stable") is not None and registry.channels().serving("v3") == []
+    assert len(registry.channels().head.records()) == before, "what the audit cannot have is not announced"

@@ -1,0 +1,52 @@
+"""The actions of the audit, and the details that each has. docs/audit.md has the same table for readers."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Protocol
+
+from streams.audit.run_log import as_detail
+
+CONSENT = "consent"
+"""A shopper's decision took effect. Subject: the pseudonym. Details: each purpose, ``true`` or ``false``."""
+ERASED = "erased"
+"""What a stage held of a shopper is gone. Subject: the pseudonym. Details: ``request_id``, and ``requested_at`` (milliseconds) if known."""
+K = "k"
+"""How many shoppers something was counted over at least. Details: what, and ``k``."""
+STARTED, STOPPED = "started", "stopped"
+PROMOTED, ROLLED_BACK, WITHDRAWN = "promoted", "rolled_back", "withdrawn"
+
+
+class Announced(Protocol):
+    """The part of an announcement that the audit has."""
+
+    @property
+    def channel(self) -> str: ...
+    @property
+    def counter(self) -> int: ...
+    @property
+    def parent(self) -> str | None: ...
+    @property
+    def canary_share(self) -> float: ...
+    @property
+    def reason(self) -> str: ...
+
+
+def announcement_details(announcement: Announced) -> dict[str, str]:
+    """Details of ``promoted``, ``rolled_back`` and ``withdrawn``; the reason scrubbed, because somebody may have typed it."""
+    found = {"channel": announcement.channel, "counter": str(announcement.counter), "reason": as_detail(announcement.reason)}
+    if announcement.parent is not None:
+        found["parent"] = announcement.parent
+    if announcement.canary_share:
+        found["canary_share"] = f"{announcement.canary_share:.4g}"
+    return found
+
+
+def recovery_details(reasons: Collection[str], edits: Mapping[str, str], *, accept_unsigned: bool, shown: bool) -> dict[str, str]:
+    """Details of ``replaying`` and ``opening``: which fields were set, never to what."""
+    return {
+        "reasons": ",".join(sorted(reasons)) or "all",
+        "fields_set": as_detail(",".join(sorted(edits))),
+        "accept_unsigned": str(accept_unsigned).lower(),
+        "shown": str(shown).lower(),
+    }

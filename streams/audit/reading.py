@@ -1,0 +1,48 @@
+"""Reads the whole topic into a Verifier: once for what links say of other chains, once for the links themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from nacl.signing import VerifyKey
+
+from streams.audit.anchors import Anchor
+from streams.audit.verifier import Finding, Verifier
+from streams.engine.records import SourceRecord
+from streams.kafka.clients import reader
+from streams.kafka.topic_records import records_so_far
+from streams.serde.codec import open_codec
+from streams.settings import KafkaSettings, Settings
+from streams.topics import PRIVACY_AUDIT
+
+_TELL_EVERY = 20_000
+
+
+async def verify_topic(
+    settings: Settings,
+    kafka: KafkaSettings,
+    keys: Mapping[str, Sequence[VerifyKey]],
+    *,
+    anchors: Iterable[Anchor] = (),
+    tell: Callable[[Finding], object] = lambda finding: None,
+    on_link: Callable[[Mapping[str, Any], SourceRecord], object] = lambda link, record: None,
+    progress: Callable[[int], object] = lambda records: None,
+) -> Verifier:
+    """The verifier that has taken everything up to the end as of now. ``progress`` gets the number of records so far.
+
+    Raises BrokerUnavailable, and ConfigurationError if the topic is missing.
+    """
+    codec = await open_codec(PRIVACY_AUDIT, settings)
+    verifier = Verifier(codec, keys, anchors=anchors, tell=tell, on_link=on_link)
+    async with reader(kafka, settings.topic_prefix + PRIVACY_AUDIT) as consumer:
+        async for record in records_so_far(consumer, PRIVACY_AUDIT):
+            await codec.prepare(record.value)
+            verifier.look_at_anchors(record)
+        async for record in records_so_far(consumer, PRIVACY_AUDIT):
+            await codec.prepare(record.value)
+            verifier.take(record)
+            if verifier.records % _TELL_EVERY == 0:
+                progress(verifier.records)
+    verifier.finish()
+    return verifier
