@@ -121,8 +121,8 @@ TOPICS: tuple[TopicSpec, ...] = (
         "stage",
         "delete",
         -1,
-        ("ingest", "catalogue", "profile", "feedback", "learning", "trainer", "operators"),
-        ("operators",),
+        ("ingest", "catalogue", "profile", "feedback", "learning", "trainer", "operators", "privacy"),
+        ("operators", "privacy"),
     ),
 )
 

@@ -10,7 +10,10 @@ from streams.audit.run_log import as_detail
 CONSENT = "consent"
 """A shopper's decision took effect. Subject: the pseudonym. Details: each purpose, ``true`` or ``false``."""
 ERASED = "erased"
-"""What a stage held of a shopper is gone. Subject: the pseudonym. Details: ``request_id``, and ``requested_at`` (milliseconds) if known."""
+"""What a stage held of a shopper is gone. Subject: the pseudonym. Details: ``request_id``, how many of what were held, and ``item_id``
+where only that was forgotten."""
+FORGETTING, EXPORTING = "forgetting", "exporting"
+"""Somebody asked for it by a command. Subject: the pseudonym, where the command may know it. Details of the first: as of ``erased``."""
 K = "k"
 """How many shoppers something was counted over at least. Details: what, and ``k``."""
 STARTED, STOPPED = "started", "stopped"
@@ -30,6 +33,25 @@ class Announced(Protocol):
     def canary_share(self) -> float: ...
     @property
     def reason(self) -> str: ...
+
+
+def consent_details(refused: Collection[str], purposes: Collection[str]) -> dict[str, str]:
+    """Details of ``consent``.
+
+    >>> consent_details(["training"], ("personalization", "training"))
+    {'personalization': 'true', 'training': 'false'}
+    """
+    return {purpose: str(purpose not in refused).lower() for purpose in purposes}
+
+
+def erasure_details(request_id: str | None, item_id: str | None, **held: int) -> dict[str, str]:
+    """Details of ``erased``; ``held``: how many of what were there before."""
+    found = {name: str(count) for name, count in held.items()}
+    if request_id is not None:
+        found["request_id"] = as_detail(request_id)
+    if item_id is not None:
+        found["item_id"] = as_detail(item_id)
+    return found
 
 
 def announcement_details(announcement: Announced) -> dict[str, str]:

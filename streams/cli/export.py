@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from streams.cli.audited import audited
 from streams.cli.shopper import need_rights, read_user
 
 if TYPE_CHECKING:
@@ -26,10 +27,16 @@ def command(user: str, anonymous: bool, out: Path | None) -> None:
     """Write all that is held about a shopper as JSON: records of topics, the states of the stages, decisions on consent, and what the
     trainer on this machine keeps. Needs pseudonym.key. Give - as USER to have it read from the standard input.
     """
+    from streams.audit.actions import EXPORTING
+    from streams.data_subjects.shoppers import pseudonym_of
     from streams.settings import load_kafka_settings, load_settings
 
     settings, kafka = load_settings(), load_kafka_settings()
-    text = json.dumps(asyncio.run(_export(settings, kafka, read_user(user), anonymous)), indent=2, ensure_ascii=False) + "\n"
+    pseudonym = pseudonym_of(settings, read_user(user), is_anonymous=anonymous)
+    with audited("export", settings, kafka) as audit:
+        audit.tell(EXPORTING, pseudonym)
+        found = asyncio.run(_export(settings, kafka, pseudonym))
+    text = json.dumps(found, indent=2, ensure_ascii=False) + "\n"
     if out is None:
         sys.stdout.write(text)
         return
@@ -39,16 +46,14 @@ def command(user: str, anonymous: bool, out: Path | None) -> None:
     click.echo(f"wrote {out}", err=True)
 
 
-async def _export(settings: Settings, kafka: KafkaSettings, user: str, is_anonymous: bool) -> dict[str, Any]:
+async def _export(settings: Settings, kafka: KafkaSettings, pseudonym: str) -> dict[str, Any]:
     from streams.clock import SystemClock
     from streams.data_subjects.holdings import holdings
-    from streams.data_subjects.shoppers import pseudonym_of
     from streams.kafka.clients import quiet_client_loggers
     from streams.training.store import kept_of
 
     quiet_client_loggers()
     await need_rights(settings, kafka)
-    pseudonym = pseudonym_of(settings, user, is_anonymous=is_anonymous)
     held = await holdings(settings, kafka, pseudonym, lambda topic: click.echo(f"reading {topic}", err=True))
     for topic, count in held.unreadable.items():
         click.echo(f"{count} records of {topic} can't be decoded and are left out", err=True)

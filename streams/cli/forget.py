@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from streams.cli.audited import audited
 from streams.cli.shopper import need_rights, read_user
 
 if TYPE_CHECKING:
@@ -35,7 +36,9 @@ def command(user: str, anonymous: bool, item: str | None, request_id: str | None
     """
     if wait is not None and item is not None:
         raise click.UsageError("--wait looks for the whole shopper; leave --item out")
+    from streams.audit.actions import FORGETTING, erasure_details
     from streams.clock import SystemClock
+    from streams.data_subjects.shoppers import pseudonym_of
     from streams.settings import load_kafka_settings, load_settings
 
     user = read_user(user)
@@ -47,7 +50,13 @@ def command(user: str, anonymous: bool, item: str | None, request_id: str | None
         "anonymous_id": user if anonymous else None,
     }
     settings, kafka = load_settings(), load_kafka_settings()
-    asyncio.run(_send(request, settings, kafka))
+    with audited("forget", settings, kafka) as audit:
+        details = erasure_details(request["request_id"], item)
+        if (settings.keys_dir / "pseudonym.key").exists():
+            audit.tell(FORGETTING, pseudonym_of(settings, user, is_anonymous=anonymous), details)
+        else:  # whoever only may publish requests does not know whom the request is about, and need not
+            audit.tell(FORGETTING, None, details)
+        asyncio.run(_send(request, settings, kafka))
     click.echo(f"requested: {request['request_id']}")
     return 0 if wait is None else asyncio.run(_wait(settings, kafka, user, anonymous, wait))
 

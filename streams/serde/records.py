@@ -42,6 +42,7 @@ class CleanEvent(TypedDict):
     flags: list[str]
     linked_to: str | None
     refused: list[str]
+    request_id: str | None
 
 
 IDENTIFY = "identify"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, cast
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -48,9 +48,12 @@ class TrainerConsumer:
         store: PairStore,
         metrics: TrainerMetrics,
         on_removed: Callable[[int], object] = lambda removed: None,
+        on_forgotten: Callable[[Forgotten], Awaitable[None]] | None = None,
     ) -> None:
-        """``on_removed``: told how many pairs and logs were removed because their shoppers refused, or asked for it."""
+        """``on_removed``: told how many pairs and logs were removed because their shoppers refused, or asked for it.
+        ``on_forgotten``: told of every request to forget before it is done, after a kill perhaps again."""
         self._on_removed = on_removed
+        self._on_forgotten = on_forgotten
         self._prefix, self._kafka, self._store, self._metrics = settings.topic_prefix, kafka, store, metrics
         self._settings = settings
         self._codecs: dict[str, Codec] = {}
@@ -145,6 +148,9 @@ class TrainerConsumer:
         async def take() -> int:
             # In a thread: where an id of a schema is met first, the registry is asked.
             values, rejected = await asyncio.to_thread(_decoded, self._codecs[topic], records)
+            if topic == PRIVACY_FORGOTTEN and self._on_forgotten is not None:
+                for _, request in values:
+                    await self._on_forgotten(request)
             self._take[topic](tp.partition, values, following)
             return rejected
 

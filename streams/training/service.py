@@ -13,11 +13,13 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
+from streams.audit.actions import ERASED, erasure_details
 from streams.audit.run_log import RunLog
 from streams.backoff import is_set_within
 from streams.clock import Clock
 from streams.engine.status_server import StatusServer
 from streams.errors import PRODUCT, FatalError, TransientError, VeilstreamError
+from streams.serde.records import Forgotten
 from streams.settings import KafkaSettings, Settings
 from streams.training.announcer import Announcer, incumbent_of
 from streams.training.catalogue_reader import send_control
@@ -54,11 +56,12 @@ class TrainerService:
         audit: RunLog | None = None,
     ) -> None:
         """``find_refusal`` asks the broker which rights the trainer lacks: the error to end with, None if none. ``audit`` is told every
-        announcement. Raises ConfigurationError if a key is missing."""
+        announcement and every request to forget. Raises ConfigurationError if a key is missing."""
         self._settings, self._kafka, self._clock = settings, kafka, clock
         self._find_refusal = find_refusal
         self._rule = CanaryRule(min_each=settings.trainer_canary_recommendations)
         self._shop = RoundDirectory(settings.trainer_dir)
+        self._audit = audit
         self._announcer = Announcer(settings, kafka, clock, audit)
         registry = CollectorRegistry()
         self._metrics = TrainerMetrics(registry)
@@ -78,7 +81,7 @@ class TrainerService:
         """Until ``stop`` is set, which takes some seconds at most, or something fatal: raised."""
         with self._shop.alone():
             store = PairStore(self._shop.root, bounds(self._settings))
-            intake = TrainerConsumer(self._settings, self._kafka, store, self._metrics, self._removed)
+            intake = TrainerConsumer(self._settings, self._kafka, store, self._metrics, self._removed, self._forgotten)
             try:
                 await self._http.start()
                 await self._check_rights()
@@ -105,6 +108,11 @@ class TrainerService:
         removed = store.forget(pseudonym)
         self._removed(removed)
         return removed
+
+    async def _forgotten(self, request: Forgotten) -> None:
+        if self._audit is not None:
+            details = erasure_details(request["request_id"], request["item_id"]) | {"requested_at": str(request["requested_at"])}
+            await self._audit.append(ERASED, request["pseudonym"], details)
 
     def _removed(self, count: int) -> None:
         """What was removed from the store is in a running round too."""

@@ -105,6 +105,12 @@ def test_forgotten_while_workers_are_killed(kafka: ApacheKafka, tmp_path: Path) 
         assert Counter(e["pseudonym"].encode() for e in erased if e["event_type"] == "erase") == Counter(gone) + Counter(
             [hashes.pseudonym(GONE[0]).encode()]
         )
+        assert "wrong" not in shop.command("audit", "verify").stdout
+        links = [json.loads(line) for line in shop.command("audit", "show", "--action", "erased", "--json").stdout.splitlines()]
+        assert {(link["stage"], link["subject"].encode()) for link in links} == {
+            (stage, key) for stage in ("profile", "feedback") for key in gone
+        }
+        assert Counter(link["stage"] for link in links) == {"profile": len(GONE) + 1, "feedback": len(GONE) + 1}
         after = json.loads(shop.command("export", GONE[0]).stdout)
         assert after["states"] == {} and after["consents"] == []
         for who in SHOPPERS:

@@ -70,6 +70,7 @@ def event(offset: int, user: str, kind: str, item: str | None, minute: int, **mo
         "flags": [],
         "linked_to": None,
         "refused": [],
+        "request_id": None,
     } | more
     return MemoryRecord(topics.BEHAVIOUR_CLEAN, 0, offset, 0, user.encode(), CODECS.for_topic(topics.BEHAVIOUR_CLEAN).encode(value))
 

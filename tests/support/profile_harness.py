@@ -120,6 +120,7 @@ def event(
         "flags": [],
         "linked_to": None,
         "refused": [],
+        "request_id": None,
     }
 
 

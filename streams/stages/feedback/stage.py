@@ -8,6 +8,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import cast
 
+from streams.audit.actions import ERASED, erasure_details
 from streams.audit.trail import NoTrail, Trail, is_head
 from streams.clock import Clock
 from streams.engine.ports import DeadLetters, TopicCodecs
@@ -27,7 +28,7 @@ _OF_THE_SHOPPER = (CONSENT, ERASE)
 """Types of events that say what becomes of all that is kept."""
 _PROGRESS = b"\0progress/%d"
 """Key of a state that is no shopper's; with the partition in it, since Faust's memory store keeps all of them in one place."""
-_OF_EVENTS = ("event_id", "pseudonym", "event_type", "occurred_at", "item_id", "query", "recommendation_id", "refused")
+_OF_EVENTS = ("event_id", "pseudonym", "event_type", "occurred_at", "item_id", "query", "recommendation_id", "refused", "request_id")
 _OF_RECOMMENDATIONS = (
     "recommendation_id",
     "pseudonym",
@@ -75,8 +76,10 @@ class FeedbackStage:
         decoded = self._decode(batch, of_events, result)
         shoppers = self._load(state, [key for _, key, _ in decoded])
         changed: set[bytes] = set()
+        orders: list[tuple[int, str, str, dict[str, str]]] = []
         for offset, key, value in decoded:
             if of_events:
+                orders += _orders(shoppers[key], offset, cast(CleanEvent, value))
                 applied = self._apply_event(shoppers[key], offset, cast(CleanEvent, value), works)
             else:
                 applied = self._apply_recommendation(shoppers[key], offset, cast(Recommendation, value), works)
@@ -90,6 +93,12 @@ class FeedbackStage:
         shoppers.update(self._load(state, [key for key in due if key not in shoppers]))
         self._settle(due, shoppers, changed, works.watermark_ms, source_offset, partition, result)
         self._conclude(shoppers, changed.union(due), changed, works.watermark_ms, source_offset, works, partition, result)
+        if orders:
+            records = {record.offset: record for record in batch}
+            page = self.trail.open(batch, state)
+            for offset, action, pseudonym, details in orders:
+                page.append(records[offset], action, pseudonym, details)
+            page.close(result)
         return result
 
     async def on_assigned(self, partition: int, items: Iterable[tuple[bytes, bytes]]) -> None:
@@ -258,3 +267,12 @@ class FeedbackStage:
 def _concerns(event: CleanEvent) -> bool:
     """Whether something is learnt from an event: nobody was recommended anything, and some do not allow it."""
     return has_shopper(event) and (event["event_type"] in _OF_THE_SHOPPER or not event["refused"])
+
+
+def _orders(shopper: Shopper, offset: int, event: CleanEvent) -> list[tuple[int, str, str, dict[str, str]]]:
+    """For the audit, what an event makes of what is held of its shopper: offset, action, subject, details. The decision itself is in
+    profile's chain."""
+    if event["event_type"] != ERASE or offset <= shopper.clean_offset:
+        return []
+    held = {"outstanding": len(shopper.outstanding), "interactions": len(shopper.interactions), "history": len(shopper.history)}
+    return [(offset, ERASED, event["pseudonym"], erasure_details(event["request_id"], event["item_id"], **held))]

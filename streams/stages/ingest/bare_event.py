@@ -25,4 +25,5 @@ def bare(event_id: str, pseudonym: str, sealed_id: bytes, event_type: str, occur
         "flags": [],
         "linked_to": None,
         "refused": [],
+        "request_id": None,
     }

@@ -143,6 +143,7 @@ class EventCleaner:
             "flags": flags,
             "linked_to": None,
             "refused": [],
+            "request_id": None,
         }
         if identity.sealed_id and (refused := self._refused(identity.pseudonym)):
             event["refused"] = list(refused)

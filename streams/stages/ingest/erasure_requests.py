@@ -83,10 +83,11 @@ class ErasureRequests:
     ) -> list[OutputRecord]:
         event_id = self._pseudonymizer.position_id(record.topic, record.partition, record.offset)
         event = bare(event_id, identity.pseudonym, b"", ERASE, floor_to(received_ms, self._rules.time_bucket_ms))
-        event["item_id"] = item_id
+        request_id = scrub(request["request_id"])[0]
+        event["item_id"], event["request_id"] = item_id, request_id
         forgotten = Forgotten(
             pseudonym=identity.pseudonym,
-            request_id=scrub(request["request_id"])[0],
+            request_id=request_id,
             requested_at=request["requested_at"],
             received_at=received_ms,
             item_id=item_id,

@@ -130,6 +130,7 @@ def _sample() -> tuple[IssuedRecommendation, CleanEvent]:
         flags=[],
         linked_to=None,
         refused=[],
+        request_id=None,
     )
     issued = IssuedRecommendation(
         offset=70_000,

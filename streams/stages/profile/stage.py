@@ -32,7 +32,7 @@ from streams.topics import BEHAVIOUR_CLEAN, ITEMS_POPULARITY, ITEMS_TOGETHER, PR
 
 __all__ = ["ProfileRules", "ProfileStage"]
 
-_FIELDS = ("event_id", "pseudonym", "sealed_id", "event_type", "occurred_at", "item_id", "query", "linked_to", "refused")
+_FIELDS = ("event_id", "pseudonym", "sealed_id", "event_type", "occurred_at", "item_id", "query", "linked_to", "refused", "request_id")
 _OF_THE_SHOPPER = (IDENTIFY, CONSENT, ERASE)
 """Types of events that say something of the shopper, and nothing of an item or a search."""
 NO_THRESHOLD = -1e6
@@ -123,6 +123,12 @@ class ProfileStage:
         if triggered.held_back:
             result.dropped[Reason.NO_CONSENT.value] = triggered.held_back
         result.outputs += published
+        if triggered.orders:
+            records = {record.offset: record for record in batch}
+            page = self.trail.open(batch, state)
+            for order in triggered.orders:
+                page.append(records[order.offset], order.action, order.pseudonym, order.details)
+            page.close(result)
         return result
 
     async def warm_up(self) -> None:

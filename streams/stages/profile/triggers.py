@@ -6,8 +6,10 @@ from collections.abc import Iterable, Iterator, MutableMapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from streams.audit.actions import CONSENT as CONSENT_ACTION
+from streams.audit.actions import ERASED, consent_details, erasure_details
 from streams.models.hotswap.serving_model import Routing, ServingModel
-from streams.privacy.consent import TRAINING
+from streams.privacy.consent import GATED, TRAINING
 from streams.ranking.request import Request
 from streams.ranking.rules import CODES, DISMISS, IMPRESSION, PURCHASE, RETURN, SEARCH, TRIGGERS, ProfileRules
 from streams.serde.records import CONSENT, ERASE, IDENTIFY, CleanEvent, ProfileLink, has_shopper
@@ -38,6 +40,16 @@ class Trigger:
 
 
 @dataclass(slots=True)
+class Order:
+    """What a shopper wants, and what it does to her profile, for the audit."""
+
+    offset: int
+    action: str
+    pseudonym: str
+    details: dict[str, str]
+
+
+@dataclass(slots=True)
 class Triggered:
     """What the events of a batch caused."""
 
@@ -47,6 +59,7 @@ class Triggered:
     """The n-th triggers of all shoppers: a shopper's second must know what her first recommended."""
     unprofiled: list[Trigger] = field(default_factory=list)
     """Of shoppers who allow no personalization and search for nothing: whatever is popular is good enough for their lists."""
+    orders: list[Order] = field(default_factory=list)
     erased: set[str] = field(default_factory=set)
     """Pseudonyms of which nothing is kept, but for what came after in the same batch."""
     held_back: int = 0
@@ -115,9 +128,13 @@ def find_triggers(
             result.repeats += [(unpack_issued(issued), event) for cause, issued in profile.issued if cause == offset]
             continue
         if event["event_type"] == CONSENT:
+            result.orders.append(Order(offset, CONSENT_ACTION, pseudonym, consent_details(event["refused"], GATED)))
             result.changed[pseudonym] = profiles[pseudonym] = decided(profile, offset, event["refused"])
             continue
         if event["event_type"] == ERASE:
+            held = {"items": len(profile.items) + len(profile.linked), "queries": len(profile.queries)}
+            details = erasure_details(event["request_id"], event["item_id"], **held)
+            result.orders.append(Order(offset, ERASED, pseudonym, details))
             if event["item_id"] is None:
                 profiles[pseudonym] = Profile()
                 result.changed.pop(pseudonym, None)

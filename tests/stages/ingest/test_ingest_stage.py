@@ -137,6 +137,7 @@ def test_an_event_comes_out_clean() -> None:
         "flags": ["quantity_capped"],
         "linked_to": None,
         "refused": [],
+        "request_id": None,
     }
     assert output.key == event["pseudonym"].encode()
     assert output.partition is None
