@@ -11,7 +11,7 @@ from streams.engine.outputs import ID_HEADER
 from streams.errors import Reason
 from streams.privacy.pseudonym import Pseudonymizer
 from streams.serde.outcomes import each
-from streams.serde.records import Feedback
+from streams.serde.records import CONSENT, ERASE, Feedback
 from streams.simulator.shop import Emission
 
 
@@ -60,7 +60,8 @@ class Account:
     ) -> dict[str, Any]:
         """The summary. ``lost``: valid events that are not clean, broken ones without dead letter or with a wrong reason,
         recommended items without feedback. ``duplicated``: ids that were written more than once, anywhere."""
-        clean_ids = Counter(event["event_id"] for event in clean)
+        # What shoppers decide stands among their events, and is none.
+        clean_ids = Counter(event["event_id"] for event in clean if event["event_type"] not in (CONSENT, ERASE))
         letters = list(dead)
         dead_at = Counter((letter["source_partition"], letter["source_offset"]) for letter in letters if letter["stage"] == "ingest")
         reasons = {

@@ -29,7 +29,7 @@ from streams.stages.profile.together_counter import is_profile, load_pairs
 from tests.support.apache_kafka import ApacheKafka
 from tests.support.deployment import STAGE_ORDER, Deployment, deployed
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(800)]
 
 SETTINGS = {
     "VEILSTREAM_MODEL": "hashing",

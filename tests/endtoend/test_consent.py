@@ -24,7 +24,7 @@ from streams.stages.profile.together_counter import is_profile
 from tests.support.apache_kafka import ApacheKafka
 from tests.support.deployment import Deployment, deployed
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(600)]
 CODECS = local_codecs()
 JSON = [("content-type", b"application/json")]
 SHOPPERS = [f"kunde-{n:03}" for n in range(40)]

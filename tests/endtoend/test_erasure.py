@@ -20,7 +20,7 @@ from streams.simulator.accounting import record_id
 from tests.support.apache_kafka import ApacheKafka
 from tests.support.deployment import Deployment, deployed
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(600)]
 CODECS = local_codecs()
 JSON = [("content-type", b"application/json")]
 SHOPPERS = [f"顾客-{n:03}" for n in range(24)]

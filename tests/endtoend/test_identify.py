@@ -29,7 +29,7 @@ from streams.stages.profile.together_counter import is_profile
 from tests.support.apache_kafka import ApacheKafka
 from tests.support.deployment import Deployment, deployed
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(600)]
 CODECS = local_codecs()
 SHOPPERS = 60
 ITEMS = [f"item-{n:02}" for n in range(24)]

@@ -43,7 +43,7 @@ def test_twenty_thousand_inputs(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.skipif(sys.platform != "linux", reason="the fuzzer has wheels for Linux only")
 def test_a_fault_is_found_and_kept(tmp_path: Path) -> None:
     """A reader that breaks at an input which only a few steps lead to."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.support.maven import fetched, java
 
 POM = Path(__file__).resolve().parents[1] / "kafka" / "pom.xml"
-_START_S = 60.0
+_START_S = 120.0
 
 
 def libraries() -> Path:

@@ -66,7 +66,7 @@ class Deployment:
             **self.settings,
         }
 
-    def command(self, *arguments: str, timeout: float = 300, check: bool = True, by: str = "") -> subprocess.CompletedProcess[str]:
+    def command(self, *arguments: str, timeout: float = 600, check: bool = True, by: str = "") -> subprocess.CompletedProcess[str]:
         """Run ``veilstream …`` in the folder, with the settings of whoever it is run by."""
         done = subprocess.run(
             [sys.executable, "-m", "streams.cli.main", *arguments],
@@ -89,7 +89,7 @@ class Deployment:
     def log(self, stage: str) -> Path:
         return self.folder / f"{stage}.log"
 
-    def start(self, *stages: str, ready: bool = True, timeout: float = 120) -> None:
+    def start(self, *stages: str, ready: bool = True, timeout: float = 240) -> None:
         """Start stages and wait until they say that they are ready. ``profile-2`` is another worker of profile."""
         for stage in stages or STAGE_ORDER:
             port = self.ports[stage] = free_port()
@@ -149,7 +149,7 @@ class Deployment:
     def topic(self, name: str) -> str:
         return self.prefix + name
 
-    def drain(self, *stages: str, timeout: float = 240) -> None:
+    def drain(self, *stages: str, timeout: float = 480) -> None:
         """Wait until the stages have committed everything, in the order of the flow, so that nothing is left in between."""
         asyncio.run(self._drain(stages or STAGE_ORDER, timeout))
 

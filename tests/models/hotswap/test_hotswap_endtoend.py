@@ -23,7 +23,7 @@ from tests.support.deployment import Deployment, deployed
 from tests.support.model_folders import WORDS, write_tiny_bert
 from tests.support.waiting import wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(480)]
 WORKERS = ("ingest", "catalogue", "profile", "profile-2")
 ITEMS = 400
 RATE = 60

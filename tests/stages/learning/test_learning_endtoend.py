@@ -23,7 +23,7 @@ from tests.support.learning_harness import CODECS, pairs
 from tests.support.learning_process import WAIT_S, publish, values, wait_for_tally
 from tests.support.waiting import wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(480)]
 TWO_TURNS_S = 11.0
 """Of the timer."""
 SETTINGS = {"VEILSTREAM_PARTITIONS": "2", "VEILSTREAM_TRAINING_MIN_PAIRS": "50", "VEILSTREAM_TRAINING_PAUSE_H": "0"}

@@ -15,7 +15,7 @@ from tests.support.learning_harness import pairs
 from tests.support.learning_process import WAIT_S, publish, values, wait_for_tally
 from tests.support.waiting import wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 
 @pytest.fixture
