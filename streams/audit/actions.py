@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Protocol
 
-from streams.audit.run_log import as_detail
+from streams.privacy.scrub import scrub
 
 CONSENT = "consent"
 """A shopper's decision took effect. Subject: the pseudonym. Details: each purpose, ``true`` or ``false``."""
@@ -18,6 +18,8 @@ K = "k"
 """How many shoppers something was counted over at least. Details: what, and ``k``."""
 STARTED, STOPPED = "started", "stopped"
 PROMOTED, ROLLED_BACK, WITHDRAWN = "promoted", "rolled_back", "withdrawn"
+
+_MOST_TEXT = 500
 
 
 class Announced(Protocol):
@@ -72,3 +74,8 @@ def recovery_details(reasons: Collection[str], edits: Mapping[str, str], *, acce
         "accept_unsigned": str(accept_unsigned).lower(),
         "shown": str(shown).lower(),
     }
+
+
+def as_detail(text: str) -> str:
+    """What somebody typed, as a detail: scrubbed of personal data, and not long."""
+    return scrub(text)[0][:_MOST_TEXT]

@@ -15,11 +15,9 @@ from streams.audit.chain import ChainId, Head, next_link
 from streams.clock import Clock
 from streams.engine.ports import RecordCodec
 from streams.errors import TransientError
-from streams.privacy.scrub import scrub
 
 Write = Callable[[bytes, bytes], Awaitable[None]]
 """Writes a key and a value to the topic. Raises TransientError where it is not known whether it is there."""
-_MOST_TEXT = 500
 
 
 class RunLog:
@@ -54,8 +52,3 @@ class RunLog:
     def _new_chain(self) -> ChainId:
         moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=self._clock.now_ms())
         return ChainId(self._auditor, f"{RUN}{moment:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}")
-
-
-def as_detail(text: str) -> str:
-    """What somebody typed, as a detail: scrubbed of personal data, and not long."""
-    return scrub(text)[0][:_MOST_TEXT]

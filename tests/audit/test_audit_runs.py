@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from streams.app import STAGES
+from streams.audit.actions import as_detail
 from streams.audit.auditors import AUDITORS, key_id, signing_key, verify_keys
 from streams.audit.configuration import keys_details, settings_details
-from streams.audit.run_log import RunLog, as_detail
+from streams.audit.run_log import RunLog
 from streams.audit.trail import NoTrail, StageTrail
 from streams.clock import FixedClock
 from streams.errors import ConfigurationError, TransientError
