@@ -48,10 +48,11 @@ def test_a_stage_reads_back_what_it_writes_and_keeps_its_state_alone() -> None:
 
 
 def test_who_answers_shoppers_reads_what_is_held_of_them() -> None:
-    """The topics of `veilstream export`, no raw ones, and writes requests alone."""
+    """The topics of `veilstream export`, no raw ones, and writes requests and what the audit has of them."""
     held = {spec.name for spec in topics.TOPICS if spec.key == "pseudonym"} | {topics.CONSENT_DECISIONS}
     states = {changelog_of(stage, settings()) for stage in STAGES} - {None}
-    assert names("privacy", "Read") == held | states and names("privacy", "Write") == {topics.PRIVACY_ERASURE}
+    assert names("privacy", "Read") == held | states | {topics.PRIVACY_AUDIT}
+    assert names("privacy", "Write") == {topics.PRIVACY_ERASURE, topics.PRIVACY_AUDIT}
 
 
 def test_only_ingest_and_those_who_make_it_touch_raw_identities() -> None:

@@ -19,7 +19,7 @@ from tests.support.deployment import STAGE_ORDER, Deployment
 pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(1500)]
 
 DAY_MS = 86_400_000
-FIRST = 40_000
+FIRST = 12_000
 """Lines of the file, where not the whole of it is used."""
 CODECS = local_codecs()
 
@@ -56,7 +56,7 @@ def test_every_event_once_and_every_recommendation_allowed(deployment: Deploymen
     assert len(clean) == sent == len({event["event_id"] for _, _, event in clean})
 
     check_popularity(deployment, clean)
-    check_recommendations(deployment, clean, catalogue, least=5_000 if is_long else 500)
+    check_recommendations(deployment, clean, catalogue, least=5_000 if is_long else 200)
 
 
 def check_popularity(deployment: Deployment, clean: list[tuple[int, int, dict[str, Any]]]) -> None:

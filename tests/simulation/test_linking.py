@@ -16,7 +16,7 @@ from streams.topics import PROFILE_LINKS
 from tests.simulation.broker import DEAD
 from tests.simulation.linking import LinkWorker, LinkWorld, play_linking
 
-QUICK, MANY = 250, 5_000
+QUICK, MANY, ALL = 250, 1_500, 5_000
 ENOUGH = 600
 """Schedules in which a fault must show."""
 Patch = pytest.MonkeyPatch
@@ -36,8 +36,8 @@ def test_some_schedules_keep_every_promise() -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_many_schedules_keep_every_promise() -> None:
-    assert [wrong for seed in range(QUICK, MANY) if (wrong := play_linking(seed)) is not None] == []
+def test_many_schedules_keep_every_promise(is_long: bool) -> None:
+    assert [wrong for seed in range(QUICK, ALL if is_long else MANY) if (wrong := play_linking(seed)) is not None] == []
 
 
 def test_there_are_links_and_every_trouble() -> None:

@@ -14,7 +14,7 @@ from tests.simulation.world import World, play
 QUICK = 1_500
 FIRST = 100_000
 """``make simulate`` begins at 0."""
-MANY, ALL = 20_000, 100_000
+MANY, ALL = 10_000, 100_000
 
 
 @pytest.fixture(autouse=True)
