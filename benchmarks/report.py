@@ -78,6 +78,19 @@ def _sources(result: dict[str, Any]) -> list[str]:
     return _rows(["through the ingest stage", "events/s, median", "to plain JSON"], rows)
 
 
+def _consent(result: dict[str, Any]) -> list[str]:
+    names = {"agreed": "all agree to everything", "no_training": "none allows training", "refused": "none allows personalization"}
+    rows = [["every shopper allows everything, nobody asks", f"{statistics.median(result['runs']['without']):,.0f}", "1"]]
+    rows += [
+        [text, f"{statistics.median(result['runs'][name]):,.0f}", f"{result[name]['ratio_median']:.2f}"] for name, text in names.items()
+    ]
+    return [
+        *_rows(["through the ingest stage, Avro", "events/s, median", "to the first"], rows),
+        "",
+        f"A shopper's decisions take {result['bytes_a_shopper']:.0f} bytes, a look-up {result['lookup_us']:.1f} µs of processor time.",
+    ]
+
+
 def _encoder(result: dict[str, Any]) -> list[str]:
     lines = []
     for model, found in result["models"].items():
@@ -377,6 +390,7 @@ TABLES = {
     "pipeline": _pipeline,
     "latency": _latency,
     "avro": _avro,
+    "consent": _consent,
     "sources": _sources,
 }
 

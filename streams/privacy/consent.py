@@ -46,7 +46,7 @@ def purposes_of(text: str) -> frozenset[str]:
 
 
 class ConsentTable:
-    """The decisions in force on the gated purposes, of every pseudonym that decided anything; some 40 bytes each.
+    """The decisions in force on the gated purposes, of every pseudonym that decided anything; some 54 bytes each.
 
     Pseudonyms are kept as 64-bit hashes: of ten million shoppers, two have one hash in common with a probability of 3 in a million.
     """
