@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import random
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +15,7 @@ import pytest
 from streams.app import STAGES
 from streams.broker.embedded import EmbeddedBroker
 from streams.cli.worker import STAGE_NAMES
-from tests.support.deployment import deployed, free_port
+from tests.support.deployment import deployed
 from tests.support.waiting import wait_until
 
 
@@ -20,10 +23,20 @@ def test_every_stage_can_be_run() -> None:
     assert tuple(STAGES) == STAGE_NAMES
 
 
+def free_ports(count: int) -> int:
+    """The first of so many free ports in a row, below those that the system gives to whoever asks for any."""
+    while True:
+        first = random.randrange(20_000, 30_000)
+        with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
+            for port in range(first, first + count):
+                stack.enter_context(socket.socket()).bind(("127.0.0.1", port))
+            return first
+
+
 @pytest.mark.slow
 def test_several_stages_have_ports_of_their_own(tmp_path: Path) -> None:
     with EmbeddedBroker() as broker, deployed(tmp_path, broker.bootstrap_servers, "", VEILSTREAM_IDEMPOTENT_PRODUCER="false") as shop:
-        first = free_port()
+        first = free_ports(len(STAGE_NAMES))
         shop.ports = {name: first + place for place, name in enumerate(STAGE_NAMES)}
         shop.settings = {**shop.settings, "VEILSTREAM_METRICS_PORT": str(first)}
         with (tmp_path / "both.log").open("wb") as log:
