@@ -50,9 +50,9 @@ def erasure_details(request_id: str | None, item_id: str | None, **held: int) ->
     """Details of ``erased``; ``held``: how many of what were there before."""
     found = {name: str(count) for name, count in held.items()}
     if request_id is not None:
-        found["request_id"] = as_detail(request_id)
+        found["request_id"] = request_id
     if item_id is not None:
-        found["item_id"] = as_detail(item_id)
+        found["item_id"] = item_id
     return found
 
 

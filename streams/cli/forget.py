@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
-import uuid
+from string import ascii_lowercase
 from typing import TYPE_CHECKING
 
 import click
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from streams.settings import KafkaSettings, Settings
 
 _LOOK_EVERY_S = 1.0
+_ID_LETTERS = 24
+"""Of a request's random id; digits could pass for a telephone number."""
 
 
 @click.command(name="forget")
@@ -39,12 +42,17 @@ def command(user: str, anonymous: bool, item: str | None, request_id: str | None
     from streams.audit.actions import FORGETTING, erasure_details
     from streams.clock import SystemClock
     from streams.data_subjects.shoppers import pseudonym_of
+    from streams.privacy.request_ids import why_no_request_id
     from streams.settings import load_kafka_settings, load_settings
 
     user = read_user(user)
+    request_id = request_id or "".join(secrets.choice(ascii_lowercase) for _ in range(_ID_LETTERS))
+    wrong = why_no_request_id(request_id)
+    if wrong is not None:
+        raise click.UsageError(wrong)
     request: ErasureRequest = {
         "user_id": "" if anonymous else user,
-        "request_id": request_id or uuid.uuid4().hex,
+        "request_id": request_id,
         "requested_at": SystemClock().now_ms(),
         "scope": f"item:{item}" if item is not None else "all",
         "anonymous_id": user if anonymous else None,
@@ -92,6 +100,10 @@ async def _wait(settings: Settings, kafka: KafkaSettings, user: str, is_anonymou
             return 1
         await asyncio.sleep(_LOOK_EVERY_S)
     click.echo("no stage holds the shopper any more")
+    for stage in held.marks:
+        click.echo(
+            f"{stage} keeps a mark under the pseudonym, which drops late lists, until newer ones come or VEILSTREAM_IDLE_CLOSE_S passes"
+        )
     for name, count in held.counts.items():
         days = (BY_NAME[name].retention_ms or 0) // DAY_MS
         click.echo(f"{name}: {count} records under the pseudonym, gone within {days} days of their writing")

@@ -7,7 +7,7 @@ own: nothing joins them to a person, so they are not here.
 from __future__ import annotations
 
 import base64
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,7 +25,10 @@ from streams.serde.codec import open_codec
 from streams.settings import KafkaSettings, Settings
 from streams.stages.feedback.ledger import load as load_shopper
 from streams.stages.profile.profile import load_profile, unpack_issued
-from streams.topics import CONSENT_DECISIONS, TOPICS, TopicSpec
+from streams.topics import CONSENT_DECISIONS, TOPICS
+
+_EVERYTHING_READ = 2**63 - 1
+"""An offset after all others."""
 
 
 @dataclass
@@ -35,6 +38,8 @@ class Holdings:
     records: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     states: dict[str, dict[str, Any]] = field(default_factory=dict)
     consents: list[dict[str, Any]] = field(default_factory=list)
+    marks: list[str] = field(default_factory=list)
+    """Stages that keep nothing but that the shopper was forgotten, until they have read what others wrote before."""
     unreadable: dict[str, int] = field(default_factory=dict)
     """Records that could not be decoded, by topic."""
 
@@ -45,11 +50,6 @@ class Holdings:
         return {name: count for name, count in {**found, CONSENT_DECISIONS: len(self.consents)}.items() if count}
 
 
-def searched(specs: Iterable[TopicSpec] = TOPICS) -> list[TopicSpec]:
-    """The topics whose records are a shopper's by their key."""
-    return [spec for spec in specs if spec.key == "pseudonym"]
-
-
 async def holdings(
     settings: Settings, kafka: KafkaSettings, pseudonym: str, tell: Callable[[str], object] = lambda topic: None
 ) -> Holdings:
@@ -57,7 +57,7 @@ async def holdings(
     state of another version."""
     held, key = Holdings(), pseudonym.encode()
     topics = await _topics(settings, kafka)
-    for spec in searched():
+    for spec in (spec for spec in TOPICS if spec.key == "pseudonym"):
         tell(spec.name)
         codec = await open_codec(spec.name, settings)
         rows: list[dict[str, Any]] = []
@@ -79,7 +79,9 @@ async def holdings(
         value = None
         async for record in topics.of_key(_changelog(settings, stage), key):
             value = record.value
-        if value is not None:
+        if value is not None and stage == FEEDBACK.name and load_shopper(value).is_gone(_EVERYTHING_READ):
+            held.marks.append(stage)
+        elif value is not None:
             held.states[stage] = describe(value)
     return held
 

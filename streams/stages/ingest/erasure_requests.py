@@ -10,7 +10,7 @@ from streams.dead_letters.letters import DeadLetterBuilder, PositionIds
 from streams.engine.records import BatchResult, OutputRecord, SourceRecord
 from streams.errors import Reason, RecordError
 from streams.privacy.pseudonym import Pseudonymizer
-from streams.privacy.scrub import scrub
+from streams.privacy.request_ids import why_no_request_id
 from streams.serde.codec import Codecs
 from streams.serde.records import ERASE, ErasureRequest, Forgotten
 from streams.stages import identifiers
@@ -23,7 +23,6 @@ from streams.topics import BEHAVIOUR_CLEAN, CONSENT_DECISIONS, PRIVACY_ERASURE, 
 
 EVERYTHING = "all"
 _ITEM = "item:"
-_MOST_ID = 128
 
 
 class ErasureRequests:
@@ -83,11 +82,10 @@ class ErasureRequests:
     ) -> list[OutputRecord]:
         event_id = self._pseudonymizer.position_id(record.topic, record.partition, record.offset)
         event = bare(event_id, identity.pseudonym, b"", ERASE, floor_to(received_ms, self._rules.time_bucket_ms))
-        request_id = scrub(request["request_id"])[0]
-        event["item_id"], event["request_id"] = item_id, request_id
+        event["item_id"], event["request_id"] = item_id, request["request_id"]
         forgotten = Forgotten(
             pseudonym=identity.pseudonym,
-            request_id=request_id,
+            request_id=request["request_id"],
             requested_at=request["requested_at"],
             received_at=received_ms,
             item_id=item_id,
@@ -104,8 +102,9 @@ class ErasureRequests:
 
 def _item_of(request: ErasureRequest) -> str | None:
     """The item that a request is about; None where it is about everything. Raises RecordError for a request that is none."""
-    if not request["request_id"].strip() or len(request["request_id"]) > _MOST_ID:
-        raise RecordError(Reason.BAD_REQUEST, f"request_id must have 1 to {_MOST_ID} characters")
+    wrong = why_no_request_id(request["request_id"])
+    if wrong is not None:
+        raise RecordError(Reason.BAD_REQUEST, wrong)
     scope = request["scope"].strip()
     if scope == EVERYTHING:
         return None

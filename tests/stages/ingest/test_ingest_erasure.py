@@ -59,6 +59,12 @@ def test_nothing_of_the_id_is_left_in_memory() -> None:
     assert not any(ANNA in raw for raw in identities._known)
 
 
+@pytest.mark.parametrize("name", ["6f9619ff8b86d011b42d00c04fc964ff", "ticket-4711", "DSR/2026#12", "ord-20261130-99"])
+def test_a_request_keeps_its_id_for_the_receipt(name: str) -> None:
+    found = run(make_stage(consents=book()), [request(request_id=name)])
+    assert [event["request_id"] for event in found.events] == [name]
+
+
 def test_one_item_can_be_forgotten() -> None:
     consents = book()
     stage = make_stage(consents=consents)
@@ -79,6 +85,9 @@ def test_a_browser_can_be_forgotten() -> None:
     [
         ({"request_id": " "}, "bad_request"),
         ({"request_id": "x" * 129}, "bad_request"),
+        ({"request_id": "anna@example.org"}, "bad_request"),
+        ({"request_id": "+4915112345678"}, "bad_request"),
+        ({"request_id": "13800138000"}, "bad_request"),
         ({"scope": "everything"}, "bad_request"),
         ({"scope": "item:"}, "missing_item"),
         ({"key": b"ben"}, "key_mismatch"),
