@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Iterable
 
 import msgspec
 
@@ -86,6 +87,8 @@ class Shopper(msgspec.Struct, array_like=True):
     """Of the last ``consent`` event that refused, or of the last ``erase`` event: nothing before it counts."""
     is_erased: bool = False
     """Only kept until the recommendations from before the erasure have been read."""
+    forgotten: dict[str, int] = {}
+    """Items that are to be forgotten, and the offset of the ``erase`` event; as long as that."""
 
     def decide(self, offset: int, is_refused: bool) -> None:
         """From a ``consent`` event on."""
@@ -95,6 +98,7 @@ class Shopper(msgspec.Struct, array_like=True):
             self.interactions, self.history, self.event_ids = [], [], b""
             # The other topic may have been read further: what came after stays.
             self.outstanding = [one for one in self.outstanding if one.source_offset > offset]
+            self.forgotten = {}
 
     def erase(self, offset: int) -> None:
         """From an ``erase`` event on."""
@@ -106,13 +110,27 @@ class Shopper(msgspec.Struct, array_like=True):
         is_bare = not (self.interactions or self.outstanding or self.history or self.event_ids or self.is_refused)
         return self.is_erased and is_bare and source_offset >= self.refused_offset
 
-    def forget_item(self, item_id: str) -> None:
-        """As if nothing had been done with the item."""
+    def forget_item(self, offset: int, item_id: str) -> None:
+        """From an ``erase`` event on that is about one item. A list that names it is settled no more: places would be others without it."""
         self.interactions = [one for one in self.interactions if one.item_id != item_id]
         self.history = [one for one in self.history if one.kind != "item" or one.ref != item_id]
-        for one in self.outstanding:
-            one.items = [other for other in one.items if other != item_id]
-        self.outstanding = [one for one in self.outstanding if one.items]
+        self.forgotten[item_id] = offset
+        self.outstanding = [one for one in self.outstanding if not self.is_forgotten(one.source_offset, one.items)]
+
+    def is_forgotten(self, source_offset: int, items: Iterable[str]) -> bool:
+        """Whether a list, made after the event at ``source_offset``, is from before what makes it count no more."""
+        return source_offset <= self.refused_offset or any(self.forgotten.get(item_id, -1) >= source_offset for item_id in items)
+
+    @property
+    def marked_until(self) -> int:
+        """Recommendations must be read as far as those of the event at this offset until no mark is needed; -1 where there is none."""
+        return max([self.refused_offset if self.is_erased else -1, *self.forgotten.values()])
+
+    def drop_marks(self, source_offset: int) -> bool:
+        """Of forgotten items, once recommendations are read as far; whether there were such."""
+        kept = {item_id: offset for item_id, offset in self.forgotten.items() if offset > source_offset}
+        dropped, self.forgotten = len(kept) < len(self.forgotten), kept
+        return dropped
 
     def is_new(self, event_id: str) -> bool:
         """False if the event came before; remembers it else."""

@@ -61,18 +61,17 @@ def due_at(shopper: Shopper, rules: FeedbackRules, after_ms: int = -1) -> int | 
 
 
 def waits_for(shopper: Shopper, watermark_ms: int, source_offset: int, rules: FeedbackRules) -> int | None:
-    """The source offset up to which recommendations must be read before data that is due by the watermark can be settled. None if
-    nothing waits for that.
+    """The source offset up to which recommendations must be read before data that is due by the watermark can be settled, or a mark can
+    be dropped. None if nothing waits for that.
     """
-    if shopper.is_erased and shopper.refused_offset > source_offset:
-        return shopper.refused_offset
+    waits = [shopper.marked_until] if shopper.marked_until > source_offset else []
     interactions = shopper.interactions
-    if not interactions or interactions[-1].offset <= source_offset:
-        return None
-    is_over = any(closes_at(r, rules) <= watermark_ms for r in shopper.outstanding) or any(
-        settles_at(i, rules) <= watermark_ms for i in interactions
-    )
-    return interactions[-1].offset if is_over else None
+    if interactions and interactions[-1].offset > source_offset:
+        is_over = any(closes_at(r, rules) <= watermark_ms for r in shopper.outstanding) or any(
+            settles_at(i, rules) <= watermark_ms for i in interactions
+        )
+        waits += [interactions[-1].offset] if is_over else []
+    return min(waits, default=None)
 
 
 def identity(*parts: str) -> str:

@@ -127,7 +127,7 @@ class FeedbackStage:
                 continue
             shopper = load(value)
             works.times.add(due_at(shopper, self._rules), key)
-            works.offsets.add(shopper.refused_offset if shopper.is_erased else None, key)
+            works.offsets.add(shopper.marked_until if shopper.marked_until >= 0 else None, key)
             yield shopper
 
     def _decode(self, batch: Sequence[SourceRecord], of_events: bool, result: BatchResult) -> list[tuple[int, bytes, object]]:
@@ -166,7 +166,7 @@ class FeedbackStage:
             elif event["item_id"] is None:
                 shopper.erase(offset)
             else:
-                shopper.forget_item(event["item_id"])
+                shopper.forget_item(offset, event["item_id"])
             return True
         before_ms, time_ms = works.watermark_ms, event["occurred_at"]
         if time_ms > before_ms:
@@ -196,8 +196,10 @@ class FeedbackStage:
             return False
         shopper.recommendation_offset = offset
         identity = value["recommendation_id"]
-        if value["source_offset"] > shopper.refused_offset and all(known.recommendation_id != identity for known in shopper.outstanding):
-            items = list(dict.fromkeys(item["item_id"] for item in value["items"]))
+        items = list(dict.fromkeys(item["item_id"] for item in value["items"]))
+        if not shopper.is_forgotten(value["source_offset"], items) and all(
+            known.recommendation_id != identity for known in shopper.outstanding
+        ):
             shopper.outstanding.append(
                 Outstanding(identity, value["created_at"], value["source_offset"], value["policy"], value["model_version"], items)
             )
@@ -255,9 +257,8 @@ class FeedbackStage:
             result.state.update(dict.fromkeys(gone))
             # How far the partition was read may be known by their states alone.
             result.state[_PROGRESS % partition] = dump(Shopper(before=works.before, after=after))
-        for key in changed:
-            if key in result.state:
-                continue
+        unmarked = [key for key in touched if shoppers[key].drop_marks(source_offset)]
+        for key in {*changed, *unmarked}.difference(gone):
             shopper = shoppers[key]
             shopper.before, shopper.after = works.before, after
             shopper.trim_history(self._rules.history_size, self._rules.interactions_kept, source_offset)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from streams import topics
 from streams.engine.records import MemoryRecord
 from streams.privacy.consent import PERSONALIZATION, TRAINING
+from streams.stages.feedback.ledger import load
 from tests.support.feedback_harness import ANNA, BEN, CODECS, END, State, event, feed, make_stage, outputs, recommendation, the_end
 
 
@@ -120,15 +121,32 @@ def test_an_erased_item_is_in_no_pair() -> None:
     pairs = outputs(results, topics.TRAINING_PAIRS)
     assert {pair["item_id"] for pair in pairs} == {"b", "c"}
     assert "a" not in {past["ref"] for pair in pairs for past in pair["history"]}
+    assert outputs(results, topics.FEEDBACK) == [], "a list that names it is settled no more"
+
+
+def test_a_list_with_an_erased_item_that_is_read_later_is_not_settled_and_the_mark_goes() -> None:
+    stage, state = make_stage(), State()
+    results = feed(
+        stage,
+        state,
+        [
+            [event(0, ANNA, "view", "x", 0), erase(1, ANNA, "a"), event(2, ANNA, "purchase", "b", 2), event(3, ANNA, "view", "y", 3)],
+            [recommendation(0, ANNA, ["a", "b"], 0, 0), recommendation(1, ANNA, ["b", "a"], 3, 3)],
+        ],
+    )
+    results += feed(stage, state, the_end())
+    assert {(one["item_id"], one["rank"]) for one in outputs(results, topics.FEEDBACK)} == {("b", 0), ("a", 1)}
+    assert load(state.values[ANNA.encode()]).forgotten == {}
 
 
 @pytest.mark.slow
-@given(st.lists(st.sampled_from(["view", "purchase", "refuse", "agree", "erase"]), max_size=12), st.data())
+@given(st.lists(st.sampled_from(["view", "purchase", "refuse", "agree", "erase", "erase item"]), max_size=12), st.data())
 def test_batches_and_repeats_do_not_matter(kinds: list[str], data: st.DataObject) -> None:
     made = {
         "refuse": lambda n: consent(n, ANNA, TRAINING),
         "agree": lambda n: consent(n, ANNA),
         "erase": lambda n: erase(n, ANNA),
+        "erase item": lambda n: erase(n, ANNA, f"i{n % 3}"),
     }
     records = [made[kind](n) if kind in made else event(n, ANNA, kind, f"i{n % 3}", n) for n, kind in enumerate(kinds)]
     lists = [recommendation(n, ANNA, ["i0", "i1"], n, n) for n, kind in enumerate(kinds) if kind == "view"]
