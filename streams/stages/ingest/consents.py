@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, NamedTuple, cast
+from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple, cast
 
 from streams.engine.ports import RecordCodec
 from streams.engine.records import SourceRecord
@@ -42,7 +42,7 @@ class ConsentBook:
         self.table = table
         self.bad_records = 0
         """Records that could not be used."""
-        self.catch_up: Callable[[], Awaitable[None]] | None = None
+        self.catch_up: Callable[[], Awaitable[None]] = _nothing_to_wait_for
         """Waits until all that is written is known. Set by whoever follows the topic."""
         self._codec = codec
         self._purposes: set[str] = set(GATED)
@@ -126,14 +126,8 @@ class ConsentBook:
         return Decided(decisions, refused_after(before, gated) if gated else None, error)
 
 
-def subject_of(message: Mapping[str, Any], key: bytes | None) -> tuple[str, str | None]:
-    """The user id and anonymous id of a message. Raises RecordError if the message's key is not what names the shopper: a shopper's
-    messages would not keep their order."""
-    user, anonymous = message["user_id"], message["anonymous_id"]
-    named = user if user.strip() else anonymous or ""
-    if key is None or key != named.encode("utf-8", "surrogatepass"):
-        raise RecordError(Reason.KEY_MISMATCH, "the message key must be the user_id, or the anonymous_id where user_id is empty")
-    return user, anonymous if not user.strip() else None
+async def _nothing_to_wait_for() -> None:
+    """Where nobody else decides."""
 
 
 def _check(message: Consent) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from streams.privacy.pseudonym import ANONYMOUS, Pseudonymizer
@@ -56,10 +57,11 @@ class Identities:
             self._known.popitem(last=False)
         return identity
 
-    def forget(self, identity: Identity) -> None:
-        """Leave nothing of a shopper in this memory."""
-        for raw in [raw for raw, known in self._known.items() if known.user_id == identity.user_id]:
-            del self._known[raw]
+    def forget(self, identities: Iterable[Identity]) -> None:
+        """Leave nothing of these shoppers in this memory: one pass over it for all of them."""
+        users = {identity.user_id for identity in identities}
+        if users:
+            self._known = OrderedDict((raw, known) for raw, known in self._known.items() if known.user_id not in users)
 
     def seal(self, identity: Identity, pseudonym: str) -> bytes:
         """The sealed id of the identity for a record with another pseudonym than its own."""

@@ -28,10 +28,11 @@ from streams.stages.ingest.identities import Identities
 from streams.stages.ingest.quarantine import Quarantine, producer_of
 from streams.stages.ingest.rules import IngestRules
 from streams.stages.ingest.shared_ids import SharedIds
+from streams.stages.ingest.shopper_messages import Parts
 from streams.stages.ingest.throttle import Throttle
 from streams.topics import BEHAVIOUR_CLEAN, BEHAVIOUR_RAW, CONSENT_UPDATES, DEAD_LETTER, PRIVACY_ERASURE
 
-_ORDERS = (CONSENT_UPDATES, PRIVACY_ERASURE)
+_OF_SHOPPERS = (CONSENT_UPDATES, PRIVACY_ERASURE)
 _RECALLED = 20_000
 _LINES = 8192
 """More than a record has lines; so offset and line make one number that rises."""
@@ -83,11 +84,11 @@ class IngestStage:
         self.trail = trail or NoTrail()
         self._ids = PositionIds(key=pseudonymizer.record_key)
         dead_letters.share_ids(self._ids)
-        self._on_orders: Mapping[str, Callable[[Sequence[SourceRecord]], Awaitable[BatchResult]]] = {}
+        self._on_messages: Mapping[str, Callable[[Sequence[SourceRecord]], Awaitable[BatchResult]]] = {}
         """What shoppers want, by the topic in which it is said."""
         if consents is not None:
-            parts = (codecs, consents, identities, pseudonymizer, dead_letters, self._ids, rules, clock)
-            self._on_orders = {CONSENT_UPDATES: ConsentUpdates(*parts), PRIVACY_ERASURE: ErasureRequests(*parts, self._asks.forget)}
+            parts = Parts(codecs, consents, identities, pseudonymizer, dead_letters, self._ids, rules, clock)
+            self._on_messages = {CONSENT_UPDATES: ConsentUpdates(parts), PRIVACY_ERASURE: ErasureRequests(parts, self._asks.forget)}
         self._places: dict[tuple[str, int], int] = {}
         """Partitions of topics by number; several raw topics have partitions and offsets alike."""
         self._recent = RecentEvents(rules.dedup_window)
@@ -114,10 +115,10 @@ class IngestStage:
     async def __call__(self, batch: Sequence[SourceRecord], state: StateView) -> BatchResult:
         """Clean events keyed by pseudonym, and dead letters, in the order of the records and their lines; of one key only where the rules
         say that batches are shuffled."""
-        if batch and (order := next((topic for topic in _ORDERS if batch[0].topic.endswith(topic)), None)):
-            if not self._on_orders:
-                raise ConfigurationError(f"this ingest stage was made without consents, and can't read {order}")
-            return await self._on_orders[order](batch)
+        if batch and (kind := next((topic for topic in _OF_SHOPPERS if batch[0].topic.endswith(topic)), None)):
+            if not self._on_messages:
+                raise ConfigurationError(f"this ingest stage was made without consents, and can't read {kind}")
+            return await self._on_messages[kind](batch)
         result = BatchResult()
         now_ms = self._clock.now_ms()
         read: dict[str, int] = {}
