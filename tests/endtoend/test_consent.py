@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaProducer
 
 from streams import topics
 from streams.privacy.keys import load_private_key, load_pseudonym_key, load_stage_verify_key
@@ -23,10 +21,10 @@ from streams.stages.profile.profile import load_profile
 from streams.stages.profile.together_counter import is_profile
 from tests.support.apache_kafka import ApacheKafka
 from tests.support.deployment import Deployment, deployed
+from tests.support.publishing import now_ms, publish
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(600)]
 CODECS = local_codecs()
-JSON = [("content-type", b"application/json")]
 SHOPPERS = [f"kunde-{n:03}" for n in range(40)]
 GONE = set(SHOPPERS[::2])
 """They withdraw later."""
@@ -41,21 +39,9 @@ SETTINGS = {
 }
 
 
-async def publish(shop: Deployment, topic: str, rows: list[tuple[str, dict[str, Any]]], over_s: float = 0.0) -> None:
-    producer = AIOKafkaProducer(bootstrap_servers=shop.bootstrap_servers)
-    await producer.start()
-    try:
-        for key, value in rows:
-            await producer.send(shop.topic(topic), json.dumps(value).encode(), key=key.encode(), headers=JSON)
-            if over_s:
-                await asyncio.sleep(over_s / len(rows))
-    finally:
-        await producer.stop()
-
-
 def views(shop: Deployment, name: str) -> None:
     """Everybody looks at an item that nobody looked at before. Keys that do not tell the shopper: any worker may get it."""
-    rows = [(f"{n}", {"event_type": "view", "user_id": who, "item_id": name, "occurred_at": _now()}) for n, who in enumerate(SHOPPERS)]
+    rows = [(f"{n}", {"event_type": "view", "user_id": who, "item_id": name, "occurred_at": now_ms()}) for n, who in enumerate(SHOPPERS)]
     asyncio.run(publish(shop, topics.BEHAVIOUR_RAW, rows))
     shop.drain("ingest", "profile")
 
@@ -63,12 +49,8 @@ def views(shop: Deployment, name: str) -> None:
 def decisions(allowed: bool, who: list[str]) -> list[tuple[str, dict[str, Any]]]:
     purposes = {"personalization": allowed, "training": allowed}
     return [
-        (user, {"user_id": user, "purposes": purposes, "updated_at": _now(), "policy_version": "3", "source": "banner"}) for user in who
+        (user, {"user_id": user, "purposes": purposes, "updated_at": now_ms(), "policy_version": "3", "source": "banner"}) for user in who
     ]
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000
 
 
 def lists(shop: Deployment) -> list[dict[str, Any]]:

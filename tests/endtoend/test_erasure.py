@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaProducer
 
 from streams import topics
 from streams.privacy.keys import load_pseudonym_key
@@ -18,11 +15,11 @@ from streams.privacy.pseudonym import Pseudonymizer
 from streams.serde import local_codecs
 from streams.simulator.accounting import record_id
 from tests.support.apache_kafka import ApacheKafka
-from tests.support.deployment import Deployment, deployed
+from tests.support.deployment import deployed
+from tests.support.publishing import now_ms, publish
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(600)]
 CODECS = local_codecs()
-JSON = [("content-type", b"application/json")]
 SHOPPERS = [f"顾客-{n:03}" for n in range(24)]
 GONE = SHOPPERS[::3]
 SETTINGS = {
@@ -37,29 +34,13 @@ SETTINGS = {
 ITEMS = ["tent", "stove", "lamp", "灯笼"]
 
 
-async def publish(shop: Deployment, topic: str, rows: list[tuple[str, dict[str, Any]]], over_s: float = 0.0) -> None:
-    producer = AIOKafkaProducer(bootstrap_servers=shop.bootstrap_servers)
-    await producer.start()
-    try:
-        for key, value in rows:
-            await producer.send(shop.topic(topic), json.dumps(value).encode(), key=key.encode(), headers=JSON)
-            if over_s:
-                await asyncio.sleep(over_s / len(rows))
-    finally:
-        await producer.stop()
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000
-
-
 def test_forgotten_while_workers_are_killed(kafka: ApacheKafka, tmp_path: Path) -> None:
     with deployed(tmp_path / "shop", kafka.bootstrap_servers, "erasure.", **SETTINGS) as shop:
         asyncio.run(publish(shop, topics.CATALOGUE_ITEMS, [(name, {"item_id": name, "title": f"a {name}"}) for name in ITEMS]))
         shop.start()
         shop.drain("catalogue")
         events = [
-            (who, {"event_type": kind, "user_id": who, "item_id": ITEMS[(n + step) % 4], "occurred_at": _now()})
+            (who, {"event_type": kind, "user_id": who, "item_id": ITEMS[(n + step) % 4], "occurred_at": now_ms()})
             for n, who in enumerate(SHOPPERS)
             for step, kind in enumerate(("view", "cart", "purchase"))
         ]
@@ -79,7 +60,7 @@ def test_forgotten_while_workers_are_killed(kafka: ApacheKafka, tmp_path: Path) 
         assert json.loads((shop.folder / "export.json").read_text())["states"] == export["states"]
 
         async def forget() -> None:
-            requests = [(who, {"user_id": who, "request_id": f"r-{n}", "requested_at": _now()}) for n, who in enumerate(GONE)]
+            requests = [(who, {"user_id": who, "request_id": f"r-{n}", "requested_at": now_ms()}) for n, who in enumerate(GONE)]
             publishing = asyncio.create_task(publish(shop, topics.PRIVACY_ERASURE, requests, over_s=2.0))
             await asyncio.sleep(1.0)
             for stage in ("ingest", "profile", "feedback"):
