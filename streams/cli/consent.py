@@ -52,15 +52,15 @@ def _words(text: str) -> list[str]:
 
 async def _send(message: Consent) -> None:
     from streams import topics
-    from streams.kafka.clients import naming_rights, need_topic
-    from streams.producers.publisher import consent_key, opened_producer
+    from streams.kafka.clients import quiet_client_loggers
+    from streams.kafka.topic_records import write_record
+    from streams.producers.publisher import consent_key
     from streams.serde.codec import open_codec
     from streams.settings import load_kafka_settings, load_settings
 
+    quiet_client_loggers()
     settings, kafka = load_settings(), load_kafka_settings()
-    topic = settings.topic_prefix + topics.CONSENT_UPDATES
-    await need_topic(kafka, topic, "Write")
     codec = await open_codec(topics.CONSENT_UPDATES, settings)
-    async with opened_producer(settings, kafka) as producer:
-        with naming_rights("Write", topic):
-            await producer.send_and_wait(topic, value=codec.encode(message), key=consent_key(message))
+    name = settings.topic_prefix + topics.CONSENT_UPDATES
+    value, key = codec.encode(message), consent_key(message)
+    await write_record(kafka, name, key, value, idempotent=settings.idempotent_producer, then="say it again: twice is as good as once")

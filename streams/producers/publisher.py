@@ -90,7 +90,7 @@ async def publish(
             ) from failures[0]
         show()
 
-    async with opened_producer(settings, kafka) as producer:
+    async with _producer(settings, kafka) as producer:
         begin = settled = time.monotonic()
         read_so_far = 0
         try:
@@ -132,7 +132,7 @@ def _key(value: Mapping[str, Any], kind: Kind) -> bytes:
 
 
 @asynccontextmanager
-async def opened_producer(settings: Settings, kafka: KafkaSettings) -> AsyncIterator[AIOKafkaProducer]:
+async def _producer(settings: Settings, kafka: KafkaSettings) -> AsyncIterator[AIOKafkaProducer]:
     producer = AIOKafkaProducer(
         **client_config(kafka), acks="all", linger_ms=20, max_batch_size=262_144, enable_idempotence=settings.idempotent_producer
     )
