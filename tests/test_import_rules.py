@@ -96,12 +96,10 @@ ROOMS: dict[str, set[str]] = {
     "streams.stages": {"streams.privacy"},
     "streams.sources": {"streams.serde", "streams.stages"},
     "streams.stages.ingest": {
-        *("streams.audit", "streams.dead_letters", "streams.engine", "streams.privacy", "streams.serde", "streams.sources"),
-        "streams.stages",
+        *("streams.dead_letters", "streams.engine", "streams.privacy", "streams.serde", "streams.sources", "streams.stages"),
     },
     "streams.stages.catalogue": {
-        *("streams.audit", "streams.engine", "streams.models.hotswap", "streams.ranking", "streams.serde", "streams.sources"),
-        "streams.stages",
+        *("streams.engine", "streams.models.hotswap", "streams.ranking", "streams.serde", "streams.sources", "streams.stages"),
     },
     "streams.stages.profile": {
         *("streams.audit", "streams.engine", "streams.models.hotswap", "streams.privacy", "streams.ranking", "streams.ranking.learned"),

@@ -16,7 +16,7 @@ from streams import topics
 from streams.access.asking import Rights
 from streams.access.rights import Right, rights_of
 from streams.app import CATALOGUE, FEEDBACK, INGEST, LEARNING, PROFILE, STAGES
-from streams.audit.trail import NoTrail, StageTrail, Trail
+from streams.audit.trail import StageTrail
 from streams.clock import Clock, SystemClock
 from streams.dead_letters.letters import DeadLetterBuilder
 from streams.engine.handler import StageSpec
@@ -66,11 +66,8 @@ class Bootstrap:
         }
         return replace(makers[stage](StageMetrics(self.registry, stage)), journal=worker_journal(self, stage))
 
-    def trail(self, spec: StageSpec) -> Trail:
-        """Where a stage appends what it does with its records. The heads of its chains lie in its table: a stage without one appends
-        nothing."""
-        if spec.table is None:
-            return NoTrail()
+    def trail(self, spec: StageSpec) -> StageTrail:
+        """Where a stage appends what it does with its records. The heads of its chains lie in its table."""
         return StageTrail(
             spec.name,
             self._signing_key(spec.name),
@@ -143,7 +140,6 @@ class Bootstrap:
             sources=sources,
             watch=watch,
             consents=consents,
-            trail=self.trail(spec),
         )
         if handler.quarantine is not None:
             watch.watch_quarantine(functools.partial(getattr, handler.quarantine, "apart"))
@@ -166,7 +162,6 @@ class Bootstrap:
             rules=CatalogueRules.from_settings(settings),
             clock=self.clock,
             sources=item_sources(settings, self.codecs),
-            trail=self.trail(spec),
         )
         without_text = Gauge(
             "veilstream_catalogue_items_without_text",

@@ -1,4 +1,4 @@
-"""Every stage with a trail: a crash between outputs and state, a redo with other batches, and heads that lie in the stage's own state."""
+"""Stages with a trail: a crash between outputs and state, a redo with other batches, and heads that lie in the stage's own state."""
 
 from __future__ import annotations
 
@@ -12,13 +12,11 @@ from streams.clock import FixedClock
 from streams.engine.records import BatchResult, MemoryRecord, OutputRecord, StateView
 from streams.stages.profile.together_counter import is_profile
 from streams.topics import PRIVACY_AUDIT
-from tests.stages.catalogue.test_catalogue_stage import Shop as Catalogue
-from tests.stages.catalogue.test_catalogue_stage import record as item_record
-from tests.support import feedback_harness, ingest_harness
+from tests.support import feedback_harness
 from tests.support.audit_chains import CODEC, KEYS, verified
 from tests.support.profile_harness import MemoryState, ProfileHarness, event, event_records
 
-STAGES = ("ingest", "catalogue", "profile", "feedback")
+STAGES = ("profile", "feedback")
 
 
 class Appending:
@@ -38,24 +36,12 @@ class Appending:
 
 def made(name: str) -> Any:
     """A fresh stage, as after a start."""
-    if name == "ingest":
-        stage: Any = ingest_harness.make_stage()
-    elif name == "catalogue":
-        stage = Catalogue().stage
-    elif name == "profile":
-        stage = ProfileHarness().stage
-    else:
-        stage = feedback_harness.make_stage(FixedClock(0))
+    stage: Any = ProfileHarness().stage if name == "profile" else feedback_harness.make_stage(FixedClock(0))
     stage.trail = StageTrail(name, KEYS[name], CODEC)  # type: ignore[index]
     return stage
 
 
 def source(name: str) -> list[MemoryRecord]:
-    if name == "ingest":
-        events = [{"user_id": f"u{n}", "event_type": "view", "item_id": "i1", "event_id": str(n)} for n in range(6)]
-        return [ingest_harness.record(value, offset=offset) for offset, value in enumerate(events)]
-    if name == "catalogue":
-        return [item_record(offset, f"i{offset}", f"lamp {offset}") for offset in range(6)]
     if name == "profile":
         return event_records([event(n, f"u{n % 2}", "view", f"i00{n}") for n in range(6)])
     return [feedback_harness.event(n, feedback_harness.ANNA, "view", "i1", n) for n in range(6)]
@@ -92,12 +78,11 @@ async def test_what_is_applied_is_not_appended_again(name: str) -> None:
     assert [CODEC.decode(output.value)["subject"] for output in links(result)] == ["k1.4", "k1.5"]
 
 
-@pytest.mark.parametrize("name", ["catalogue", "feedback"])
-async def test_a_stage_that_goes_through_its_state_knows_the_heads(name: str) -> None:
-    records, state = source(name), MemoryState()
-    state.write((await Appending(made(name))(records, state)).state)
+async def test_a_stage_that_goes_through_its_state_knows_the_heads() -> None:
+    records, state = source("feedback"), MemoryState()
+    state.write((await Appending(made("feedback"))(records, state)).state)
     assert any(map(is_head, state))
-    stage = made(name)
+    stage = made("feedback")
     await stage.on_assigned(0, state.items())
     assert not links(await stage.on_timer(0, state.items()))
 
@@ -108,12 +93,7 @@ def test_a_head_is_no_profile() -> None:
 
 @pytest.mark.parametrize("name", STAGES)
 async def test_without_a_trail_nothing_is_appended(name: str) -> None:
-    fresh = {
-        "ingest": ingest_harness.make_stage,
-        "catalogue": lambda: Catalogue().stage,
-        "profile": lambda: ProfileHarness().stage,
-        "feedback": feedback_harness.make_stage,
-    }[name]()
+    fresh = ProfileHarness().stage if name == "profile" else feedback_harness.make_stage()
     result = await Appending(fresh)(source(name), MemoryState())
     assert links(result) == [] and not any(map(is_head, result.state))
 

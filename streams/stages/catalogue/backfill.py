@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from hashlib import blake2b
 from typing import NamedTuple
 
-from streams.audit.trail import is_head
 from streams.engine.ports import RecordCodec
 from streams.engine.records import BatchResult, OutputRecord
 from streams.errors import RecordError
@@ -36,7 +35,7 @@ async def backfill(
     due: dict[str, KnownItem] = {}
     textless = 0
     for key, data in items:
-        if key.startswith(MEMBERS) or is_head(key):
+        if key.startswith(MEMBERS):
             continue
         item = load_item(data)
         lacking = any(encoder.version not in item.vectors for encoder in active.encoders)

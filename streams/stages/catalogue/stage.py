@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import TYPE_CHECKING, NamedTuple
 
-from streams.audit.trail import NoTrail, Trail
 from streams.clock import Clock
 from streams.engine.ports import DeadLetters, ModelProvider, TopicCodecs
 from streams.engine.records import BatchResult, OutputRecord, SourceRecord, StateView
@@ -78,17 +77,14 @@ class CatalogueStage:
         rules: CatalogueRules,
         clock: Clock,
         sources: ItemSources | None = None,
-        trail: Trail | None = None,
     ) -> None:
-        """Without ``sources`` those are known that the product has presets for, by header; without ``trail`` nothing is appended to the
-        audit."""
+        """Without ``sources`` those are known that the product has presets for, by header."""
         self._sources = sources or ItemSources(codecs.for_topic(CATALOGUE_ITEMS), load_item_sources(None))
         self._vectors = codecs.for_topic(ITEMS_VECTORS)
         self._models = models
         self._dead_letters = dead_letters
         self._rules = rules
         self._clock = clock
-        self.trail = trail or NoTrail()
         self._done: dict[int, tuple[tuple[str, ...], frozenset[str]]] = {}
         self.textless: dict[int, int] = {}
         """By partition: items that a new model does not get before they are published again."""

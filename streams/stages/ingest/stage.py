@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
-from streams.audit.trail import NoTrail, Trail
 from streams.clock import Clock
 from streams.dead_letters.letters import DeadLetterBuilder, PositionIds
 from streams.engine.records import BatchResult, OutputRecord, SourceRecord, StateView
@@ -68,10 +67,8 @@ class IngestStage:
         sources: Sources | None = None,
         watch: Watches | None = None,
         consents: ConsentBook | None = None,
-        trail: Trail | None = None,
     ) -> None:
-        """Without ``sources`` those are known that the product has presets for, by header. Without ``consents`` everything is allowed,
-        without ``trail`` nothing is appended to the audit."""
+        """Without ``sources`` those are known that the product has presets for, by header. Without ``consents`` everything is allowed."""
         self._sources = sources or Sources(codecs.for_topic(BEHAVIOUR_RAW), load_sources(None))
         self._clean = codecs.for_topic(BEHAVIOUR_CLEAN)
         self._asks = Asks(rules.debounce_ms)
@@ -81,7 +78,6 @@ class IngestStage:
         self._dead_letters = dead_letters
         self._clock = clock
         self._watch = watch
-        self.trail = trail or NoTrail()
         self._ids = PositionIds(key=pseudonymizer.record_key)
         dead_letters.share_ids(self._ids)
         self._on_messages: Mapping[str, Callable[[Sequence[SourceRecord]], Awaitable[BatchResult]]] = {}
