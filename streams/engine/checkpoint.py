@@ -1,7 +1,8 @@
 """The one place that knows, for one partition number, what is delivered, written, applied and committed, by whom and until when.
 
 The protocol, step by step. Everything else in the engine only carries these steps out: 3 and 4 are in ``beginning``, what is *written* in
-``written_outputs``, the handler's guard of 8 in ``guarded_handler``, what may be committed in ``source_progress``.
+``written_outputs``, the handler's guard of 8 in ``guarded_handler`` and its halves in ``halving``, what may be committed in
+``source_progress``.
 
 Taking a partition over (``take_over``), before anything of it is handled:
 
@@ -29,13 +30,13 @@ After a write of which it is not known whether it happened, 1 to 6 are done agai
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from streams.engine.beginning import RENEW_AFTER_RECORDS, Beginnings
 from streams.engine.checkpoint_ports import Committer, Log
 from streams.engine.guarded_handler import GuardedHandler
+from streams.engine.halving import Halving, Records
 from streams.engine.handler import BatchHandler, FollowsPartitions, RecallsOutputs, TimerFromStart, WarmsUp
 from streams.engine.metrics import StageMetrics
 from streams.engine.outputs import Outputs
@@ -50,12 +51,7 @@ from streams.engine.source_progress import SourceProgress
 from streams.engine.stamps import source_tag, stamp_of
 from streams.engine.state import NoState, OverlayView, StateTable
 from streams.engine.written_outputs import WrittenOutputs
-from streams.errors import FatalError, Reason, RecordError, TransientError
-
-log = logging.getLogger(__name__)
-
-_TRIES_ALONE = 3
-"""A record that raises something unknown is dead-lettered when it does so as often, alone."""
+from streams.errors import FatalError, RecordError, TransientError
 
 
 class Prepared(NamedTuple):
@@ -106,10 +102,9 @@ class Checkpoint:
         self._table = table
         self._log = topics
         self._committer = committer
-        self._dead_letters = dead_letters
+        self._halving = Halving(stage, dead_letters, metrics, pause)
         self._rejects = rejects
         self._metrics = metrics
-        self._pause = pause
         self._catch_up = catch_up
         self._tag = source_tag(stage, partition)
         self._beginnings = Beginnings(
@@ -253,12 +248,13 @@ class Checkpoint:
         if not records:
             return Prepared(batch, records, BatchResult())
         try:
-            return Prepared(batch, records, await self._handle(records, self._view()))
+            return Prepared(batch, records, await self.handle(records))
         except RecordError:
             return Prepared(batch, records, None)
 
-    def _view(self) -> OverlayView:
-        return OverlayView(self._settling, self._table, self._partition)
+    async def handle(self, records: Records) -> BatchResult:
+        """By the stage's handler, on top of the state of the batch that is being settled. Raises RecordError for one that it refuses."""
+        return await self._handle(records, OverlayView(self._settling, self._table, self._partition))
 
     # --- steps 9 to 11
 
@@ -267,11 +263,12 @@ class Checkpoint:
         batch = prepared.batch
         source = self._sources[batch.topic]
         if prepared.result is None:
-            await self._settle_in_parts(batch.topic, prepared.records)
+            self._settling = {}
+            await self._halving.settle(prepared.records, _Part(self, batch.topic))
         elif prepared.records:
             try:
-                await self._write(batch.topic, prepared.result)
-                self._count(prepared.result, prepared.records)
+                await self.write(batch.topic, prepared.result)
+                self.count(prepared.result, prepared.records)
             except RecordError as error:
                 # What was computed since stands on a state that will not come to be.
                 self._refused_until[batch.topic] = batch.ends
@@ -285,54 +282,8 @@ class Checkpoint:
         """From now on batches are computed on top of this one's state."""
         self._settling = prepared.result.state if prepared.result is not None else {}
 
-    async def _settle_in_parts(self, topic: str, records: Sequence[SourceRecord | UnreadableRecord]) -> None:
-        """A stack instead of recursion: the first half is settled before the second is handled, since it changes the state."""
-        self._settling = {}
-        stack: list[Sequence[SourceRecord | UnreadableRecord]] = [records]
-        alone = 0
-        while stack:
-            part = stack.pop()
-            try:
-                result = await self._handle(part, self._view())
-                await self._write(topic, result)
-            except RecordError as error:
-                self._metrics.handler_errors.inc()
-                if len(part) > 1:
-                    middle = len(part) // 2
-                    stack += [part[middle:], part[:middle]]
-                    continue
-                alone += 1
-                if error.reason is Reason.POISON and alone < _TRIES_ALONE:
-                    await self._pause(0.02 * alone)
-                    stack.append(part)
-                    continue
-                result = await self._reject(topic, part[0], error)
-            alone = 0
-            self._count(result, part)
-
-    async def _reject(self, topic: str, record: SourceRecord | UnreadableRecord, error: RecordError) -> BatchResult:
-        # Only the position, the reason and an exception's class are told: its text may quote the record.
-        log.warning(
-            "%s: dead-lettering %s/%d/%d: %s",
-            self._stage,
-            record.topic,
-            record.partition,
-            record.offset,
-            error.detail or error.reason.value,
-        )
-        letter = self._dead_letters.build(record, error, attempt=2)
-        result = BatchResult([letter], {}, 1, {error.reason.value: 1})
-        try:
-            await self._write(topic, result)
-        except RecordError:  # even sealed it is too large: the letter goes without the original
-            bare = UnreadableRecord(
-                record.topic, record.partition, record.offset, record.offset, record.timestamp, None, None, (), error.detail
-            )
-            result.outputs = [self._dead_letters.build(bare, error, attempt=2)]
-            await self._write(topic, result)
-        return result
-
-    async def _write(self, topic: str, result: BatchResult) -> None:
+    async def write(self, topic: str, result: BatchResult) -> None:
+        """Steps 9 and 10. Raises RecordError where the broker refuses one of the outputs."""
         fence = self._fence_of(topic)
         source = self._sources[topic]
         outputs = self._written.missing(result.outputs)
@@ -352,7 +303,8 @@ class Checkpoint:
             await self._table.apply(self._partition, result.state, fence)
         self._written.on_caused(result.outputs)
 
-    def _count(self, result: BatchResult, records: Sequence[object]) -> None:
+    def count(self, result: BatchResult, records: Sequence[object]) -> None:
+        """The records are settled."""
         self._metrics.records.inc(len(records))
         self._metrics.rejected.inc(result.rejected)
         for reason, count in result.dropped.items():
@@ -403,7 +355,7 @@ class Checkpoint:
         self._settling = {}
         result = await self._follows.on_timer(self._partition, self._table.items(self._partition))
         try:
-            await self._write(topic, result)
+            await self.write(topic, result)
         except RecordError as error:
             raise FatalError(f"the broker refuses what the timer of stage {self._stage} writes ({error.detail})") from error
 
@@ -416,3 +368,15 @@ class Checkpoint:
     def _fence(self, topics: Sequence[str]) -> None:
         for topic in topics:
             self._ownership.check((topic, self._partition), self._generation)
+
+
+class _Part:
+    """The halving's view of a checkpoint and one of its sources."""
+
+    def __init__(self, checkpoint: Checkpoint, topic: str) -> None:
+        self._checkpoint = checkpoint
+        self._topic = topic
+        self.handle, self.count = checkpoint.handle, checkpoint.count
+
+    async def write(self, result: BatchResult) -> None:
+        await self._checkpoint.write(self._topic, result)

@@ -187,8 +187,8 @@ def _(patch: Patch) -> None:
             await self._table.apply(self._partition, result.state, self._fence_of(topic))
         await original(self, topic, result)
 
-    original = Checkpoint._write
-    patch.setattr(Checkpoint, "_write", write)
+    original = Checkpoint.write
+    patch.setattr(Checkpoint, "write", write)
 
 
 @mutation("a commit of an earlier generation is offered")
