@@ -115,11 +115,11 @@ class Shopper(msgspec.Struct, array_like=True):
         self.interactions = [one for one in self.interactions if one.item_id != item_id]
         self.history = [one for one in self.history if one.kind != "item" or one.ref != item_id]
         self.forgotten[item_id] = offset
-        self.outstanding = [one for one in self.outstanding if not self.is_forgotten(one.source_offset, one.items)]
+        self.outstanding = [one for one in self.outstanding if not self.names_forgotten(one.source_offset, one.items)]
 
-    def is_forgotten(self, source_offset: int, items: Iterable[str]) -> bool:
-        """Whether a list, made after the event at ``source_offset``, is from before what makes it count no more."""
-        return source_offset <= self.refused_offset or any(self.forgotten.get(item_id, -1) >= source_offset for item_id in items)
+    def names_forgotten(self, source_offset: int, items: Iterable[str]) -> bool:
+        """Whether a list, made after the event at ``source_offset``, names an item that was to be forgotten later."""
+        return any(self.forgotten.get(item_id, -1) >= source_offset for item_id in items)
 
     @property
     def marked_until(self) -> int:

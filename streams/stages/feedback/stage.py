@@ -27,7 +27,8 @@ __all__ = ["FeedbackRules", "FeedbackStage"]
 _OF_THE_SHOPPER = (CONSENT, ERASE)
 """Types of events that say what becomes of all that is kept."""
 _PROGRESS = b"\0progress/%d"
-"""Key of a state that is no shopper's; with the partition in it, since Faust's memory store keeps all of them in one place."""
+"""Key of a state that is no shopper's; with the partition in it, since Faust's memory store keeps all of them in one place. It begins with
+how far the partition was read, and knows up to which event shoppers are gone."""
 _OF_EVENTS = ("event_id", "pseudonym", "event_type", "occurred_at", "item_id", "query", "recommendation_id", "refused", "request_id")
 _OF_RECOMMENDATIONS = (
     "recommendation_id",
@@ -74,7 +75,7 @@ class FeedbackStage:
         works.begin(of_events, batch[0].offset, batch[-1].offset)
         result = BatchResult()
         decoded = self._decode(batch, of_events, result)
-        shoppers = self._load(state, [key for _, key, _ in decoded])
+        shoppers = self._load(state, partition, [key for _, key, _ in decoded])
         changed: set[bytes] = set()
         orders: list[tuple[int, str, str, dict[str, str]]] = []
         for offset, key, value in decoded:
@@ -90,7 +91,7 @@ class FeedbackStage:
         is_silent = now_ms - works.last_recommendation_ms >= self._rules.idle_ms
         source_offset = EVERYTHING if is_silent else works.source_offset
         due = works.due(works.watermark_ms, source_offset)
-        shoppers.update(self._load(state, [key for key in due if key not in shoppers]))
+        shoppers.update(self._load(state, partition, [key for key in due if key not in shoppers]))
         self._settle(due, shoppers, changed, works.watermark_ms, source_offset, partition, result)
         self._conclude(shoppers, changed.union(due), changed, works.watermark_ms, source_offset, works, partition, result)
         if orders:
@@ -115,10 +116,12 @@ class FeedbackStage:
             return result
         due = set(works.due(now_ms, EVERYTHING))
         if due:
-            shoppers = {key: load(value) for key, value in items if key in due}
+            progress = _PROGRESS % partition
+            shoppers = {progress: Shopper()} | {key: load(value) for key, value in items if key in due or key == progress}
+            due.intersection_update(shoppers)
             changed: set[bytes] = set()
-            self._settle(sorted(shoppers), shoppers, changed, now_ms, EVERYTHING, partition, result)
-            self._conclude(shoppers, due.intersection(shoppers), changed, now_ms, EVERYTHING, works, partition, result)
+            self._settle(sorted(due), shoppers, changed, now_ms, EVERYTHING, partition, result)
+            self._conclude(shoppers, due, changed, now_ms, EVERYTHING, works, partition, result)
         return result
 
     def _scheduled(self, works: PartitionTimers, items: Iterable[tuple[bytes, bytes]]) -> Iterable[Shopper]:
@@ -150,10 +153,15 @@ class FeedbackStage:
         result.rejected, result.reasons = reasons.total(), dict(reasons)
         return decoded
 
-    def _load(self, state: StateView, keys: Sequence[bytes]) -> dict[bytes, Shopper]:
+    def _load(self, state: StateView, partition: int, keys: Sequence[bytes]) -> dict[bytes, Shopper]:
+        """With the progress among them. Who is not in the state is new, or gone: nothing up to where shoppers are gone is wanted of
+        either, should it be read again."""
+        progress = _PROGRESS % partition
         wanted = list(dict.fromkeys(keys))
-        stored = state.get_many(wanted)
-        return {key: load(stored[key]) if key in stored else Shopper() for key in wanted}
+        stored = {key: load(value) for key, value in state.get_many([progress, *wanted]).items()}
+        stored.setdefault(progress, Shopper())
+        until = stored[progress].clean_offset
+        return stored | {key: Shopper(clean_offset=until, refused_offset=until) for key in wanted if key not in stored}
 
     def _apply_event(self, shopper: Shopper, offset: int, event: CleanEvent, works: PartitionTimers) -> bool:
         if event["event_type"] in _OF_THE_SHOPPER:
@@ -192,12 +200,12 @@ class FeedbackStage:
         works.source_offset = max(works.source_offset, value["source_offset"])
         if not value["trainable"]:
             return False
-        if offset <= shopper.recommendation_offset:
+        if offset <= shopper.recommendation_offset or value["source_offset"] <= shopper.refused_offset:
             return False
         shopper.recommendation_offset = offset
         identity = value["recommendation_id"]
         items = list(dict.fromkeys(item["item_id"] for item in value["items"]))
-        if not shopper.is_forgotten(value["source_offset"], items) and all(
+        if not shopper.names_forgotten(value["source_offset"], items) and all(
             known.recommendation_id != identity for known in shopper.outstanding
         ):
             shopper.outstanding.append(
@@ -253,16 +261,19 @@ class FeedbackStage:
             works.offsets.add(waits_for(shoppers[key], watermark_ms, source_offset, self._rules), key)
         after = works.done()
         gone = [key for key in touched if shoppers[key].is_gone(source_offset)]
-        if gone:
-            result.state.update(dict.fromkeys(gone))
-            # How far the partition was read may be known by their states alone.
-            result.state[_PROGRESS % partition] = dump(Shopper(before=works.before, after=after))
         unmarked = [key for key in touched if shoppers[key].drop_marks(source_offset)]
         for key in {*changed, *unmarked}.difference(gone):
             shopper = shoppers[key]
             shopper.before, shopper.after = works.before, after
             shopper.trim_history(self._rules.history_size, self._rules.interactions_kept, source_offset)
             result.state[key] = dump(shopper)
+        if gone:
+            # Last, and before them up to where: should the batch come again, who is not in the state is known to be gone, or nothing of
+            # theirs was written yet. How far the partition was read may be known by their states alone.
+            progress = _PROGRESS % partition
+            until = max(shoppers[key].clean_offset for key in [progress, *gone])
+            result.state[progress] = dump(Shopper(clean_offset=until, before=works.before, after=after))
+            result.state.update(dict.fromkeys(gone))
 
 
 def _concerns(event: CleanEvent) -> bool:

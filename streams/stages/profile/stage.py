@@ -27,7 +27,7 @@ from streams.stages.profile.recommendation import answer_id, make, remember
 from streams.stages.profile.recommendation_writer import RecommendationWriter
 from streams.stages.profile.together_counter import TogetherCounter, is_profile, state_key
 from streams.stages.profile.triggers import Trigger, Triggered, by_model, find_triggers
-from streams.stages.profile.withdrawal import is_held_back
+from streams.stages.profile.withdrawal import dump_erased_until, erased_until_key, is_held_back, load_erased_until
 from streams.topics import BEHAVIOUR_CLEAN, ITEMS_POPULARITY, ITEMS_TOGETHER, PROFILE_LINKS, RANKING_FEATURES, RECOMMENDATIONS
 
 __all__ = ["ProfileRules", "ProfileStage"]
@@ -83,9 +83,11 @@ class ProfileStage:
         result = BatchResult()
         events = self._accept(batch, result)
         keys = list(dict.fromkeys(event["pseudonym"] for _, event in events if has_shopper(event)))
-        profiles = {key: Profile() for key in keys}
         purchased = list(dict.fromkeys(event["item_id"] for _, event in events if event["event_type"] == "purchase" and event["item_id"]))
-        stored = state.get_many([*(key.encode() for key in keys), *map(state_key, purchased)])
+        erased_key = erased_until_key(partition)
+        stored = dict(state.get_many([erased_key, *(key.encode() for key in keys), *map(state_key, purchased)]))
+        erased_until = load_erased_until(stored.pop(erased_key, None))
+        profiles = {key: Profile(applied_offset=erased_until) for key in keys}
         profiles.update((key.decode(), load_profile(data)) for key, data in stored.items() if is_profile(key))
         tally = self._popularity.begin(partition, batch[0].offset)
         pairs = self._pairs.begin(purchased, stored)
@@ -109,12 +111,12 @@ class ProfileStage:
         result.outputs += map(self._link, triggered.links)
         changed, published = self._pairs.end(pairs, partition)
         # The pairs first: of a state that is only partly written, a beginning is there. A purchase that is in a profile is then in the
-        # pairs too, and one that is only in the pairs is known by its offset.
-        result.state = {
-            **changed,
-            **{pseudonym.encode(): None for pseudonym in triggered.erased},
-            **{key.encode(): dump_profile(profile) for key, profile in triggered.changed.items()},
-        }
+        # pairs too, and one that is only in the pairs is known by its offset. Whoever is erased last, and before them up to where: should
+        # the batch come again, who is not in the table is then either new to it, or known to be erased.
+        result.state = {**changed, **{key.encode(): dump_profile(profile) for key, profile in triggered.changed.items()}}
+        if triggered.erased:
+            result.state[erased_key] = dump_erased_until(triggered.erased_until)
+            result.state.update((pseudonym.encode(), None) for pseudonym in triggered.erased.difference(triggered.changed))
         result.outputs += self._popularity.end(tally, batch[-1].offset)
         removals = self._popularity.removals(tally, catalogue, self._rules.unknown_items)
         result.outputs += removals

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import msgspec
 
-from streams.audit.trail import HEADS
 from streams.engine.ports import RecordCodec
 from streams.engine.records import OutputRecord
 from streams.errors import ConfigurationError
@@ -31,7 +30,7 @@ def state_key(item_id: str) -> bytes:
 
 def is_profile(key: bytes) -> bool:
     """Whether a key of the stage's table is a shopper's."""
-    return not key.startswith((_PREFIX, HEADS))
+    return not key.startswith(b"\0")
 
 
 class _Published(NamedTuple):

@@ -62,6 +62,8 @@ class Triggered:
     orders: list[Order] = field(default_factory=list)
     erased: set[str] = field(default_factory=set)
     """Pseudonyms of which nothing is kept, but for what came after in the same batch."""
+    erased_until: int = -1
+    """Offset of the last request that a whole profile be erased; -1 where the batch has none."""
     held_back: int = 0
     """Events whose shopper had withdrawn consent before they were passed on."""
     links: list[ProfileLink] = field(default_factory=list)
@@ -136,10 +138,11 @@ def find_triggers(
             details = erasure_details(event["request_id"], event["item_id"], **held)
             result.orders.append(Order(offset, ERASED, pseudonym, details))
             if event["item_id"] is None:
-                profiles[pseudonym] = Profile()
+                profiles[pseudonym] = Profile(applied_offset=offset)
                 result.changed.pop(pseudonym, None)
                 result.erased.add(pseudonym)
-            else:
+                result.erased_until = offset
+            elif profile != Profile(applied_offset=profile.applied_offset):  # nothing is begun for somebody who was never seen
                 result.changed[pseudonym] = profiles[pseudonym] = without_item(profile, offset, event["item_id"])
             continue
         if is_held_back(profile):

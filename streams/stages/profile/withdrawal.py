@@ -5,8 +5,36 @@ from __future__ import annotations
 from collections.abc import Collection
 from copy import deepcopy
 
+from streams.errors import ConfigurationError
 from streams.privacy.consent import PERSONALIZATION
 from streams.stages.profile.profile import Profile
+
+_ERASED_UNTIL = b"\0erased/%d"
+"""No pseudonym and no item id begins so; with the partition in it, since Faust's memory store keeps all of them in one place."""
+_VERSION = b"\x01"
+_OFFSET_BYTES = 8
+
+
+def erased_until_key(partition: int) -> bytes:
+    """The key of a stage's table under which it is kept up to which offset shoppers of the partition were erased.
+
+    A profile knows what was applied to it, so a batch that comes again changes nothing. An erased profile knows nothing any more: this
+    knows it for all of them. Who is not in the table has nothing that was applied up to this offset and is still wanted.
+    """
+    return _ERASED_UNTIL % partition
+
+
+def dump_erased_until(offset: int) -> bytes:
+    return _VERSION + offset.to_bytes(_OFFSET_BYTES, "big")
+
+
+def load_erased_until(data: bytes | None) -> int:
+    """-1 for None. Raises ConfigurationError if another version of the product wrote it, or it is damaged."""
+    if data is None:
+        return -1
+    if data[:1] != _VERSION or len(data) != len(_VERSION) + _OFFSET_BYTES:
+        raise ConfigurationError("the offset of the last erasure in a profile state can't be read; delete the stage's state, it is rebuilt")
+    return int.from_bytes(data[1:], "big")
 
 
 def decided(profile: Profile, offset: int, refused: Collection[str]) -> Profile:

@@ -159,3 +159,19 @@ def test_batches_and_repeats_do_not_matter(kinds: list[str], data: st.DataObject
     cut_lists = data.draw(st.integers(0, len(lists)))
     parts = [records[:cut], records[:cut], lists[:cut_lists], records[cut:], lists[cut_lists:], lists[cut_lists:]]
     assert settled([records, lists]) == settled([lists, records]) == settled(parts)
+    # Neither topic is committed, and all that was written comes again: to whoever is gone by then, too.
+    assert (
+        settled([records, lists])
+        == settled([records, lists, records, lists])
+        == settled([lists, records, lists, *the_end(), records, lists])
+    )
+
+
+def test_who_is_gone_stays_gone_should_everything_be_read_again() -> None:
+    stage, state = make_stage(), State()
+    batch = [event(0, ANNA, "view", "x", 0), event(1, ANNA, "purchase", "a", 1), erase(2, ANNA)]
+    lists = [recommendation(0, ANNA, ["a"], 0, 0), recommendation(1, BEN, ["b"], 3, 3)]
+    feed(stage, state, [batch, lists, *the_end()])
+    assert ANNA.encode() not in state.values
+    results = feed(make_stage(), state, [batch, lists, *the_end()])
+    assert ANNA.encode() not in state.values and learnt(results) == 0
