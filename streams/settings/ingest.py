@@ -13,6 +13,21 @@ class IngestSettings(BaseSettings):
     """Of ingest and its sources."""
 
     time_bucket_s: int = Field(60, ge=1, le=86_400, description="Event times are rounded down to this many seconds.")
+    k: int = Field(
+        5,
+        ge=1,
+        le=100,
+        description="Price, place and time of an event are widened until this many shoppers share what is left. Searches that fewer made "
+        "are in no training pair. 1: nothing is widened.",
+    )
+    k_window_s: int = Field(3600, ge=60, le=86_400, description="Shoppers share a price and a place if it was within this time, seconds.")
+    k_time_s: int = Field(
+        300,
+        ge=1,
+        le=86_400,
+        description="Event times are rounded down to this many seconds where too few shoppers (VEILSTREAM_K) are present within "
+        "VEILSTREAM_TIME_BUCKET_S. So are the times of the records that ingest writes, always.",
+    )
     max_future_s: int = Field(300, ge=0, description="Events further in the future than this are refused, seconds.")
     max_age_days: float = Field(7300.0, gt=0, description="Events older than this are refused, days.")
     default_currency: str = Field("EUR", min_length=3, max_length=3, description="Currency of prices without a currency (ISO 4217).")

@@ -234,7 +234,9 @@ class Bootstrap:
 def timestamp_step_ms(stage: str, settings: Settings) -> int:
     """What the times that a stage writes are rounded to. An exact one beside a clean event would join it to its raw one, whose time is
     rounded for that reason."""
-    return 1000 * settings.time_bucket_s if stage == INGEST.name else 1
+    from streams.stages.ingest.rules import IngestRules
+
+    return IngestRules.from_settings(settings).time_step_ms if stage == INGEST.name else 1
 
 
 def stage_process(parts: StageParts, settings: Settings, kafka: KafkaSettings, *, needed: Sequence[Right] = ()) -> StageProcess:

@@ -30,7 +30,7 @@ NOW = 1_795_755_600_000
 """2026-11-27T05:00:00Z"""
 CODECS = local_codecs()
 SUBSCRIBER, RECOVERY = PrivateKey.generate(), PrivateKey.generate()
-RULES = IngestRules.from_settings(Settings(default_region=None))
+RULES = IngestRules.from_settings(Settings(default_region=None, k=1))
 HASHES = Pseudonymizer(PseudonymKey("k1", b"k" * 32))
 JSON = (("content-type", b"application/json"),)
 

@@ -15,7 +15,7 @@ from streams.engine.ports import DeadLetters, TopicCodecs
 from streams.engine.records import BatchResult, OutputRecord, SourceRecord, StateView
 from streams.errors import Reason, RecordError
 from streams.serde.outcomes import together
-from streams.serde.records import CONSENT, ERASE, CleanEvent, Feedback, Recommendation, has_shopper
+from streams.serde.records import CONSENT, ERASE, RARE_QUERY, CleanEvent, Feedback, Recommendation, has_shopper
 from streams.stages.feedback.ledger import Interaction, Outstanding, Past, Shopper, dump, load
 from streams.stages.feedback.rules import HISTORY_EVENTS, OUTCOME_OF_EVENT, FeedbackRules
 from streams.stages.feedback.settlement import due_at, identity, settle, waits_for
@@ -29,7 +29,18 @@ _OF_THE_SHOPPER = (CONSENT, ERASE)
 _PROGRESS = b"\0progress/%d"
 """Key of a state that is no shopper's; with the partition in it, since Faust's memory store keeps all of them in one place. It begins with
 how far the partition was read, and knows up to which event shoppers are gone."""
-_OF_EVENTS = ("event_id", "pseudonym", "event_type", "occurred_at", "item_id", "query", "recommendation_id", "refused", "request_id")
+_OF_EVENTS = (
+    "event_id",
+    "pseudonym",
+    "event_type",
+    "occurred_at",
+    "item_id",
+    "query",
+    "recommendation_id",
+    "flags",
+    "refused",
+    "request_id",
+)
 _OF_RECOMMENDATIONS = (
     "recommendation_id",
     "pseudonym",
@@ -190,7 +201,7 @@ class FeedbackStage:
                 Interaction(offset, time_ms, kind, item_id, event["event_id"], event["recommendation_id"], before_ms)
             )
             del shopper.interactions[: -self._rules.interactions_kept]
-        if kind in HISTORY_EVENTS:
+        if kind in HISTORY_EVENTS and RARE_QUERY not in event["flags"]:
             ref = event["query"] if kind == "search" else item_id
             if ref is not None:
                 shopper.history.append(Past(offset, time_ms, "query" if kind == "search" else "item", ref, kind))

@@ -41,7 +41,16 @@ class IngestRules:
     allowed: Set[str] = NONE
     """The purposes that are taken for allowed where a shopper decided nothing."""
     debounce_ms: int = 60_000
-    """Between two lists without a search for a shopper who allows no personalization."""
+    """Between two lists without a search, where no profile keeps them apart: of a shopper who allows no personalization, or whose events
+    have widened times."""
+    k: int = 1
+    k_window_ms: int = 3_600_000
+    k_time_ms: int = 300_000
+
+    @property
+    def time_step_ms(self) -> int:
+        """What the times are rounded to of which no more need be known, such as those at which records are written."""
+        return max(self.time_bucket_ms, self.k_time_ms) if self.k > 1 else self.time_bucket_ms
 
     @classmethod
     def from_settings(cls, settings: Settings) -> IngestRules:
@@ -83,4 +92,7 @@ class IngestRules:
             scrub_off=scrub_off,
             allowed=allowed,
             debounce_ms=int(settings.debounce_s * 1000),
+            k=settings.k,
+            k_window_ms=settings.k_window_s * 1000,
+            k_time_ms=settings.k_time_s * 1000,
         )

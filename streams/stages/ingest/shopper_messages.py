@@ -37,7 +37,7 @@ class Parts:
     def event(self, record: SourceRecord, identity: Identity, kind: str, received_ms: int) -> CleanEvent:
         """An event that stands for the message among the shopper's events."""
         event_id = self.pseudonymizer.position_id(record.topic, record.partition, record.offset)
-        return bare(event_id, identity.pseudonym, b"", kind, floor_to(received_ms, self.rules.time_bucket_ms))
+        return bare(event_id, identity.pseudonym, b"", kind, floor_to(received_ms, self.rules.time_step_ms))
 
     def clean(self, record: SourceRecord, event: CleanEvent) -> OutputRecord:
         value = self.codecs.for_topic(BEHAVIOUR_CLEAN).encode(event)

@@ -23,6 +23,7 @@ from streams.stages.ingest.consent_updates import ConsentUpdates
 from streams.stages.ingest.consents import ConsentBook
 from streams.stages.ingest.deduplicate import RecentEvents
 from streams.stages.ingest.erasure_requests import ErasureRequests
+from streams.stages.ingest.generalise import Generaliser
 from streams.stages.ingest.identities import Identities
 from streams.stages.ingest.quarantine import Quarantine, producer_of
 from streams.stages.ingest.rules import IngestRules
@@ -72,6 +73,7 @@ class IngestStage:
         self._sources = sources or Sources(codecs.for_topic(BEHAVIOUR_RAW), load_sources(None))
         self._clean = codecs.for_topic(BEHAVIOUR_CLEAN)
         self._asks = Asks(rules.debounce_ms)
+        self._generaliser = Generaliser(rules)
         identities = Identities(pseudonymizer, sealer)
         refused = () if consents is None else (consents.refused,)
         self._cleaner = EventCleaner(rules, identities, pseudonymizer, *refused)
@@ -84,7 +86,7 @@ class IngestStage:
         """What shoppers want, by the topic in which it is said."""
         if consents is not None:
             parts = Parts(codecs, consents, identities, pseudonymizer, dead_letters, self._ids, rules, clock)
-            self._on_messages = {CONSENT_UPDATES: ConsentUpdates(parts), PRIVACY_ERASURE: ErasureRequests(parts, self._asks.forget)}
+            self._on_messages = {CONSENT_UPDATES: ConsentUpdates(parts), PRIVACY_ERASURE: ErasureRequests(parts, self._forget)}
         self._places: dict[tuple[str, int], int] = {}
         """Partitions of topics by number; several raw topics have partitions and offsets alike."""
         self._recent = RecentEvents(rules.dedup_window)
@@ -107,6 +109,7 @@ class IngestStage:
             except RecordError:
                 continue  # not this product's; profile and feedback dead-letter it
             self._recent.remember(event["event_id"], -1, record.offset)
+            self._generaliser.recall(event)
 
     async def __call__(self, batch: Sequence[SourceRecord], state: StateView) -> BatchResult:
         """Clean events keyed by pseudonym, and dead letters, in the order of the records and their lines; of one key only where the rules
@@ -168,6 +171,10 @@ class IngestStage:
             result.outputs.sort(key=lambda output: hash(salt + (output.key or b"")))
         return result
 
+    def _forget(self, pseudonym: str) -> None:
+        self._asks.forget(pseudonym)
+        self._generaliser.forget(pseudonym)
+
     def _refused(self, line: Line, record: SourceRecord, error: RecordError, number: int, result: BatchResult) -> list[str]:
         """Adds the dead letter of a line, or counts what is left out; the reason, if it is a fault of the producer."""
         if error.reason in _LEFT_OUT:
@@ -209,7 +216,8 @@ class IngestStage:
         if PERSONALIZATION in event["refused"] and event["event_type"] in ASKS:
             if event["event_type"] != "search" and not self._asks.allows(pseudonym, cleaned.occurred_ms, place, offset):
                 raise RecordError(Reason.NO_CONSENT, "the shopper allows no personalization, and has a list already")
-            cleaned = self._cleaner.unprofiled(cleaned)
+            cleaned, is_somebody = self._cleaner.unprofiled(cleaned), False
+        self._generaliser.apply(cleaned.event, pseudonym if is_somebody else None, cleaned.occurred_ms, place, offset)
         value = self._clean.encode(cleaned.event)
         self._recent.remember(event["event_id"], place, offset)
         # The clock and the throttle may decide differently when the record is processed again. The first decision counts.

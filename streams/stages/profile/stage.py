@@ -32,7 +32,19 @@ from streams.topics import BEHAVIOUR_CLEAN, ITEMS_POPULARITY, ITEMS_TOGETHER, PR
 
 __all__ = ["ProfileRules", "ProfileStage"]
 
-_FIELDS = ("event_id", "pseudonym", "sealed_id", "event_type", "occurred_at", "item_id", "query", "linked_to", "refused", "request_id")
+_FIELDS = (
+    "event_id",
+    "pseudonym",
+    "sealed_id",
+    "event_type",
+    "occurred_at",
+    "item_id",
+    "query",
+    "linked_to",
+    "flags",
+    "refused",
+    "request_id",
+)
 _OF_THE_SHOPPER = (IDENTIFY, CONSENT, ERASE)
 """Types of events that say something of the shopper, and nothing of an item or a search."""
 NO_THRESHOLD = -1e6

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, MutableMapping
+from collections.abc import Collection, Iterable, Iterator, MutableMapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -12,7 +12,7 @@ from streams.models.hotswap.serving_model import Routing, ServingModel
 from streams.privacy.consent import GATED, TRAINING
 from streams.ranking.request import Request
 from streams.ranking.rules import CODES, DISMISS, IMPRESSION, PURCHASE, RETURN, SEARCH, TRIGGERS, ProfileRules
-from streams.serde.records import CONSENT, ERASE, IDENTIFY, CleanEvent, ProfileLink, has_shopper
+from streams.serde.records import CONSENT, ERASE, IDENTIFY, SOON, TIME_WIDENED, CleanEvent, ProfileLink, has_shopper
 from streams.stages.profile.feature_log import is_logged
 from streams.stages.profile.history import apply_event, is_first_regret, unwanted
 from streams.stages.profile.influence import breadth, is_newcomer, popularity_weights
@@ -181,14 +181,14 @@ def find_triggers(
                     new_buyer=bought and before_ms is None,
                     is_newcomer=is_newcomer(profile),
                 )
-        policy = policy_of(code, time_ms, profile.triggered_at, rules)
+        policy = policy_of(code, time_ms, profile.triggered_at, rules, event["flags"])
         logged = TRAINING not in event["refused"] and TRAINING not in profile.refused and is_logged(event, rules.logged_share)
         if policy is None:
             if not (logged and rules.recommend and code in TRIGGERS):
                 continue
             policy = "none"
         if policy == "behaviour":
-            profile.triggered_at = time_ms
+            profile.triggered_at = max(profile.triggered_at, time_ms) if TIME_WIDENED in event["flags"] else time_ms
         number = counts.get(pseudonym, 0)
         counts[pseudonym] = number + 1
         if number == len(result.rounds):
@@ -233,19 +233,22 @@ def request_of(profile: Profile, event: CleanEvent, policy: Policy, rules: Profi
     )
 
 
-def policy_of(event_type: int, time_ms: int, triggered_at: int, rules: ProfileRules) -> Policy | None:
+def policy_of(event_type: int, time_ms: int, triggered_at: int, rules: ProfileRules, flags: Collection[str] = ()) -> Policy | None:
     """The policy of the recommendation that an event triggers, or None.
 
     - A search always triggers one.
     - Other behaviour triggers one per ``debounce_ms`` of event time after the last trigger (``triggered_at``), in any order of
       arrival.
     - An event a little earlier than the last trigger is late, and triggers nothing.
+    - Where the event's time is widened, ingest has said whether that long has passed: the times do not tell.
     - An event earlier by ``rewind_ms`` or more belongs to a replay. A trigger in its future must not suppress it.
     """
     if not rules.recommend or event_type not in TRIGGERS:
         return None
     if event_type == SEARCH:
         return "search"
+    if TIME_WIDENED in flags:
+        return None if SOON in flags else "behaviour"
     since = time_ms - triggered_at
     return "behaviour" if since >= rules.debounce_ms or since <= -max(rules.rewind_ms, rules.debounce_ms) else None
 

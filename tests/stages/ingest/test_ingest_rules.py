@@ -13,6 +13,8 @@ def test_units() -> None:
     rules = IngestRules.from_settings(Settings(time_bucket_s=60, max_future_s=300, max_age_days=1.5, default_region="DE"))
     assert (rules.time_bucket_ms, rules.max_future_ms, rules.max_age_ms) == (60_000, 300_000, 129_600_000)
     assert rules.default_region == "DE"
+    assert (rules.k, rules.k_window_ms, rules.time_step_ms) == (5, 3_600_000, 300_000)
+    assert IngestRules.from_settings(Settings(k=1)).time_step_ms == 60_000
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ from tests.support.stage_keys import SIGNING_KEY, opened_id
 NOW = 1_760_000_040_000
 CODECS = local_codecs()
 SUBSCRIBER, RECOVERY = PrivateKey.generate(), PrivateKey.generate()
-RULES = IngestRules.from_settings(Settings(default_region=None))
+RULES = IngestRules.from_settings(Settings(default_region=None, k=1))
 FIELDS = tuple(BehaviourEvent.__annotations__)
 JSON = (("content-type", b"application/json"),)
 
