@@ -15,7 +15,7 @@ where only that was forgotten."""
 FORGETTING, EXPORTING = "forgetting", "exporting"
 """Somebody asked for it by a command. Subject: the pseudonym, where the command may know it. Details of the first: as of ``erased``."""
 K = "k"
-"""How many shoppers something was counted over at least. Details: what, and ``k``."""
+"""How many shoppers share what is told of an event. Details: ``attribute``, ``k``, and what was counted."""
 STARTED, STOPPED = "started", "stopped"
 PROMOTED, ROLLED_BACK, WITHDRAWN = "promoted", "rolled_back", "withdrawn"
 
@@ -74,6 +74,27 @@ def recovery_details(reasons: Collection[str], edits: Mapping[str, str], *, acce
         "accept_unsigned": str(accept_unsigned).lower(),
         "shown": str(shown).lower(),
     }
+
+
+class MeasuredShare(Protocol):
+    """The part of a measurement of anonymity that the audit has."""
+
+    @property
+    def attribute(self) -> str: ...
+    @property
+    def told(self) -> int: ...
+    @property
+    def kept_back(self) -> int: ...
+    @property
+    def least(self) -> int: ...
+    @property
+    def below(self) -> int: ...
+
+
+def anonymity_details(k: int, measured: MeasuredShare) -> dict[str, str]:
+    """Details of ``k``."""
+    counts = {name: str(getattr(measured, name)) for name in ("told", "kept_back", "least", "below")}
+    return {"attribute": measured.attribute, "k": str(k), **counts}
 
 
 def as_detail(text: str) -> str:

@@ -8,13 +8,15 @@ from typing import Any
 from nacl.signing import VerifyKey
 
 from streams.audit.anchors import Anchor
+from streams.audit.anonymity import Anonymity, Measured
 from streams.audit.verifier import Finding, Verifier
 from streams.engine.records import SourceRecord
+from streams.errors import RecordError
 from streams.kafka.clients import reader
 from streams.kafka.topic_records import records_so_far
 from streams.serde.codec import open_codec
 from streams.settings import KafkaSettings, Settings
-from streams.topics import PRIVACY_AUDIT
+from streams.topics import BEHAVIOUR_CLEAN, PRIVACY_AUDIT, TRAINING_PAIRS
 
 _TELL_EVERY = 20_000
 
@@ -46,3 +48,20 @@ async def verify_topic(
                 progress(verifier.records)
     verifier.finish()
     return verifier
+
+
+async def measure_anonymity(settings: Settings, kafka: KafkaSettings) -> list[Measured]:
+    """Of all that behaviour.clean and training.pairs hold now. Raises as above; records that can't be read are passed over."""
+    bucket_ms = settings.time_bucket_s * 1000
+    wide_ms = max(settings.k_time_s * 1000, bucket_ms)
+    anonymity = Anonymity(settings.k, window_ms=settings.k_window_s * 1000, bucket_ms=bucket_ms, wide_ms=wide_ms)
+    for topic, take in ((BEHAVIOUR_CLEAN, anonymity.take_event), (TRAINING_PAIRS, anonymity.take_pair)):
+        codec = await open_codec(topic, settings)
+        async with reader(kafka, settings.topic_prefix + topic) as consumer:
+            async for record in records_so_far(consumer, topic):
+                await codec.prepare(record.value)
+                try:
+                    take(codec.decode(record.value, record.headers))
+                except RecordError:
+                    continue  # the stages that read it dead-letter it
+    return anonymity.measured()

@@ -132,6 +132,34 @@ def report(folder: Path, anchor_file: Path | None, key_folders: tuple[Path, ...]
     return 0 if verifier.is_right else 1
 
 
+@command.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per attribute.")
+def k(as_json: bool) -> int:
+    """Count how many shoppers share what the clean events tell.
+
+    Reads behaviour.clean and training.pairs to their ends: for each event that tells a price, a place or an exact time, how many shoppers
+    that may be, and for each query in a training pair, how many shoppers made it. The result goes into the audit and its report. Use the
+    settings of the workers of ingest (VEILSTREAM_K and its kin). The exit code is 1 if anything is told that fewer than VEILSTREAM_K share.
+    """
+    from streams.audit.actions import K, anonymity_details
+    from streams.audit.reading import measure_anonymity
+    from streams.cli.audited import audited
+    from streams.kafka.clients import quiet_client_loggers
+    from streams.settings import load_kafka_settings, load_settings
+
+    quiet_client_loggers()
+    settings, kafka = load_settings(), load_kafka_settings()
+    with audited("audit k", settings, kafka) as told:
+        measured = asyncio.run(measure_anonymity(settings, kafka))
+        for one in measured:
+            told.tell(K, details=anonymity_details(settings.k, one))
+            shown = one._asdict() | {"k": settings.k}
+            least = f"at least {one.least} shoppers share it" if one.told else "nothing is told"
+            line = f"{one.attribute}: told {one.told:,} times, {least}; {one.below:,} times fewer than {settings.k}"
+            click.echo(json.dumps(shown) if as_json else f"{line}; kept back {one.kept_back:,} times")
+    return 1 if any(one.below for one in measured) else 0
+
+
 def link_line(link: Mapping[str, Any], record: SourceRecord, *, as_json: bool = False) -> str:
     """A link as one line."""
     from streams.cli.watch import moment

@@ -133,6 +133,12 @@ class IngestMetrics:
         self._shared = Counter(
             "veilstream_shared_ids_total", "Ids, a day each, with more events or sessions than one person makes.", registry=registry
         )
+        self._kept_back = Counter(
+            "veilstream_kept_back_total",
+            "Events of which less is told than is known, since too few shoppers share it, by flag: price_widened, rare_query, and others.",
+            ["flag"],
+            registry=registry,
+        )
         self._delay = Histogram(
             "veilstream_consent_delay_seconds",
             "From a shop's message on consent to the moment at which this worker knows the decision.",
@@ -148,6 +154,10 @@ class IngestMetrics:
 
     def shared_id(self) -> None:
         self._shared.inc()
+
+    def kept_back(self, counts: Mapping[str, int]) -> None:
+        for flag, count in counts.items():
+            self._kept_back.labels(flag).inc(count)
 
     def decision(self, received_ms: int) -> None:
         """A decision was read whose message was received then."""

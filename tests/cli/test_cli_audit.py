@@ -26,7 +26,7 @@ from streams.serde import local_codecs
 from streams.settings import load_kafka_settings, load_settings
 from streams.wiring.stages import Bootstrap
 from tests.support.deployment import read_topic
-from tests.support.profile_harness import MemoryState
+from tests.support.profile_harness import MemoryState, event
 
 CODEC = local_codecs().for_topic(topics.PRIVACY_AUDIT)
 Capture = pytest.CaptureFixture[str]
@@ -344,6 +344,30 @@ def test_a_report_of_everything(shop: Shop, capsys: Capture, monkeypatch: pytest
 
 @pytest.mark.kafka
 @pytest.mark.slow
+def test_how_many_shoppers_share_what_is_told(shop: Shop, capsys: Capture) -> None:
+    codec = local_codecs().for_topic(topics.BEHAVIOUR_CLEAN)
+    crowd = [event(n, f"u{n % 6}", "view", "i1") | {"country": "DE"} for n in range(12)]
+    shop.publish(*((one["pseudonym"].encode(), codec.encode(one)) for one in crowd), topic=topics.BEHAVIOUR_CLEAN)
+    assert run(["audit", "k"]) == 0
+    assert "price and place: told 12 times, at least 6 shoppers share it; 0 times fewer than 5" in capsys.readouterr().out
+    lonely = event(20, "u9", "view", "i1") | {"country": "IS"}
+    shop.publish((lonely["pseudonym"].encode(), codec.encode(lonely)), (b"x", b"rubbish"), topic=topics.BEHAVIOUR_CLEAN)
+    assert run(["audit", "k", "--json"]) == 1
+    first, *_ = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert (first["attribute"], first["least"], first["below"], first["k"]) == ("price and place", 1, 1, 5)
+    told = [link["details"] for link in shop.links() if link["action"] == "k"]
+    assert [one["below"] for one in told if one["attribute"] == "price and place"] == ["0", "1"]
+    assert "Least number of shoppers" in _report(shop)
+
+
+def _report(shop: Shop) -> str:
+    folder = shop.folder / "report"
+    assert run(["audit", "report", "--out", str(folder)]) == 0
+    page = next(folder.glob("*.md")).read_text(encoding="utf-8")
+    assert "attribute price and place, below 1, k 5" in page
+    return page
+
+
 def test_on_apache_kafka(kafka: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
     """With the idempotent producer, several partitions, and anchors in a file."""
     shop = opened(kafka.bootstrap_servers, tmp_path, monkeypatch, capsys)

@@ -6,14 +6,15 @@ worker has passed on, so the true number is never smaller. The memory is filled 
 
 from __future__ import annotations
 
+from collections import Counter
+
 from streams.privacy.crowds import CommonTexts, Crowds
-from streams.serde.records import PLACE_WIDENED, PRICE_WIDENED, RARE_QUERY, SOON, TIME_WIDENED, CleanEvent
+from streams.serde.records import PLACE_WIDENED, PRICE_WIDENED, RARE_QUERY, SOON, TIME_WIDENED, WIDE_BANDS, CleanEvent
 from streams.stages.ingest.asks import Asks
 from streams.stages.ingest.rules import IngestRules
 from streams.stages.ingest.times import floor_to
 
-WIDE_BANDS = 8
-"""Price bands that become one: a factor of 4 in the price."""
+_KEPT_BACK = frozenset({PRICE_WIDENED, PLACE_WIDENED, TIME_WIDENED, RARE_QUERY})
 
 
 class Generaliser:
@@ -26,6 +27,7 @@ class Generaliser:
         self._present = Crowds(rules.k, rules.time_bucket_ms)
         self._texts = CommonTexts(rules.k)
         self._asks = Asks(rules.debounce_ms)
+        self._counts: Counter[str] = Counter()
 
     def apply(self, event: CleanEvent, shopper: str | None, occurred_ms: int, place: int, offset: int) -> None:
         """Change the event in place. ``shopper``: whose it is; None where that is nobody, or may not be counted. ``place`` and
@@ -44,6 +46,13 @@ class Generaliser:
         query = event["query"]
         if query is not None and number is not None and not self._texts.is_common(query, number):
             flags.append(RARE_QUERY)
+        if flags:
+            self._counts.update(flag for flag in flags if flag in _KEPT_BACK)
+
+    def take_counts(self) -> Counter[str]:
+        """How many events were given which flag since it was asked last."""
+        counts, self._counts = self._counts, Counter()
+        return counts
 
     def recall(self, event: CleanEvent) -> None:
         """Count an event that some worker passed on before, with what is left of it."""

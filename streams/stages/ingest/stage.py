@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, cast
 
 from streams.clock import Clock
 from streams.dead_letters.letters import DeadLetterBuilder, PositionIds
@@ -14,6 +14,7 @@ from streams.privacy.consent import PERSONALIZATION
 from streams.privacy.pseudonym import Pseudonymizer
 from streams.privacy.seal import IdSealer
 from streams.serde.codec import Codecs
+from streams.serde.records import CleanEvent
 from streams.sources.loading import load_sources
 from streams.sources.source import Line, RawEvent
 from streams.sources.sources import Sources
@@ -51,6 +52,7 @@ class Watches(Protocol):
     def read(self, source: str, lines: int) -> None: ...
     def refused(self, source: str, reason: str, events: int) -> None: ...
     def shared_id(self) -> None: ...
+    def kept_back(self, counts: Mapping[str, int]) -> None: ...
 
 
 class IngestStage:
@@ -105,7 +107,7 @@ class IngestStage:
         output already, and is dropped like a duplicate."""
         for record in records:
             try:
-                event = self._clean.decode(record.value, record.headers)
+                event = cast(CleanEvent, self._clean.decode(record.value, record.headers))
             except RecordError:
                 continue  # not this product's; profile and feedback dead-letter it
             self._recent.remember(event["event_id"], -1, record.offset)
@@ -165,6 +167,7 @@ class IngestStage:
         if self._watch is not None:
             for source, count in read.items():
                 self._watch.read(source, count)
+            self._watch.kept_back(self._generaliser.take_counts())
         if self._shuffles and batch:
             # By a hash that nobody without the key can foresee. Sorting leaves what has one key in its order.
             salt = self._salts.of(batch[0])
