@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from streams.settings import KafkaSettings, Settings
+from streams.topics import DAY_MS, TOPICS
 from tests.support import ROOT
 
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -75,6 +76,20 @@ def test_every_link_has_its_file_and_heading(document: Path) -> None:
         if not target.exists() or (anchor and anchor not in anchors(target)):
             broken.append(link)
     assert broken == []
+
+
+def test_every_topic_is_kept_as_the_document_says() -> None:
+    rows = re.findall(r"^\| (`[^|]+`) \| ([^|]+) \|$", (ROOT / "docs" / "retention.md").read_text(encoding="utf-8"), re.MULTILINE)
+    said = {name: kept for names, kept in rows for name in re.findall(r"`([a-z.-]+)`", names)}
+    assert set(said) == {spec.name for spec in TOPICS}
+    for spec in TOPICS:
+        if spec.retention_ms is None:
+            assert said[spec.name].startswith("the last value of each key"), spec.name
+        elif spec.retention_ms < 0:
+            assert said[spec.name].startswith("for ever"), spec.name
+        else:
+            days = spec.retention_ms // DAY_MS
+            assert said[spec.name] == f"{days} day{'s' if days > 1 else ''}", spec.name
 
 
 @pytest.mark.parametrize("path", ["streams/no_such_file.py", "no_such_file.py", "engine/app.py", "no_such_folder/"])

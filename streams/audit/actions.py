@@ -18,6 +18,8 @@ K = "k"
 """How many shoppers share what is told of an event. Details: ``attribute``, ``k``, and what was counted."""
 STARTED, STOPPED = "started", "stopped"
 PROMOTED, ROLLED_BACK, WITHDRAWN = "promoted", "rolled_back", "withdrawn"
+EXPIRED = "expired"
+"""A version was kept long enough, and is removed from the store. Subject: the version."""
 
 _MOST_TEXT = 500
 

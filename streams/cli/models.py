@@ -198,6 +198,39 @@ def prune(folder: str, layers: str | None, scripts: str | None, out: Path) -> No
 
 
 @command.command()
+@click.option("--keep", type=click.IntRange(1), metavar="N", help="Keep the N newest in any case. Default: VEILSTREAM_MODELS_KEEP.")
+@click.option("--days", type=click.FloatRange(0), metavar="DAYS", help="Keep what is younger. Default: VEILSTREAM_MODELS_KEEP_DAYS.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
+def expire(keep: int | None, days: float | None, dry_run: bool) -> None:
+    """Remove versions from the store that were kept long enough.
+
+    What a channel serves and its parent stay, and so does everything where no channel serves anything: the topic may be the wrong one. The
+    trainer does the same after each round. A removal can't be undone, and is in the audit.
+    """
+    from streams.audit.actions import EXPIRED
+    from streams.cli.audited import audited
+    from streams.cli.models_announcing import read
+    from streams.clock import SystemClock
+    from streams.models.registry.expiry import find_expired
+    from streams.settings import load_kafka_settings
+    from streams.topics import DAY_MS
+
+    settings, store, key = _opened()
+    before_ms = SystemClock().now_ms() - round((settings.models_keep_days if days is None else days) * DAY_MS)
+    gone = find_expired(store, key, read(settings, key), keep=settings.models_keep if keep is None else keep, before_ms=before_ms)
+    if gone and not dry_run:
+        with audited("models expire", settings, load_kafka_settings()) as audit:
+            for version in gone:
+                audit.tell(EXPIRED, version)
+                store.remove(version)
+                click.echo(f"removed {version}")
+    for version in gone if dry_run else ():
+        click.echo(f"would remove {version}")
+    if not gone:
+        click.echo("nothing has expired")
+
+
+@command.command()
 @click.argument("version")
 @click.option("--canary", "share", type=click.FloatRange(0, 1, min_open=True), help="Serve it to this share of pseudonyms only (0 to 1).")
 @click.option("--reason", default="", help="Why, for the record.")

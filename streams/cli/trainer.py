@@ -20,14 +20,15 @@ if TYPE_CHECKING:
 @click.command(name="trainer")
 @click.option("--once", is_flag=True, help="Train now on what the store holds, then exit.")
 @click.option("--request", metavar="REASON", help="Only ask the running trainer for a round.")
+@click.option("--tidy", is_flag=True, help="Only remove from the trainer's folder what is kept no longer.")
 @click.option("--round", "round_", is_flag=True, hidden=True, help="The round in the trainer's folder: the trainer's own child.")
-def command(once: bool, request: str | None, round_: bool) -> int:
+def command(once: bool, request: str | None, tidy: bool, round_: bool) -> int:
     """Collect training pairs, and train when the control topic asks for a round, until SIGINT or SIGTERM.
 
     An interrupted round continues when the trainer is started again. It needs models.key and models.pub.
     """
-    if once + round_ + (request is not None) > 1:
-        raise click.UsageError("--once and --request exclude each other")
+    if once + round_ + tidy + (request is not None) > 1:
+        raise click.UsageError("--once, --request and --tidy exclude each other")
     from encoders.errors import require
     from streams.kafka.clients import quiet_client_loggers
     from streams.settings import load_kafka_settings, load_settings
@@ -37,6 +38,8 @@ def command(once: bool, request: str | None, round_: bool) -> int:
     quiet_client_loggers()
     if request is not None:
         return _request(request, settings, kafka)
+    if tidy:
+        return _tidy(settings)
     require("train", "torch", "transformers", "peft", "tensorboard", "matplotlib")
     if round_:
         return _round(settings, kafka)
@@ -51,6 +54,15 @@ def _request(reason: str, settings: Settings, kafka: KafkaSettings) -> int:
     record = request(reason, SystemClock().now_ms())
     asyncio.run(send_control(record, settings, kafka))
     click.echo(f"requested a round: {record['request_id']}")
+    return 0
+
+
+def _tidy(settings: Settings) -> int:
+    from streams.training.retention import prune_folder
+    from streams.training.round_process import retention
+
+    gone = prune_folder(settings.trainer_dir, retention(settings))
+    click.echo("\n".join(f"removed {path}" for path in gone) if gone else "nothing has expired")
     return 0
 
 

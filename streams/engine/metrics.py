@@ -54,7 +54,7 @@ class StageMetrics:
         self._behind = Gauge(
             "veilstream_behind_seconds",
             "Age of the oldest source record that is read and not yet applied, seconds. The times of clean records are rounded, so "
-            "behind ingest it may be too large by VEILSTREAM_TIME_BUCKET_S.",
+            "behind ingest it may be too large by VEILSTREAM_K_TIME_S.",
             ["stage", "topic", "partition"],
             registry=registry,
         )

@@ -45,6 +45,14 @@ class ModelSettings(BaseSettings):
         "them. Turn it off as soon as `veilstream models list` names none.",
     )
     models_cache: Path = Field(Path("var/models"), description="Folder where fetched model versions are kept and verified.")
+    models_keep: int = Field(
+        20,
+        ge=0,
+        description="Number of the newest model versions that stay in the store in any case. Older ones are removed by the trainer after a "
+        "round, and by `veilstream models expire`, once they are VEILSTREAM_MODELS_KEEP_DAYS old; never what serves, nor its "
+        "parent. 0: all stay.",
+    )
+    models_keep_days: float = Field(180.0, gt=0, description="Age from which a model version may be removed, days.")
     model_grace_s: float = Field(
         3600.0,
         ge=0,

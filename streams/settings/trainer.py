@@ -29,6 +29,15 @@ class TrainerSettings(BaseSettings):
         ge=0,
         description="How strongly a new model is held close to the one before it. Use less if that one knows few of the shop's words.",
     )
+    trainer_after_erasure: Literal["accept", "next-parent"] = Field(
+        "accept",
+        description="What becomes of versions that learnt from a shopper who is forgotten: the next one is made from them (accept), or the "
+        "next round trains from the newest version that never saw any such shopper (next-parent). Until then they serve.",
+    )
+    trainer_keep_rounds: int = Field(
+        50, ge=1, description="Number of rounds whose records, reports and curves the trainer keeps: the newest."
+    )
+    trainer_keep_days: float = Field(365.0, gt=0, description="Age at which the trainer removes those of a round, days.")
     trainer_checkpoint_minutes: float = Field(2.0, gt=0, description="Time between two checkpoints of a round, minutes.")
     trainer_processes: int = Field(
         1, ge=1, description="Number of processes for the fine-tuning of a round (torchrun): one per GPU, or parts of the cores."

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from typing import Any
 
-from streams.audit.actions import announcement_details
+from streams.audit.actions import EXPIRED, announcement_details
 from streams.audit.run_log import RunLog
 from streams.clock import Clock
 from streams.models.registry.announcement import Announcement, Channel, announce, withdraw
 from streams.models.registry.announcing import send_announcement, settle_head
 from streams.models.registry.channels import Channels, current_channels
+from streams.models.registry.expiry import find_expired
 from streams.models.registry.store import ModelStore
 from streams.privacy.keys import load_model_signing_key, load_model_verify_key
 from streams.settings import KafkaSettings, Settings
+from streams.topics import DAY_MS
+
+log = logging.getLogger(__name__)
 
 
 class Announcer:
@@ -70,6 +76,20 @@ class Announcer:
                 reason=reason,
             )
             await self._send(announcement, "withdrawn")
+
+    async def expire(self) -> list[str]:
+        """Remove the versions that are kept no longer from the store, each told to the audit before; the versions that are left. Raises
+        TransientError if store or broker are away."""
+        store, settings = ModelStore(self._settings.models), self._settings
+        before_ms = self._clock.now_ms() - round(settings.models_keep_days * DAY_MS)
+        channels = await self.channels()
+        gone = await asyncio.to_thread(find_expired, store, self._verify, channels, keep=settings.models_keep, before_ms=before_ms)
+        for version in gone:
+            if self._audit is not None:
+                await self._audit.append(EXPIRED, version)
+            await asyncio.to_thread(store.remove, version)
+            log.info("version %s was kept long enough, and is removed from the store", version)
+        return await asyncio.to_thread(store.list_versions)
 
     async def _send(self, announcement: Announcement, action: str) -> None:
         if self._audit is not None:

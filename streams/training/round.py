@@ -57,6 +57,8 @@ class Material:
     newest_from_ms: int | None = None
     logs: Sequence[FeatureLog] = ()
     """What rankers looked at, as it was logged."""
+    begin: Path | None = None
+    """The model that training begins with, where that is not the one that serves."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,8 @@ class Judged:
     steps: int
     seconds: float
     resumed_from: int | None = None
+    trained: bool = True
+    """False where the candidate is the model that serves, weighed anew."""
 
     @property
     def summary(self) -> str:
@@ -165,11 +169,12 @@ def _finetuned(
 
     finetuned = read_json(folder / "finetuned.json")
     if finetuned is not None and (folder / "model").is_dir():
-        broadcast(folder, base, None)
+        broadcast(folder, material.begin or base, None)
         found: dict[str, Any] = finetuned
         return found
     shutil.rmtree(folder / "model", ignore_errors=True)
     config = rules.finetune_config(material.newest_from_ms)
+    base = material.begin or base
     broadcast(folder, base, config)
     result = finetune(
         base,
@@ -280,6 +285,7 @@ def _judged(
         steps=finetuned["steps"],
         seconds=finetuned["seconds"],
         resumed_from=finetuned["resumed_from"],
+        trained=trained,
     )
     write_json(folder / "judged.json", asdict(judged))
     return judged

@@ -7,6 +7,7 @@ import errno
 import logging
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,7 +21,9 @@ from streams.ranking.serving_params import ServingParams
 from streams.settings import KafkaSettings, Settings
 from streams.training.cases import old_slice, propensities
 from streams.training.catalogue_reader import read_items
+from streams.training.lineage import Lineage
 from streams.training.release import publish, publish_base
+from streams.training.retention import Retention
 from streams.training.reward_tally import RewardTally
 from streams.training.round import Judged, Material, run_round
 from streams.training.round_directory import RoundDirectory, read_json, write_json
@@ -51,6 +54,10 @@ class Base(NamedTuple):
 
 def bounds(settings: Settings) -> Bounds:
     return Bounds(settings.trainer_max_pairs, round(settings.trainer_max_age_days * 86_400_000))
+
+
+def retention(settings: Settings) -> Retention:
+    return Retention(rounds=settings.trainer_keep_rounds, days=settings.trainer_keep_days)
 
 
 def do_round(
@@ -89,10 +96,13 @@ def _done(
 ) -> dict[str, Any]:
     request = shop.request or {}
     base = asyncio.run(serving_base(settings, kafka, shop))
-    if request.get("base") not in (None, [base.version, base.name]):
-        log.warning("the serving model has changed since the round began: the round starts again")
+    with closing(Lineage(shop.root)) as lineage:
+        begin = beginning(settings, base, lineage, shop.cache)
+    known = [base.version, base.name, begin.version] if begin is not None else [base.version, base.name]
+    if request.get("base") not in (None, known):
+        log.warning("the model that the round begins with has changed since it began: the round starts again")
         shop.restart()
-    shop.note(base=[base.version, base.name])
+    shop.note(base=known)
     items = asyncio.run(read_items(settings, kafka))
     store = PairStore(shop.root, bounds(settings))
     try:
@@ -109,11 +119,45 @@ def _done(
             old=None if old is None else OldSlice(*old),  # type: ignore[misc]
             newest_from_ms=store.state("learnt_until"),  # type: ignore[arg-type]
             logs=store.read_logs(),
+            begin=None if begin is None else begin.folder,
         )
+        with closing(Lineage(shop.root)) as lineage:
+            lineage.begin({pair["pseudonym"] for pair in pairs} | {one["pseudonym"] for one in material.logs})
     finally:
         store.close()
     judged = run_round(shop.round, base.folder, material, RoundRules.from_settings(settings), _reporting(shop, on_progress))
+    if judged.promote:
+        with closing(Lineage(shop.root)) as lineage:
+            if base.version is None:
+                lineage.learnt_from_nobody(judged.parent)
+            lineage.made(judged.version, judged.parent if begin is None or not judged.trained else begin.version)
     return _published(settings, shop, base, judged, clock)
+
+
+class Beginning(NamedTuple):
+    """The model that training begins with in the place of the one that serves."""
+
+    folder: Path
+    version: str | None
+    """None for the model of the settings, that nobody was learnt from."""
+
+
+def beginning(settings: Settings, base: Base, lineage: Lineage, cache: Path) -> Beginning | None:
+    """None where training begins with what serves: always, unless the settings say that a round shall not begin with a version that
+    learnt from somebody who is to be forgotten. Raises as the registry does."""
+    from encoders.folder import locate
+
+    if settings.trainer_after_erasure == "accept" or base.version is None:
+        return None
+    clean = lineage.clean_ancestor(base.version)
+    if clean == base.version:
+        return None
+    store = ModelStore(settings.models)
+    if clean is None or clean not in store.list_versions():
+        log.info("%s or one before it learnt from somebody who is forgotten: training begins with %s", base.version, settings.model)
+        return Beginning(locate(settings.model), None)
+    log.info("%s or one before it learnt from somebody who is forgotten: training begins with %s", base.version, clean)
+    return Beginning(store.fetch(clean, cache, load_model_verify_key(settings.keys_dir / "models.pub")), clean)
 
 
 def _published(settings: Settings, shop: RoundDirectory, base: Base, judged: Judged, clock: Clock) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -24,11 +25,13 @@ from streams.settings import KafkaSettings, Settings
 from streams.training.announcer import Announcer, incumbent_of
 from streams.training.catalogue_reader import send_control
 from streams.training.consumer import TrainerConsumer
+from streams.training.lineage import Learnt, Lineage
 from streams.training.metrics import TrainerMetrics
 from streams.training.requests import answer
+from streams.training.retention import prune_folder
 from streams.training.rollout import CanaryRule
 from streams.training.round_directory import RoundDirectory, read_json
-from streams.training.round_process import TRY_AGAIN, bounds
+from streams.training.round_process import TRY_AGAIN, bounds, retention
 from streams.training.store import PairStore
 from streams.training.torchrun import command
 
@@ -40,6 +43,8 @@ _GRACE_S = 3.0
 _AGAIN_S = 30.0
 _LOOK_AT_RIGHTS_S = 10.0
 _CHANGING_RIGHTS_S = 3.0
+_TOLD = 20
+"""Versions that a receipt names."""
 _ATTEMPTS = 3
 """A round whose process was killed so often is given up."""
 
@@ -88,6 +93,7 @@ class TrainerService:
                 await intake.start()
                 self._ready = True
                 log.info("following the topics; %d pairs are in the store", len(store))
+                await self._retried(stop, self._tidy)
                 await _together(
                     stop,
                     [
@@ -110,9 +116,14 @@ class TrainerService:
         return removed
 
     async def _forgotten(self, request: Forgotten) -> None:
-        if self._audit is not None:
-            details = erasure_details(request["request_id"], request["item_id"]) | {"requested_at": str(request["requested_at"])}
-            await self._audit.append(ERASED, request["pseudonym"], details)
+        details = erasure_details(request["request_id"], request["item_id"]) | {"requested_at": str(request["requested_at"])}
+        with closing(Lineage(self._shop.root)) as lineage:
+            if request["item_id"] is None:
+                details |= _learnt_details(lineage.of(request["pseudonym"]), self._settings.trainer_after_erasure)
+            if self._audit is not None:
+                await self._audit.append(ERASED, request["pseudonym"], details)
+            if request["item_id"] is None:
+                lineage.forget(request["pseudonym"])  # after it is told: what is told once more finds nobody
 
     def _removed(self, count: int) -> None:
         """What was removed from the store is in a running round too."""
@@ -159,7 +170,16 @@ class TrainerService:
         # Its end on the topic comes back later than we look for the next one.
         intake.requests = [waiting for waiting in intake.requests if waiting["request_id"] != ended]
         self._metrics.rounds.labels(state).inc()
+        await self._tidy()
         await self._look_at_canary(intake, store)  # from its first recommendation on
+
+    async def _tidy(self) -> None:
+        """Remove what is kept no longer, here and in the store of models."""
+        for path in await asyncio.to_thread(prune_folder, self._shop.root, retention(self._settings)):
+            log.info("%s was kept long enough, and is removed", path)
+        left = await self._announcer.expire()
+        with closing(Lineage(self._shop.root)) as lineage:
+            lineage.keep_only(left)
 
     async def _child(self, stop: asyncio.Event) -> None:
         """A round's process, from its beginning or its last checkpoint, until it has ended or we must."""
@@ -266,6 +286,13 @@ async def conclude(
     store.advance({}, {"requests": requests})
     kept = shop.archive()
     log.info("round %s %s: %s %s (%s)", request["request_id"], record["state"], record["reason"], record["verdict"], kept)
+
+
+def _learnt_details(learnt: Learnt, then: str) -> dict[str, str]:
+    """Which versions learnt from somebody, the last ones, and what becomes of them."""
+    found = {"models": ",".join(learnt.directly[-_TOLD:]), "models_made_from_these": ",".join(learnt.by_descent[-_TOLD:])}
+    shown = {name: versions for name, versions in found.items() if versions}
+    return shown | {"then": then} if shown else {}
 
 
 async def _together(stop: asyncio.Event, parts: list[Callable[[asyncio.Event], Awaitable[None]]]) -> None:

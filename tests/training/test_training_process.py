@@ -12,14 +12,16 @@ import time
 import pytest
 
 from streams.cli.main import run
+from streams.models.registry.manifest import Manifest
 from streams.models.registry.store import ModelStore
 from streams.privacy.keys import load_model_verify_key
 from streams.settings import load_kafka_settings, load_settings
-from streams.topics import FEEDBACK, MODELS, TRAINING_CONTROL
+from streams.topics import FEEDBACK, MODELS, PRIVACY_AUDIT, PRIVACY_FORGOTTEN, TRAINING_CONTROL
 from streams.training.catalogue_reader import read_items
 from streams.training.store import Bounds, PairStore
+from tests.support.deployment import read_topic
 from tests.support.trainer_data import feedback, shop_items, shop_pairs
-from tests.support.trainer_process import Shop
+from tests.support.trainer_process import CODECS, Shop
 
 
 @pytest.mark.slow
@@ -33,7 +35,7 @@ def test_two_processes_share_a_round(shop: Shop, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.slow
-def test_a_request_becomes_a_canary_and_then_stable_through_kills(shop: Shop) -> None:
+def test_a_request_becomes_a_canary_and_then_stable_through_kills(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     assert run(["trainer", "--request", "to see it learn"]) == 0
     shop.start()
     checkpoints = shop.folder / "trainer" / "round" / "checkpoints"
@@ -69,7 +71,32 @@ def test_a_request_becomes_a_canary_and_then_stable_through_kills(shop: Shop) ->
     shop.wait("the promotion", lambda: {"stable"} & {record["channel"] for record in shop.read(MODELS)})
     shop.wait("the canary's end", lambda: shop.read(MODELS)[-1]["withdrawn"])
     assert shop.read(MODELS)[1]["model_version"] == manifest.model_version
+    _forget_one_that_the_model_learnt_from(shop, manifest, monkeypatch)
+
+
+def _forget_one_that_the_model_learnt_from(shop: Shop, manifest: Manifest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The receipt names the version; and where the settings say so, the next round begins with one that did not know her."""
     assert shop.stop() < 8
+    monkeypatch.setenv("VEILSTREAM_TRAINER_AFTER_ERASURE", "next-parent")
+    shop.start()
+    request = {"request_id": "t-one", "requested_at": 1, "received_at": 1, "item_id": None}
+    shop.send(PRIVACY_FORGOTTEN, [(user, request | {"pseudonym": user}) for user in ("k1.u7", "k1.never-seen")])
+    receipts = shop.wait("the receipts", lambda: len(found := _receipts(shop)) == 2 and found)
+    known, unknown = receipts
+    assert (known["models"], known["then"]) == (manifest.model_version, "next-parent") and "models" not in unknown
+    assert run(["trainer", "--request", "without her"]) == 0
+    shop.wait("the next round", lambda: shop.states().count("started") == 2)
+    shop.wait("what it begins with", lambda: "learnt from somebody who is forgotten" in shop.log.read_text())
+    assert f"training begins with {manifest.parent}" in shop.log.read_text()
+    shop.wait("its end", lambda: shop.states()[-1] in ("finished", "failed"))
+    assert shop.states()[-1] == "finished", shop.read(TRAINING_CONTROL)[-1]["reason"]
+    assert shop.stop() < 8
+
+
+def _receipts(shop: Shop) -> list[dict[str, str]]:
+    records = asyncio.run(read_topic(load_kafka_settings().bootstrap_servers, load_settings().topic_prefix + PRIVACY_AUDIT))
+    links = [CODECS.for_topic(PRIVACY_AUDIT).decode(record.value, record.headers) for record in records]
+    return [link["details"] for link in links if link["action"] == "erased"]
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ from encoders.threads import lower_priority
 from streams.errors import SETUP, ConfigurationError, ModelRefused, Refusal, TransientError
 from streams.models.hotswap.metrics import ModelMetrics
 from streams.models.registry.announcement import Announcement
+from streams.models.registry.expiry import expire_copies
 from streams.models.registry.fetching import fetch_announced
 from streams.models.registry.folder import folder_manifest
 from streams.models.registry.manifest import Manifest
@@ -111,6 +112,8 @@ class ModelLoader:
         except SETUP as error:
             raise ModelRefused(Refusal.MALFORMED, str(error)) from error
         if (encoder.version, encoder.dimension) == (version, announcement.dimension):
+            for gone in expire_copies(self._cache, needed=(version,)):
+                log.info("the copy of %s was not used for a month and is removed", gone)
             return encoder
         encoder.close()
         if encoder.version == version:

@@ -7,7 +7,7 @@ import hashlib
 import logging
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from fsspec import AbstractFileSystem
@@ -165,6 +165,17 @@ class ModelStore:
                     make_final(scratch, final)
         return self._verified(final, verify_key)
 
+    def remove(self, version: str) -> None:
+        """Remove a version, if it is there. Its manifest first: what is left of it after a kill is no version, and is removed the next
+        time that one of this name is."""
+        if not is_version(version):
+            raise ConfigurationError(f"{version!r} is no name of a version; see `veilstream models list`")
+        with self._reached():
+            self._fs.invalidate_cache()
+            for path in (self._path(version, MANIFEST), self._path(version)):
+                if self._fs.exists(path):
+                    self._fs.rm(path, recursive=True)
+
     def read_head(self) -> bytes | None:
         """The file of what was announced last (see ``head``), None if there is none. Of one that is too long, only as much is read as shows
         that."""
@@ -199,6 +210,8 @@ class ModelStore:
         manifest = verify_folder(final, verify_key)
         if manifest.model_version != final.name:
             raise ModelRefused(Refusal.OTHER_CONTENT, f"the folder {final} holds {manifest.model_version}; remove it")
+        with suppress(OSError):  # of a cache that may only be read nothing expires
+            os.utime(final)
         return final
 
     def _same(self, manifest: Manifest, verify_key: VerifyKey) -> Manifest:

@@ -50,7 +50,8 @@ class FeedbackRules:
     def from_settings(cls, settings: Settings) -> FeedbackRules:
         return cls(
             window_ms=round(settings.attribution_window_s * 1000),
-            lateness_ms=2 * settings.time_bucket_s * 1000,
+            # An event whose time was widened seems to come that much later than it did.
+            lateness_ms=1000 * (2 * settings.time_bucket_s + (settings.k_time_s if settings.k > 1 else 0)),
             idle_ms=round(settings.idle_close_s * 1000),
             history_size=settings.training_history_size,
             is_together=settings.feedback_records == "recommendation",

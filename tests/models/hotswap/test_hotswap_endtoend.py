@@ -42,6 +42,7 @@ def shop(tmp_path: Path) -> Iterator[Deployment]:
         "VEILSTREAM_RECOMMENDED_COOLDOWN_S": "0",
         "VEILSTREAM_PARTITIONS": "2",
         "VEILSTREAM_TIME_BUCKET_S": "1",
+        "VEILSTREAM_K": "1",  # clean records have the second in which they were written
         "OMP_NUM_THREADS": "1",
     }
     write_tiny_bert(tmp_path / "b", seed=2)

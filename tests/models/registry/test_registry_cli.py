@@ -110,6 +110,21 @@ def test_list_shows_versions_newest_first_and_who_serves_them(registry: Registry
     assert [(found["version"], found["channels"]) for found in objects] == [("v3", ["canary"]), ("v2", ["stable"]), ("v1", [])]
 
 
+def test_old_versions_expire_by_command(registry: Registry, capsys: Capture) -> None:
+    assert run(["keys", "generate", "--only", "operators"]) == 0
+    assert run(["models", "expire", "--keep", "1", "--days", "1"]) == 0
+    assert "nothing has expired" in capsys.readouterr().out, "nothing is served: it may be another shop's topic"
+    assert run(["models", "promote", "v3"]) == 0
+    capsys.readouterr()
+    assert run(["models", "expire", "--keep", "1", "--days", "1", "--dry-run"]) == 0
+    assert capsys.readouterr().out == "would remove v1\n" and registry.store.list_versions() == ["v1", "v2", "v3"]
+    assert run(["models", "expire", "--keep", "1", "--days", "1"]) == 0
+    assert capsys.readouterr().out == "removed v1\n" and registry.store.list_versions() == ["v2", "v3"]
+    assert [link["subject"] for link in registry.links() if link["action"] == "expired"] == ["v1"]
+    assert run(["models", "expire"]) == 0
+    assert capsys.readouterr().out == "nothing has expired\n"
+
+
 def test_list_without_a_broker_says_so(registry: Registry, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1")
     assert run(["models", "list"]) == 0
