@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
@@ -22,6 +22,8 @@ class TrainerMetrics:
     """The metrics of one trainer process."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+
         def gauge(name: str, text: str) -> Gauge:
             return Gauge(f"veilstream_trainer_{name}", text, registry=registry)
 
@@ -39,6 +41,19 @@ class TrainerMetrics:
             "veilstream_trainer_canary_difference", "Mean reward of the canary less stable's.", ["bound"], registry=registry
         )
         self._progress = {name: gauge(name, text) for name, text in _PROGRESS.items()}
+
+    def watch_erasures(self, count: Callable[[], float], oldest_s: Callable[[], float]) -> None:
+        """Tell from now on how many requests to forget a shopper are open, and the age of the oldest."""
+        Gauge(
+            "veilstream_erasures_open",
+            "Requests to forget a shopper that not all stages have receipted; NaN until known.",
+            registry=self._registry,
+        ).set_function(count)
+        Gauge(
+            "veilstream_erasure_oldest_seconds",
+            "Age of the oldest open request to forget a shopper; 0 where none is open, NaN until known.",
+            registry=self._registry,
+        ).set_function(oldest_s)
 
     def progress(self, values: Mapping[str, Any]) -> None:
         """Of the round under way."""

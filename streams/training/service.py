@@ -25,6 +25,7 @@ from streams.settings import KafkaSettings, Settings
 from streams.training.announcer import Announcer, incumbent_of
 from streams.training.catalogue_reader import send_control
 from streams.training.consumer import TrainerConsumer
+from streams.training.erasure_watch import ErasureWatch
 from streams.training.lineage import Learnt, Lineage
 from streams.training.metrics import TrainerMetrics
 from streams.training.requests import answer
@@ -70,6 +71,8 @@ class TrainerService:
         self._announcer = Announcer(settings, kafka, clock, audit)
         registry = CollectorRegistry()
         self._metrics = TrainerMetrics(registry)
+        self._erasures = ErasureWatch(settings, kafka, clock)
+        self._metrics.watch_erasures(self._erasures.count, self._erasures.seconds)
         self._ready = False
         self._begin_anew = False
         self._undecided = True
@@ -98,6 +101,7 @@ class TrainerService:
                     stop,
                     [
                         intake.run,
+                        self._erasures.run,
                         lambda s: self._rounds(s, intake, store),
                         lambda s: self._canary(s, intake, store),
                         self._watch_rights,

@@ -1,4 +1,5 @@
-"""Schedules of the profile stage itself: browsers become users while workers die, stall and take over from one another.
+"""Schedules of the profile stage itself: browsers become users, shoppers refuse, agree and are forgotten, while workers die, stall and take
+over from one another.
 
 The engine's own parts and the troubles are those of ``world``; the stage is the product's, without a model, and reads its own links back.
 """
@@ -6,7 +7,7 @@ The engine's own parts and the troubles are those of ``world``; the stage is the
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Any, ClassVar, cast
 
@@ -16,21 +17,26 @@ from encoders.batching.micro_batcher import MicroBatcher
 from encoders.hashing import HashingEncoder
 from streams.engine.handler import BatchHandler
 from streams.engine.outputs import Answer
+from streams.engine.records import MemoryRecord
 from streams.models.hotswap.serving_model import OneModel
+from streams.privacy.consent import GATED
 from streams.ranking.item_matrix import ItemMatrix
 from streams.ranking.popularity_table import PopularityTable
 from streams.ranking.together_table import TogetherTable
-from streams.serde.records import IDENTIFY, CleanEvent, ProfileLink
+from streams.serde.records import CONSENT, ERASE, IDENTIFY, CleanEvent, ProfileLink
 from streams.stages.profile.history import apply_event
 from streams.stages.profile.links import hand_over, join
 from streams.stages.profile.profile import Profile, dump_profile, load_profile
 from streams.stages.profile.stage import ProfileStage
+from streams.stages.profile.together_counter import is_profile, state_key
+from streams.stages.profile.withdrawal import decided, is_held_back, without_item
 from streams.topics import BEHAVIOUR_CLEAN, ITEMS_POPULARITY, ITEMS_TOGETHER, ITEMS_VECTORS, PROFILE_LINKS
-from tests.simulation.broker import DEAD, Broker, Log, Violation, Where
+from tests.simulation.broker import CHANGELOG, DEAD, Broker, Log, Violation, Where
 from tests.simulation.scheduler import Stuck
 from tests.simulation.worker import PlaceLetters, Worker
 from tests.simulation.world import World
-from tests.support.profile_harness import CODECS, VERSION, event, identify
+from tests.support.at_once import at_once
+from tests.support.profile_harness import CODECS, VERSION, MemoryState, event, identify
 from tests.support.rules import profile_rules
 
 # Small histories: links and profiles must fit into the simulated broker's small batches, and bounds must be reached.
@@ -40,7 +46,6 @@ _MODELS = OneModel(
     MicroBatcher(HashingEncoder(_DIMENSION, VERSION)), ItemMatrix(CODECS.for_topic(ITEMS_VECTORS), VERSION, _DIMENSION), RULES
 )
 """Shared by all workers of all schedules: nothing is recommended, so nothing of it changes."""
-_KINDS = ("view", "click", "cart", "dismiss", "search")
 
 
 class LinkBroker(Broker):
@@ -58,27 +63,35 @@ class LinkBroker(Broker):
 
 
 class LinkWorker(Worker):
-    outputs_of: ClassVar[Mapping[str, bool]] = {PROFILE_LINKS: False, DEAD: True}
+    outputs_of: ClassVar[Mapping[str, bool]] = {PROFILE_LINKS: False, ITEMS_TOGETHER: True, DEAD: True}
 
     def make_handler(self) -> BatchHandler:
-        return ProfileStage(
-            codecs=CODECS,
-            models=_MODELS,
-            popularity=PopularityTable(CODECS.for_topic(ITEMS_POPULARITY), RULES.popularity_half_life_ms),
-            together=TogetherTable(CODECS.for_topic(ITEMS_TOGETHER), RULES.together.half_life_ms),
-            dead_letters=PlaceLetters(),  # type: ignore[arg-type]
-            rules=RULES,
-        )
+        return make_stage()
+
+
+def make_stage() -> ProfileStage:
+    return ProfileStage(
+        codecs=CODECS,
+        models=_MODELS,
+        popularity=PopularityTable(CODECS.for_topic(ITEMS_POPULARITY), RULES.popularity_half_life_ms),
+        together=TogetherTable(CODECS.for_topic(ITEMS_TOGETHER), RULES.together.half_life_ms),
+        dead_letters=PlaceLetters(),  # type: ignore[arg-type]
+        rules=RULES,
+    )
 
 
 class LinkWorld(World):
     make_worker = LinkWorker
+    links: ClassVar[float] = 0.3
+    decisions: ClassVar[float] = 0.1
+    """Shares of what is published."""
+    kinds: ClassVar[Sequence[str]] = ("view", "click", "cart", "dismiss", "search", "purchase", "purchase")
 
     def make_broker(self, rng: Random) -> Broker:
         self._events = 0
         self._sent: list[tuple[Where, tuple[bytes, bytes]]] = []
         broker = LinkBroker(self.scheduler, (BEHAVIOUR_CLEAN, PROFILE_LINKS), rng.choice((1, 2, 3)))
-        broker.logs |= {(PROFILE_LINKS, partition): Log() for partition in range(broker.partitions)}
+        broker.logs |= {(topic, n): Log() for topic in (PROFILE_LINKS, ITEMS_TOGETHER) for n in range(broker.partitions)}
         return broker
 
     def _publish_some(self, rng: Random) -> None:
@@ -97,11 +110,22 @@ class LinkWorld(World):
         number, at_s = self._events, 60 * self._events
         self._events += 1
         browser, user = f"b{rng.randrange(3)}", f"u{rng.randrange(2)}"
-        if rng.random() < 0.3:
+        if rng.random() < self.links:
             return identify(number, browser, user, at_s=at_s)
-        kind, ref = rng.choice(_KINDS), f"i{rng.randrange(4)}"
+        if rng.random() < self.decisions:
+            return self._decision(rng, number, browser, user)
+        kind, ref = rng.choice(self.kinds), f"i{rng.randrange(4)}"
         shopper = rng.choice((browser, browser, user))
         return event(number, shopper, kind, None if kind == "search" else ref, at_s=at_s, query=ref if kind == "search" else None)
+
+    def _decision(self, rng: Random, number: int, browser: str, user: str) -> dict[str, Any]:
+        """What a shopper wants. Of a user, to whom links come by another topic, only what is the same before and after each of them."""
+        if rng.random() < 0.1:
+            return event(number, user, "consent") | {"refused": list(GATED), "sealed_id": b""}
+        kind = rng.choice(("refuse", "agree", "erase", "erase", "erase item"))
+        if kind in ("refuse", "agree"):
+            return event(number, browser, "consent") | {"refused": list(GATED) if kind == "refuse" else [], "sealed_id": b""}
+        return event(number, browser, "erase", f"i{rng.randrange(4)}" if kind == "erase item" else None) | {"sealed_id": b""}
 
     def _partition(self, key: bytes) -> int:
         return int((murmur2(key) & 0x7FFFFFFF) % self.broker.partitions)
@@ -120,7 +144,16 @@ class LinkWorld(World):
             for record, _ in source.visible() if topic == BEHAVIOUR_CLEAN else ():
                 one = cast(CleanEvent, decode(record.value))
                 profile = profiles.get(one["pseudonym"], Profile())
-                if one["event_type"] == IDENTIFY:
+                if one["event_type"] == CONSENT:
+                    profiles[one["pseudonym"]] = decided(profile, record.offset, one["refused"])
+                elif one["event_type"] == ERASE and one["item_id"] is None:
+                    profiles.pop(one["pseudonym"], None)
+                elif one["event_type"] == ERASE:
+                    if one["pseudonym"] in profiles:
+                        profiles[one["pseudonym"]] = without_item(profile, record.offset, str(one["item_id"]))
+                elif is_held_back(profile):
+                    continue
+                elif one["event_type"] == IDENTIFY:
                     handed = hand_over(profile, one, record.offset, RULES)
                     if handed is not None:
                         profiles[one["pseudonym"]] = handed.profile
@@ -128,7 +161,8 @@ class LinkWorld(World):
                 elif apply_event(profile, one, record.offset, RULES):
                     profiles[one["pseudonym"]] = profile
         for link in links:
-            join(profiles.setdefault(link["pseudonym"], Profile()), link, RULES)
+            if not is_held_back(profiles.get(link["pseudonym"], Profile())):
+                join(profiles.setdefault(link["pseudonym"], Profile()), link, RULES)
         encode = CODECS.for_topic(PROFILE_LINKS).encode
         return {key.encode(): dump_profile(one) for key, one in profiles.items()}, Counter(map(encode, links))
 
@@ -136,7 +170,24 @@ class LinkWorld(World):
         return Counter(value or b"" for (topic, _), log in self.broker.logs.items() if topic == PROFILE_LINKS for _, value, _ in log.rows)
 
     def _state(self) -> dict[bytes, bytes]:
-        return {key: value for partition in range(self.broker.partitions) for key, value in self._changelog(partition).items()}
+        """The shoppers' profiles, without those that are gone."""
+        found = {key: value for partition in range(self.broker.partitions) for key, value in self._changelog(partition).items()}
+        return {key: value for key, value in found.items() if value and is_profile(key)}
+
+    def _pairs(self) -> list[dict[bytes, bytes]]:
+        """What was counted as bought together, by partition."""
+        found = [self._changelog(partition) for partition in range(self.broker.partitions)]
+        return [{key: value for key, value in state.items() if key.startswith(state_key(""))} for state in found]
+
+    def _pairs_expected(self) -> list[dict[bytes, bytes]]:
+        """Every event once, all of a partition in one batch, as if nothing had ever happened to anybody."""
+        found = []
+        for partition in range(self.broker.partitions):
+            visible = self.broker.sources[(BEHAVIOUR_CLEAN, partition)].visible()
+            records = [MemoryRecord(BEHAVIOUR_CLEAN, partition, one.offset, 0, one.key, one.value) for one, _ in visible]
+            state = at_once(make_stage()(records, MemoryState())).state if records else {}
+            found.append({key: value for key, value in state.items() if key.startswith(state_key(""))})
+        return found
 
     def _missing(self) -> bool:
         return bool(self._profiles_expected()[1] - self._links())
@@ -153,11 +204,19 @@ class LinkWorld(World):
         for (topic, partition), log in self.broker.logs.items():
             if topic == PROFILE_LINKS and any(self._partition(key or b"") != partition for key, _, _ in log.rows):
                 raise Violation("a link that is not in the partition of its user")
+        if self._pairs() != self._pairs_expected():
+            raise Violation(f"bought together, found and expected: {self._pairs()}, {self._pairs_expected()}")
         found = self._state()
         if found != expected:
             wrong = [key for key in found.keys() | expected.keys() if found.get(key) != expected.get(key)]
             told = [(key, *(load_profile(one[key]) if key in one else None for one in (found, expected))) for key in wrong]
             raise Violation(f"found and expected: {told}")
+
+    @property
+    def gone(self) -> int:
+        """How many profiles were removed, each as often as that was written."""
+        logs = [log for (topic, _), log in self.broker.logs.items() if topic == CHANGELOG]
+        return sum(value is None and is_profile(key or b"") for log in logs for key, value, _ in log.rows)
 
     @property
     def linked(self) -> int:

@@ -12,7 +12,7 @@ from streams.stages.profile import stage as stage_module
 from streams.stages.profile import triggers as triggers_module
 from streams.stages.profile.links import HandedOver
 from streams.stages.profile.profile import Linked, Profile
-from streams.topics import PROFILE_LINKS
+from streams.topics import ITEMS_TOGETHER, PROFILE_LINKS
 from tests.simulation.broker import DEAD
 from tests.simulation.linking import LinkWorker, LinkWorld, play_linking
 
@@ -42,13 +42,14 @@ def test_many_schedules_keep_every_promise(is_long: bool) -> None:
 
 def test_there_are_links_and_every_trouble() -> None:
     stories: set[str] = set()
-    links = 0
-    for seed in range(100):
+    links = gone = 0
+    for seed in range(150):
         world = LinkWorld(seed)
         world.play()
         stories |= {line.split(" ", 1)[1] for line in world.story}
         links += world.linked
-    assert links > 150
+        gone += world.gone
+    assert links > 150 and gone > 30
     assert {"kill", "stop", "cut off", "join", "leave", "loading", "faults", "leaderless", "lose commits"} <= stories
 
 
@@ -63,7 +64,9 @@ def wrong_in(most: int) -> str:
 
 @pytest.mark.slow
 def test_a_link_that_is_looked_for_in_one_partition_only_would_be_written_twice(monkeypatch: Patch) -> None:
-    monkeypatch.setattr(LinkWorker, "outputs_of", {PROFILE_LINKS: True, DEAD: True})
+    for name, share in (("links", 0.4), ("decisions", 0.0)):
+        monkeypatch.setattr(LinkWorld, name, share)
+    monkeypatch.setattr(LinkWorker, "outputs_of", {PROFILE_LINKS: True, ITEMS_TOGETHER: True, DEAD: True})
     wrong = wrong_in(ENOUGH)
     assert "links that are too many" in wrong
 
@@ -71,7 +74,7 @@ def test_a_link_that_is_looked_for_in_one_partition_only_would_be_written_twice(
 @pytest.mark.slow
 def test_one_that_is_written_twice_would_still_count_once(monkeypatch: Patch) -> None:
     """Two walls: what the engine does not find again is known by its id."""
-    monkeypatch.setattr(LinkWorker, "outputs_of", {PROFILE_LINKS: True, DEAD: True})
+    monkeypatch.setattr(LinkWorker, "outputs_of", {PROFILE_LINKS: True, ITEMS_TOGETHER: True, DEAD: True})
 
     def judge(self: LinkWorld) -> None:
         assert self._state_is_right()
@@ -90,6 +93,21 @@ def test_a_browser_that_is_not_emptied_would_be_seen(monkeypatch: Patch) -> None
     hand_over = triggers_module.hand_over
     monkeypatch.setattr(triggers_module, "hand_over", kept)
     assert "Violation" in wrong_in(50) or "Stuck" in wrong_in(50)
+
+
+@pytest.mark.slow
+def test_an_erasure_that_is_forgotten_with_its_profile_would_be_seen(monkeypatch: Patch) -> None:
+    """The batch comes again, and nobody knows any more that it was applied: what was done before counts as new."""
+    for name, value in (("kinds", ("purchase",)), ("decisions", 0.4)):
+        monkeypatch.setattr(LinkWorld, name, value)
+    assert [wrong for seed in range(QUICK) if (wrong := play_linking(seed)) is not None] == []
+    monkeypatch.setattr(stage_module, "load_erased_until", lambda data: -1)
+    assert "bought together" in wrong_in(ENOUGH)
+
+
+def test_events_of_who_refuses_that_count_would_be_seen(monkeypatch: Patch) -> None:
+    monkeypatch.setattr(triggers_module, "is_held_back", lambda profile: False)
+    wrong_in(50)
 
 
 def test_links_that_are_only_put_side_by_side_would_be_seen(monkeypatch: Patch) -> None:

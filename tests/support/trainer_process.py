@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -55,6 +56,7 @@ class Shop:
         self.folder = folder
         self.log = folder / "trainer.log"
         self.process: subprocess.Popen[bytes] | None = None
+        self.port = 0
 
     def send(self, topic: str, records: Sequence[tuple[str, Any]]) -> None:
         async def send() -> None:
@@ -103,7 +105,8 @@ class Shop:
         self.send(TRAINING_PAIRS, [(pair["pseudonym"], pair) for pair in shop_pairs()])
 
     def start(self) -> None:
-        environment = {**os.environ, "VEILSTREAM_METRICS_PORT": str(free_port()), "OMP_NUM_THREADS": "1"}
+        self.port = free_port()
+        environment = {**os.environ, "VEILSTREAM_METRICS_PORT": str(self.port), "OMP_NUM_THREADS": "1"}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "streams.cli.main", "trainer"], env=environment, stdout=log, stderr=log, start_new_session=True
@@ -128,6 +131,14 @@ class Shop:
             assert alive and time.monotonic() < deadline, f"{what} did not happen:\n{self.log.read_text()[-3000:]}"
             time.sleep(0.1)
         return found
+
+    def metrics(self) -> str:
+        """What the process tells; nothing while it does not listen yet."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=10) as answer:
+                return str(answer.read().decode())
+        except OSError:
+            return ""
 
     def states(self) -> list[str]:
         return [record["state"] for record in self.read(TRAINING_CONTROL)]

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import signal
 import time
 
@@ -83,6 +84,8 @@ def _forget_one_that_the_model_learnt_from(shop: Shop, manifest: Manifest, monke
     shop.send(PRIVACY_FORGOTTEN, [(user, request | {"pseudonym": user}) for user in ("k1.u7", "k1.never-seen")])
     receipts = shop.wait("the receipts", lambda: len(found := _receipts(shop)) == 2 and found)
     known, unknown = receipts
+    ages = shop.wait("the watch", lambda: (found := _open_erasures(shop)) is not None and found[0] == 2 and found)
+    assert ages[1] > 1000, "only the trainer has receipted them here, and they were asked for in 1970"
     assert (known["models"], known["then"]) == (manifest.model_version, "next-parent") and "models" not in unknown
     assert run(["trainer", "--request", "without her"]) == 0
     shop.wait("the next round", lambda: shop.states().count("started") == 2)
@@ -91,6 +94,14 @@ def _forget_one_that_the_model_learnt_from(shop: Shop, manifest: Manifest, monke
     shop.wait("its end", lambda: shop.states()[-1] in ("finished", "failed"))
     assert shop.states()[-1] == "finished", shop.read(TRAINING_CONTROL)[-1]["reason"]
     assert shop.stop() < 8
+
+
+def _open_erasures(shop: Shop) -> tuple[float, float] | None:
+    text = shop.metrics()
+    found = [
+        re.search(rf"^{name} (\S+)$", text, re.MULTILINE) for name in ("veilstream_erasures_open", "veilstream_erasure_oldest_seconds")
+    ]
+    return (float(found[0][1]), float(found[1][1])) if found[0] and found[1] else None
 
 
 def _receipts(shop: Shop) -> list[dict[str, str]]:
