@@ -93,7 +93,7 @@ def segment(event: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def stage(consents: ConsentBook | None = None) -> IngestStage:
+def stage(consents: ConsentBook | None = None, k: int = 1) -> IngestStage:
     codecs, clock, key, signing_key = local_codecs(), FixedClock(NOW), PrivateKey.generate().public_key, SigningKey.generate()
     known = {name: Source(found) for name, found in (presets() | {"own": read_mapping(MAPPING, "own.yaml")}).items()}
     return IngestStage(
@@ -101,18 +101,18 @@ def stage(consents: ConsentBook | None = None) -> IngestStage:
         pseudonymizer=Pseudonymizer(PseudonymKey("k1", b"k" * 32)),
         sealer=IdSealer(key, signing_key),
         dead_letters=DeadLetterBuilder(codecs.for_topic(DEAD_LETTER), Sealer(key), "ingest", clock, 262_144, signing_key=signing_key),
-        rules=IngestRules.from_settings(Settings()),
+        rules=IngestRules.from_settings(Settings(k=k)),
         clock=clock,
         sources=Sources(codecs.for_topic(BEHAVIOUR_RAW), known),
         consents=consents,
     )
 
 
-def throughput(records: Sequence[MemoryRecord], consents: ConsentBook | None = None) -> Callable[[int], float]:
+def throughput(records: Sequence[MemoryRecord], consents: ConsentBook | None = None, k: int = 1) -> Callable[[int], float]:
     """Events a second of processor time; the users are known already, so that sealing does not hide the reading."""
 
     def measure(_: int) -> float:
-        handler = stage(consents)
+        handler = stage(consents, k)
 
         async def run(offset: int) -> None:
             for first in range(0, len(records), BATCH):

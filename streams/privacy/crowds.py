@@ -6,17 +6,31 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Hashable
 
+_NEVER = -(2**62)
+
+
+class _Crowd:
+    """Who shares one combination. It is large enough for events between ``since`` and ``until``."""
+
+    __slots__ = ("fresh_until", "since", "times", "until")
+
+    def __init__(self) -> None:
+        self.times: dict[int, int] = {}
+        """The last ``k`` shoppers and when each was met last, milliseconds."""
+        self.since = self.until = self.fresh_until = _NEVER
+
 
 class Crowds:
-    """Of each combination of attributes, the last ``k`` shoppers that had it, and when. Bounded: the combination that was met longest ago
-    is forgotten, and counts from nothing again."""
+    """Of each combination of attributes, the last ``k`` shoppers that had it, and when. Bounded: the combination that was looked at longest
+    ago is forgotten, and counts from nothing again."""
 
     def __init__(self, k: int, window_ms: int, kept: int = 20_000) -> None:
-        """Shoppers count together whose events lie at most ``window_ms`` apart from the event that asks."""
+        """Shoppers count together whose events lie at most ``window_ms`` apart from the event that asks. Of a crowd that is large enough
+        nobody is looked at for half that time: one that half the window holds is found for certain."""
         self._k = k
         self._window_ms = window_ms
         self._kept = kept
-        self._last: OrderedDict[Hashable, dict[int, int]] = OrderedDict()
+        self._crowds: OrderedDict[Hashable, _Crowd] = OrderedDict()
 
     def meets(self, combination: Hashable, shopper: int, time_ms: int) -> bool:
         """Takes the shopper (any number that stands for her) in; whether ``k`` of them, this one among them, share the combination.
@@ -25,29 +39,31 @@ class Crowds:
         >>> [crowds.meets("DE", shopper, time) for shopper, time in [(1, 0), (1, 10), (2, 20), (1, 90_000)]]
         [False, False, True, False]
         """
-        times = self._last.get(combination)
-        if times is None:
-            times = self._last[combination] = {}
-            if len(self._last) > self._kept:
-                self._last.popitem(last=False)
+        crowd = self._crowds.get(combination)
+        if crowd is not None and crowd.since <= time_ms <= crowd.fresh_until:
+            return True  # it needs nobody more for a while: most events end here
+        if crowd is None:
+            crowd = self._crowds[combination] = _Crowd()
+            if len(self._crowds) > self._kept:
+                self._crowds.popitem(last=False)
         else:
-            self._last.move_to_end(combination)
-        if times.get(shopper, time_ms - 1) < time_ms:
-            times.pop(shopper, None)
-            times[shopper] = time_ms  # the newest at the end, but for events out of order
+            self._crowds.move_to_end(combination)
+        times = crowd.times
+        known_ms = times.get(shopper)
+        if known_ms is None or known_ms < time_ms:
+            times[shopper] = time_ms
             if len(times) > self._k:
                 del times[min(times, key=times.__getitem__)]
-        return self._is_enough(times, time_ms)
+            if len(times) == self._k:
+                first_ms, window_ms = min(times.values()), self._window_ms
+                crowd.since, crowd.until = max(times.values()) - window_ms, first_ms + window_ms
+                crowd.fresh_until = first_ms + window_ms // 2
+        return crowd.since <= time_ms <= crowd.until
 
     def knows(self, combination: Hashable, time_ms: int) -> bool:
         """Whether ``k`` shoppers share the combination, without one more."""
-        times = self._last.get(combination)
-        return times is not None and self._is_enough(times, time_ms)
-
-    def _is_enough(self, times: dict[int, int], time_ms: int) -> bool:
-        if len(times) < self._k:
-            return False
-        return min(times.values()) >= time_ms - self._window_ms and max(times.values()) <= time_ms + self._window_ms
+        crowd = self._crowds.get(combination)
+        return crowd is not None and crowd.since <= time_ms <= crowd.until
 
 
 class CommonTexts:

@@ -14,8 +14,6 @@ from streams.stages.ingest.asks import Asks
 from streams.stages.ingest.rules import IngestRules
 from streams.stages.ingest.times import floor_to
 
-_KEPT_BACK = frozenset({PRICE_WIDENED, PLACE_WIDENED, TIME_WIDENED, RARE_QUERY})
-
 
 class Generaliser:
     """Of one worker of ingest. With ``k`` 1 nothing is widened."""
@@ -36,18 +34,15 @@ class Generaliser:
             return
         number = None if shopper is None else hash(shopper)
         self._widen_price_and_place(event, number, occurred_ms)
-        flags = event["flags"]
         is_present = self._present.knows(None, occurred_ms) if number is None else self._present.meets(None, number, occurred_ms)
         if not is_present:
             event["occurred_at"] = floor_to(occurred_ms, self._time_ms)
-            flags.append(TIME_WIDENED)
+            self._flag(event, TIME_WIDENED)
             if shopper is not None and not self._asks.allows(shopper, occurred_ms, place, offset):
-                flags.append(SOON)
+                event["flags"].append(SOON)
         query = event["query"]
         if query is not None and number is not None and not self._texts.is_common(query, number):
-            flags.append(RARE_QUERY)
-        if flags:
-            self._counts.update(flag for flag in flags if flag in _KEPT_BACK)
+            self._flag(event, RARE_QUERY)
 
     def take_counts(self) -> Counter[str]:
         """How many events were given which flag since it was asked last."""
@@ -68,6 +63,10 @@ class Generaliser:
     def forget(self, shopper: str) -> None:
         self._asks.forget(shopper)
 
+    def _flag(self, event: CleanEvent, flag: str) -> None:
+        event["flags"].append(flag)
+        self._counts[flag] += 1
+
     def _widen_price_and_place(self, event: CleanEvent, number: int | None, occurred_ms: int) -> None:
         band, currency, country = event["price_band"], event["currency"], event["country"]
         if band is None and currency is None and country is None:
@@ -78,10 +77,10 @@ class Generaliser:
         if band is not None or currency is not None:
             event["price_band"] = _wide(band) if fits == 1 else None
             event["currency"] = currency if fits == 1 else None
-            event["flags"].append(PRICE_WIDENED)
+            self._flag(event, PRICE_WIDENED)
         if fits == 3 and country is not None:
             event["country"] = None
-            event["flags"].append(PLACE_WIDENED)
+            self._flag(event, PLACE_WIDENED)
 
     def _meets(self, number: int | None, time_ms: int, band: int | None, currency: str | None, country: str | None) -> int:
         """How far to widen: 0 not at all, 1 to wide bands, 2 to no price, 3 to neither price nor place."""
