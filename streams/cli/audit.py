@@ -160,6 +160,73 @@ def k(as_json: bool) -> int:
     return 1 if any(one.below for one in measured) else 0
 
 
+@command.command()
+@click.argument("subject")
+@click.option("--out", required=True, type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Where to write the proof.")
+@_keys_option
+def prove(subject: str, out: Path, key_folders: tuple[Path, ...]) -> int:
+    """Write a proof about SUBJECT, a pseudonym or a model version, for whoever asks for one.
+
+    It holds every link about SUBJECT, such as the receipts of an erasure, and shows with the public keys alone that each stood in its place
+    of the audit on this day. It names nobody else. Needs operators.key; made only where `audit verify` finds all right.
+    """
+    from streams.audit.proofs import Trees
+    from streams.clock import SystemClock
+    from streams.errors import ConfigurationError
+    from streams.files import replace_file
+    from streams.privacy.keys import load_stage_signing_key
+
+    settings, kafka, keys = _opened(key_folders)
+    key, trees = load_stage_signing_key(settings.keys_dir / "operators.key", "operators"), Trees(subject)
+    verifier = _verified(settings, kafka, keys, on_link=trees.take_link)
+    if not verifier.is_right:
+        click.echo("not all is right, so links may be missing: see `veilstream audit verify`", err=True)
+        return 1
+    try:
+        proof = trees.proof(key, SystemClock().now_ms())
+    except ValueError:
+        raise ConfigurationError("the audit has no link about this subject; `veilstream audit show` lists all") from None
+    try:
+        replace_file(out, json.dumps(proof, ensure_ascii=False, indent=1).encode() + b"\n", mode=0o600)
+    except OSError as error:
+        raise ConfigurationError(f"the proof can't be written to {out} ({error.strerror}); choose another place") from None
+    click.echo(visible(f"wrote {out}: {len(proof['links'])} links of {len(proof['trees'])} chains"))
+    return 0
+
+
+@command.command("check-proof")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True))
+@click.option("--anchors", "anchor_file", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Compare with FILE, too.")
+@_keys_option
+def check_proof(file: Path, anchor_file: Path | None, key_folders: tuple[Path, ...]) -> int:
+    """Check a proof that `audit prove` wrote: without a broker, with the public keys of the stages and of operators.
+
+    The exit code is 1 if anything in it is not so.
+    """
+    from streams.audit.anchors import read_anchors
+    from streams.audit.auditors import verify_keys
+    from streams.audit.proofs import check_proof as checked
+    from streams.cli.watch import moment
+    from streams.errors import ConfigurationError
+    from streams.settings import load_settings
+
+    keys = verify_keys([load_settings().keys_dir, *key_folders])
+    try:
+        proof, wrong = checked(file.read_bytes(), keys, [] if anchor_file is None else read_anchors(anchor_file))
+    except ValueError as error:
+        raise ConfigurationError(f"{file} can't be used: {error}; ask for it again") from None
+    for why in wrong:
+        click.echo(visible(f"WRONG: {why}"))
+    if not wrong:
+        for entry in proof["links"]:
+            link = entry["link"]
+            click.echo(
+                visible(f"{moment(link['occurred_at'])} {link['stage']} {link['action']} {json.dumps(link['details'], ensure_ascii=False)}")
+            )
+        click.echo(visible(f"all of it stood in the audit at {moment(proof['made_at'])}, about {proof['subject']}"))
+    return 1 if wrong else 0
+
+
 def link_line(link: Mapping[str, Any], record: SourceRecord, *, as_json: bool = False) -> str:
     """A link as one line."""
     from streams.cli.watch import moment

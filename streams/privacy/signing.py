@@ -8,7 +8,7 @@ from nacl.exceptions import BadSignatureError
 from nacl.signing import SigningKey, VerifyKey
 
 SIGNATURE_BYTES = 64
-Subject = Literal["sealed id", "dead letter", "model manifest", "model announcement", "audit link"]
+Subject = Literal["sealed id", "dead letter", "model manifest", "model announcement", "audit link", "audit proof"]
 
 
 def sign(subject: Subject, message: bytes, key: SigningKey) -> bytes:

@@ -344,6 +344,34 @@ def test_a_report_of_everything(shop: Shop, capsys: Capture, monkeypatch: pytest
 
 @pytest.mark.kafka
 @pytest.mark.slow
+def test_a_proof_is_written_and_checked_without_a_broker(
+    shop: Shop, capsys: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.publish(*(shop.act("erased", f"k1.{who}", request_id=f"t-{who}") for who in ("ben", "anna", "carl")))
+    proof = tmp_path / "proof.json"
+    assert run(["audit", "prove", "k1.anna", "--out", str(proof)]) == 0
+    assert "1 links of 1 chains" in capsys.readouterr().out and proof.stat().st_mode & 0o077 == 0
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1")
+    assert run(["audit", "check-proof", str(proof)]) == 0
+    out = capsys.readouterr().out
+    assert "profile erased" in out and "t-anna" in out and "about k1.anna" in out and "t-ben" not in out
+    proof.write_text(proof.read_text().replace("t-anna", "t-hans"))
+    assert run(["audit", "check-proof", str(proof)]) == 1
+    assert "WRONG: link 0: profile did not sign it" in capsys.readouterr().out
+    proof.write_text("{}")
+    assert run(["audit", "check-proof", str(proof)]) == 1
+    assert "no proof" in capsys.readouterr().err
+
+
+def test_of_what_is_not_right_or_not_there_no_proof_is_written(shop: Shop, capsys: Capture, tmp_path: Path) -> None:
+    shop.publish(shop.act("erased", "k1.anna"))
+    assert run(["audit", "prove", "k1.nobody", "--out", str(tmp_path / "p")]) == 1
+    shop.act("erased", "k1.ben")  # that is never written
+    shop.publish(shop.act("erased", "k1.carl"))
+    assert run(["audit", "prove", "k1.anna", "--out", str(tmp_path / "p")]) == 1
+    assert "not all is right" in capsys.readouterr().err and not (tmp_path / "p").exists()
+
+
 def test_how_many_shoppers_share_what_is_told(shop: Shop, capsys: Capture) -> None:
     codec = local_codecs().for_topic(topics.BEHAVIOUR_CLEAN)
     crowd = [event(n, f"u{n % 6}", "view", "i1") | {"country": "DE"} for n in range(12)]
