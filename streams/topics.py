@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -125,6 +125,14 @@ TOPICS: tuple[TopicSpec, ...] = (
         ("operators", "privacy"),
     ),
 )
+
+COMPACTED: Mapping[str, str] = {
+    "min.cleanable.dirty.ratio": "0.1",
+    "segment.ms": "3600000",
+    # However little is written: what was replaced or removed, such as an erased shopper's state, is not on the brokers' disks for longer.
+    "max.compaction.lag.ms": "21600000",
+}
+"""Configuration of compacted topics and of the changelogs of states."""
 
 _RAW_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,200}")
 

@@ -12,7 +12,7 @@ from aiokafka.errors import KafkaError, TopicAuthorizationFailedError, for_code
 from streams.errors import AccessDenied, ConfigurationError
 from streams.kafka.clients import connect_admin, partition_counts
 from streams.settings import KafkaSettings, Settings
-from streams.topics import TOPICS, TopicSpec, item_topics, raw_topics, with_raw
+from streams.topics import COMPACTED, TOPICS, TopicSpec, item_topics, raw_topics, with_raw
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ def topic_config(spec: TopicSpec) -> dict[str, str]:
     if spec.retention_ms is not None:
         config["retention.ms"] = str(spec.retention_ms)
     if spec.cleanup == "compact":
-        config |= {"min.cleanable.dirty.ratio": "0.1", "segment.ms": "3600000"}
+        config |= COMPACTED
     return config
 
 
@@ -76,17 +76,14 @@ async def check_topics(settings: Settings, kafka: KafkaSettings) -> list[TopicSt
     try:
         names = {settings.topic_prefix + spec.name: spec for spec in _specs(settings)}
         described = await partition_counts(admin, names)
-        policies: dict[str, str | None] = {}
-        for name in (name for name in names if name in described):
-            policies[name] = await _cleanup_policy(admin, name)
+        configs = {name: await _config(admin, name) for name in names if name in described}
         aligned = _aligned(described, settings.topic_prefix)
         return [
             TopicState(
                 name,
                 described.get(name),
-                _problem(
-                    name, spec, described.get(name), aligned, policies.get(name), described.get(settings.topic_prefix + (spec.like or ""))
-                ),
+                _problem(name, spec, described.get(name), aligned, described.get(settings.topic_prefix + (spec.like or "")))
+                or _config_problem(name, spec, configs.get(name, {})),
             )
             for name, spec in names.items()
         ]
@@ -99,20 +96,19 @@ def _aligned(counts: Mapping[str, int], prefix: str) -> int | None:
     return next((counts[prefix + spec.name] for spec in TOPICS if spec.co_partitioned and prefix + spec.name in counts), None)
 
 
-async def _cleanup_policy(admin: object, name: str) -> str | None:
-    """None if the broker does not tell. Raises AccessDenied if it would tell others."""
+async def _config(admin: object, name: str) -> dict[str, str]:
+    """Empty if the broker does not tell. Raises AccessDenied if it would tell others."""
     try:
         answers = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name)])  # type: ignore[attr-defined]
     except KafkaError:
-        return None
+        return {}
+    found: dict[str, str] = {}
     for answer in answers:
         for resource in answer.resources:
             if resource[0] == TopicAuthorizationFailedError.errno:
                 raise AccessDenied([f"DescribeConfigs topic {name}"])
-            for entry in resource[4]:
-                if entry[0] == "cleanup.policy":
-                    return str(entry[1])
-    return None
+            found |= {entry[0]: str(entry[1]) for entry in resource[4]}
+    return found
 
 
 def _specs(settings: Settings) -> tuple[TopicSpec, ...]:
@@ -127,7 +123,7 @@ def _partitions(spec: TopicSpec, aligned: int | None, like: int | None, usual: i
     return (spec.co_partitioned and aligned) or usual
 
 
-def _problem(name: str, spec: TopicSpec, partitions: int | None, aligned: int | None, policy: str | None, like: int | None) -> str | None:
+def _problem(name: str, spec: TopicSpec, partitions: int | None, aligned: int | None, like: int | None) -> str | None:
     if partitions is None:
         return "missing; run `veilstream topics create`"
     if spec.like is not None and partitions != like:
@@ -136,7 +132,24 @@ def _problem(name: str, spec: TopicSpec, partitions: int | None, aligned: int | 
         return f"has {partitions} partitions, the others that must match have {aligned}; make it anew with as many"
     if spec.single_partition and partitions != 1:
         return f"has {partitions} partitions instead of 1; make it anew"
-    if policy is not None and spec.cleanup not in policy.split(","):
-        fix = f"kafka-configs.sh --alter --entity-type topics --entity-name {name} --add-config cleanup.policy={spec.cleanup}"
-        return f"cleanup.policy is {policy} instead of {spec.cleanup}; {fix}"
     return None
+
+
+def _config_problem(name: str, spec: TopicSpec, config: Mapping[str, str]) -> str | None:
+    wrong = {key: config[key] for key, wanted in topic_config(spec).items() if key in config and not _is_as_good(key, config[key], wanted)}
+    if wrong:
+        wanted = topic_config(spec)
+        fix = ",".join(f"{key}={wanted[key]}" for key in wrong)
+        said = "; ".join(f"{key} is {value} instead of {wanted[key]}" for key, value in wrong.items())
+        return f"{said}; kafka-configs.sh --alter --entity-type topics --entity-name {name} --add-config {fix}"
+    return None
+
+
+def _is_as_good(key: str, value: str, wanted: str) -> bool:
+    """Whether a topic's configuration keeps nothing longer, or less well, than the table says. How soon it is cleaned besides is the
+    operator's choice."""
+    if key == "cleanup.policy":
+        return wanted in value.split(",")
+    if key == "retention.ms":
+        return value == "-1" if wanted == "-1" else value != "-1" and int(value) <= int(wanted)
+    return key != "max.compaction.lag.ms" or int(value) <= int(wanted)

@@ -8,11 +8,14 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from streams import topics
+from streams.kafka.clients import connect_admin
 from streams.privacy.keys import load_pseudonym_key
 from streams.privacy.pseudonym import Pseudonymizer
 from streams.serde import local_codecs
+from streams.settings import KafkaSettings
 from streams.simulator.accounting import record_id
 from tests.support.apache_kafka import ApacheKafka
 from tests.support.deployment import deployed
@@ -32,6 +35,15 @@ SETTINGS = {
     "VEILSTREAM_COMMIT_INTERVAL_S": "0.3",
 }
 ITEMS = ["tent", "stove", "lamp", "灯笼"]
+
+
+async def config(kafka: ApacheKafka, topic: str) -> dict[str, str]:
+    admin = await connect_admin(KafkaSettings(bootstrap_servers=kafka.bootstrap_servers))
+    try:
+        (answer,) = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)])
+        return {entry[0]: entry[1] for entry in answer.resources[0][4]}
+    finally:
+        await admin.close()
 
 
 def test_forgotten_while_workers_are_killed(kafka: ApacheKafka, tmp_path: Path) -> None:
@@ -79,6 +91,8 @@ def test_forgotten_while_workers_are_killed(kafka: ApacheKafka, tmp_path: Path) 
             newest = {r.key: r.value for r in shop.read(name)}
             assert not any(newest.get(key) for key in gone), f"{name} holds one of them"
             assert all(newest.get(key) for key in kept), f"{name} has lost somebody"
+            bound = asyncio.run(config(kafka, shop.topic(name)))["max.compaction.lag.ms"]
+            assert bound == "21600000", "how long the brokers keep what was there"
         asked = shop.read(topics.PRIVACY_FORGOTTEN)
         assert max(Counter(map(record_id, asked)).values()) == 1 and len(asked) == len(GONE) + 1
         assert {r.key for r in asked} == gone

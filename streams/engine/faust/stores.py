@@ -13,6 +13,7 @@ from faust.tables.table import Table
 from faust.types import TP, EventT
 
 from streams.engine.state import MemoryStore
+from streams.topics import COMPACTED
 
 log = logging.getLogger(__name__)
 
@@ -96,4 +97,4 @@ class EngineTable(Table[bytes, bytes]):
 def declare(app: faust.App, name: str) -> Any:
     """A table of bytes to bytes, kept where the app's ``store`` says."""
     # Bytes as types, not as a schema: only then does Faust read the changelog as it was written.
-    return app.tables.add(EngineTable(app, name=name, key_type=bytes, value_type=bytes))
+    return app.tables.add(EngineTable(app, name=name, key_type=bytes, value_type=bytes, extra_topic_configs=COMPACTED))
