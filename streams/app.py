@@ -8,6 +8,7 @@
              behaviour.dead-letter    │      items.popularity, .together    ▲  └────▶ training.pairs
                                       │      ranking.features               │
                                       │      profile.links (read by profile)│
+                                      │      privacy.moves (read by profile, feedback)
                                       └─────────────────────────────────────┘
     consent.updates, privacy.erasure ──ingest──▶ behaviour.clean, consent.decisions (read whole by ingest), privacy.forgotten
 
@@ -42,23 +43,24 @@ CATALOGUE = StageSpec(
 )
 PROFILE = StageSpec(
     "profile",
-    (topics.BEHAVIOUR_CLEAN, topics.PROFILE_LINKS),
+    (topics.BEHAVIOUR_CLEAN, topics.PROFILE_LINKS, topics.PRIVACY_MOVES),
     (
         *(topics.RECOMMENDATIONS, topics.RANKING_FEATURES, topics.ITEMS_POPULARITY, topics.ITEMS_TOGETHER),
-        *(topics.PROFILE_LINKS, topics.DEAD_LETTER, topics.PRIVACY_AUDIT),
+        *(topics.PROFILE_LINKS, topics.PRIVACY_MOVES, topics.DEAD_LETTER, topics.PRIVACY_AUDIT),
     ),
     table="profiles",
     aligned=True,
-    scattered=(topics.PROFILE_LINKS,),
+    scattered=(topics.PROFILE_LINKS, topics.PRIVACY_MOVES),
     follows=(topics.ITEMS_VECTORS, topics.ITEMS_POPULARITY, topics.ITEMS_TOGETHER, topics.MODELS),
     uses_encoder=True,
 )
 FEEDBACK = StageSpec(
     "feedback",
-    (topics.BEHAVIOUR_CLEAN, topics.RECOMMENDATIONS),
-    (topics.FEEDBACK, topics.TRAINING_PAIRS, topics.DEAD_LETTER, topics.PRIVACY_AUDIT),
+    (topics.BEHAVIOUR_CLEAN, topics.RECOMMENDATIONS, topics.PRIVACY_MOVES),
+    (topics.FEEDBACK, topics.TRAINING_PAIRS, topics.PRIVACY_MOVES, topics.DEAD_LETTER, topics.PRIVACY_AUDIT),
     table="outstanding",
     aligned=True,
+    scattered=(topics.PRIVACY_MOVES,),
     linger_ms=50,
     timer_s=5.0,
 )

@@ -60,9 +60,11 @@ class Reason(StrEnum):
     # what a shopper does not allow, and identify events that link nothing: no dead letter, they are counted as dropped
     NO_CONSENT = "no_consent"
     NOTHING_TO_LINK = "nothing_to_link"
+    NOTHING_TO_MOVE = "nothing_to_move"
     # item rules
     BAD_TITLE = "bad_title"
     KEY_MISMATCH = "key_mismatch"
+    NOT_OURS = "not_ours"
     BAD_AVAILABILITY = "bad_availability"
     DUPLICATE_ITEM = "duplicate_item"
     # the record can't be parsed at all

@@ -17,6 +17,7 @@ CONSENT_UPDATES = "consent.updates"
 CONSENT_DECISIONS = "consent.decisions"
 PRIVACY_ERASURE = "privacy.erasure"
 PRIVACY_FORGOTTEN = "privacy.forgotten"
+PRIVACY_MOVES = "privacy.moves"
 BEHAVIOUR_CLEAN = "behaviour.clean"
 DEAD_LETTER = "behaviour.dead-letter"
 ITEMS_VECTORS = "items.vectors"
@@ -93,6 +94,16 @@ TOPICS: tuple[TopicSpec, ...] = (
     ),
     TopicSpec(RANKING_FEATURES, "pseudonym", "delete", 30 * DAY_MS, ("profile",), ("trainer", "operators", "privacy"), co_partitioned=True),
     TopicSpec(PROFILE_LINKS, "pseudonym", "delete", 7 * DAY_MS, ("profile",), ("profile", "privacy"), co_partitioned=True),
+    # Records have no key: whose partition one is in is all that is seen of whom it is about.
+    TopicSpec(
+        PRIVACY_MOVES,
+        "none",
+        "delete",
+        7 * DAY_MS,
+        ("profile", "feedback"),
+        ("profile", "feedback", "trainer", "privacy"),
+        co_partitioned=True,
+    ),
     TopicSpec(
         FEEDBACK, "pseudonym", "delete", 30 * DAY_MS, ("feedback",), ("learning", "trainer", "analysts", "privacy"), co_partitioned=True
     ),

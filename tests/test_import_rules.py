@@ -105,7 +105,7 @@ ROOMS: dict[str, set[str]] = {
         *("streams.audit", "streams.engine", "streams.models.hotswap", "streams.privacy", "streams.ranking", "streams.ranking.learned"),
         "streams.serde",
     },
-    "streams.stages.feedback": {"streams.audit", "streams.engine", "streams.serde"},
+    "streams.stages.feedback": {"streams.audit", "streams.engine", "streams.privacy", "streams.serde"},
     "streams.stages.learning": {"streams.engine", "streams.serde"},
     "streams.training.evaluation": {"streams.engine", "streams.ranking", "streams.ranking.learned", "streams.serde", *MATHEMATICS},
     "streams.training": {

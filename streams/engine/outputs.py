@@ -176,7 +176,7 @@ class Outputs:
 
     async def _partition_of(self, output: OutputRecord) -> int:
         count = await self.partition_count(output.topic)
-        key = output.key or b""
+        key = output.partition_key or output.key or b""
         cached = self._key_partitions.get((output.topic, key, count))
         if cached is None:
             if len(self._key_partitions) >= _KEY_CACHE:

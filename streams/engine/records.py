@@ -93,6 +93,8 @@ class OutputRecord(NamedTuple):
     """
     reason: str | None = None
     """A dead letter's reason, as metrics count it."""
+    partition_key: bytes | None = None
+    """The key that decides the partition, where it must not be that of the record: nobody shall see whom the record is about."""
 
 
 @dataclass(slots=True)

@@ -77,10 +77,15 @@ class ConsentTable:
         packed = self._shards[key % _SHARDS].get(key)[GATED.index(purpose)]
         return Decision(packed >> 2, bool(packed & 2)) if packed else None
 
-    def refused(self, pseudonym: str) -> tuple[str, ...]:
-        """The gated purposes that nothing may be done for."""
+    def refused(self, pseudonym: str, former: str = "") -> tuple[str, ...]:
+        """The gated purposes that nothing may be done for. Of decisions under this pseudonym and a former one of the same shopper those
+        count that are in force."""
         key = _hash(pseudonym)
         first, second = self._shards[key % _SHARDS].get(key)
+        if former:
+            key = _hash(former)
+            old_first, old_second = self._shards[key % _SHARDS].get(key)
+            first, second = max(first, old_first), max(second, old_second)
         if not first and not second:
             return self._by_default
         return tuple(

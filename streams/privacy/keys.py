@@ -1,7 +1,8 @@
 """Key files. A file has one key: one line that describes it, and one line of base64. Only the owner can read a secret.
 
 The first line is ``veilstream <purpose> <key id or algorithm> <secret or public>``. So a file in the wrong place is detected. Pseudonym
-keys have an id, and their pseudonyms begin with it. So several pseudonym keys can exist at the same time.
+keys have an id, and their pseudonyms begin with it. So several pseudonym keys can exist at the same time (``rotation``).
+A file is read from a folder, or from where ``key_provider`` says: whatever reads a key takes a path or a ``KeySource``.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ import re
 import secrets
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, Protocol, get_args
 
+from nacl.encoding import RawEncoder
+from nacl.exceptions import BadSignatureError
 from nacl.public import PrivateKey, PublicKey
 from nacl.signing import SigningKey, VerifyKey
 
@@ -26,7 +29,7 @@ from streams.files import read_trusted
 
 Stage = Literal["ingest", "catalogue", "profile", "feedback", "learning"]
 Signer = Literal["models", "operators", Stage]
-Purpose = Literal["pseudonym", "subscriber", "recovery", Signer]
+Purpose = Literal["pseudonym", "moves", "subscriber", "recovery", Signer]
 
 STAGES: tuple[Stage, ...] = get_args(Stage)
 SIGNERS: tuple[Signer, ...] = ("models", "operators", *STAGES)
@@ -37,8 +40,35 @@ _MOST_BYTES = 4096
 """Of a key file, which has two short lines."""
 _X25519 = "x25519"
 _ED25519 = "ed25519"
+_NAMED = ("pseudonym", "moves")
+"""Purposes whose files have an id in the place of an algorithm."""
+_RECORDS = "records"
 _KEY_ID = re.compile(r"[A-Za-z0-9]{1,16}")
 _FIX = "make keys with `veilstream keys generate`, or set VEILSTREAM_KEYS_DIR to where they are"
+
+
+class KeySource(Protocol):
+    """One key file, wherever it lies."""
+
+    @property
+    def name(self) -> str: ...
+    def exists(self) -> bool: ...
+    def sibling(self, name: str) -> KeySource:
+        """Another file in the same place."""
+        ...
+
+    def read_key(self, *, secret: bool) -> bytes:
+        """The file's content. Raises FileNotFoundError, OSError, ConfigurationError with the fix."""
+        ...
+
+
+class KeyFolder(Protocol):
+    """Where the key files of a process are: a path is one."""
+
+    def __truediv__(self, name: str, /) -> KeyFile: ...
+
+
+KeyFile = Path | KeySource
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +76,18 @@ class PseudonymKey:
     """The secret of the pseudonyms and its short public name, which every pseudonym carries."""
 
     key_id: str
+    secret: bytes = field(repr=False)
+    records: bytes | None = field(default=None, repr=False)
+    """The secret of ids of records, where it is that of an earlier key: what was written before a rotation is then still known. None: it
+    follows from ``secret``."""
+
+
+@dataclass(frozen=True, slots=True)
+class MovesKey:
+    """The secret of one rotation, which ingest and the stages share: it seals what they tell each other of old and new pseudonyms."""
+
+    key_id: str
+    """Of the pseudonym key that shoppers are moved to."""
     secret: bytes = field(repr=False)
 
 
@@ -100,39 +142,96 @@ def generate_signing_keys(folder: Path, signers: Sequence[Signer], *, overwrite:
         return _write_signing_keys(folder, signers)
 
 
-def load_pseudonym_key(path: Path) -> PseudonymKey:
+def load_pseudonym_key(path: KeyFile) -> PseudonymKey:
     """Raises ConfigurationError that names the file, what is wrong with it, and the fix."""
-    return PseudonymKey(*_read(path, "pseudonym", secret=True))
+    key_id, secret, further = _read_all(path, "pseudonym", secret=True)
+    for line in further:
+        word, _, text = line.partition(" ")
+        if word == _RECORDS:
+            return PseudonymKey(key_id, secret, _decoded(path, text))
+    return PseudonymKey(key_id, secret)
 
 
-def load_public_key(path: Path, purpose: Purpose) -> PublicKey:
+def load_moves_key(path: KeyFile) -> MovesKey | None:
+    """The key of the rotation that goes on; None where there is no such file, since none goes on. Raises ConfigurationError as above."""
+    return MovesKey(*_read(path, "moves", secret=True)) if path.exists() else None
+
+
+def load_public_key(path: KeyFile, purpose: Purpose) -> PublicKey:
     """Raises ConfigurationError as above."""
     return PublicKey(_read(path, purpose, secret=False)[1])
 
 
-def load_private_key(path: Path, purpose: Purpose) -> SecretKey:
+def load_ended_moves(path: KeyFile) -> frozenset[str]:
+    """The ids of the keys of rotations that were ended; none where there is no such file. Raises ConfigurationError as above."""
+    if not path.exists():
+        return frozenset()
+    try:
+        ids = _content(path, secret=False).decode("ascii").split()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(
+            f"{path} can't be read ({type(error).__name__}); copy it from where `veilstream keys retire` ran"
+        ) from None
+    return frozenset(ids)
+
+
+def load_private_key(path: KeyFile, purpose: Purpose) -> SecretKey:
     """Raises ConfigurationError as above."""
     return SecretKey(_read(path, purpose, secret=True)[1])
 
 
-def load_model_signing_key(path: Path) -> ModelSigningKey:
+def load_private_keys(path: KeyFile, purpose: Purpose) -> list[SecretKey]:
+    """The private key, and those that it replaced and that are kept beside it (``former_of``), newest first. Raises ConfigurationError as
+    above."""
+    return [load_private_key(path, purpose), *(load_private_key(one, purpose) for one in former_of(path))]
+
+
+def load_model_signing_key(path: KeyFile) -> ModelSigningKey:
     """Raises ConfigurationError as above."""
     return ModelSigningKey(_read(path, "models", secret=True)[1])
 
 
-def load_model_verify_key(path: Path) -> VerifyKey:
-    """Raises ConfigurationError as above."""
-    return VerifyKey(_read(path, "models", secret=False)[1])
+def load_model_verify_key(path: KeyFile) -> VerifyKey:
+    """Takes what the key signed, and what those signed that it replaced (``VerifyKeys``). Raises ConfigurationError as above."""
+    return _verify_key(path, "models")
 
 
-def load_stage_signing_key(path: Path, stage: Stage | Literal["operators"]) -> StageSigningKey:
+def load_stage_signing_key(path: KeyFile, stage: Stage | Literal["operators"]) -> StageSigningKey:
     """Of a stage, or of the people who run commands. Raises ConfigurationError as above."""
     return StageSigningKey(_read(path, stage, secret=True)[1])
 
 
-def load_stage_verify_key(path: Path, stage: Stage | Literal["operators"]) -> VerifyKey:
+def load_stage_verify_key(path: KeyFile, stage: Stage | Literal["operators"]) -> VerifyKey:
     """The other half. Raises ConfigurationError as above."""
-    return VerifyKey(_read(path, stage, secret=False)[1])
+    return _verify_key(path, stage)
+
+
+def former_of(path: KeyFile) -> list[KeyFile]:
+    """The file of the key that this one replaced, ``NAME.old.key`` beside ``NAME.key``, where it is there."""
+    name, _, half = path.name.rpartition(".")
+    old = path.with_name(f"{name}.old.{half}") if isinstance(path, Path) else path.sibling(f"{name}.old.{half}")
+    return [old] if old.exists() else []
+
+
+class VerifyKeys(VerifyKey):
+    """A public key that also takes what keys signed that it replaced; by itself it is the newest one."""
+
+    def __init__(self, key: bytes, former: Sequence[bytes]) -> None:
+        super().__init__(key)
+        self.former = tuple(VerifyKey(one) for one in former)
+
+    def verify(self, smessage: bytes, signature: bytes | None = None, encoder: type = RawEncoder) -> bytes:
+        """Raises BadSignatureError if none of the keys fits."""
+        for key in self.former:
+            with suppress(BadSignatureError):
+                return key.verify(smessage, signature, encoder)
+        return super().verify(smessage, signature, encoder)
+
+
+def _verify_key(path: KeyFile, purpose: Purpose) -> VerifyKey:
+    key = _read(path, purpose, secret=False)[1]
+    former = [_read(one, purpose, secret=False)[1] for one in former_of(path)]
+    return VerifyKeys(key, former) if former else VerifyKey(key)
 
 
 def _pairs(purposes: Sequence[Purpose]) -> list[str]:
@@ -192,11 +291,16 @@ def _write(path: Path, what: str, key: bytes, *, secret: bool) -> Path:
     return path
 
 
-def _read(path: Path, purpose: Purpose, *, secret: bool) -> tuple[str, bytes]:
+def _read(path: KeyFile, purpose: Purpose, *, secret: bool) -> tuple[str, bytes]:
     """The second word of what the file says it is, and the key."""
+    return _read_all(path, purpose, secret=secret)[:2]
+
+
+def _read_all(path: KeyFile, purpose: Purpose, *, secret: bool) -> tuple[str, bytes, list[str]]:
+    """As ``_read``, and the lines after the key."""
     kind = "secret" if secret else "public"
     try:
-        data = read_trusted(path, _MOST_BYTES, "key file" if secret else "public key", secret=secret)
+        data = _content(path, secret=secret)
         lines = data.decode("ascii").splitlines()
     except FileNotFoundError:
         raise ConfigurationError(f"key file {path} is missing; {_fix_missing(purpose)}") from None
@@ -211,12 +315,22 @@ def _read(path: Path, purpose: Purpose, *, secret: bool) -> tuple[str, bytes]:
         what = f"a {found_kind} {found_purpose} key" if known else "some other key"
         raise ConfigurationError(f"{path} is {what}; a {kind} {purpose} key is needed there; {_FIX}")
     algorithm = _ED25519 if purpose in SIGNERS else _X25519
-    if not (_KEY_ID.fullmatch(name) if purpose == "pseudonym" else name == algorithm):
+    if not (_KEY_ID.fullmatch(name) if purpose in _NAMED else name == algorithm):
         raise ConfigurationError(f"{path} has a kind that this version does not know; {_FIX}")
+    return name, _decoded(path, lines[1]), lines[2:]
+
+
+def _content(path: KeyFile, *, secret: bool) -> bytes:
+    if isinstance(path, Path):
+        return read_trusted(path, _MOST_BYTES, "key file" if secret else "public key", secret=secret)
+    return path.read_key(secret=secret)
+
+
+def _decoded(path: KeyFile, text: str) -> bytes:
     try:
-        key = base64.b64decode(lines[1], validate=True)
+        key = base64.b64decode(text, validate=True)
     except binascii.Error:
         raise ConfigurationError(f"the key in {path} is not base64; {_FIX}") from None
     if len(key) != _KEY_BYTES:
         raise ConfigurationError(f"the key in {path} has {len(key)} bytes instead of {_KEY_BYTES}; {_FIX}")
-    return name, key
+    return key

@@ -26,16 +26,22 @@ class Pseudonymizer:
 
     def __init__(self, key: PseudonymKey) -> None:
         self._key = key.secret
+        self._records = key.records
         self._prefix = key.key_id + "."
         self._event, self._position, self._session = (
             hashlib.blake2b(digest_size=16, key=key.secret, person=person) for person in (_EVENT, _POSITION, _SESSION)
         )
 
     @property
+    def key_id(self) -> str:
+        """The name of the key, with which every pseudonym begins."""
+        return self._prefix[:-1]
+
+    @property
     def record_key(self) -> bytes:
         """32 bytes, for ids of records by where they came from: a producer knows the places of its own records, and without a key it could
-        find them among the clean ones."""
-        return blake2b(b"", digest_size=32, key=self._key, person=_RECORD)
+        find them among the clean ones. A rotation leaves it as it is: a record that comes again is known by its id."""
+        return self._records or blake2b(b"", digest_size=32, key=self._key, person=_RECORD)
 
     def pseudonym(self, user_id: str) -> str:
         """``<key id>.<32 characters of base32>``: 160 bits, so that collisions need not be thought of. Anonymous ids are hashed for a

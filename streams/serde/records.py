@@ -43,8 +43,11 @@ class CleanEvent(TypedDict):
     linked_to: str | None
     refused: list[str]
     request_id: str | None
+    move: bytes | None
 
 
+MOVE = "move"
+"""The type of the event that says, sealed, that a shopper has another pseudonym from there on."""
 IDENTIFY = "identify"
 """The type of the event that links an anonymous shopper to a user."""
 CONSENT = "consent"
@@ -211,6 +214,11 @@ class ProfileLink(TypedDict):
     linked_at: int
     history: list[LinkedEntry]
     bought: dict[str, int]
+
+
+class Moved(TypedDict):
+    stage: str
+    sealed: bytes
 
 
 class Outcome(TypedDict):

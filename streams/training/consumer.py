@@ -16,11 +16,13 @@ from aiokafka.errors import KafkaError, KafkaTimeoutError
 from streams.backoff import Backoff, is_set_within, retry
 from streams.errors import RecordError, TransientError
 from streams.kafka.clients import client_config, need_topic, no_broker
+from streams.privacy.moves import MovesReader
 from streams.serde.codec import Codec, open_codec
 from streams.serde.outcomes import each
-from streams.serde.records import ConsentDecision, FeatureLog, Feedback, Forgotten, TrainingControl, TrainingPair
+from streams.serde.records import ConsentDecision, FeatureLog, Feedback, Forgotten, Moved, TrainingControl, TrainingPair
 from streams.settings import KafkaSettings, Settings
-from streams.topics import CONSENT_DECISIONS, FEEDBACK, PRIVACY_FORGOTTEN, RANKING_FEATURES, TRAINING_CONTROL, TRAINING_PAIRS
+from streams.stages.profile.moves import ProfileMove
+from streams.topics import CONSENT_DECISIONS, FEEDBACK, PRIVACY_FORGOTTEN, PRIVACY_MOVES, RANKING_FEATURES, TRAINING_CONTROL, TRAINING_PAIRS
 from streams.training.metrics import TrainerMetrics
 from streams.training.requests import pending
 from streams.training.reward_tally import RewardTally
@@ -28,7 +30,7 @@ from streams.training.store import PairStore
 
 log = logging.getLogger(__name__)
 
-_TOPICS = (CONSENT_DECISIONS, PRIVACY_FORGOTTEN, TRAINING_PAIRS, FEEDBACK, TRAINING_CONTROL, RANKING_FEATURES)
+_TOPICS = (CONSENT_DECISIONS, PRIVACY_FORGOTTEN, PRIVACY_MOVES, TRAINING_PAIRS, FEEDBACK, TRAINING_CONTROL, RANKING_FEATURES)
 _MOST = 5000
 _FETCH_MS = 500
 _PAUSE_S = 5.0
@@ -49,9 +51,12 @@ class TrainerConsumer:
         metrics: TrainerMetrics,
         on_removed: Callable[[int], object] = lambda removed: None,
         on_forgotten: Callable[[Forgotten], Awaitable[None]] | None = None,
+        moves: MovesReader | None = None,
     ) -> None:
         """``on_removed``: told how many pairs and logs were removed because their shoppers refused, or asked for it.
-        ``on_forgotten``: told of every request to forget before it is done, after a kill perhaps again."""
+        ``on_forgotten``: told of every request to forget before it is done, after a kill perhaps again. ``moves``: what the trainer has of
+        ``moves.key``."""
+        self._moves = moves or MovesReader()
         self._on_removed = on_removed
         self._on_forgotten = on_forgotten
         self._prefix, self._kafka, self._store, self._metrics = settings.topic_prefix, kafka, store, metrics
@@ -60,6 +65,7 @@ class TrainerConsumer:
         self._take: dict[str, Callable[[int, Sequence[tuple[int, Any]], int], None]] = {
             CONSENT_DECISIONS: self._take_decisions,
             PRIVACY_FORGOTTEN: self._take_requests,
+            PRIVACY_MOVES: self._take_moves,
             TRAINING_PAIRS: self._take_pairs,
             FEEDBACK: self._take_feedback,
             TRAINING_CONTROL: self._take_control,
@@ -209,6 +215,17 @@ class TrainerConsumer:
 
     def _take_requests(self, partition: int, values: Sequence[tuple[int, Forgotten]], following: int) -> None:
         self._tell(self._store.erase([request for _, request in values], {(PRIVACY_FORGOTTEN, partition): following}))
+
+    def _take_moves(self, partition: int, values: Sequence[tuple[int, Moved]], following: int) -> None:
+        moves: list[ProfileMove] = []
+        for _, value in values:
+            sealer = self._moves.of(value["sealed"]) if value["stage"] == "profile" else None
+            if sealer is not None:
+                try:
+                    moves.append(sealer.open("profile", value["sealed"], ProfileMove))
+                except RecordError:
+                    self._metrics.rejected.labels(PRIVACY_MOVES).inc()
+        self._tell(self._store.move(moves, {(PRIVACY_MOVES, partition): following}))
 
     def _tell(self, removed: int) -> None:
         if removed:

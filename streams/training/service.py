@@ -20,6 +20,8 @@ from streams.backoff import is_set_within
 from streams.clock import Clock
 from streams.engine.status_server import StatusServer
 from streams.errors import PRODUCT, FatalError, TransientError, VeilstreamError
+from streams.privacy.key_folder import key_folder
+from streams.privacy.moves import moves_reader
 from streams.serde.records import Forgotten
 from streams.settings import KafkaSettings, Settings
 from streams.training.announcer import Announcer, incumbent_of
@@ -88,8 +90,11 @@ class TrainerService:
     async def run(self, stop: asyncio.Event) -> None:
         """Until ``stop`` is set, which takes some seconds at most, or something fatal: raised."""
         with self._shop.alone():
-            store = PairStore(self._shop.root, bounds(self._settings))
-            intake = TrainerConsumer(self._settings, self._kafka, store, self._metrics, self._removed, self._forgotten)
+            moves = moves_reader(key_folder(self._settings))
+            store = PairStore(self._shop.root, bounds(self._settings), moves.sealer)
+            if moves.sealer is None:
+                store.end_moves()
+            intake = TrainerConsumer(self._settings, self._kafka, store, self._metrics, self._removed, self._forgotten, moves)
             try:
                 await self._http.start()
                 await self._check_rights()

@@ -14,14 +14,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 import msgspec
 
 from streams.errors import TransientError
 from streams.files import private_folder
 from streams.privacy.consent import GATED
+from streams.privacy.moves import MovesSealer
 from streams.serde.records import ConsentDecision, FeatureLog, Forgotten, TrainingPair
+from streams.stages.profile.moves import ProfileMove
 from streams.training.cases import without_unused_histories
 from streams.training.time_slices import OldSlice
 
@@ -44,6 +46,7 @@ CREATE TABLE IF NOT EXISTS counted (seq INTEGER PRIMARY KEY AUTOINCREMENT, feedb
 CREATE TABLE IF NOT EXISTS refused (
     pseudonym TEXT NOT NULL, purpose TEXT NOT NULL, until_ms INTEGER NOT NULL, still INTEGER NOT NULL, PRIMARY KEY (pseudonym, purpose)
 );
+CREATE TABLE IF NOT EXISTS moved (old TEXT PRIMARY KEY, new BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS state (name TEXT PRIMARY KEY, value BLOB NOT NULL);
 """
 _ALLOWED = "NOT EXISTS (SELECT 1 FROM refused WHERE refused.pseudonym = ?2 AND (still OR until_ms >= ?3))"
@@ -72,6 +75,15 @@ Offsets = Mapping[tuple[str, int], int]
 """(topic, partition) to the offset to read next."""
 
 
+R = TypeVar("R", TrainingPair, FeatureLog)
+
+
+class NewPseudonym(msgspec.Struct, array_like=True, frozen=True):
+    """Where a shopper's pairs go, sealed in the store."""
+
+    name: str
+
+
 class Bounds(NamedTuple):
     """What is kept: the newest by event time."""
 
@@ -83,8 +95,10 @@ class Bounds(NamedTuple):
 class PairStore:
     """One process writes; others may read at the same time. Every method raises TransientError if the disk is full or fails."""
 
-    def __init__(self, folder: Path, bounds: Bounds) -> None:
-        """A damaged file is moved aside and a new one begun: the topic still holds what it held."""
+    def __init__(self, folder: Path, bounds: Bounds, moves: MovesSealer | None = None) -> None:
+        """A damaged file is moved aside and a new one begun: the topic still holds what it held. ``moves``: with it the new pseudonyms of
+        shoppers are sealed while the key is rotated; without it none is kept."""
+        self._moves = moves
         self._path, self._bounds = folder / _FILE, bounds
         with _reached(self._path):
             private_folder(folder)
@@ -104,7 +118,8 @@ class PairStore:
         """Take in pairs and how far the topic is read then, both or neither; how many were new. What was there already stays."""
         with _reached(self._path), self._db:
             before = self._db.total_changes
-            rows = [(pair["pair_id"], pair["pseudonym"], pair["occurred_at"], _pack(pair)) for pair in pairs]
+            known = self._renamed(pairs)
+            rows = [(pair["pair_id"], pair["pseudonym"], pair["occurred_at"], _pack(pair)) for pair in known]
             self._db.executemany(_INSERT, rows)
             new = self._db.total_changes - before
             self._advance(offsets)
@@ -115,7 +130,8 @@ class PairStore:
         """As ``append``, of logs of features."""
         with _reached(self._path), self._db:
             before = self._db.total_changes
-            self._db.executemany(_INSERT_LOG, [(log["log_id"], log["pseudonym"], log["created_at"], _pack(log)) for log in logs])
+            rows = [(log["log_id"], log["pseudonym"], log["created_at"], _pack(log)) for log in self._renamed(logs)]
+            self._db.executemany(_INSERT_LOG, rows)
             new = self._db.total_changes - before
             self._advance(offsets)
             over = self._count("logs") - _LOGS
@@ -212,6 +228,68 @@ class PairStore:
                 self._overwrite()
         return removed
 
+    def move(self, moves: Iterable[ProfileMove], offsets: Offsets) -> int:
+        """Take in what the profile stage says of old pseudonyms and new ones: what is kept under an old one is the new one's from now on,
+        and so is what still comes under the old one. How many pairs and logs were removed, because their shoppers refused or asked for it.
+        """
+        removed = 0
+        with _reached(self._path):
+            with self._db:
+                for one in moves:
+                    if one.what == "forget" and one.item_id is not None:
+                        removed += self._forget_item(one.old, one.item_id)
+                        continue
+                    if one.what == "forget":
+                        self._db.execute(_FORGOT, (one.old, _ERASURE, one.received_ms))
+                        removed += self._forget(one.old)
+                    if one.is_same and self._moves is not None:
+                        sealed = self._moves.seal("trainer", NewPseudonym(one.new))
+                        self._db.execute("INSERT OR IGNORE INTO moved VALUES (?, ?)", (one.old, sealed))
+                        removed += self._rename(one.old, one.new)
+                self._advance(offsets)
+            if removed:
+                self._overwrite()
+        return removed
+
+    def end_moves(self) -> None:
+        """No rotation goes on: nobody can open any more what is kept of the last one."""
+        with _reached(self._path), self._db:
+            self._db.execute("DELETE FROM moved")
+
+    def _rename(self, old: str, new: str) -> int:
+        """What the new pseudonym's shopper does not allow is removed, the rest is hers; how much was removed."""
+        removed = 0
+        for table, insert in (("pairs", _INSERT), ("logs", _INSERT_LOG)):
+            name = "pair_id" if table == "pairs" else "log_id"
+            rows = self._db.execute(f"SELECT {name}, at_ms, body FROM {table} WHERE pseudonym = ? ORDER BY seq", (old,)).fetchall()  # noqa: S608
+            self._db.execute(f"DELETE FROM {table} WHERE pseudonym = ?", (old,))  # noqa: S608
+            before = self._db.total_changes
+            self._db.executemany(insert, [(id_, new, at_ms, _pack({**_unpack(body), "pseudonym": new})) for id_, at_ms, body in rows])
+            removed += len(rows) - (self._db.total_changes - before)
+        return removed
+
+    def _renamed(self, values: Iterable[R]) -> list[R]:
+        """With the new pseudonyms of those who were moved, where the old one allowed it."""
+        known = list(values)
+        if self._moves is None or not known:
+            return known
+        names = json.dumps(list({value["pseudonym"] for value in known}))
+        query = "SELECT old, new FROM moved WHERE old IN (SELECT value FROM json_each(?))"
+        sealed = dict(self._db.execute(query, (names,)).fetchall())
+        if not sealed:
+            return known
+        new = {old: self._moves.open("trainer", data, NewPseudonym).name for old, data in sealed.items()}
+        refused = "SELECT max(until_ms), max(still) FROM refused WHERE pseudonym = ?"
+        found: list[R] = []
+        for value in known:
+            if value["pseudonym"] not in new:
+                found.append(value)
+                continue
+            until_ms, still = self._db.execute(refused, (value["pseudonym"],)).fetchone()
+            if not still and (until_ms is None or until_ms < (value.get("occurred_at") or value.get("created_at") or 0)):
+                found.append({**value, "pseudonym": new[value["pseudonym"]]})
+        return found
+
     def _forget_item(self, pseudonym: str, item_id: str) -> int:
         rows = self._db.execute("SELECT seq, body FROM pairs WHERE pseudonym = ?", (pseudonym,)).fetchall()
         pairs = [seq for seq, body in rows if _has_item(_unpack(body), item_id)]
@@ -266,7 +344,7 @@ class PairStore:
     def _prune(self) -> None:
         """The old slice stays: without it forgetting could no longer be seen."""
         chosen = self.state("old_slice")
-        old = OldSlice(*chosen) if chosen is not None else None  # type: ignore[misc]
+        old = OldSlice(*chosen) if chosen is not None else None
         self._db.create_function("is_old", 2, lambda user, at_ms: old is not None and old.holds(user, at_ms), deterministic=True)
         before = self._db.total_changes
         self._db.execute(

@@ -25,7 +25,9 @@ from streams.engine.metrics import IngestMetrics, LearningMetrics, StageMetrics
 from streams.engine.parts import StageParts
 from streams.engine.process import StageProcess
 from streams.kafka.clients import client_config, no_broker
-from streams.privacy.keys import StageSigningKey, load_pseudonym_key, load_public_key, load_stage_signing_key
+from streams.privacy.key_folder import key_folder
+from streams.privacy.keys import StageSigningKey, load_public_key, load_stage_signing_key
+from streams.privacy.moves import ingest_keys, moves_reader
 from streams.privacy.seal import IdSealer, Sealer
 from streams.serde.codec import Codecs, open_codecs
 from streams.settings import KafkaSettings, Settings
@@ -44,6 +46,7 @@ class Bootstrap:
         self.kafka = kafka
         self.clock = clock or SystemClock()
         self.registry = CollectorRegistry()
+        self.keys = key_folder(settings)
         self.codecs: Codecs = open_codecs(settings, max_bytes=settings.max_record_bytes)
 
     def ask_ids(self, stage: str) -> None:
@@ -77,7 +80,7 @@ class Bootstrap:
         )
 
     def _dead_letters(self, stage: str, metrics: StageMetrics) -> DeadLetterBuilder:
-        recovery = load_public_key(self.settings.keys_dir / "recovery.pub", "recovery")
+        recovery = load_public_key(self.keys / "recovery.pub", "recovery")
         return DeadLetterBuilder(
             self.codecs.for_topic(topics.DEAD_LETTER),
             Sealer(recovery),
@@ -89,7 +92,7 @@ class Bootstrap:
         )
 
     def _signing_key(self, stage: str) -> StageSigningKey:
-        return load_stage_signing_key(self.settings.keys_dir / f"{stage}.key", cast("Stage", stage))
+        return load_stage_signing_key(self.keys / f"{stage}.key", cast("Stage", stage))
 
     def follow(self, topic: str, apply: Callable[[Sequence[SourceRecord]], object]) -> TopicFollower:
         return TopicFollower(client_config(self.kafka), self.settings.topic_prefix + topic, apply)
@@ -116,7 +119,9 @@ class Bootstrap:
         )
         watch = IngestMetrics(self.registry)
         rules = IngestRules.from_settings(settings)
-        consents = ConsentBook(self.codecs.for_topic(topics.CONSENT_DECISIONS), ConsentTable(rules.allowed), watch.decision)
+        pseudonyms = ingest_keys(self.keys)
+        former_id = None if pseudonyms.former is None else pseudonyms.former.key_id
+        consents = ConsentBook(self.codecs.for_topic(topics.CONSENT_DECISIONS), ConsentTable(rules.allowed), watch.decision, former_id)
         decisions = self.follow(topics.CONSENT_DECISIONS, consents.apply)
         consents.catch_up = decisions.caught_up
         watch.watch_consents(
@@ -129,9 +134,9 @@ class Bootstrap:
         )
         handler = IngestStage(
             codecs=self.codecs,
-            pseudonymizer=Pseudonymizer(load_pseudonym_key(self.settings.keys_dir / "pseudonym.key")),
+            pseudonymizer=Pseudonymizer(pseudonyms.current),
             sealer=IdSealer(
-                load_public_key(self.settings.keys_dir / "subscriber.pub", "subscriber"),
+                load_public_key(self.keys / "subscriber.pub", "subscriber"),
                 self._signing_key(INGEST.name),
             ),
             dead_letters=dead_letters,
@@ -140,6 +145,8 @@ class Bootstrap:
             sources=sources,
             watch=watch,
             consents=consents,
+            former=None if pseudonyms.former is None else Pseudonymizer(pseudonyms.former),
+            moves=pseudonyms.moves,
         )
         if handler.quarantine is not None:
             watch.watch_quarantine(functools.partial(getattr, handler.quarantine, "apart"))
@@ -190,6 +197,7 @@ class Bootstrap:
             dead_letters=dead_letters,
             rules=rules,
             trail=self.trail(PROFILE),
+            moves=moves_reader(self.keys),
         )
         followers = (models, self.follow(topics.ITEMS_POPULARITY, popularity.apply), self.follow(topics.ITEMS_TOGETHER, together.apply))
         return StageParts(PROFILE, handler, dead_letters, metrics, self.registry, followers, closers=(models.close,))
@@ -204,6 +212,7 @@ class Bootstrap:
             rules=FeedbackRules.from_settings(self.settings),
             clock=self.clock,
             trail=self.trail(FEEDBACK),
+            moves=moves_reader(self.keys),
         )
         return StageParts(FEEDBACK, handler, dead_letters, metrics, self.registry)
 

@@ -66,6 +66,19 @@ class Past(msgspec.Struct, array_like=True):
     event_type: str
 
 
+class MovedPast(msgspec.Struct, array_like=True, frozen=True):
+    """One element of the history under a former pseudonym (``moves``): before all that was done under this one."""
+
+    move: bytes
+    """The beginning of the id of the move that brought it, and ..."""
+    offset: int
+    """... its place there: they name it."""
+    time_ms: int
+    kind: str
+    ref: str
+    event_type: str
+
+
 class Shopper(msgspec.Struct, array_like=True):
     """All that is kept of one pseudonym."""
 
@@ -89,11 +102,24 @@ class Shopper(msgspec.Struct, array_like=True):
     """Only kept until the recommendations from before the erasure have been read."""
     forgotten: dict[str, int] = {}
     """Items that are to be forgotten, and the offset of the ``erase`` event; as long as that."""
+    moved_offset: int = -1
+    """Of the last event that moved her to another pseudonym; -1: none did. What is not settled stays until it is."""
+    moved: list[MovedPast] = []
+    """What was done under former pseudonyms, oldest first."""
+    moved_refused: bool = False
+    """She allowed nothing to be learnt under a former pseudonym; it holds until she decides anew."""
+    has_decided: bool = False
+
+    @property
+    def refuses(self) -> bool:
+        """Whether nothing may be learnt."""
+        return self.is_refused or (self.moved_refused and not self.has_decided)
 
     def decide(self, offset: int, is_refused: bool) -> None:
         """From a ``consent`` event on."""
-        self.is_refused = is_refused
+        self.is_refused, self.has_decided = is_refused, True
         if is_refused:
+            self.moved = []
             self.refused_offset = offset
             self.interactions, self.history, self.event_ids = [], [], b""
             # The other topic may have been read further: what came after stays.
@@ -103,17 +129,22 @@ class Shopper(msgspec.Struct, array_like=True):
     def erase(self, offset: int) -> None:
         """From an ``erase`` event on."""
         self.decide(offset, is_refused=True)
-        self.is_refused, self.is_erased = False, True
+        self.is_refused, self.is_erased, self.moved_refused = False, True, False
 
     def is_gone(self, source_offset: int) -> bool:
         """Whether nothing is left to be kept once recommendations are read as far as those of the event at ``source_offset``."""
-        is_bare = not (self.interactions or self.outstanding or self.history or self.event_ids or self.is_refused)
+        if self.interactions or self.outstanding:
+            return False
+        if self.moved_offset >= 0 and self.clean_offset <= self.moved_offset:
+            return source_offset >= self.moved_offset
+        is_bare = not (self.history or self.event_ids or self.is_refused or self.moved or self.moved_refused)
         return self.is_erased and is_bare and source_offset >= self.refused_offset
 
     def forget_item(self, offset: int, item_id: str) -> None:
         """From an ``erase`` event on that is about one item. A list that names it is settled no more: places would be others without it."""
         self.interactions = [one for one in self.interactions if one.item_id != item_id]
         self.history = [one for one in self.history if one.kind != "item" or one.ref != item_id]
+        self.moved = [one for one in self.moved if one.kind != "item" or one.ref != item_id]
         self.forgotten[item_id] = offset
         self.outstanding = [one for one in self.outstanding if not self.names_forgotten(one.source_offset, one.items)]
 
@@ -124,7 +155,7 @@ class Shopper(msgspec.Struct, array_like=True):
     @property
     def marked_until(self) -> int:
         """Recommendations must be read as far as those of the event at this offset until no mark is needed; -1 where there is none."""
-        return max([self.refused_offset if self.is_erased else -1, *self.forgotten.values()])
+        return max([self.refused_offset if self.is_erased else -1, self.moved_offset, *self.forgotten.values()])
 
     def drop_marks(self, source_offset: int) -> bool:
         """Of forgotten items, once recommendations are read as far; whether there were such."""

@@ -8,7 +8,7 @@ from hashlib import blake2b
 from streams.serde.outcomes import feedback_id
 from streams.serde.records import Feedback, HistoryItem, TrainingPair
 from streams.stages.feedback.attribution import Attribution, attributions, closes_at, is_decidable, may_claim, settles_at
-from streams.stages.feedback.ledger import Interaction, Outstanding, Shopper
+from streams.stages.feedback.ledger import Interaction, MovedPast, Outstanding, Past, Shopper
 from streams.stages.feedback.rules import ORGANIC, OUTCOME_OF_EVENT, REWARDS, FeedbackRules
 
 
@@ -26,7 +26,10 @@ def settle(
     closing = [r for r in shopper.outstanding if closes_at(r, rules) <= watermark_ms and is_decidable(r, unanswered, rules)]
     closing.sort(key=lambda r: r.source_offset)
     for recommendation in closing:
-        for rank, (item_id, verdict) in enumerate(zip(recommendation.items, attributions(shopper, recommendation, rules), strict=True)):
+        verdicts = attributions(shopper, recommendation, rules)
+        if recommendation.source_offset <= shopper.moved_offset and not any(verdict.cause for verdict in verdicts):
+            continue  # she may have reacted under another pseudonym
+        for rank, (item_id, verdict) in enumerate(zip(recommendation.items, verdicts, strict=True)):
             feedback.append(_feedback(pseudonym, recommendation, rank, item_id, verdict, rules))
             if verdict.outcome != "ignored":  # what was never seen says nothing about taste
                 pairs.append(_shown_pair(pseudonym, shopper, recommendation, rank, item_id, verdict, rules))
@@ -133,5 +136,7 @@ def _organic_pair(pseudonym: str, shopper: Shopper, interaction: Interaction, ru
 
 def _history(shopper: Shopper, before_offset: int, at_ms: int, rules: FeedbackRules) -> list[HistoryItem]:
     end = bisect_left(shopper.history, before_offset, key=lambda past: past.offset)
-    past = shopper.history[max(0, end - rules.history_size) : end]
+    past: list[Past | MovedPast] = list(shopper.history[max(0, end - rules.history_size) : end])
+    if shopper.moved and len(past) < rules.history_size:
+        past = [*shopper.moved[len(past) - rules.history_size :], *past]
     return [{"kind": p.kind, "ref": p.ref, "event_type": p.event_type, "age_ms": max(0, at_ms - p.time_ms)} for p in past]

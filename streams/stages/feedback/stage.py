@@ -4,28 +4,34 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
+from hashlib import blake2b
 from itertools import groupby
 from operator import itemgetter
-from typing import cast
+from typing import Literal, cast
 
 from streams.audit.actions import ERASED, erasure_details
 from streams.audit.trail import NoTrail, Trail, is_head
 from streams.clock import Clock
 from streams.engine.ports import DeadLetters, TopicCodecs
 from streams.engine.records import BatchResult, OutputRecord, SourceRecord, StateView
-from streams.errors import Reason, RecordError
+from streams.errors import ConfigurationError, Reason, RecordError
+from streams.privacy.moves import Announcement, MovesReader
 from streams.serde.outcomes import together
-from streams.serde.records import CONSENT, ERASE, RARE_QUERY, CleanEvent, Feedback, Recommendation, has_shopper
+from streams.serde.records import CONSENT, ERASE, MOVE, RARE_QUERY, CleanEvent, Feedback, Moved, Recommendation, has_shopper
 from streams.stages.feedback.ledger import Interaction, Outstanding, Past, Shopper, dump, load
+from streams.stages.feedback.moves import FeedbackMove, arrive, leave
 from streams.stages.feedback.rules import HISTORY_EVENTS, OUTCOME_OF_EVENT, FeedbackRules
 from streams.stages.feedback.settlement import due_at, identity, settle, waits_for
 from streams.stages.feedback.timers import EVERYTHING, PartitionTimers
-from streams.topics import BEHAVIOUR_CLEAN, FEEDBACK, RECOMMENDATIONS, TRAINING_PAIRS
+from streams.topics import BEHAVIOUR_CLEAN, FEEDBACK, PRIVACY_MOVES, RECOMMENDATIONS, TRAINING_PAIRS
 
 __all__ = ["FeedbackRules", "FeedbackStage"]
 
 _OF_THE_SHOPPER = (CONSENT, ERASE)
 """Types of events that say what becomes of all that is kept."""
+_STAGE: Literal["feedback"] = "feedback"
+_ENDED = "move_ended"
+"""What was sealed with the key of a rotation that was ended."""
 _PROGRESS = b"\0progress/%d"
 """Key of a state that is no shopper's; with the partition in it, since Faust's memory store keeps all of them in one place. It begins with
 how far the partition was read, and knows up to which event shoppers are gone."""
@@ -40,6 +46,7 @@ _OF_EVENTS = (
     "flags",
     "refused",
     "request_id",
+    "move",
 )
 _OF_RECOMMENDATIONS = (
     "recommendation_id",
@@ -61,9 +68,18 @@ class FeedbackStage:
     """
 
     def __init__(
-        self, *, codecs: TopicCodecs, dead_letters: DeadLetters, rules: FeedbackRules, clock: Clock, trail: Trail | None = None
+        self,
+        *,
+        codecs: TopicCodecs,
+        dead_letters: DeadLetters,
+        rules: FeedbackRules,
+        clock: Clock,
+        trail: Trail | None = None,
+        moves: MovesReader | None = None,
     ) -> None:
-        """Without ``trail`` nothing is appended to the audit."""
+        """Without ``trail`` nothing is appended to the audit. ``moves``: what this stage has of ``moves.key``."""
+        self._moves = moves or MovesReader()
+        self._moved = codecs.for_topic(PRIVACY_MOVES)
         self.trail = trail or NoTrail()
         self._events = codecs.reading(BEHAVIOUR_CLEAN, _OF_EVENTS)
         self._recommendations = codecs.reading(RECOMMENDATIONS, _OF_RECOMMENDATIONS)
@@ -75,6 +91,8 @@ class FeedbackStage:
         self._partitions: dict[int, PartitionTimers] = {}
 
     async def __call__(self, batch: Sequence[SourceRecord], state: StateView) -> BatchResult:
+        if batch[0].topic.endswith(PRIVACY_MOVES):
+            return self._arrive(batch, state)
         partition, now_ms = batch[0].partition, self._clock.now_ms()
         of_events = batch[0].topic.endswith(BEHAVIOUR_CLEAN)
         works = self._partitions.get(partition)
@@ -90,7 +108,9 @@ class FeedbackStage:
         changed: set[bytes] = set()
         orders: list[tuple[int, str, str, dict[str, str]]] = []
         for offset, key, value in decoded:
-            if of_events:
+            if isinstance(value, Announcement):
+                applied = self._leave(shoppers[key], offset, value, result)
+            elif of_events:
                 orders += _orders(shoppers[key], offset, cast(CleanEvent, value))
                 applied = self._apply_event(shoppers[key], offset, cast(CleanEvent, value), works)
             else:
@@ -154,6 +174,14 @@ class FeedbackStage:
                 key = value["pseudonym"].encode()
                 if record.key != key:
                     raise RecordError(Reason.KEY_MISMATCH, "the message key must be the pseudonym")
+                if of_events and value["event_type"] == MOVE:
+                    sealer = self._moves.of(value["move"] or b"")
+                    if sealer is None:
+                        result.dropped[_ENDED] = result.dropped.get(_ENDED, 0) + 1
+                        continue
+                    said = sealer.open("announcement", value["move"] or b"", Announcement)
+                    decoded.append((record.offset, said.old.encode(), said))
+                    continue
             except RecordError as error:
                 result.outputs.append(self._dead_letters.build(record, error))
                 reasons[error.reason.value] += 1
@@ -163,6 +191,49 @@ class FeedbackStage:
             decoded.append((record.offset, key, value))
         result.rejected, result.reasons = reasons.total(), dict(reasons)
         return decoded
+
+    def _leave(self, shopper: Shopper, offset: int, said: Announcement, result: BatchResult) -> bool:
+        """Apply what ingest says of an old pseudonym; what is to be sent goes into the result."""
+        if offset <= shopper.clean_offset:
+            return False
+        is_somebody = shopper != Shopper()
+        move = leave(shopper, said, offset, self._rules.history_size)
+        if move is not None:
+            sealer = self._moves.sealer
+            if sealer is None:
+                raise ConfigurationError("a shopper is to be moved without moves.key; copy it from where `veilstream keys rotate` made it")
+            value = self._moved.encode({"stage": _STAGE, "sealed": sealer.seal(_STAGE, move)})
+            name = f"{_STAGE} {move.what} {move.new}".encode()
+            record_id = blake2b(name, digest_size=16, key=move.move_id, person=b"vs.move").digest()
+            result.outputs.append(OutputRecord(PRIVACY_MOVES, None, value, record_id, partition_key=move.new.encode()))
+        if is_somebody:
+            shopper.clean_offset = offset
+        return is_somebody
+
+    def _arrive(self, batch: Sequence[SourceRecord], state: StateView) -> BatchResult:
+        """What comes from old pseudonyms, to the shoppers under the new ones. It is no progress of the partition's other sources."""
+        result = BatchResult()
+        moves: list[FeedbackMove] = []
+        for record in batch:
+            try:
+                value = cast(Moved, self._moved.decode(record.value, record.headers))
+                if value["stage"] != _STAGE:
+                    continue
+                sealer = self._moves.of(value["sealed"])
+                if sealer is None:
+                    result.dropped[_ENDED] = result.dropped.get(_ENDED, 0) + 1
+                    continue
+                moves.append(sealer.open(_STAGE, value["sealed"], FeedbackMove))
+            except RecordError as error:
+                result.outputs.append(self._dead_letters.build(record, error))
+                result.rejected += 1
+                result.reasons[error.reason.value] = result.reasons.get(error.reason.value, 0) + 1
+        shoppers = self._load(state, [move.new.encode() for move in moves])
+        for move in moves:
+            key = move.new.encode()
+            if arrive(shoppers[key], move, self._rules.history_size):
+                result.state[key] = None if shoppers[key] == Shopper() else dump(shoppers[key])
+        return result
 
     def _load(self, state: StateView, partition: int, keys: Sequence[bytes]) -> dict[bytes, Shopper]:
         """With the progress among them. Who is not in the state is new, or gone: nothing up to where shoppers are gone is wanted of
@@ -193,7 +264,7 @@ class FeedbackStage:
         if offset <= shopper.clean_offset:
             return False
         shopper.clean_offset = offset
-        if shopper.is_refused or not shopper.is_new(event["event_id"]):
+        if shopper.refuses or not shopper.is_new(event["event_id"]):
             return True
         kind, item_id = event["event_type"], event["item_id"]
         if item_id is not None and kind in OUTCOME_OF_EVENT:

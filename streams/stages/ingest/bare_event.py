@@ -26,4 +26,5 @@ def bare(event_id: str, pseudonym: str, sealed_id: bytes, event_type: str, occur
         "linked_to": None,
         "refused": [],
         "request_id": None,
+        "move": None,
     }

@@ -38,6 +38,10 @@ class Cleaned(NamedTuple):
     """The exact time, which goes no further."""
     identity: Identity
     """Whose event it is, which goes no further where the shopper allows no personalization."""
+    former_id: str | None = None
+    """The event's id under the old key, while the key is rotated and the producer gave it one."""
+    user: Identity | None = None
+    """Of ``identify``: who the anonymous shopper is."""
 
 
 class EventCleaner:
@@ -48,9 +52,12 @@ class EventCleaner:
         rules: IngestRules,
         identities: Identities,
         pseudonymizer: Pseudonymizer,
-        refused: Callable[[str], Sequence[str]] = lambda pseudonym: (),
+        refused: Callable[[str, str], Sequence[str]] = lambda pseudonym, former: (),
+        former: Pseudonymizer | None = None,
     ) -> None:
-        """``refused``: the purposes that the shopper with a pseudonym does not allow."""
+        """``refused``: the purposes that the shopper with a pseudonym, and a former one, does not allow. ``former``: under the old key,
+        while the key is rotated."""
+        self._former = former
         self._rules = rules
         self._refused = refused
         self._identities = identities
@@ -137,19 +144,22 @@ class EventCleaner:
             "price_band": band,
             "currency": code,
             "country": country,
-            "recommendation_id": identifiers.recommendation_id(raw["recommendation_id"]),
+            # Under a new pseudonym it would name a list that was made for the old one.
+            "recommendation_id": None if self._former is not None else identifiers.recommendation_id(raw["recommendation_id"]),
             "position": position if position is not None and 0 <= position <= MAX_POSITION else None,
             "session": hashes.session(user, session) if session is not None else None,
             "flags": flags,
             "linked_to": None,
             "refused": [],
             "request_id": None,
+            "move": None,
         }
-        if identity.sealed_id and (refused := self._refused(identity.pseudonym)):
+        if identity.sealed_id and (refused := self._refused(identity.pseudonym, identity.former)):
             event["refused"] = list(refused)
             if PERSONALIZATION in refused and kind not in ASKS:
                 raise RecordError(Reason.NO_CONSENT, "the shopper allows no personalization")
-        return Cleaned(event, identity.key, occurred_ms, identity)
+        former_id = self._former.event_id(user, own_id) if self._former is not None and own_id is not None else None
+        return Cleaned(event, identity.key, occurred_ms, identity, former_id)
 
     def unprofiled(self, cleaned: Cleaned) -> Cleaned:
         """What a list is made of for a shopper who allows no personalization: when, and what was searched for. The pseudonym is the event's
@@ -173,16 +183,18 @@ class EventCleaner:
             if error.reason not in (Reason.MISSING_USER, Reason.NOBODY):
                 raise
             raise RecordError(Reason.NOTHING_TO_LINK, "an identify event needs a user_id and an anonymous_id") from None
-        refused = {*self._refused(user.pseudonym), *self._refused(anonymous.pseudonym)}
+        refused = {*self._refused(user.pseudonym, user.former), *self._refused(anonymous.pseudonym, anonymous.former)}
         if PERSONALIZATION in refused:
             raise RecordError(Reason.NO_CONSENT, "the shopper allows no personalization")
         flags: list[str] = []
         occurred_ms = self._time(raw["occurred_at"], record.timestamp, now_ms, flags)
         own_id = identifiers.opaque_id(raw["event_id"])
-        hashes = self._hashes
+        hashes, former_id = self._hashes, None
         if own_id is not None:
             # A producer may give what she did, and that she is known from now on, one id.
             event_id = hashes.event_id(anonymous.user_id, f"{identifiers.IDENTIFY}\0{own_id}")
+            if self._former is not None:
+                former_id = self._former.event_id(anonymous.user_id, f"{identifiers.IDENTIFY}\0{own_id}")
         else:
             event_id = hashes.position_id(record.topic, record.partition, record.offset, line)
         event = bare(
@@ -195,7 +207,7 @@ class EventCleaner:
         event["flags"] = flags
         event["linked_to"] = user.pseudonym
         event["refused"] = [TRAINING] if TRAINING in refused else []
-        return Cleaned(event, anonymous.key, occurred_ms, anonymous)
+        return Cleaned(event, anonymous.key, occurred_ms, anonymous, former_id, user)
 
     def _time(self, occurred_at: float | str | None, record_ms: int, now_ms: int, flags: list[str]) -> int:
         if occurred_at is not None:

@@ -31,7 +31,7 @@ class ConsentUpdates:
             try:
                 message = cast(Consent, self._updates.decode(record.value, record.headers))
                 identity = parts.identities.of(*subject_of(message, record.key))
-                decided = parts.consents.decide(message, identity.pseudonym, received_ms, parts.rules.max_future_ms)
+                decided = parts.consents.decide(message, identity.pseudonym, received_ms, parts.rules.max_future_ms, identity.former)
             except RecordError as error:
                 parts.refuse(record, error, result)
                 continue
@@ -39,6 +39,10 @@ class ConsentUpdates:
                 parts.refuse(record, decided.error, result)
             elif not decided.decisions:
                 result.dropped["outdated"] = result.dropped.get("outdated", 0) + 1
+            if parts.moves is not None and decided.refused:
+                result.outputs += parts.moves.refused(identity, record, decided.refused, received_ms)
+            elif parts.moves is not None:
+                result.outputs += parts.moves.seen(identity, record)
             if decided.refused is not None:
                 event = parts.event(record, identity, CONSENT, received_ms)
                 event["refused"] = decided.refused

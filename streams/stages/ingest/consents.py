@@ -37,8 +37,16 @@ class ConsentBook:
     is not written after all comes again with its message.
     """
 
-    def __init__(self, codec: RecordCodec, table: ConsentTable, on_read: Callable[[int], object] | None = None) -> None:
-        """``on_read`` is told of every decision that is read from the topic, when its message was received: milliseconds."""
+    def __init__(
+        self, codec: RecordCodec, table: ConsentTable, on_read: Callable[[int], object] | None = None, former_key_id: str | None = None
+    ) -> None:
+        """``on_read`` is told of every decision that is read from the topic, when its message was received: milliseconds.
+        ``former_key_id``: of the old key, while the key is rotated: decisions under it are kept to be moved, some 300 bytes each."""
+        self._former_prefix = None if former_key_id is None else former_key_id + "."
+        self._former: dict[str, bytes] = {}
+        """The records under old pseudonyms, by key."""
+        self._read_back: set[str] = set()
+        """Keys under new pseudonyms that the topic has."""
         self.table = table
         self.bad_records = 0
         """Records that could not be used."""
@@ -49,14 +57,33 @@ class ConsentBook:
         """All that anybody ever decided on."""
         self._on_read = on_read
 
-    def refused(self, pseudonym: str) -> Sequence[str]:
-        """The purposes that the shopper does not allow."""
-        return self.table.refused(pseudonym)
+    def refused(self, pseudonym: str, former: str = "") -> Sequence[str]:
+        """The purposes that the shopper does not allow; what was decided under a former pseudonym counts as if it were under this one."""
+        return self.table.refused(pseudonym, former)
+
+    def moved(self, pseudonym: str, former: str) -> tuple[list[ConsentDecision], list[str]]:
+        """The decisions under the former pseudonym that are to be written under this one, as they were; and the keys of those that are to
+        be removed, since the topic has them under this one: a refusal is never in neither place."""
+        moved: list[ConsentDecision] = []
+        left: list[str] = []
+        for purpose in sorted(self._purposes):
+            value = self._former.get(f"{former}/{purpose}")
+            if value is None:
+                continue
+            if f"{pseudonym}/{purpose}" in self._read_back:
+                left.append(f"{former}/{purpose}")
+                continue
+            decision = cast(ConsentDecision, self._codec.decode(value))
+            own = self.table.decision(pseudonym, purpose)
+            if own is None or own < Decision(decision["decided_at"], not decision["allowed"]):
+                moved.append({**decision, "pseudonym": pseudonym})
+        return moved, left
 
     def forget(self, pseudonym: str) -> list[str]:
         """As if the shopper had decided nothing; the keys of what the topic may hold of her decisions."""
         for purpose in self._purposes:
             self.table.forget(pseudonym, purpose)
+            self._former.pop(f"{pseudonym}/{purpose}", None)
         return [f"{pseudonym}/{purpose}" for purpose in sorted(self._purposes)]
 
     def apply(self, records: Sequence[SourceRecord]) -> None:
@@ -66,6 +93,8 @@ class ConsentBook:
             pseudonym, _, purpose = key.rpartition("/")
             if record.value is None:
                 self.table.forget(pseudonym, purpose)
+                self._former.pop(key, None)
+                self._read_back.discard(key)
                 continue
             try:
                 value = cast(ConsentDecision, self._codec.decode(record.value, record.headers))
@@ -80,11 +109,16 @@ class ConsentBook:
                 self._purposes.add(purpose)
             if in_force(self.table.decision(pseudonym, purpose), decision):
                 self.table.decide(pseudonym, purpose, decision)
+            if self._former_prefix is not None and pseudonym.startswith(self._former_prefix):
+                self._former[key] = record.value
+            elif self._former_prefix is not None:
+                self._read_back.add(key)
             if self._on_read is not None:
                 self._on_read(value["received_at"])
 
-    def decide(self, message: Consent, pseudonym: str, received_ms: int, max_future_ms: int) -> Decided:
-        """Which of a message's decisions are in force. Raises RecordError where the message as a whole is none.
+    def decide(self, message: Consent, pseudonym: str, received_ms: int, max_future_ms: int, former: str = "") -> Decided:
+        """Which of a message's decisions are in force, where those under a former pseudonym count, too. Raises RecordError where the
+        message as a whole is none.
 
         A refusal that comes from the future counts from the moment at which it was received; an agreement from the future is not taken.
         """
@@ -93,7 +127,7 @@ class ConsentBook:
         decisions: list[ConsentDecision] = []
         error: RecordError | None = None
         gated: dict[str, bool] = {}
-        before = self.table.refused(pseudonym)
+        before = self.table.refused(pseudonym, former)
         for purpose, allowed in message["purposes"].items():
             decided_ms = message["updated_at"]
             if decided_ms > received_ms + max_future_ms:
@@ -103,7 +137,8 @@ class ConsentBook:
                 decided_ms = received_ms
             decision = Decision(decided_ms, not allowed)
             if purpose in GATED:
-                if not in_force(self.table.decision(pseudonym, purpose), decision):
+                known = [self.table.decision(name, purpose) for name in (pseudonym, former) if name]
+                if not all(in_force(one, decision) for one in known):
                     continue
                 self.table.decide(pseudonym, purpose, decision)
                 gated[purpose] = allowed

@@ -61,11 +61,14 @@ class ErasureRequests:
             item_id=item_id,
         )
         outputs = [
+            *(parts.moves.erased(identity, record, item_id, request["request_id"], received_ms) if parts.moves is not None else ()),
             parts.clean(record, event),
             OutputRecord(PRIVACY_FORGOTTEN, identity.key, self._forgotten.encode(forgotten), parts.ids.of(record)),
         ]
         if item_id is None:
-            for number, key in enumerate(parts.consents.forget(identity.pseudonym), 1):
+            keys = parts.consents.forget(identity.pseudonym)
+            keys += parts.consents.forget(identity.former) if identity.former else []
+            for number, key in enumerate(keys, 1):
                 outputs.append(OutputRecord(CONSENT_DECISIONS, key.encode(), None, parts.ids.of(record, number)))
         return outputs
 

@@ -24,13 +24,17 @@ class Identity(NamedTuple):
     sealed_id: bytes
     words: tuple[str, ...]
     """By which the user's id is found where it must not stand."""
+    former: str = ""
+    """The pseudonym under the old key, while the key is rotated."""
 
 
 class Identities:
     """A bounded memory of identities. Sealing is randomised: one user's boxes differ, their content doesn't."""
 
-    def __init__(self, pseudonymizer: Pseudonymizer, sealer: IdSealer, kept: int = USERS_KEPT) -> None:
+    def __init__(self, pseudonymizer: Pseudonymizer, sealer: IdSealer, kept: int = USERS_KEPT, former: Pseudonymizer | None = None) -> None:
+        """``former``: under the old key, while the key is rotated."""
         self._pseudonymizer = pseudonymizer
+        self._former = former
         self._sealer = sealer
         self._kept = kept
         self._known: OrderedDict[str, Identity] = OrderedDict()
@@ -51,7 +55,8 @@ class Identities:
         if not user.startswith(ANONYMOUS):
             raw = raw_user_id
         pseudonym = self._pseudonymizer.pseudonym(user)
-        identity = Identity(user, pseudonym, pseudonym.encode(), self._sealer.seal(user, pseudonym), own_words(user))
+        former = self._former.pseudonym(user) if self._former is not None else ""
+        identity = Identity(user, pseudonym, pseudonym.encode(), self._sealer.seal(user, pseudonym), own_words(user), former)
         self._known[raw] = identity
         if len(self._known) > self._kept:
             self._known.popitem(last=False)

@@ -16,6 +16,7 @@ from streams.serde.records import CleanEvent
 from streams.stages.ingest.bare_event import bare
 from streams.stages.ingest.consents import ConsentBook
 from streams.stages.ingest.identities import Identities, Identity
+from streams.stages.ingest.moves import Moves
 from streams.stages.ingest.rules import IngestRules
 from streams.stages.ingest.times import floor_to
 from streams.topics import BEHAVIOUR_CLEAN
@@ -33,6 +34,8 @@ class Parts:
     ids: PositionIds
     rules: IngestRules
     clock: Clock
+    moves: Moves | None = None
+    """While the pseudonym key is rotated."""
 
     def event(self, record: SourceRecord, identity: Identity, kind: str, received_ms: int) -> CleanEvent:
         """An event that stands for the message among the shopper's events."""

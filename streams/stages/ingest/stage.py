@@ -11,10 +11,11 @@ from streams.dead_letters.letters import DeadLetterBuilder, PositionIds
 from streams.engine.records import BatchResult, OutputRecord, SourceRecord, StateView
 from streams.errors import ConfigurationError, Reason, RecordError
 from streams.privacy.consent import PERSONALIZATION
+from streams.privacy.moves import MovesSealer
 from streams.privacy.pseudonym import Pseudonymizer
 from streams.privacy.seal import IdSealer
 from streams.serde.codec import Codecs
-from streams.serde.records import CleanEvent
+from streams.serde.records import MOVE, CleanEvent
 from streams.sources.loading import load_sources
 from streams.sources.source import Line, RawEvent
 from streams.sources.sources import Sources
@@ -26,12 +27,13 @@ from streams.stages.ingest.deduplicate import RecentEvents
 from streams.stages.ingest.erasure_requests import ErasureRequests
 from streams.stages.ingest.generalise import Generaliser
 from streams.stages.ingest.identities import Identities
+from streams.stages.ingest.moves import Moves
 from streams.stages.ingest.quarantine import Quarantine, producer_of
 from streams.stages.ingest.rules import IngestRules
 from streams.stages.ingest.shared_ids import SharedIds
 from streams.stages.ingest.shopper_messages import Parts
 from streams.stages.ingest.throttle import Throttle
-from streams.topics import BEHAVIOUR_CLEAN, BEHAVIOUR_RAW, CONSENT_UPDATES, DEAD_LETTER, PRIVACY_ERASURE
+from streams.topics import BEHAVIOUR_CLEAN, BEHAVIOUR_RAW, CONSENT_DECISIONS, CONSENT_UPDATES, DEAD_LETTER, PRIVACY_ERASURE
 
 _OF_SHOPPERS = (CONSENT_UPDATES, PRIVACY_ERASURE)
 _RECALLED = 20_000
@@ -39,7 +41,7 @@ _LINES = 8192
 """More than a record has lines; so offset and line make one number that rises."""
 _NO_FAULT = frozenset({Reason.AUTOMATED, Reason.NOBODY})
 """Robots and guests are no fault of the producer: the limit on rejects must not let them stop the stage for everybody."""
-_LEFT_OUT = frozenset({Reason.NO_CONSENT, Reason.NOTHING_TO_LINK})
+_LEFT_OUT = frozenset({Reason.NO_CONSENT, Reason.NOTHING_TO_LINK, Reason.NOTHING_TO_MOVE})
 """As trackers work, most identify events link nothing: they are counted, and no letters."""
 _EXCUSED = _NO_FAULT | _LEFT_OUT
 _SMALLEST_WINDOW = 50
@@ -70,15 +72,23 @@ class IngestStage:
         sources: Sources | None = None,
         watch: Watches | None = None,
         consents: ConsentBook | None = None,
+        former: Pseudonymizer | None = None,
+        moves: MovesSealer | None = None,
     ) -> None:
-        """Without ``sources`` those are known that the product has presets for, by header. Without ``consents`` everything is allowed."""
+        """Without ``sources`` those are known that the product has presets for, by header. Without ``consents`` everything is allowed.
+        ``former`` and ``moves``: the old key, and what seals both pseudonyms, while the pseudonym key is rotated."""
         self._sources = sources or Sources(codecs.for_topic(BEHAVIOUR_RAW), load_sources(None))
         self._clean = codecs.for_topic(BEHAVIOUR_CLEAN)
         self._asks = Asks(rules.debounce_ms)
         self._generaliser = Generaliser(rules)
-        identities = Identities(pseudonymizer, sealer)
-        refused = () if consents is None else (consents.refused,)
-        self._cleaner = EventCleaner(rules, identities, pseudonymizer, *refused)
+        identities = Identities(pseudonymizer, sealer, former=former)
+        refused = _nothing_refused if consents is None else consents.refused
+        self._cleaner = EventCleaner(rules, identities, pseudonymizer, refused, former)
+        self._identities = identities
+        self._moves: Moves | None = None
+        if former is not None and moves is not None:
+            codec = codecs.for_topic(CONSENT_DECISIONS)
+            self._moves = Moves(moves, former, self._clean, codec, consents, pseudonymizer.record_key, rules.time_bucket_ms)
         self._dead_letters = dead_letters
         self._clock = clock
         self._watch = watch
@@ -87,7 +97,7 @@ class IngestStage:
         self._on_messages: Mapping[str, Callable[[Sequence[SourceRecord]], Awaitable[BatchResult]]] = {}
         """What shoppers want, by the topic in which it is said."""
         if consents is not None:
-            parts = Parts(codecs, consents, identities, pseudonymizer, dead_letters, self._ids, rules, clock)
+            parts = Parts(codecs, consents, identities, pseudonymizer, dead_letters, self._ids, rules, clock, self._moves)
             self._on_messages = {CONSENT_UPDATES: ConsentUpdates(parts), PRIVACY_ERASURE: ErasureRequests(parts, self._forget)}
         self._places: dict[tuple[str, int], int] = {}
         """Partitions of topics by number; several raw topics have partitions and offsets alike."""
@@ -105,6 +115,8 @@ class IngestStage:
         """Remember the events that the last clean records hold, whichever worker wrote them; so a duplicate that comes after a
         restart is still known for one. The record that brought such an event may come again as well: then it is in the
         output already, and is dropped like a duplicate."""
+        if self._moves is not None:
+            self._moves.begin_anew()
         for record in records:
             try:
                 event = cast(CleanEvent, self._clean.decode(record.value, record.headers))
@@ -146,14 +158,14 @@ class IngestStage:
                     try:
                         if isinstance(line, RecordError):
                             raise line
-                        output = self._pass_on(line, record, now_ms, number, place)
+                        output = self._pass_on(line, record, now_ms, number, place, outputs)
                     except RecordError as error:
                         faults = [*faults, *self._refused(line, record, error, number, result)]
                     else:
-                        if output is None:
-                            result.dropped["duplicate"] = result.dropped.get("duplicate", 0) + 1
-                        else:
+                        if output is not None:
                             outputs.append(output)
+                        elif line["event_type"] != MOVE:
+                            result.dropped["duplicate"] = result.dropped.get("duplicate", 0) + 1
             if faults:
                 # A record counts once, whatever number of its lines were refused.
                 result.rejected += 1
@@ -171,7 +183,7 @@ class IngestStage:
         if self._shuffles and batch:
             # By a hash that nobody without the key can foresee. Sorting leaves what has one key in its order.
             salt = self._salts.of(batch[0])
-            result.outputs.sort(key=lambda output: hash(salt + (output.key or b"")))
+            result.outputs.sort(key=lambda output: hash(salt + (output.partition_key or output.key or b"")))
         return result
 
     def _forget(self, pseudonym: str) -> None:
@@ -197,18 +209,26 @@ class IngestStage:
             try:
                 if isinstance(line, RecordError):
                     raise line
-                self._cleaner.clean(line, record, now_ms, number)
+                if line["event_type"] != MOVE:
+                    self._cleaner.clean(line, record, now_ms, number)
             except RecordError as error:
                 if error.reason not in _EXCUSED:
                     faults.append(error.reason.value)
         return faults or [_APART.reason.value]
 
-    def _pass_on(self, raw: RawEvent, record: SourceRecord, now_ms: int, line: int, place: int) -> OutputRecord | None:
-        """The clean event's record; None for a duplicate. Raises RecordError."""
+    def _pass_on(
+        self, raw: RawEvent, record: SourceRecord, now_ms: int, line: int, place: int, outputs: list[OutputRecord]
+    ) -> OutputRecord | None:
+        """The clean event's record; None for a duplicate. What tells of another pseudonym goes into ``outputs``. Raises RecordError."""
+        if raw["event_type"] == MOVE:
+            self._move(raw, record, line, outputs)
+            return None
         cleaned = self._cleaner.clean(raw, record, now_ms, line)
         event = cleaned.event
         offset = record.offset * _LINES + line
         if self._recent.is_duplicate(event["event_id"], place, offset):
+            return None
+        if cleaned.former_id is not None and self._recent.is_duplicate(cleaned.former_id, place, offset):
             return None
         pseudonym = cleaned.identity.pseudonym
         is_somebody = bool(event["sealed_id"])
@@ -216,6 +236,11 @@ class IngestStage:
             raise RecordError(Reason.AUTOMATED, "more events per minute than a person makes (VEILSTREAM_THROTTLE_PER_MINUTE)")
         if is_somebody and self._shared.observe(pseudonym, cleaned.occurred_ms, event["session"]) and self._watch is not None:
             self._watch.shared_id()
+        if self._moves is not None and is_somebody:
+            if cleaned.user is not None:
+                outputs += self._moves.handed_over(cleaned.identity, cleaned.user, record, line)
+            else:
+                outputs += self._moves.seen(cleaned.identity, record, line)
         if PERSONALIZATION in event["refused"] and event["event_type"] in ASKS:
             if event["event_type"] != "search" and not self._asks.allows(pseudonym, cleaned.occurred_ms, place, offset):
                 raise RecordError(Reason.NO_CONSENT, "the shopper allows no personalization, and has a list already")
@@ -226,3 +251,13 @@ class IngestStage:
         # The clock and the throttle may decide differently when the record is processed again. The first decision counts.
         record_id = self._ids.of(record, line)
         return OutputRecord(BEHAVIOUR_CLEAN, cleaned.key, value, record_id, None, (), (DEAD_LETTER, record_id))
+
+    def _move(self, raw: RawEvent, record: SourceRecord, line: int, outputs: list[OutputRecord]) -> None:
+        """An operator names a shopper who is to be moved although she does not show up."""
+        if self._moves is None:
+            raise RecordError(Reason.NOTHING_TO_MOVE, "no rotation of the pseudonym key goes on")
+        outputs += self._moves.seen(self._identities.of(raw["user_id"], raw["anonymous_id"]), record, line)
+
+
+def _nothing_refused(pseudonym: str, former: str) -> Sequence[str]:
+    return ()

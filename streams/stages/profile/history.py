@@ -77,6 +77,8 @@ def is_first_regret(profile: Profile, item_id: str, code: int, was_bought: bool,
     does it, she counts once."""
     bit = {DISMISS: 1, RETURN: 2}.get(code, 0)
     known = profile.regrets.get(item_id, 0)
+    if profile.moved is not None and profile.moved.regrets.get(item_id, 0) & bit:
+        return False
     if not bit or known & bit or (code == RETURN and not was_bought):
         return False
     profile.regrets.pop(item_id, None)
@@ -147,4 +149,5 @@ def unwanted(history: History, item_id: str | None, time_ms: int, rules: Profile
 def recently_recommended(profile: Profile, time_ms: int, rules: ProfileRules) -> list[str]:
     """Items that were recommended to this shopper within the cooldown."""
     since = time_ms - rules.recommended_cooldown_ms
-    return [item_id for shown_ms, items in profile.recommended if shown_ms > since for item_id in items]
+    shown = profile.recommended if profile.moved is None else [*profile.moved.recommended, *profile.recommended]
+    return [item_id for shown_ms, items in shown if shown_ms > since for item_id in items]

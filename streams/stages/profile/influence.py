@@ -11,7 +11,7 @@ others (``breadth``): a push costs as many events with other items, and these co
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from struct import Struct
 
 from streams.ranking.popularity import OTHER_HALF_LIVES_MS, decay
@@ -56,6 +56,7 @@ def popularity_weights(profile: Profile, item_id: str, code: int, time_ms: int, 
         added = (first, second, third, fourth)
         if not any(added):
             return None
+    moved = profile.moved.counted if profile.moved is not None else {}
     day = time_ms // DAY_MS
     if profile.counted_day != day:
         profile.counted_day, profile.counted_events = day, 0
@@ -66,17 +67,43 @@ def popularity_weights(profile: Profile, item_id: str, code: int, time_ms: int, 
     place = _COUNTED.index(code)
     latest = min(max(times[place], 1, -(-time_ms // 1000)), _LATEST_S)
     profile.counted.pop(item_id, None)
-    share = breadth(len(profile.counted) + 1, rules.popularity_breadth)
+    others = len(profile.counted) + sum(known not in profile.counted for known in moved if known != item_id)
+    share = breadth(others + 1, rules.popularity_breadth)
     profile.counted[item_id] = _TIMES.pack(*(latest if n == place else at_s for n, at_s in enumerate(times)))
     if len(profile.counted) > rules.popularity_events_a_day:
         del profile.counted[next(iter(profile.counted))]
+    if item_id in moved:
+        # What counted under a former pseudonym counts still. Looked at here only, it leaves what is kept of this one independent of it.
+        ages = zip(_COUNTED, _TIMES.unpack(moved[item_id]), strict=True)
+        before = [(rules.popularity_weights[did], time_ms - 1000 * at_s) for did, at_s in ages if at_s]
+        half_lives = (rules.popularity_half_life_ms, *OTHER_HALF_LIVES_MS)
+        first, second, third, fourth = (
+            min(one, missing(weight, before, half_life_ms)) for one, half_life_ms in zip(added, half_lives, strict=True)
+        )
+        added = (first, second, third, fourth)
+        if not any(added):
+            return None
     return (added[0] * share, added[1] * share, added[2] * share, added[3] * share)
+
+
+def newest_counted(first: Mapping[str, bytes], second: Mapping[str, bytes], most: int) -> dict[str, bytes]:
+    """What counted under two pseudonyms of one shopper: when each thing was last done with each item, the ``most`` latest of these."""
+    times: dict[tuple[str, int], int] = {}
+    for counted in (first, second):
+        for item_id, packed in counted.items():
+            for place, at_s in enumerate(_TIMES.unpack(packed)):
+                if at_s:
+                    times[item_id, place] = max(at_s, times.get((item_id, place), 0))
+    kept: dict[str, list[int]] = {}
+    for (item_id, place), at_s in sorted(times.items(), key=lambda pair: (pair[1], pair[0]))[-most:]:
+        kept.setdefault(item_id, list(_NEVER))[place] = at_s
+    return {item_id: _TIMES.pack(*kept[item_id]) for item_id in sorted(kept)}
 
 
 def is_newcomer(profile: Profile) -> bool:
     """Whether what counted of her was on one day: what she does for an item is held back while nobody but newcomers does it (``held_back``
     in ``streams/ranking/popularity.py``)."""
-    return profile.counted_days <= 1
+    return profile.counted_days + (profile.moved.counted_days if profile.moved is not None else 0) <= 1
 
 
 def breadth(items: int, full: int) -> float:

@@ -52,8 +52,11 @@ def hand_over(profile: Profile, event: CleanEvent, offset: int, rules: ProfileRu
     left = Profile(event_ids=profile.event_ids, was_handed_over=True)
     note_event(left, event["event_id"], offset, rules)
     since = event["occurred_at"] - rules.bought_cooldown_ms
-    bought = {item_id: time_ms for item_id, time_ms in profile.bought.items() if time_ms > since}
-    if not (profile.items or profile.queries or bought):
+    # Under former pseudonyms it was the same browser. What was linked to it is not: no browser is a user.
+    whole = profile if profile.moved is None else whole_of(profile, rules)
+    items, queries, all_bought = whole.items, whole.queries, whole.bought
+    bought = {item_id: time_ms for item_id, time_ms in all_bought.items() if time_ms > since}
+    if not (items or queries or bought):
         return HandedOver(left, None)
     return HandedOver(
         left,
@@ -61,7 +64,7 @@ def hand_over(profile: Profile, event: CleanEvent, offset: int, rules: ProfileRu
             link_id=blake2b(bytes.fromhex(event["event_id"]), digest_size=16, person=b"vs.link").hexdigest(),
             pseudonym=event["linked_to"] or "",
             linked_at=event["occurred_at"],
-            history=[*_entries("item", profile.items), *_entries("query", profile.queries)],
+            history=[*_entries("item", items), *_entries("query", queries)],
             bought=bought,
         ),
     )
@@ -71,8 +74,8 @@ def join(profile: Profile, link: ProfileLink, rules: ProfileRules) -> bool:
     """Take a link in, in place; False if that changes nothing. Raises RecordError, without a change, for one that no profile
     stage wrote."""
     brought = _check(link)
-    linked = _strongest(chain(profile.linked, brought), rules)
-    bought = _latest(_union(profile.linked_bought, link["bought"]), rules.bought_size)
+    linked = strongest(chain(profile.linked, brought), rules)
+    bought = latest(union_of_times(profile.linked_bought, link["bought"]), rules.bought_size)
     if linked == profile.linked and bought == profile.linked_bought:
         return False
     profile.linked, profile.linked_bought = linked, bought
@@ -81,11 +84,12 @@ def join(profile: Profile, link: ProfileLink, rules: ProfileRules) -> bool:
 
 def whole_of(profile: Profile, rules: ProfileRules) -> Profile | Whole:
     """The history to recommend by. Of a profile that nothing was linked to it is the profile itself."""
-    if not profile.linked and not profile.linked_bought:
+    moved = profile.moved
+    if not profile.linked and not profile.linked_bought and moved is None:
         return profile
     items, queries = dict(profile.items), dict(profile.queries)
     elements: dict[tuple[bool, str], list[Entry]] = {}
-    for one in profile.linked:
+    for one in chain(profile.linked, moved.linked if moved is not None else ()):
         elements.setdefault((one.is_query, one.ref), []).append(one.entry)
     for (is_query, ref), entries in elements.items():
         own = queries if is_query else items
@@ -99,7 +103,8 @@ def whole_of(profile: Profile, rules: ProfileRules) -> Profile | Whole:
         of_items = [(strength(entry, rules), False, ref) for ref, entry in items.items()]
         for _, is_query, ref in sorted([*of_items, *((strength(entry, rules), True, ref) for ref, entry in queries.items())])[:excess]:
             del (queries if is_query else items)[ref]
-    return Whole(items, queries, _union(profile.bought, profile.linked_bought))
+    bought = union_of_times(profile.bought, profile.linked_bought)
+    return Whole(items, queries, bought if moved is None else union_of_times(bought, moved.bought))
 
 
 def _bounded(entries: dict[str, Entry], most: int, rules: ProfileRules) -> dict[str, Entry]:
@@ -109,7 +114,7 @@ def _bounded(entries: dict[str, Entry], most: int, rules: ProfileRules) -> dict[
     return {ref: entry for ref, entry in entries.items() if ref in kept}
 
 
-def _strongest(elements: Iterable[Linked], rules: ProfileRules) -> list[Linked]:
+def strongest(elements: Iterable[Linked], rules: ProfileRules) -> list[Linked]:
     """The ``history_size`` strongest, weakest first; of one link and item the stronger. One order decides both, which is why this of a
     union is the same whatever was left out of its parts before."""
     best: dict[tuple[bytes, bool, str], Linked] = {}
@@ -125,12 +130,12 @@ def _rank(one: Linked, rules: ProfileRules) -> tuple[float, int, float, int, boo
     return (strength(entry, rules), entry.time_ms, entry.weight, entry.event_type, one.is_query, one.ref, one.link)
 
 
-def _union(first: Mapping[str, int], second: Mapping[str, int]) -> dict[str, int]:
+def union_of_times(first: Mapping[str, int], second: Mapping[str, int]) -> dict[str, int]:
     """Of each item the later time."""
     return {**first, **{item_id: max(time_ms, first.get(item_id, time_ms)) for item_id, time_ms in second.items()}}
 
 
-def _latest(times: Mapping[str, int], most: int) -> dict[str, int]:
+def latest(times: Mapping[str, int], most: int) -> dict[str, int]:
     """The latest, in the order of time."""
     return dict(sorted(times.items(), key=lambda pair: (pair[1], pair[0]))[-most:])
 

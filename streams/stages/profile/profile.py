@@ -47,6 +47,21 @@ class Linked(msgspec.Struct, array_like=True, frozen=True, gc=False):
     entry: Entry
 
 
+class Moved(msgspec.Struct, array_like=True, frozen=True):
+    """What was done under the pseudonyms that the shopper had before the key was rotated (``moves``). Fields are as those of a profile."""
+
+    linked: list[Linked] = []
+    """The whole history, weakest first."""
+    bought: dict[str, int] = {}
+    recommended: list[tuple[int, list[str]]] = []
+    regrets: dict[str, int] = {}
+    counted: dict[str, bytes] = {}
+    counted_days: int = 0
+    was_handed_over: bool = False
+    refused: tuple[str, ...] = ()
+    """What she did not allow; it holds until she decides anew."""
+
+
 class Profile(msgspec.Struct, array_like=True):
     """All that is known of one pseudonym. Dicts and lists keep the order in which things came."""
 
@@ -86,6 +101,11 @@ class Profile(msgspec.Struct, array_like=True):
     refused: tuple[str, ...] = ()
     """The purposes that the shopper does not allow, by the last ``consent`` event. It holds back events that an ingest worker passed on
     which did not know that yet."""
+    has_decided: bool = False
+    """A ``consent`` event came under this pseudonym: what was refused under a former one counts no more."""
+    moved: Moved | None = None
+    was_moved: bool = False
+    """All of it went to another pseudonym; a mark that says nothing of that one."""
 
 
 _DAMAGED = "a profile in the state is damaged; delete the stage's local state, it is rebuilt"

@@ -25,7 +25,7 @@ from streams.ranking.request import Request
 from streams.ranking.rules import ProfileRules
 from streams.ranking.together_table import TogetherTable
 from streams.ranking.whitened_matrix import WhitenedItemMatrix
-from streams.serde.records import CONSENT, ERASE, IDENTIFY, CleanEvent, FeatureLog
+from streams.serde.records import CONSENT, ERASE, IDENTIFY, MOVE, CleanEvent, FeatureLog
 from streams.stages.profile.history import apply_event
 from streams.stages.profile.links import hand_over
 from streams.stages.profile.profile import Profile
@@ -82,6 +82,7 @@ def requests_of(logs: Sequence[FeatureLog], clean: Records, codecs: TopicCodecs,
     """The requests as the profiles stood at the logs' events, in order of partition and offset."""
     codec = codecs.for_topic(BEHAVIOUR_CLEAN)
     linked: set[str] = set()
+    has_moves = False
     of_event = {(log["pseudonym"], log["source_offset"]): log for log in logs}
     found: list[Wanted] = []
     for partition in sorted(clean):
@@ -93,7 +94,9 @@ def requests_of(logs: Sequence[FeatureLog], clean: Records, codecs: TopicCodecs,
             except RecordError:
                 continue  # the stage refuses it too
             profile = profiles.setdefault(event["pseudonym"], Profile())
-            if event["event_type"] == CONSENT:
+            if event["event_type"] == MOVE:
+                has_moves = True  # whose history went where, only the stages may know
+            elif event["event_type"] == CONSENT:
                 profiles[event["pseudonym"]] = decided(profile, record.offset, event["refused"])
             elif event["event_type"] == ERASE:
                 whole = event["item_id"] is None
@@ -111,7 +114,10 @@ def requests_of(logs: Sequence[FeatureLog], clean: Records, codecs: TopicCodecs,
                     policy = log["policy"]
                     found.append(Wanted(log, request_of(profile, event, "search" if policy == "search" else "behaviour", rules)))
     # When a link was taken in, between which of the user's events, is nobody's promise: partitions have no order among each other.
-    return [*(one._replace(is_linked=one.log["pseudonym"] in linked) for one in found), *(Wanted(log, None) for log in of_event.values())]
+    return [
+        *(one._replace(is_linked=has_moves or one.log["pseudonym"] in linked) for one in found),
+        *(Wanted(log, None) for log in of_event.values()),
+    ]
 
 
 def texts_of(wanted: Sequence[Wanted]) -> list[str]:

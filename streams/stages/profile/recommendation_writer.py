@@ -131,6 +131,7 @@ def _sample() -> tuple[IssuedRecommendation, CleanEvent]:
         linked_to=None,
         refused=[],
         request_id=None,
+        move=None,
     )
     issued = IssuedRecommendation(
         offset=70_000,

@@ -5,22 +5,25 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import cast
+from hashlib import blake2b
+from typing import Literal, cast
 
 from streams.audit.trail import NoTrail, Trail
 from streams.engine.ports import DeadLetters, FloatArray, ModelProvider, TopicCodecs
 from streams.engine.records import BatchResult, OutputRecord, SourceRecord, StateView
-from streams.errors import Reason, RecordError
+from streams.errors import ConfigurationError, Reason, RecordError
 from streams.models.hotswap.serving_model import Routing, ServingModel
+from streams.privacy.moves import Announcement, MovesReader
 from streams.ranking.popularity_table import PopularityTable
 from streams.ranking.ranking import Ranking, most_requests, rank
 from streams.ranking.request import Entry, Ranked, Request
 from streams.ranking.rules import CODES, SEARCH, ProfileRules
 from streams.ranking.together_table import TogetherTable
-from streams.serde.records import CONSENT, ERASE, IDENTIFY, CleanEvent, FeatureLog, ProfileLink, has_shopper
+from streams.serde.records import CONSENT, ERASE, IDENTIFY, MOVE, CleanEvent, FeatureLog, Moved, ProfileLink, has_shopper
 from streams.stages.profile.feature_log import board_positions, to_log
 from streams.stages.profile.history import recently_recommended
 from streams.stages.profile.links import join
+from streams.stages.profile.moves import ProfileMove, arrive, is_empty
 from streams.stages.profile.popularity_counter import PopularityCounter
 from streams.stages.profile.profile import IssuedRecommendation, Profile, dump_profile, load_profile
 from streams.stages.profile.recommendation import answer_id, make, remember
@@ -28,7 +31,15 @@ from streams.stages.profile.recommendation_writer import RecommendationWriter
 from streams.stages.profile.together_counter import TogetherCounter, is_profile, state_key
 from streams.stages.profile.triggers import Trigger, Triggered, by_model, find_triggers
 from streams.stages.profile.withdrawal import dump_erased_until, erased_until_key, is_held_back, load_erased_until
-from streams.topics import BEHAVIOUR_CLEAN, ITEMS_POPULARITY, ITEMS_TOGETHER, PROFILE_LINKS, RANKING_FEATURES, RECOMMENDATIONS
+from streams.topics import (
+    BEHAVIOUR_CLEAN,
+    ITEMS_POPULARITY,
+    ITEMS_TOGETHER,
+    PRIVACY_MOVES,
+    PROFILE_LINKS,
+    RANKING_FEATURES,
+    RECOMMENDATIONS,
+)
 
 __all__ = ["ProfileRules", "ProfileStage"]
 
@@ -44,11 +55,15 @@ _FIELDS = (
     "flags",
     "refused",
     "request_id",
+    "move",
 )
-_OF_THE_SHOPPER = (IDENTIFY, CONSENT, ERASE)
+_OF_THE_SHOPPER = (IDENTIFY, CONSENT, ERASE, MOVE)
 """Types of events that say something of the shopper, and nothing of an item or a search."""
 NO_THRESHOLD = -1e6
 """Far below any score."""
+_STAGE: Literal["profile"] = "profile"
+_ENDED = "move_ended"
+"""What was sealed with the key of a rotation that was ended."""
 _EVENT_ID = re.compile(r"[0-9a-f]{32}")
 
 
@@ -72,8 +87,11 @@ class ProfileStage:
         dead_letters: DeadLetters,
         rules: ProfileRules,
         trail: Trail | None = None,
+        moves: MovesReader | None = None,
     ) -> None:
-        """Without ``trail`` nothing is appended to the audit."""
+        """Without ``trail`` nothing is appended to the audit. ``moves``: what this stage has of ``moves.key``."""
+        self._moves = moves or MovesReader()
+        self._moved = codecs.for_topic(PRIVACY_MOVES)
         self.trail = trail or NoTrail()
         self._events = codecs.reading(BEHAVIOUR_CLEAN, _FIELDS)
         self._writer = RecommendationWriter(codecs.for_topic(RECOMMENDATIONS))
@@ -91,9 +109,12 @@ class ProfileStage:
         """Raises what the encoder raises, and ConfigurationError for a state that another version wrote."""
         if batch[0].topic.endswith(PROFILE_LINKS):
             return self._join(batch, state)  # nothing is counted: what is, is counted by offsets of the events
+        if batch[0].topic.endswith(PRIVACY_MOVES):
+            return self._arrive(batch, state)
         partition = batch[0].partition
         result = BatchResult()
-        events = self._accept(batch, result)
+        moves: dict[int, Announcement] = {}
+        events = self._accept(batch, result, moves)
         keys = list(dict.fromkeys(event["pseudonym"] for _, event in events if has_shopper(event)))
         purchased = list(dict.fromkeys(event["item_id"] for _, event in events if event["event_type"] == "purchase" and event["item_id"]))
         erased_key = erased_until_key(partition)
@@ -105,7 +126,7 @@ class ProfileStage:
         pairs = self._pairs.begin(purchased, stored)
         self._together.refresh()
 
-        triggered = find_triggers(events, profiles, tally, pairs, self._rules)
+        triggered = find_triggers(events, profiles, tally, pairs, self._rules, moves)
         with self._models.use() as routing:
             parts = [(model, part, await model.queries.lookup(part.queries())) for model, part in by_model(routing, triggered)]
             issued, logs = triggered.repeats, list[FeatureLog]()
@@ -121,6 +142,7 @@ class ProfileStage:
         result.outputs += [self._output(recommendation, event, partition) for recommendation, event in issued]
         result.outputs += [self._log(log, partition) for log in logs]
         result.outputs += map(self._link, triggered.links)
+        result.outputs += map(self._move, triggered.moves)
         changed, published = self._pairs.end(pairs, partition)
         # The pairs first: of a state that is only partly written, a beginning is there. A purchase that is in a profile is then in the
         # pairs too, and one that is only in the pairs is known by its offset. Whoever is erased last, and before them up to where: should
@@ -153,13 +175,22 @@ class ProfileStage:
                     one = Request([model.matrix.ids[0]], [Entry(1.0, 0, CODES["view"])], [], None, [], 0)
                     rank([one], model.matrix, self._popularity_table, {}, model.rules, self._together, model.ranker)
 
-    def _accept(self, batch: Sequence[SourceRecord], result: BatchResult) -> list[tuple[int, CleanEvent]]:
+    def _accept(self, batch: Sequence[SourceRecord], result: BatchResult, moves: dict[int, Announcement]) -> list[tuple[int, CleanEvent]]:
+        """The events that concern this stage, with their offsets. Those that move somebody get her old pseudonym, and ``moves`` what they
+        say."""
         accepted = []
         decode = self._events.decode
         for record in batch:
             try:
                 event = cast(CleanEvent, decode(record.value, record.headers))
                 check(record.key, event)
+                if event["event_type"] == MOVE:
+                    sealer = self._moves.of(event["move"] or b"")
+                    if sealer is None:
+                        result.dropped[_ENDED] = result.dropped.get(_ENDED, 0) + 1
+                        continue
+                    said = moves[record.offset] = sealer.open("announcement", event["move"] or b"", Announcement)
+                    event = cast(CleanEvent, {**event, "pseudonym": said.old})
             except RecordError as error:
                 self._refuse(record, error, result)
                 continue
@@ -236,6 +267,46 @@ class ProfileStage:
         result.state = {key.encode(): dump_profile(profile) for key, profile in changed.items()}
         return result
 
+    def _arrive(self, batch: Sequence[SourceRecord], state: StateView) -> BatchResult:
+        """What comes from old pseudonyms, to the profiles under the new ones."""
+        result = BatchResult()
+        moves: list[ProfileMove] = []
+        for record in batch:
+            try:
+                value = cast(Moved, self._moved.decode(record.value, record.headers))
+                if value["stage"] != _STAGE:
+                    continue
+                sealer = self._moves.of(value["sealed"])
+                if sealer is None:
+                    result.dropped[_ENDED] = result.dropped.get(_ENDED, 0) + 1
+                    continue
+                moves.append(sealer.open(_STAGE, value["sealed"], ProfileMove))
+            except RecordError as error:
+                self._refuse(record, error, result)
+        stored = state.get_many(list(dict.fromkeys(move.new.encode() for move in moves)))
+        profiles = {key.decode(): load_profile(data) for key, data in stored.items()}
+        changed: set[str] = set()
+        for move in moves:
+            profile = profiles.setdefault(move.new, Profile())
+            has_changed, sent = arrive(profile, move, self._rules)
+            if has_changed:
+                changed.add(move.new)
+            if sent is not None:
+                result.outputs.append(self._move(sent))
+        for pseudonym in changed:
+            profile = profiles[pseudonym]
+            result.state[pseudonym.encode()] = None if is_empty(profile) else dump_profile(profile)
+        return result
+
+    def _move(self, move: ProfileMove) -> OutputRecord:
+        """To the partition of the new pseudonym, which only its sealed part names."""
+        sealer = self._moves.sealer
+        if sealer is None:
+            raise ConfigurationError("a profile is to be moved without moves.key; copy it from where `veilstream keys rotate` made it")
+        value = self._moved.encode({"stage": _STAGE, "sealed": sealer.seal(_STAGE, move)})
+        record_id = blake2b(f"{move.what} {move.old} {move.new}".encode(), digest_size=16, key=move.move_id, person=b"vs.move").digest()
+        return OutputRecord(PRIVACY_MOVES, None, value, record_id, partition_key=move.new.encode())
+
     def _refuse(self, record: SourceRecord, error: RecordError, result: BatchResult) -> None:
         result.outputs.append(self._dead_letters.build(record, error))
         result.rejected += 1
@@ -268,6 +339,9 @@ def check(key: bytes | None, event: CleanEvent) -> None:
     if event["event_type"] in (CONSENT, ERASE):
         if not has_shopper(event):
             raise RecordError(Reason.UNDECODABLE, "a consent or erase event needs a shopper")
+    elif event["event_type"] == MOVE:
+        if not event["move"]:
+            raise RecordError(Reason.UNDECODABLE, "a move event needs what it says")
     elif code is None:
         if not event["linked_to"] or not has_shopper(event):
             raise RecordError(Reason.UNDECODABLE, "an identify event needs a shopper, and linked_to")

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, MutableMapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Literal
 
 from streams.audit.actions import CONSENT as CONSENT_ACTION
 from streams.audit.actions import ERASED, consent_details, erasure_details
 from streams.models.hotswap.serving_model import Routing, ServingModel
 from streams.privacy.consent import GATED, TRAINING
+from streams.privacy.moves import Announcement
 from streams.ranking.request import Request
 from streams.ranking.rules import CODES, DISMISS, IMPRESSION, PURCHASE, RETURN, SEARCH, TRIGGERS, ProfileRules
-from streams.serde.records import CONSENT, ERASE, IDENTIFY, SOON, TIME_WIDENED, CleanEvent, ProfileLink, has_shopper
+from streams.serde.records import CONSENT, ERASE, IDENTIFY, MOVE, SOON, TIME_WIDENED, CleanEvent, ProfileLink, has_shopper
 from streams.stages.profile.feature_log import is_logged
 from streams.stages.profile.history import apply_event, is_first_regret, unwanted
 from streams.stages.profile.influence import breadth, is_newcomer, popularity_weights
 from streams.stages.profile.links import hand_over, whole_of
+from streams.stages.profile.moves import ProfileMove, bought_of, counts_for_all, leave
 from streams.stages.profile.popularity_counter import PopularityTally
 from streams.stages.profile.profile import IssuedRecommendation, Profile, unpack_issued
 from streams.stages.profile.together_counter import TogetherTally
@@ -24,6 +27,8 @@ from streams.stages.profile.withdrawal import decided, is_held_back, without_ite
 
 Policy = Literal["behaviour", "search", "none"]
 """``none``: nothing is recommended; the candidates are logged, to know what shoppers turn to where nothing is shown."""
+
+_NO_MOVES: Mapping[int, Announcement] = MappingProxyType({})
 
 
 @dataclass(slots=True)
@@ -66,6 +71,8 @@ class Triggered:
     """Offset of the last request that a whole profile be erased; -1 where the batch has none."""
     held_back: int = 0
     """Events whose shopper had withdrawn consent before they were passed on."""
+    moves: list[ProfileMove] = field(default_factory=list)
+    """What goes from old pseudonyms to new ones."""
     links: list[ProfileLink] = field(default_factory=list)
     """What anonymous shoppers hand over to users."""
     repeats: list[tuple[IssuedRecommendation, CleanEvent]] = field(default_factory=list)
@@ -113,8 +120,10 @@ def find_triggers(
     tally: PopularityTally,
     together: TogetherTally,
     rules: ProfileRules,
+    moves: Mapping[int, Announcement] = _NO_MOVES,
 ) -> Triggered:
-    """Apply (offset, event) to the profiles, in place, and to both tallies. An identify event puts a new profile in an old one's place."""
+    """Apply (offset, event) to the profiles, in place, and to both tallies. An identify event puts a new profile in an old one's place.
+    ``moves``: by offset, what the events of the type ``move`` say, which have the old pseudonym here."""
     result = Triggered()
     counts: dict[str, int] = {}
     for offset, event in events:
@@ -132,6 +141,17 @@ def find_triggers(
         if event["event_type"] == CONSENT:
             result.orders.append(Order(offset, CONSENT_ACTION, pseudonym, consent_details(event["refused"], GATED)))
             result.changed[pseudonym] = profiles[pseudonym] = decided(profile, offset, event["refused"])
+            continue
+        if event["event_type"] == MOVE:
+            left, sent = leave(profile, moves[offset], offset, rules)
+            result.moves += sent
+            if left is None:
+                profiles[pseudonym] = Profile()
+                result.changed.pop(pseudonym, None)
+                if profile.applied_offset >= 0:
+                    result.erased.add(pseudonym)
+            else:
+                result.changed[pseudonym] = profiles[pseudonym] = left
             continue
         if event["event_type"] == ERASE:
             held = {"items": len(profile.items) + len(profile.linked), "queries": len(profile.queries)}
@@ -161,15 +181,15 @@ def find_triggers(
             if item_id is not None and rules.slate.counts_outcomes:
                 tally.note(item_id, offset, event["event_id"], exposed=True)
             continue
-        before_ms = profile.bought.get(item_id) if item_id is not None else None
+        before_ms = bought_of(profile).get(item_id) if item_id is not None else None
         if not apply_event(profile, event, offset, rules):
             continue
         result.changed[pseudonym] = profile
-        if item_id is not None and not profile.was_handed_over:
+        if item_id is not None and counts_for_all(profile):
             if rules.slate.lowers and is_first_regret(profile, item_id, code, before_ms is not None, rules):
                 tally.note(item_id, offset, event["event_id"], dismissed=code == DISMISS, returned=code == RETURN)
             if code == PURCHASE:
-                together.add(item_id, profile.bought, before_ms, time_ms, offset)
+                together.add(item_id, dict(bought_of(profile)), before_ms, time_ms, offset)
             if (weights := popularity_weights(profile, item_id, code, time_ms, rules)) is not None:
                 bought = code == PURCHASE
                 tally.add(

@@ -7,6 +7,7 @@ from copy import deepcopy
 
 from streams.errors import ConfigurationError
 from streams.privacy.consent import PERSONALIZATION
+from streams.stages.profile.moves import moved_without
 from streams.stages.profile.profile import Profile
 
 _ERASED_UNTIL = b"\0erased/%d"
@@ -41,13 +42,15 @@ def decided(profile: Profile, offset: int, refused: Collection[str]) -> Profile:
     """The profile from a ``consent`` event on. Where no personalization is allowed it is another one, of which nothing is known: the given
     one stays as it is, since a recommendation of the same batch may be made of it."""
     if PERSONALIZATION in refused:
-        return Profile(applied_offset=offset, was_handed_over=True, refused=tuple(refused))
-    profile.applied_offset, profile.refused = offset, tuple(refused)
+        return Profile(applied_offset=offset, was_handed_over=True, refused=tuple(refused), has_decided=True)
+    profile.applied_offset, profile.refused, profile.has_decided = offset, tuple(refused), True
     return profile
 
 
 def is_held_back(profile: Profile) -> bool:
     """Whether an event of this shopper was passed on by an ingest worker that did not know of the withdrawal yet."""
+    if profile.moved is not None and not profile.has_decided and PERSONALIZATION in profile.moved.refused:
+        return True
     return PERSONALIZATION in profile.refused
 
 
@@ -58,5 +61,7 @@ def without_item(profile: Profile, offset: int, item_id: str) -> Profile:
     rest.applied_offset, rest.issued, rest.recommended = offset, [], []
     for kept in (rest.items, rest.bought, rest.regrets, rest.counted, rest.linked_bought):
         kept.pop(item_id, None)
+    if rest.moved is not None:
+        rest.moved = moved_without(rest.moved, item_id)
     rest.linked = [one for one in rest.linked if one.is_query or one.ref != item_id]
     return rest

@@ -81,7 +81,7 @@ def test_of_a_shopper_who_refuses_two_events_have_nothing_in_common() -> None:
     first, second = found.events
     same = {name for name in first if first[name] == second[name]} | {"occurred_at"}
     assert same <= {"event_type", "occurred_at", "quantity", "flags", "refused", "query", "item_id", "price_band", "currency", "country",
-                    "recommendation_id", "position", "session", "linked_to", "request_id"}  # fmt: skip
+                    "recommendation_id", "position", "session", "linked_to", "request_id", "move"}  # fmt: skip
     for event in found.events:
         assert event["flags"] == ["unprofiled"]
         assert all(
