@@ -11,6 +11,7 @@ from nacl.signing import SigningKey, VerifyKey
 
 from streams.errors import ConfigurationError
 from streams.privacy.keys import (
+    KeyFolder,
     Stage,
     load_model_signing_key,
     load_model_verify_key,
@@ -27,7 +28,7 @@ def key_name(auditor: str) -> str:
     return "models" if auditor == "trainer" else auditor
 
 
-def signing_key(folder: Path, auditor: Auditor) -> SigningKey:
+def signing_key(folder: KeyFolder, auditor: Auditor) -> SigningKey:
     """Raises ConfigurationError that names the file, what is wrong with it, and the fix."""
     path = folder / f"{key_name(auditor)}.key"
     if auditor == "trainer":
@@ -47,18 +48,28 @@ def verify_keys(folders: Sequence[Path]) -> dict[str, list[VerifyKey]]:
 
 
 def known_keys(folders: Sequence[Path]) -> dict[str, list[VerifyKey]]:
-    """The public keys that are there, by who signs with them, from all folders: those of now, and those that were replaced. Raises
-    ConfigurationError for a file that can't be used."""
+    """The public keys that are there, by who signs with them, from all folders: those of now, and those that were replaced, in ``former``.
+    Raises ConfigurationError for a file that can't be used."""
     found: dict[str, list[VerifyKey]] = {}
     for folder in folders:
         for auditor in AUDITORS:
+            found |= {auditor: one} if (one := [*found.get(auditor, []), *_former(folder, auditor)]) else {}
             path = folder / f"{key_name(auditor)}.pub"
             if not path.exists():
                 continue
-            key = load_model_verify_key(path) if auditor == "trainer" else load_stage_verify_key(path, cast("Stage", auditor))
+            key = _verify_key(path, auditor)
             if key not in found.setdefault(auditor, []):
                 found[auditor].append(key)
     return found
+
+
+def _former(folder: Path, auditor: Auditor) -> list[VerifyKey]:
+    """What `veilstream keys retire` keeps."""
+    return [_verify_key(path, auditor) for path in sorted(folder.glob(f"former/*/{key_name(auditor)}.pub"))]
+
+
+def _verify_key(path: Path, auditor: Auditor) -> VerifyKey:
+    return load_model_verify_key(path) if auditor == "trainer" else load_stage_verify_key(path, cast("Stage", auditor))
 
 
 def key_id(public: bytes) -> str:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
-from pathlib import Path
 from typing import Literal
 
 from pydantic_settings import BaseSettings
 
 from streams.audit.auditors import Auditor, key_id, key_name, signing_key
-from streams.privacy.keys import Stage, load_model_verify_key, load_pseudonym_key, load_public_key
+from streams.privacy.keys import KeyFolder, Stage, load_model_verify_key, load_pseudonym_key, load_public_key
 from streams.visible_text import without_secrets
 
 SETTING = "setting "
@@ -46,11 +45,14 @@ def settings_details(*sources: BaseSettings) -> dict[str, str]:
     return {"settings": sha256(whole.encode()).hexdigest(), **dict(sorted(changed.items()))}
 
 
-def keys_details(folder: Path, stage: Stage) -> dict[str, str]:
+def keys_details(folder: KeyFolder, stage: Stage) -> dict[str, str]:
     """The ids of the keys that a worker of the stage uses. Raises ConfigurationError if one that it needs is missing."""
     found: dict[str, str] = {stage: key_id(bytes(signing_key(folder, stage).verify_key))}
     if stage == "ingest":
         found["pseudonym"] = load_pseudonym_key(folder / "pseudonym.key").key_id
+        former = folder / "pseudonym.old.key"
+        if former.exists():
+            found["pseudonym.old"] = load_pseudonym_key(former).key_id
     for name in _PUBLIC[stage]:
         path = folder / f"{name}.pub"
         if name == "models" and not path.exists():
@@ -59,7 +61,7 @@ def keys_details(folder: Path, stage: Stage) -> dict[str, str]:
     return {f"{KEY}{name}": id_ for name, id_ in found.items()}
 
 
-def own_key_details(folder: Path, auditor: Auditor) -> dict[str, str]:
+def own_key_details(folder: KeyFolder, auditor: Auditor) -> dict[str, str]:
     """The id of the key that a command or the trainer signs with."""
     return {f"{KEY}{key_name(auditor)}": key_id(bytes(signing_key(folder, auditor).verify_key))}
 

@@ -1,4 +1,4 @@
-"""``veilstream keys``: key files."""
+"""``veilstream keys``: key files. ``key_rotation`` has what replaces one."""
 
 from __future__ import annotations
 
@@ -7,10 +7,16 @@ from typing import cast
 
 import click
 
+from streams.cli import key_rotation
+
 
 @click.group(name="keys")
 def command() -> None:
-    """Generate key files."""
+    """Generate, rotate, list and retire key files. docs/keys.md says who holds what."""
+
+
+for further in (key_rotation.rotate, key_rotation.list_, key_rotation.retire, key_rotation.move):
+    command.add_command(further)
 
 
 @command.command()

@@ -16,7 +16,7 @@ _COMMANDS = {
     "worker": "Run one or several stages.",
     "demo": "Run everything against a simulated shop and show what happens.",
     "topics": "Create or check the topics.",
-    "keys": "Generate key files.",
+    "keys": "Generate, rotate, list and retire key files.",
     "settings": "List all settings with their values.",
     "replay": "Publish items, decisions on consent, and events from files.",
     "forget": "Have everything forgotten that is known of a shopper.",
@@ -34,7 +34,7 @@ _COMMANDS = {
     "access": "Print, explain and check the rights of every stage at the broker.",
 }
 _ROLES = {
-    **dict.fromkeys(("topics", "recover", "models", "features"), "operators"),
+    **dict.fromkeys(("topics", "recover", "models", "features", "keys"), "operators"),
     **dict.fromkeys(("replay", "consent"), "producers"),
     **dict.fromkeys(("forget", "export"), "privacy"),
     "trainer": "trainer",

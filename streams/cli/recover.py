@@ -115,7 +115,7 @@ class _Opener:
     def __init__(self, choice: _Choice, settings: Settings) -> None:
         """Raises ConfigurationError if a key that is needed is missing or wrong, or a setting is."""
         from streams.dead_letters.signatures import replayable
-        from streams.privacy.keys import load_private_key
+        from streams.privacy.keys import load_private_keys
         from streams.serde.codec import open_codecs
         from streams.topics import BEHAVIOUR_RAW, CATALOGUE_ITEMS, item_topics, raw_topics
 
@@ -125,7 +125,7 @@ class _Opener:
         self._stages = replayable(own_raw, own_items)
         self._choice, self._prefix = choice, settings.topic_prefix
         opens = choice.replay or choice.show
-        self._key = load_private_key(choice.key_file or settings.keys_dir / "recovery.key", "recovery") if opens else None
+        self._key = load_private_keys(choice.key_file or settings.keys_dir / "recovery.key", "recovery") if opens else None
         self._verify_keys = _verify_keys(settings.keys_dir)
         self.codecs = open_codecs(settings)
 

@@ -56,7 +56,7 @@ async def holdings(
     """Read all of it, as of now. ``tell`` is called with each topic that is read. Raises BrokerUnavailable, and ConfigurationError for a
     state of another version."""
     held, key = Holdings(), pseudonym.encode()
-    topics = await _topics(settings, kafka)
+    topics = await open_topics(settings, kafka)
     for spec in (spec for spec in TOPICS if spec.key == "pseudonym"):
         tell(spec.name)
         codec = await open_codec(spec.name, settings)
@@ -77,7 +77,7 @@ async def holdings(
     for stage, describe in _STATES.items():
         tell(f"the state of {stage}")
         value = None
-        async for record in topics.of_key(_changelog(settings, stage), key):
+        async for record in topics.of_key(changelog(settings, stage), key):
             value = record.value
         if value is not None and stage == FEEDBACK.name and load_shopper(value).is_gone(_EVERYTHING_READ):
             held.marks.append(stage)
@@ -151,14 +151,16 @@ class _Topics:
             await consumer.stop()
 
 
-async def _topics(settings: Settings, kafka: KafkaSettings) -> _Topics:
+async def open_topics(settings: Settings, kafka: KafkaSettings) -> _Topics:
+    """Readers of all that may hold something of a shopper. Raises BrokerUnavailable."""
     admin = await connect_admin(kafka)
     try:
         names = [settings.topic_prefix + spec.name for spec in TOPICS]
-        return _Topics(kafka, await partition_counts(admin, [*names, *(_changelog(settings, stage) for stage in _STATES)]))
+        return _Topics(kafka, await partition_counts(admin, [*names, *(changelog(settings, stage) for stage in _STATES)]))
     finally:
         await admin.close()
 
 
-def _changelog(settings: Settings, stage: str) -> str:
+def changelog(settings: Settings, stage: str) -> str:
+    """The full name of the topic that holds a stage's state."""
     return f"{settings.app_prefix}-{stage}-{STAGES[stage].table}-changelog"

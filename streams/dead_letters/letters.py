@@ -11,7 +11,6 @@ from hashlib import blake2b
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
-from nacl.public import PrivateKey
 from nacl.signing import SigningKey
 
 from streams.clock import Clock
@@ -20,7 +19,7 @@ from streams.engine.records import OutputRecord, SourceRecord
 from streams.errors import ConfigurationError, RecordError
 from streams.privacy.padding import bucket, padded, unpadded
 from streams.privacy.scrub import scrub
-from streams.privacy.seal import Sealer, open_sealed
+from streams.privacy.seal import PrivateKeys, Sealer, open_sealed
 from streams.topics import DEAD_LETTER
 
 LEAST_SEALED = 512
@@ -140,7 +139,7 @@ class DeadLetterBuilder:
         return f"id {schema_id}" if self._has_met(schema_id) else "unknown"
 
 
-def open_original(private_key: PrivateKey, sealed: bytes) -> Original:
+def open_original(private_key: PrivateKeys, sealed: bytes) -> Original:
     """The record in a dead letter's box. Raises ConfigurationError if the key does not fit, or it holds something else."""
     return unpack_original(open_sealed(private_key, sealed))
 

@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator, Collection, Mapping
 from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer
-from nacl.public import PrivateKey
 
 from streams.dead_letters.letters import Original, open_original
 from streams.errors import ConfigurationError, Reason, RecordError
 from streams.kafka.topic_records import records_so_far
+from streams.privacy.seal import PrivateKeys
 from streams.serde.codec import Codec, Codecs, json_object
 from streams.serde.json_values import accepts
 from streams.sources.envelope import EVENT_ID_HEADER, TIME_HEADER, envelope, says_json
@@ -54,7 +54,7 @@ async def letters_so_far(consumer: AIOKafkaConsumer, codecs: Codecs) -> AsyncIte
             yield letter
 
 
-def opened(key: PrivateKey, letter: Mapping[str, Any]) -> Original:
+def opened(key: PrivateKeys, letter: Mapping[str, Any]) -> Original:
     """The original in a letter. Raises RecordError if it has none, or it was sealed to another key."""
     if letter["sealed_original"] is None:
         raise RecordError(Reason.TOO_LARGE, "the original was too large to be kept")

@@ -6,6 +6,9 @@ it. So it opens for the subscriber alone, it was made by ingest, and it belongs 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
+
 from nacl.exceptions import CryptoError
 from nacl.public import PrivateKey, PublicKey, SealedBox
 from nacl.signing import SigningKey, VerifyKey
@@ -49,15 +52,19 @@ class IdSealer:
         return sealed + sign("sealed id", _signed(pseudonym.encode(), sealed), self._key)
 
 
-def open_sealed(private_key: PrivateKey, sealed: bytes) -> bytes:
-    """The message in a box. Raises ConfigurationError if the key does not fit it."""
-    try:
-        return SealedBox(private_key).decrypt(sealed)
-    except (CryptoError, TypeError, ValueError) as error:
-        raise ConfigurationError("this box was sealed to another key, or is damaged; use the private key that belongs to it") from error
+PrivateKeys = PrivateKey | Sequence[PrivateKey]
+"""The private key, or several while one replaces another: a box does not say to which it was sealed, so they are tried in turn."""
 
 
-def open_sealed_id(private_key: PrivateKey, sealed: bytes, *, pseudonym: str, verify_key: VerifyKey, accept_unsigned: bool = False) -> str:
+def open_sealed(private_key: PrivateKeys, sealed: bytes) -> bytes:
+    """The message in a box. Raises ConfigurationError if no key fits it."""
+    for key in (private_key,) if isinstance(private_key, PrivateKey) else private_key:
+        with suppress(CryptoError, TypeError, ValueError):
+            return SealedBox(key).decrypt(sealed)
+    raise ConfigurationError("this box was sealed to another key, or is damaged; use the private key that belongs to it")
+
+
+def open_sealed_id(private_key: PrivateKeys, sealed: bytes, *, pseudonym: str, verify_key: VerifyKey, accept_unsigned: bool = False) -> str:
     """The user id that ingest sealed for the record with this pseudonym. ``verify_key`` is that of ingest.pub.
 
     With ``accept_unsigned``, sealed ids from before they were signed are opened too, which anybody may have made who has the

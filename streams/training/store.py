@@ -344,7 +344,7 @@ class PairStore:
     def _prune(self) -> None:
         """The old slice stays: without it forgetting could no longer be seen."""
         chosen = self.state("old_slice")
-        old = OldSlice(*chosen) if chosen is not None else None
+        old = OldSlice(*chosen) if chosen is not None else None  # type: ignore[misc]
         self._db.create_function("is_old", 2, lambda user, at_ms: old is not None and old.holds(user, at_ms), deterministic=True)
         before = self._db.total_changes
         self._db.execute(

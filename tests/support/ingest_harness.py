@@ -53,13 +53,15 @@ class Outcome(NamedTuple):
 
 
 def make_stage(rules: IngestRules = RULES, mappings: Sequence[SourceMapping] = (), **options: Any) -> IngestStage:
-    """With the presets, and these mappings beside them; ``options`` are those of Sources, ``watch``, or ``consents``."""
+    """With the presets, and these mappings beside them; ``options`` are those of Sources, ``watch``, ``consents``, or
+    of a rotation ``hashes``, ``former`` and ``moves``."""
     clock = FixedClock(NOW)
     watch, consents = options.pop("watch", None), options.pop("consents", None)
+    hashes, former, moves = options.pop("hashes", HASHES), options.pop("former", None), options.pop("moves", None)
     known = {name: Source(mapping) for name, mapping in (presets() | {mapping.name: mapping for mapping in mappings}).items()}
     return IngestStage(
         codecs=CODECS,
-        pseudonymizer=HASHES,
+        pseudonymizer=hashes,
         sealer=IdSealer(SUBSCRIBER.public_key, SIGNING_KEY),
         dead_letters=DeadLetterBuilder(
             CODECS.for_topic(DEAD_LETTER), Sealer(RECOVERY.public_key), "ingest", clock, 262_144, signing_key=SIGNING_KEY
@@ -69,6 +71,8 @@ def make_stage(rules: IngestRules = RULES, mappings: Sequence[SourceMapping] = (
         sources=Sources(CODECS.for_topic(BEHAVIOUR_RAW), known, **options),
         watch=watch,
         consents=consents,
+        former=former,
+        moves=moves,
     )
 
 

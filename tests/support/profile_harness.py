@@ -17,6 +17,7 @@ from streams.clock import FixedClock
 from streams.dead_letters.letters import DeadLetterBuilder
 from streams.engine.records import BatchResult, MemoryRecord, OutputRecord
 from streams.models.hotswap.serving_model import OneModel
+from streams.privacy.moves import MovesReader
 from streams.privacy.seal import Sealer
 from streams.ranking.item_matrix import ItemMatrix
 from streams.ranking.popularity_table import PopularityTable
@@ -121,6 +122,7 @@ def event(
         "linked_to": None,
         "refused": [],
         "request_id": None,
+        "move": None,
     }
 
 
@@ -152,6 +154,7 @@ class ProfileHarness:
     rules: ProfileRules = field(default_factory=lambda: profile_rules(threshold=0.05, top_k=5, popularity_breadth=1))
     state: MemoryState = field(default_factory=MemoryState)
     texts: list[str] = field(default_factory=list)
+    moves: MovesReader | None = None
 
     def __post_init__(self) -> None:
         harness = self
@@ -187,6 +190,7 @@ class ProfileHarness:
             together=self.together,
             dead_letters=dead_letters,
             rules=self.rules,
+            moves=self.moves,
         )
 
     async def run(self, records: Sequence[MemoryRecord]) -> BatchResult:
