@@ -101,7 +101,7 @@ TOPICS: tuple[TopicSpec, ...] = (
         "delete",
         7 * DAY_MS,
         ("profile", "feedback"),
-        ("profile", "feedback", "trainer", "privacy"),
+        ("profile", "feedback", "trainer"),
         co_partitioned=True,
     ),
     TopicSpec(

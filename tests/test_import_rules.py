@@ -123,7 +123,7 @@ ROOMS: dict[str, set[str]] = {
             "encoders.folder",
         ),
     },
-    "streams.producers": {"streams.kafka", "streams.serde", "streams.sources", "streams.stages"},
+    "streams.producers": {"streams.kafka", "streams.privacy", "streams.serde", "streams.sources", "streams.stages"},
 }
 """Each room, and the rooms it may use. Whoever puts rooms together (``wiring``, ``cli``, ``simulator``, ``backtest``) may use all, and is
 used by none of them."""

@@ -14,8 +14,11 @@ import msgspec
 
 from streams.privacy.moves import Announcement
 from streams.stages.feedback.ledger import MovedPast, Past, Shopper
+from streams.topics import BEHAVIOUR_CLEAN, BY_NAME
 
 _NAME_BYTES = 8
+HELD_MS = BY_NAME[BEHAVIOUR_CLEAN].retention_ms or 0
+"""For so long nothing that is published names what was done under a former pseudonym."""
 
 
 class FeedbackMove(msgspec.Struct, array_like=True, frozen=True):

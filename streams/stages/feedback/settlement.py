@@ -9,6 +9,7 @@ from streams.serde.outcomes import feedback_id
 from streams.serde.records import Feedback, HistoryItem, TrainingPair
 from streams.stages.feedback.attribution import Attribution, attributions, closes_at, is_decidable, may_claim, settles_at
 from streams.stages.feedback.ledger import Interaction, MovedPast, Outstanding, Past, Shopper
+from streams.stages.feedback.moves import HELD_MS
 from streams.stages.feedback.rules import ORGANIC, OUTCOME_OF_EVENT, REWARDS, FeedbackRules
 
 
@@ -138,5 +139,7 @@ def _history(shopper: Shopper, before_offset: int, at_ms: int, rules: FeedbackRu
     end = bisect_left(shopper.history, before_offset, key=lambda past: past.offset)
     past: list[Past | MovedPast] = list(shopper.history[max(0, end - rules.history_size) : end])
     if shopper.moved and len(past) < rules.history_size:
-        past = [*shopper.moved[len(past) - rules.history_size :], *past]
+        # Whoever reads these, and the events under the former pseudonym, would know one by the other while the topics hold both.
+        moved = [one for one in shopper.moved if one.time_ms <= at_ms - HELD_MS]
+        past = [*moved[len(past) - rules.history_size :], *past]
     return [{"kind": p.kind, "ref": p.ref, "event_type": p.event_type, "age_ms": max(0, at_ms - p.time_ms)} for p in past]

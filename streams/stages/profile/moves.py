@@ -19,8 +19,10 @@ from streams.ranking.rules import ProfileRules
 from streams.stages.profile.influence import newest_counted
 from streams.stages.profile.links import latest, strongest, union_of_times
 from streams.stages.profile.profile import Linked, Moved, Profile
+from streams.topics import BEHAVIOUR_CLEAN, BY_NAME
 
 _LINK_BYTES = 8
+HELD_MS = BY_NAME[BEHAVIOUR_CLEAN].retention_ms or 0
 
 
 class ProfileMove(msgspec.Struct, array_like=True, frozen=True):
@@ -102,6 +104,17 @@ def united(first: Moved, second: Moved, rules: ProfileRules) -> Moved:
         counted_days=max(first.counted_days, second.counted_days),
         was_handed_over=first.was_handed_over or second.was_handed_over,
         refused=refused,
+    )
+
+
+def unnamed(profile: Profile, at_ms: int) -> frozenset[str]:
+    """Items that no reason may name now: they were dealt with under a former pseudonym only, and the topics still hold its events. Whoever
+    reads both would know one by the other."""
+    if profile.moved is None:
+        return frozenset()
+    since = at_ms - HELD_MS
+    return frozenset(
+        one.ref for one in profile.moved.linked if not one.is_query and one.entry.time_ms > since and one.ref not in profile.items
     )
 
 

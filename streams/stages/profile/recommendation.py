@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from hashlib import blake2b
 
 import numpy as np
@@ -28,8 +29,18 @@ def answer_id(event: CleanEvent) -> bytes:
     return bytes.fromhex(event["event_id"])
 
 
-def make(event: CleanEvent, offset: int, policy: str, ranked: Ranked, *, model_version: str, rules: ProfileRules) -> IssuedRecommendation:
-    """What is kept of a recommendation; all that goes out can be made from it and the event."""
+def make(
+    event: CleanEvent,
+    offset: int,
+    policy: str,
+    ranked: Ranked,
+    *,
+    model_version: str,
+    rules: ProfileRules,
+    unnamed: Collection[str] = (),
+) -> IssuedRecommendation:
+    """What is kept of a recommendation; all that goes out can be made from it and the event. The items ``unnamed`` are named by no reason:
+    their shares are told, and that they are an item's."""
     return IssuedRecommendation(
         offset=offset,
         recommendation_id=recommendation_id(event["pseudonym"], event["event_id"], model_version),
@@ -38,11 +49,15 @@ def make(event: CleanEvent, offset: int, policy: str, ranked: Ranked, *, model_v
         threshold=rules.threshold,
         items=ranked.items,
         scores=ranked.scores.astype("<f4").tobytes(),
-        sources=ranked.sources,
+        sources=[_without_name(one) if one.item_id in unnamed else one for one in ranked.sources] if unnamed else ranked.sources,
         reasons=ranked.reasons.astype("<u2").tobytes(),
         shares=ranked.shares.astype("<f4").tobytes(),
         judged=b"" if ranked.judged is None else ranked.judged.astype("<f8").tobytes(),
     )
+
+
+def _without_name(source: Source) -> Source:
+    return Source(source.kind, None, source.event_type)
 
 
 def remember(profile: Profile, issued: IssuedRecommendation, time_ms: int, rules: ProfileRules) -> None:

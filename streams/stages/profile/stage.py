@@ -23,7 +23,7 @@ from streams.serde.records import CONSENT, ERASE, IDENTIFY, MOVE, CleanEvent, Fe
 from streams.stages.profile.feature_log import board_positions, to_log
 from streams.stages.profile.history import recently_recommended
 from streams.stages.profile.links import join
-from streams.stages.profile.moves import ProfileMove, arrive, is_empty
+from streams.stages.profile.moves import ProfileMove, arrive, is_empty, unnamed
 from streams.stages.profile.popularity_counter import PopularityCounter
 from streams.stages.profile.profile import IssuedRecommendation, Profile, dump_profile, load_profile
 from streams.stages.profile.recommendation import answer_id, make, remember
@@ -227,7 +227,9 @@ class ProfileStage:
                 for trigger, ranked, own in zip(triggers, answers, closed, strict=True):
                     issued = None
                     if ranked.items and trigger.policy != "none":
-                        issued = make(trigger.event, trigger.offset, trigger.policy, ranked, model_version=model.version, rules=rules)
+                        hidden = unnamed(trigger.profile, trigger.event["occurred_at"])
+                        what = (trigger.event, trigger.offset, trigger.policy, ranked)
+                        issued = make(*what, model_version=model.version, rules=rules, unnamed=hidden)
                         remember(trigger.profile, issued, trigger.event["occurred_at"], rules)
                         result.append((issued, trigger.event))
                     if trigger.is_logged:

@@ -12,11 +12,12 @@ from streams.engine.records import BatchResult, MemoryRecord
 from streams.privacy.moves import Announcement
 from streams.stages.feedback.ledger import MovedPast, Shopper, dump, load
 from streams.stages.feedback.moves import FeedbackMove, arrive, newest
-from tests.support.feedback_harness import State, event, feed, make_stage, outputs, recommendation, the_end
+from tests.support.feedback_harness import MINUTE, State, event, feed, make_stage, outputs, recommendation, the_end
 from tests.support.rotations import READER, SEALER
 
 OLD, NEW = "k1." + "a" * 32, "k2." + "a" * 32
 Moves = list[MemoryRecord]
+WEEK = 7 * 24 * 60
 
 
 def move(offset: int, what: str = "move", **more: Any) -> MemoryRecord:
@@ -40,9 +41,12 @@ def test_pairs_have_the_history_of_before() -> None:
     works, state = stage(), State()
     told = feed(works, state, [[event(0, OLD, "view", "a", 0), event(1, OLD, "view", "b", 1), move(2)]])
     feed(works, state, [moved(told)])
-    results = feed(works, state, [[event(3, NEW, "purchase", "c", 5)], *the_end()])
-    (pair,) = [pair for pair in outputs(results, topics.TRAINING_PAIRS) if pair["pseudonym"] == NEW]
-    assert [past["ref"] for past in pair["history"]] == ["a", "b"] and [past["age_ms"] for past in pair["history"]] == [300_000, 240_000]
+    bought = [event(3, NEW, "purchase", "c", 5), event(4, NEW, "purchase", "d", WEEK)]
+    results = feed(works, state, [bought, *the_end()])
+    early, late = [pair for pair in outputs(results, topics.TRAINING_PAIRS) if pair["pseudonym"] == NEW]
+    assert early["history"] == [], "the topics still have the old pseudonym's events: both would be known to be one"
+    assert [past["ref"] for past in late["history"]] == ["a", "c"], "what is older than the topics keep it"
+    assert late["history"][0]["age_ms"] == WEEK * MINUTE
     assert OLD.encode() not in state.values, "what was open is settled, so nothing of the old pseudonym is left"
 
 
