@@ -11,6 +11,7 @@ from nacl.signing import SigningKey, VerifyKey
 
 from streams.errors import ConfigurationError
 from streams.privacy.keys import (
+    KeyFile,
     KeyFolder,
     Stage,
     load_model_signing_key,
@@ -36,7 +37,7 @@ def signing_key(folder: KeyFolder, auditor: Auditor) -> SigningKey:
     return load_stage_signing_key(path, auditor)
 
 
-def verify_keys(folders: Sequence[Path]) -> dict[str, list[VerifyKey]]:
+def verify_keys(folders: Sequence[KeyFolder]) -> dict[str, list[VerifyKey]]:
     """As ``known_keys``. Raises ConfigurationError where there is none at all, too."""
     found = known_keys(folders)
     if not found:
@@ -47,7 +48,7 @@ def verify_keys(folders: Sequence[Path]) -> dict[str, list[VerifyKey]]:
     return found
 
 
-def known_keys(folders: Sequence[Path]) -> dict[str, list[VerifyKey]]:
+def known_keys(folders: Sequence[KeyFolder]) -> dict[str, list[VerifyKey]]:
     """The public keys that are there, by who signs with them, from all folders: those of now, and those that were replaced, in ``former``.
     Raises ConfigurationError for a file that can't be used."""
     found: dict[str, list[VerifyKey]] = {}
@@ -63,12 +64,14 @@ def known_keys(folders: Sequence[Path]) -> dict[str, list[VerifyKey]]:
     return found
 
 
-def _former(folder: Path, auditor: Auditor) -> list[VerifyKey]:
+def _former(folder: KeyFolder, auditor: Auditor) -> list[VerifyKey]:
     """What `veilstream keys retire` keeps."""
+    if not isinstance(folder, Path):
+        return []
     return [_verify_key(path, auditor) for path in sorted(folder.glob(f"former/*/{key_name(auditor)}.pub"))]
 
 
-def _verify_key(path: Path, auditor: Auditor) -> VerifyKey:
+def _verify_key(path: KeyFile, auditor: Auditor) -> VerifyKey:
     return load_model_verify_key(path) if auditor == "trainer" else load_stage_verify_key(path, cast("Stage", auditor))
 
 

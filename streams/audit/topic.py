@@ -15,6 +15,7 @@ from streams.clock import Clock
 from streams.errors import RecordError
 from streams.kafka.clients import reader
 from streams.kafka.topic_records import write_record
+from streams.privacy.key_folder import key_folder
 from streams.serde.codec import Codec, open_codec
 from streams.settings import KafkaSettings, Settings
 from streams.topics import PRIVACY_AUDIT
@@ -27,7 +28,7 @@ _SILENCE_S = 10.0
 
 async def open_run_log(auditor: Auditor, settings: Settings, kafka: KafkaSettings, clock: Clock, codec: Codec | None = None) -> RunLog:
     """A log whose links go to the topic. Raises ConfigurationError if the key is missing, or the registry has no schema."""
-    key = signing_key(settings.keys_dir, auditor)
+    key = signing_key(key_folder(settings), auditor)
     codec = codec or await open_codec(PRIVACY_AUDIT, settings)
 
     async def write(name: bytes, value: bytes) -> None:

@@ -39,11 +39,12 @@ class Audited:
 def audited(command: str, settings: Settings, kafka: KafkaSettings) -> Iterator[Audited]:
     """What the command does inside is told to the audit: that it begins, with the heads of the chains that were written to last, and that
     it ends. Without operators.key nothing is, and that is said."""
+    from streams.privacy.key_folder import key_folder
     from streams.wiring.audit import outcome_of
 
-    if not (settings.keys_dir / "operators.key").exists():
+    if not (key_folder(settings) / "operators.key").exists():
         click.echo(
-            f"this is not in the audit: operators.key is not in {settings.keys_dir}; "
+            f"this is not in the audit: operators.key is not in {key_folder(settings)}; "
             "make it with `veilstream keys generate --only operators`",
             err=True,
         )
@@ -67,10 +68,11 @@ async def _begun(command: str, settings: Settings, kafka: KafkaSettings) -> RunL
     from streams.audit.configuration import own_key_details, settings_details
     from streams.audit.topic import open_run_log, recent_heads
     from streams.clock import SystemClock
+    from streams.privacy.key_folder import key_folder
 
     log = await open_run_log("operators", settings, kafka, SystemClock())
-    heads = await recent_heads(settings, kafka, known_keys([settings.keys_dir]))
+    heads = await recent_heads(settings, kafka, known_keys([key_folder(settings)]))
     details = {"command": command, "version": version("veilstream"), **settings_details(settings, kafka)}
-    details |= own_key_details(settings.keys_dir, "operators")
+    details |= own_key_details(key_folder(settings), "operators")
     await log.append("started", details=details | heads_in_details(reversed(heads.items())))
     return log

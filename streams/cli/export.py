@@ -28,14 +28,16 @@ def command(user: str, anonymous: bool, out: Path | None) -> None:
     trainer on this machine keeps. Needs pseudonym.key. Give - as USER to have it read from the standard input.
     """
     from streams.audit.actions import EXPORTING
-    from streams.data_subjects.shoppers import pseudonym_of
+    from streams.data_subjects.shoppers import pseudonyms_of
     from streams.settings import load_kafka_settings, load_settings
 
     settings, kafka = load_settings(), load_kafka_settings()
-    pseudonym = pseudonym_of(settings, read_user(user), is_anonymous=anonymous)
+    pseudonym, *former = pseudonyms_of(settings, read_user(user), is_anonymous=anonymous)
     with audited("export", settings, kafka) as audit:
         audit.tell(EXPORTING, pseudonym)
         found = asyncio.run(_export(settings, kafka, pseudonym))
+        if former:  # the pseudonym key is rotated: what has not moved yet
+            found["former"] = asyncio.run(_export(settings, kafka, former[0]))
     text = json.dumps(found, indent=2, ensure_ascii=False) + "\n"
     if out is None:
         sys.stdout.write(text)

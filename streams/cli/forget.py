@@ -42,6 +42,7 @@ def command(user: str, anonymous: bool, item: str | None, request_id: str | None
     from streams.audit.actions import FORGETTING, erasure_details
     from streams.clock import SystemClock
     from streams.data_subjects.shoppers import pseudonym_of
+    from streams.privacy.key_folder import key_folder
     from streams.privacy.request_ids import why_no_request_id
     from streams.settings import load_kafka_settings, load_settings
 
@@ -60,7 +61,7 @@ def command(user: str, anonymous: bool, item: str | None, request_id: str | None
     settings, kafka = load_settings(), load_kafka_settings()
     with audited("forget", settings, kafka) as audit:
         details = erasure_details(request["request_id"], item)
-        if (settings.keys_dir / "pseudonym.key").exists():
+        if (key_folder(settings) / "pseudonym.key").exists():
             audit.tell(FORGETTING, pseudonym_of(settings, user, is_anonymous=anonymous), details)
         else:  # whoever only may publish requests does not know whom the request is about, and need not
             audit.tell(FORGETTING, None, details)
@@ -85,14 +86,17 @@ async def _send(request: ErasureRequest, settings: Settings, kafka: KafkaSetting
 
 async def _wait(settings: Settings, kafka: KafkaSettings, user: str, is_anonymous: bool, seconds: float) -> int:
     from streams.data_subjects.holdings import holdings
-    from streams.data_subjects.shoppers import pseudonym_of
+    from streams.data_subjects.shoppers import pseudonyms_of
     from streams.topics import BY_NAME, DAY_MS
 
     await need_rights(settings, kafka)
-    pseudonym = pseudonym_of(settings, user, is_anonymous=is_anonymous)
+    pseudonyms = pseudonyms_of(settings, user, is_anonymous=is_anonymous)
     end = time.monotonic() + seconds
     while True:
-        held = await holdings(settings, kafka, pseudonym)
+        for pseudonym in pseudonyms:  # while the key is rotated there are two
+            held = await holdings(settings, kafka, pseudonym)
+            if held.states or held.consents:
+                break
         if not held.states and not held.consents:
             break
         if time.monotonic() > end:

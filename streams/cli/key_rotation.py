@@ -121,6 +121,23 @@ def move(file: click.utils.LazyFile) -> None:
     click.echo(f"published {count} requests")
 
 
+@click.command()
+@_folder
+def wrap(folder: Path | None) -> None:
+    """Wrap the secret files of the folder, in place, by what VEILSTREAM_KEYS names. Workers with that setting unwrap them at their start,
+    so nothing of them is in the clear on a disk."""
+    from streams.errors import ConfigurationError
+    from streams.privacy.key_folder import key_wrapper, wrap_files
+    from streams.settings import load_settings
+
+    settings = load_settings()
+    wrapper = key_wrapper(settings)
+    if wrapper is None:
+        raise ConfigurationError("set VEILSTREAM_KEYS to vault-transit://HOST:PORT/MOUNT/KEY or kms:MODULE:FACTORY, which wraps the files")
+    for path in wrap_files(folder or settings.keys_dir, wrapper):
+        click.echo(f"wrapped {path}")
+
+
 @contextmanager
 def _audited(command: str, folder: Path | None, offline: bool) -> Iterator[tuple[Path, Audited]]:
     from streams.settings import load_kafka_settings, load_settings

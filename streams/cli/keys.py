@@ -15,7 +15,7 @@ def command() -> None:
     """Generate, rotate, list and retire key files. docs/keys.md says who holds what."""
 
 
-for further in (key_rotation.rotate, key_rotation.list_, key_rotation.retire, key_rotation.move):
+for further in (key_rotation.rotate, key_rotation.list_, key_rotation.retire, key_rotation.move, key_rotation.wrap):
     command.add_command(further)
 
 

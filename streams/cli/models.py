@@ -310,22 +310,24 @@ def _draw(path: Path, ranker: Ranker, title: str) -> None:
 def _opened() -> tuple[Settings, ModelStore, VerifyKey]:
     from streams.kafka.clients import quiet_client_loggers
     from streams.models.registry.store import ModelStore
+    from streams.privacy.key_folder import key_folder
     from streams.privacy.keys import load_model_verify_key
     from streams.settings import load_settings
 
     quiet_client_loggers()
     settings = load_settings()
-    return settings, ModelStore(settings.models), load_model_verify_key(settings.keys_dir / "models.pub")
+    return settings, ModelStore(settings.models), load_model_verify_key(key_folder(settings) / "models.pub")
 
 
 def _signing_key(settings: Settings) -> ModelSigningKey:
     from streams.errors import ConfigurationError
+    from streams.privacy.key_folder import key_folder
     from streams.privacy.keys import load_model_signing_key, load_model_verify_key
 
-    key = load_model_signing_key(settings.keys_dir / "models.key")
-    if key.verify_key != load_model_verify_key(settings.keys_dir / "models.pub"):
+    key = load_model_signing_key(key_folder(settings) / "models.key")
+    if key.verify_key != load_model_verify_key(key_folder(settings) / "models.pub"):
         raise ConfigurationError(
-            f"models.key and models.pub in {settings.keys_dir} do not belong together: workers would refuse models signed with them; "
+            f"models.key and models.pub in {key_folder(settings)} do not belong together: workers would refuse models signed with them; "
             "copy both from one place"
         )
     return key

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from streams.dead_letters.recovery import Letter, Mended
     from streams.dead_letters.signatures import Origin
+    from streams.privacy.keys import KeyFolder
     from streams.settings import KafkaSettings, Settings
 
 
@@ -115,6 +116,7 @@ class _Opener:
     def __init__(self, choice: _Choice, settings: Settings) -> None:
         """Raises ConfigurationError if a key that is needed is missing or wrong, or a setting is."""
         from streams.dead_letters.signatures import replayable
+        from streams.privacy.key_folder import key_folder
         from streams.privacy.keys import load_private_keys
         from streams.serde.codec import open_codecs
         from streams.topics import BEHAVIOUR_RAW, CATALOGUE_ITEMS, item_topics, raw_topics
@@ -125,8 +127,8 @@ class _Opener:
         self._stages = replayable(own_raw, own_items)
         self._choice, self._prefix = choice, settings.topic_prefix
         opens = choice.replay or choice.show
-        self._key = load_private_keys(choice.key_file or settings.keys_dir / "recovery.key", "recovery") if opens else None
-        self._verify_keys = _verify_keys(settings.keys_dir)
+        self._key = load_private_keys(choice.key_file or key_folder(settings) / "recovery.key", "recovery") if opens else None
+        self._verify_keys = _verify_keys(key_folder(settings))
         self.codecs = open_codecs(settings)
 
     def origin(self, letter: Letter) -> Origin:
@@ -210,7 +212,7 @@ async def _handle(letter: Letter, opener: _Opener, choice: _Choice, producer: AI
     counts["replayed" if origin is Origin.SIGNED else "replayed unsigned"] += 1
 
 
-def _verify_keys(folder: Path) -> dict[str, VerifyKey]:
+def _verify_keys(folder: KeyFolder) -> dict[str, VerifyKey]:
     """The public keys of the stages that are there. Raises ConfigurationError for one that can't be used."""
     from streams.privacy.keys import STAGES, load_stage_verify_key
 

@@ -169,9 +169,10 @@ async def _audit(settings: Settings, kafka: KafkaSettings, clock: Clock) -> RunL
     from streams.audit.actions import STARTED
     from streams.audit.configuration import own_key_details, settings_details
     from streams.audit.topic import open_run_log
+    from streams.privacy.key_folder import key_folder
 
     audit = await open_run_log("trainer", settings, kafka, clock)
-    details = {"version": version("veilstream"), **settings_details(settings, kafka), **own_key_details(settings.keys_dir, "trainer")}
+    details = {"version": version("veilstream"), **settings_details(settings, kafka), **own_key_details(key_folder(settings), "trainer")}
     await audit.append(STARTED, details=details)
     return audit
 

@@ -307,6 +307,8 @@ def _read_all(path: KeyFile, purpose: Purpose, *, secret: bool) -> tuple[str, by
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"key file {path} can't be read ({type(error).__name__}); {_FIX}") from None
     words = lines[0].split() if lines else []
+    if words == ["veilstream", "wrapped"]:
+        raise ConfigurationError(f"{path} is wrapped; set VEILSTREAM_KEYS to what unwraps it (docs/keys.md)")
     if len(words) != 4 or words[0] != "veilstream" or len(lines) < 2:
         raise ConfigurationError(f"{path} is not a key file of this product; {_FIX}")
     _, found_purpose, name, found_kind = words

@@ -19,6 +19,15 @@ class DeploymentSettings(BaseSettings):
     state_dir: Path = Field(Path("var/state"), description="Folder where RocksDB keeps the tables of each stage.")
     state_store: Literal["rocksdb", "memory"] = Field("rocksdb", description="Table store. Both kinds are backed by changelog topics.")
     keys_dir: Path = Field(Path("var/keys"), description="Folder with the key files that `keys generate` makes.")
+    keys: str = Field(
+        "",
+        description="Where the key files are, if not in VEILSTREAM_KEYS_DIR: vault://HOST:PORT/MOUNT/PATH (fields of a secret of the KV "
+        "engine, version 2), vault-transit://HOST:PORT/MOUNT/KEY (in the folder, wrapped by this key of the transit engine), or "
+        "kms:MODULE:FACTORY (in the folder, wrapped by what the factory of your module makes).",
+    )
+    vault_token_file: Path | None = Field(None, description="File with the token for Vault. Read at each request.")
+    vault_cafile: Path | None = Field(None, description="File with the CA certificates (PEM) that Vault's certificate is checked against.")
+    vault_namespace: str | None = Field(None, description="Namespace in Vault, where it has several.")
     registry_url: str | None = Field(
         None,
         description="URL of a Confluent-compatible schema registry, with its path if it has one (Apicurio: /apis/ccompat/v7). Unset: the "

@@ -14,6 +14,7 @@ from streams.models.registry.announcing import send_announcement, settle_head
 from streams.models.registry.channels import Channels, current_channels
 from streams.models.registry.expiry import find_expired
 from streams.models.registry.store import ModelStore
+from streams.privacy.key_folder import key_folder
 from streams.privacy.keys import load_model_signing_key, load_model_verify_key
 from streams.settings import KafkaSettings, Settings
 from streams.topics import DAY_MS
@@ -35,8 +36,8 @@ class Announcer:
         """
         self._audit = audit
         self._settings, self._kafka, self._clock = settings, kafka, clock
-        self._key = load_model_signing_key(settings.keys_dir / "models.key")
-        self._verify = load_model_verify_key(settings.keys_dir / "models.pub")
+        self._key = load_model_signing_key(key_folder(settings) / "models.key")
+        self._verify = load_model_verify_key(key_folder(settings) / "models.pub")
 
     async def channels(self) -> Channels:
         return await current_channels(self._settings, self._kafka, self._verify)

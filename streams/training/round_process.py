@@ -16,6 +16,7 @@ from streams.errors import PRODUCT, TransientError
 from streams.models.registry.channels import current_channels
 from streams.models.registry.fetching import fetch_announced
 from streams.models.registry.store import ModelStore
+from streams.privacy.key_folder import key_folder
 from streams.privacy.keys import load_model_signing_key, load_model_verify_key
 from streams.ranking.serving_params import ServingParams
 from streams.settings import KafkaSettings, Settings
@@ -164,7 +165,7 @@ def _published(settings: Settings, shop: RoundDirectory, base: Base, judged: Jud
     outcome = {"state": "finished", "verdict": judged.summary, "pairs": judged.pairs, "data_to": judged.data_to, "parent": judged.parent}
     if not judged.promote:
         return {**outcome, "version": None, "reason": "the model that serves stays"}
-    key = load_model_signing_key(settings.keys_dir / "models.key")
+    key = load_model_signing_key(key_folder(settings) / "models.key")
     store = ModelStore(settings.models)
     now_ms = clock.now_ms()
     if base.version is None:
@@ -178,7 +179,7 @@ async def serving_base(settings: Settings, kafka: KafkaSettings, shop: RoundDire
     """What stable serves; where nothing was promoted, the settings' model. Raises as the registry does."""
     from encoders.folder import locate
 
-    key = load_model_verify_key(settings.keys_dir / "models.pub")
+    key = load_model_verify_key(key_folder(settings) / "models.pub")
     channels = await current_channels(settings, kafka, key)
     stable = channels.current("stable")
     if stable is None:

@@ -26,11 +26,12 @@ class WorkerJournal:
     async def begin(self) -> None:
         from streams.audit.configuration import keys_details, settings_details
         from streams.audit.topic import open_run_log
+        from streams.privacy.key_folder import key_folder
 
         settings, kafka = self._bootstrap.settings, self._bootstrap.kafka
         codec = self._bootstrap.codecs.for_topic(PRIVACY_AUDIT)
         self._log = await open_run_log(self._stage, settings, kafka, self._bootstrap.clock, codec)
-        details = {"version": version("veilstream"), **settings_details(settings, kafka), **keys_details(settings.keys_dir, self._stage)}
+        details = {"version": version("veilstream"), **settings_details(settings, kafka), **keys_details(key_folder(settings), self._stage)}
         try:
             await self._log.append(STARTED, details=details)
         except TransientError as error:  # the broker is there: it has just told that the topics are

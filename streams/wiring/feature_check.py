@@ -21,6 +21,7 @@ from streams.models.hotswap.query_vectors import QueryVectors
 from streams.models.registry.folder import folder_manifest
 from streams.models.registry.ranker_file import read_ranker
 from streams.models.registry.store import ModelStore
+from streams.privacy.key_folder import key_folder
 from streams.privacy.keys import load_model_verify_key
 from streams.ranking.rules import DAY_MS, ProfileRules
 from streams.ranking.serving_params import ServingParams
@@ -83,7 +84,7 @@ class LoggedModels:
 
     def _folder(self, version: str) -> tuple[Path, ServingParams | None]:
         settings = self._settings
-        path = settings.keys_dir / "models.pub"
+        path = key_folder(settings) / "models.pub"
         store = ModelStore(settings.models)
         if path.exists() and version in store.list_versions():
             folder = store.fetch(version, settings.models_cache, load_model_verify_key(path))

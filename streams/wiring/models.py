@@ -24,6 +24,7 @@ from streams.models.hotswap.profile_models import ProfileModels
 from streams.models.registry.channels import Channels
 from streams.models.registry.known import KnownAnnouncements
 from streams.models.registry.ranker_file import read_ranker
+from streams.privacy.key_folder import key_folder
 from streams.privacy.keys import load_model_verify_key
 from streams.ranking.learned.model import Ranker
 from streams.ranking.rules import ProfileRules
@@ -69,7 +70,7 @@ class ModelParts:
         self._cache = VectorCache(settings.encoder_cache_mb * 2**20)
         self._precision = settings.precision
         self._rankers: dict[str, Ranker] = {}
-        path = settings.keys_dir / "models.pub"
+        path = key_folder(settings) / "models.pub"
         key = load_model_verify_key(path) if path.exists() else None
         self._announced: Announced
         if key is None:

@@ -237,8 +237,8 @@ class ProfileStage:
         boards = board_positions(model, self._popularity_table, self._together) if looked else []
         for trigger, own, ranked, issued in looked:
             if ranked.looked_at is not None:
-                what = (trigger.event, trigger.offset, trigger.policy, ranked.looked_at)
-                logs.append(to_log(*what, matrix.ids, own, issued, model.version, boards))
+                log_of = (trigger.event, trigger.offset, trigger.policy, ranked.looked_at)
+                logs.append(to_log(*log_of, matrix.ids, own, issued, model.version, boards))
         return result
 
     def _join(self, batch: Sequence[SourceRecord], state: StateView) -> BatchResult:
