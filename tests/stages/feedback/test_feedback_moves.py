@@ -126,3 +126,44 @@ def test_the_result_depends_on_no_order_and_on_no_repeat(states: list[tuple[list
         found = load(dump(found))
     assert dump(found) == dump(expected)
     assert newest(expected.moved, 3) == expected.moved
+
+
+def test_what_a_move_costs() -> None:
+    """A day of lists, each with a reaction some minutes later, and one move in it: which reactions are credited to their lists."""
+    from random import Random
+
+    rng, people, lists = Random(5), 100, 24
+    credited = dict.fromkeys(("moved", "not moved"), 0)
+    for name in credited:
+        works, state = stage(), State()
+        steps: list[tuple[float, int, str, int]] = []
+        switch = {}
+        for who in range(people):
+            switch[who] = rng.uniform(0, 24 * 60) if name == "moved" else 10**9
+            for number in range(lists):
+                at = number * 60 + rng.uniform(0, 20)
+                steps += [(at, who, "view", number), (at + rng.uniform(0.5, 30), who, "react", number)]
+        results: list[BatchResult] = []
+        offset = 0
+        moved_already: set[int] = set()
+        for at, who, kind, number in sorted(steps):
+            names = ("k1." + f"{who:032}", "k2." + f"{who:032}")
+            if at >= switch[who] and who not in moved_already:
+                moved_already.add(who)
+                said = Announcement(b"%16d" % who, "move", *names)
+                results += feed(
+                    works, state, [[event(offset, f"nobody.{offset}", "move", None, 0, move=SEALER.seal("announcement", said))]]
+                )
+                offset += 1
+            current = names[who in moved_already]
+            what = "view" if kind == "view" else "click"
+            results += feed(works, state, [[event(offset, current, what, f"i{number}" if kind == "react" else "x", int(at))]])
+            if kind == "view":
+                results += feed(works, state, [[recommendation(offset, current, [f"i{number}"], int(at), offset)]])
+            offset += 1
+        results += feed(works, state, the_end())
+        credited[name] = sum(one["outcome"] == "click" for one in outputs(results, topics.FEEDBACK))
+    lost = credited["not moved"] - credited["moved"]
+    print(f"credited: {credited}, lost: {lost}")
+    # The docs say: about the share of a day that a shopper's open list lasts, once for a rotation.
+    assert 0 < lost <= people, credited
