@@ -16,7 +16,6 @@ FORGETTING, EXPORTING = "forgetting", "exporting"
 """Somebody asked for it by a command. Subject: the pseudonym, where the command may know it. Details of the first: as of ``erased``."""
 K = "k"
 """How many shoppers share what is told of an event. Details: ``attribute``, ``k``, and what was counted."""
-"""How many shoppers something was counted over at least. Details: what, and ``k``."""
 KEY_ROTATED, KEY_RETIRED = "key_rotated", "key_retired"
 """An operator replaced a key, or ended the overlap. Details: ``purpose``, and the id of the key that was replaced; of the second, how much
 had not moved."""

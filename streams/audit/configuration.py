@@ -9,12 +9,13 @@ from typing import Literal
 from pydantic_settings import BaseSettings
 
 from streams.audit.auditors import Auditor, key_id, key_name, signing_key
-from streams.privacy.keys import KeyFolder, Stage, load_model_verify_key, load_pseudonym_key, load_public_key
+from streams.privacy.keys import KeyFolder, Stage, load_model_verify_key, load_moves_key, load_pseudonym_key, load_public_key
 from streams.visible_text import without_secrets
 
 SETTING = "setting "
 KEY = "key "
 _MAY_BE_SECRET = frozenset({"registry_headers"})
+_MOVING: tuple[Stage, ...] = ("ingest", "profile", "feedback")
 _PUBLIC: Mapping[Stage, Sequence[Literal["subscriber", "recovery", "models"]]] = {
     "ingest": ("subscriber", "recovery"),
     "catalogue": ("recovery", "models"),
@@ -53,6 +54,9 @@ def keys_details(folder: KeyFolder, stage: Stage) -> dict[str, str]:
         former = folder / "pseudonym.old.key"
         if former.exists():
             found["pseudonym.old"] = load_pseudonym_key(former).key_id
+    moves = load_moves_key(folder / "moves.key") if stage in _MOVING else None
+    if moves is not None:
+        found["moves"] = moves.key_id
     for name in _PUBLIC[stage]:
         path = folder / f"{name}.pub"
         if name == "models" and not path.exists():

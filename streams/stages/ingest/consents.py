@@ -47,6 +47,10 @@ class ConsentBook:
         """The records under old pseudonyms, by key."""
         self._read_back: set[str] = set()
         """Keys under new pseudonyms that the topic has."""
+        self._moving: dict[str, str] = {}
+        """Keys under new pseudonyms that this worker wrote, and those that they replace."""
+        self._replaced: dict[str, tuple[str, int, int] | None] = {}
+        """Keys that are replaced, and the record with which their removal was written."""
         self.table = table
         self.bad_records = 0
         """Records that could not be used."""
@@ -75,9 +79,17 @@ class ConsentBook:
                 continue
             decision = cast(ConsentDecision, self._codec.decode(value))
             own = self.table.decision(pseudonym, purpose)
+            self._moving[f"{pseudonym}/{purpose}"] = f"{former}/{purpose}"
             if own is None or own < Decision(decision["decided_at"], not decision["allowed"]):
                 moved.append({**decision, "pseudonym": pseudonym})
         return moved, left
+
+    def replaced(self, place: tuple[str, int, int]) -> list[str]:
+        """Keys under former pseudonyms that can be removed, since the topic has what replaces them; written with the record at this place.
+        The same for the same place, until the removal is read back."""
+        keys = [key for key, written in self._replaced.items() if written in (None, place)]
+        self._replaced.update(dict.fromkeys(keys, place))
+        return keys
 
     def forget(self, pseudonym: str) -> list[str]:
         """As if the shopper had decided nothing; the keys of what the topic may hold of her decisions."""
@@ -95,6 +107,7 @@ class ConsentBook:
                 self.table.forget(pseudonym, purpose)
                 self._former.pop(key, None)
                 self._read_back.discard(key)
+                self._replaced.pop(key, None)
                 continue
             try:
                 value = cast(ConsentDecision, self._codec.decode(record.value, record.headers))
@@ -113,6 +126,9 @@ class ConsentBook:
                 self._former[key] = record.value
             elif self._former_prefix is not None:
                 self._read_back.add(key)
+                former = self._moving.pop(key, None)
+                if former is not None and former in self._former:
+                    self._replaced[former] = None
             if self._on_read is not None:
                 self._on_read(value["received_at"])
 

@@ -63,6 +63,13 @@ class Moves:
             self._announced.popitem(last=False)
         return [self._announce(identity, record, line), *self._decided(identity, record, line)]
 
+    def removals(self, record: SourceRecord) -> list[OutputRecord]:
+        """What of old decisions can be removed now, with the first record of a batch."""
+        if self._consents is None:
+            return []
+        keys = self._consents.replaced((record.topic, record.partition, record.offset))
+        return [OutputRecord(CONSENT_DECISIONS, key.encode(), None, _id(self._ids.of(record), "replaced", key)) for key in keys]
+
     def handed_over(self, anonymous: Identity, user: Identity, record: SourceRecord, line: int) -> list[OutputRecord]:
         """A browser turns out to be a user: what was kept under its old pseudonym goes to hers, and so does what went to its new one."""
         return [*self.seen(user, record, line), self._announce(anonymous, record, line, what="hand_over", to=user.pseudonym)]

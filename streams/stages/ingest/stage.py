@@ -131,7 +131,9 @@ class IngestStage:
         if batch and (kind := next((topic for topic in _OF_SHOPPERS if batch[0].topic.endswith(topic)), None)):
             if not self._on_messages:
                 raise ConfigurationError(f"this ingest stage was made without consents, and can't read {kind}")
-            return await self._on_messages[kind](batch)
+            told = await self._on_messages[kind](batch)
+            told.outputs += () if self._moves is None else self._moves.removals(batch[0])
+            return told
         result = BatchResult()
         now_ms = self._clock.now_ms()
         read: dict[str, int] = {}
@@ -176,6 +178,8 @@ class IngestStage:
                         self._watch.refused(source, reason, count)
             if window is not None:
                 window.observe(record.offset, refused=bool(faults) and list(faults) != [_APART.reason.value])
+        if self._moves is not None and batch:
+            outputs += self._moves.removals(batch[0])
         if self._watch is not None:
             for source, count in read.items():
                 self._watch.read(source, count)
