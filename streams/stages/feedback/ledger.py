@@ -111,6 +111,11 @@ class Shopper(msgspec.Struct, array_like=True):
     has_decided: bool = False
 
     @property
+    def is_blank(self) -> bool:
+        """Whether nothing is known but up to where nothing is wanted any more."""
+        return self == Shopper(clean_offset=self.clean_offset, refused_offset=self.refused_offset)
+
+    @property
     def refuses(self) -> bool:
         """Whether nothing may be learnt."""
         return self.is_refused or (self.moved_refused and not self.has_decided)

@@ -40,14 +40,14 @@ def leave(shopper: Shopper, said: Announcement, offset: int, size: int) -> Feedb
     if said.what == "forget":
         if said.item_id is not None:
             shopper.forget_item(offset, said.item_id)
-        elif shopper != Shopper():
+        elif not shopper.is_blank:
             shopper.erase(offset)
         return FeedbackMove(said.move_id, "forget", said.old, said.new, item_id=said.item_id)
     name = said.move_id[:_NAME_BYTES]
     own = [_moved(name, past) for past in shopper.history if past.offset > shopper.moved_offset]
     history = [] if said.what == "hand_over" else newest([*shopper.moved, *own], size)  # no browser's history becomes a user's here
     refuses = shopper.refuses
-    if shopper != Shopper():
+    if not shopper.is_blank:
         shopper.moved_offset, shopper.moved = offset, []
     if not history and not refuses:
         return None

@@ -196,7 +196,7 @@ class FeedbackStage:
         """Apply what ingest says of an old pseudonym; what is to be sent goes into the result."""
         if offset <= shopper.clean_offset:
             return False
-        is_somebody = shopper != Shopper()
+        is_somebody = not shopper.is_blank
         move = leave(shopper, said, offset, self._rules.history_size)
         if move is not None:
             sealer = self._moves.sealer
@@ -228,11 +228,14 @@ class FeedbackStage:
                 result.outputs.append(self._dead_letters.build(record, error))
                 result.rejected += 1
                 result.reasons[error.reason.value] = result.reasons.get(error.reason.value, 0) + 1
-        shoppers = self._load(state, [move.new.encode() for move in moves])
+        shoppers = self._load(state, batch[0].partition, [move.new.encode() for move in moves])
         for move in moves:
             key = move.new.encode()
             if arrive(shoppers[key], move, self._rules.history_size):
-                result.state[key] = None if shoppers[key] == Shopper() else dump(shoppers[key])
+                result.state[key] = None if shoppers[key].is_blank else dump(shoppers[key])
+                works = self._partitions.get(batch[0].partition)
+                if works is not None:  # an erased one whose mark was kept for what has left now
+                    works.offsets.add(shoppers[key].marked_until if shoppers[key].marked_until >= 0 else None, key)
         return result
 
     def _load(self, state: StateView, partition: int, keys: Sequence[bytes]) -> dict[bytes, Shopper]:

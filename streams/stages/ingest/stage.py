@@ -81,6 +81,7 @@ class IngestStage:
         self._clean = codecs.for_topic(BEHAVIOUR_CLEAN)
         self._asks = Asks(rules.debounce_ms)
         self._generaliser = Generaliser(rules)
+        self._prefix = "" if former is None else pseudonymizer.key_id + "."
         identities = Identities(pseudonymizer, sealer, former=former)
         refused = _nothing_refused if consents is None else consents.refused
         self._cleaner = EventCleaner(rules, identities, pseudonymizer, refused, former)
@@ -123,7 +124,8 @@ class IngestStage:
             except RecordError:
                 continue  # not this product's; profile and feedback dead-letter it
             self._recent.remember(event["event_id"], -1, record.offset)
-            self._generaliser.recall(event)
+            if event["pseudonym"].startswith(self._prefix):  # in a rotation one shopper must not be counted under two pseudonyms
+                self._generaliser.recall(event)
 
     async def __call__(self, batch: Sequence[SourceRecord], state: StateView) -> BatchResult:
         """Clean events keyed by pseudonym, and dead letters, in the order of the records and their lines; of one key only where the rules

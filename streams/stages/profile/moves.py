@@ -49,7 +49,7 @@ def leave(profile: Profile, said: Announcement, offset: int, rules: ProfileRules
     What stays says how far events are applied, so that none comes again, and nothing else. To forget, and to hand over, is said in any
     case: what was sent before may be on its way.
     """
-    is_somebody = profile != Profile()
+    is_somebody = not is_empty(profile)
     forgets = said.what == "forget" and (not said.refused or PERSONALIZATION in said.refused)
     if forgets and said.item_id is not None:
         told = ProfileMove(said.move_id, "forget", said.old, said.new, item_id=said.item_id, received_ms=said.received_ms)
@@ -119,8 +119,8 @@ def unnamed(profile: Profile, at_ms: int) -> frozenset[str]:
 
 
 def is_empty(profile: Profile) -> bool:
-    """Whether nothing was ever done under the pseudonym, and nothing has arrived."""
-    return profile == Profile()
+    """Whether nothing was ever done under the pseudonym, and nothing has arrived: but for up to where nothing is wanted any more."""
+    return profile == Profile(applied_offset=profile.applied_offset)
 
 
 def bought_of(profile: Profile) -> Mapping[str, int]:

@@ -285,11 +285,14 @@ class ProfileStage:
                 moves.append(sealer.open(_STAGE, value["sealed"], ProfileMove))
             except RecordError as error:
                 self._refuse(record, error, result)
-        stored = state.get_many(list(dict.fromkeys(move.new.encode() for move in moves)))
+        erased_key = erased_until_key(batch[0].partition)
+        stored = dict(state.get_many([erased_key, *dict.fromkeys(move.new.encode() for move in moves)]))
+        erased_until = load_erased_until(stored.pop(erased_key, None))
         profiles = {key.decode(): load_profile(data) for key, data in stored.items()}
         changed: set[str] = set()
         for move in moves:
-            profile = profiles.setdefault(move.new, Profile())
+            # Of whom nothing is known, nothing up to there is wanted, should it be read again.
+            profile = profiles.setdefault(move.new, Profile(applied_offset=erased_until))
             has_changed, sent = arrive(profile, move, self._rules)
             if has_changed:
                 changed.add(move.new)

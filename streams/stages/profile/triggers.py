@@ -19,7 +19,7 @@ from streams.stages.profile.feature_log import is_logged
 from streams.stages.profile.history import apply_event, is_first_regret, unwanted
 from streams.stages.profile.influence import breadth, is_newcomer, popularity_weights
 from streams.stages.profile.links import hand_over, whole_of
-from streams.stages.profile.moves import ProfileMove, bought_of, counts_for_all, leave
+from streams.stages.profile.moves import ProfileMove, bought_of, counts_for_all, is_empty, leave
 from streams.stages.profile.popularity_counter import PopularityTally
 from streams.stages.profile.profile import IssuedRecommendation, Profile, unpack_issued
 from streams.stages.profile.together_counter import TogetherTally
@@ -145,12 +145,12 @@ def find_triggers(
         if event["event_type"] == MOVE:
             left, sent = leave(profile, moves[offset], offset, rules)
             result.moves += sent
-            if left is None:
-                profiles[pseudonym] = Profile()
+            if left is None and not is_empty(profile):
+                profiles[pseudonym] = Profile(applied_offset=offset)
                 result.changed.pop(pseudonym, None)
-                if profile.applied_offset >= 0:
-                    result.erased.add(pseudonym)
-            else:
+                result.erased.add(pseudonym)
+                result.erased_until = offset
+            elif left is not None:
                 result.changed[pseudonym] = profiles[pseudonym] = left
             continue
         if event["event_type"] == ERASE:

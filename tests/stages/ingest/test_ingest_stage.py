@@ -138,6 +138,7 @@ def test_an_event_comes_out_clean() -> None:
         "linked_to": None,
         "refused": [],
         "request_id": None,
+        "move": None,
     }
     assert output.key == event["pseudonym"].encode()
     assert output.partition is None
