@@ -10,9 +10,8 @@ from typing import Literal, cast, get_args
 from nacl.signing import SigningKey, VerifyKey
 
 from streams.errors import ConfigurationError
+from streams.privacy.key_types import KeyFile, KeyFolder
 from streams.privacy.keys import (
-    KeyFile,
-    KeyFolder,
     Stage,
     load_model_signing_key,
     load_model_verify_key,

@@ -9,7 +9,8 @@ from typing import Literal
 from pydantic_settings import BaseSettings
 
 from streams.audit.auditors import Auditor, key_id, key_name, signing_key
-from streams.privacy.keys import KeyFolder, Stage, load_model_verify_key, load_moves_key, load_pseudonym_key, load_public_key
+from streams.privacy.key_types import KeyFolder
+from streams.privacy.keys import Stage, load_model_verify_key, load_moves_key, load_pseudonym_key, load_public_key
 from streams.visible_text import without_secrets
 
 SETTING = "setting "

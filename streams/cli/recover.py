@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from streams.dead_letters.recovery import Letter, Mended
     from streams.dead_letters.signatures import Origin
-    from streams.privacy.keys import KeyFolder
+    from streams.privacy.key_types import KeyFolder
     from streams.settings import KafkaSettings, Settings
 
 

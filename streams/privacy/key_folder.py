@@ -23,7 +23,7 @@ from typing import Protocol, cast
 
 from streams.errors import ConfigurationError
 from streams.files import check_trusted, read_trusted, replace_file
-from streams.privacy.keys import KeyFolder
+from streams.privacy.key_types import KeyFolder
 from streams.privacy.vault import Vault, vault_address
 from streams.settings import Settings
 

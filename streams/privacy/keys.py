@@ -14,18 +14,17 @@ import re
 import secrets
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol, get_args
+from typing import Literal, get_args
 
-from nacl.encoding import RawEncoder
-from nacl.exceptions import BadSignatureError
 from nacl.public import PrivateKey, PublicKey
 from nacl.signing import SigningKey, VerifyKey
 
 from streams.errors import ConfigurationError
 from streams.files import read_trusted
+from streams.privacy.key_types import KeyFile, VerifyKeys
 
 Stage = Literal["ingest", "catalogue", "profile", "feedback", "learning"]
 Signer = Literal["models", "operators", Stage]
@@ -45,30 +44,6 @@ _NAMED = ("pseudonym", "moves")
 _RECORDS = "records"
 _KEY_ID = re.compile(r"[A-Za-z0-9]{1,16}")
 _FIX = "make keys with `veilstream keys generate`, or set VEILSTREAM_KEYS_DIR to where they are"
-
-
-class KeySource(Protocol):
-    """One key file, wherever it lies."""
-
-    @property
-    def name(self) -> str: ...
-    def exists(self) -> bool: ...
-    def sibling(self, name: str) -> KeySource:
-        """Another file in the same place."""
-        ...
-
-    def read_key(self, *, secret: bool) -> bytes:
-        """The file's content. Raises FileNotFoundError, OSError, ConfigurationError with the fix."""
-        ...
-
-
-class KeyFolder(Protocol):
-    """Where the key files of a process are: a path is one."""
-
-    def __truediv__(self, name: str, /) -> KeyFile: ...
-
-
-KeyFile = Path | KeySource
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,21 +186,6 @@ def former_of(path: KeyFile) -> list[KeyFile]:
     name, _, half = path.name.rpartition(".")
     old = path.with_name(f"{name}.old.{half}") if isinstance(path, Path) else path.sibling(f"{name}.old.{half}")
     return [old] if old.exists() else []
-
-
-class VerifyKeys(VerifyKey):
-    """A public key that also takes what keys signed that it replaced; by itself it is the newest one."""
-
-    def __init__(self, key: bytes, former: Sequence[bytes]) -> None:
-        super().__init__(key)
-        self.former = tuple(VerifyKey(one) for one in former)
-
-    def verify(self, smessage: bytes, signature: bytes | None = None, encoder: type = RawEncoder) -> bytes:
-        """Raises BadSignatureError if none of the keys fits."""
-        for key in self.former:
-            with suppress(BadSignatureError):
-                return key.verify(smessage, signature, encoder)
-        return super().verify(smessage, signature, encoder)
 
 
 def _verify_key(path: KeyFile, purpose: Purpose) -> VerifyKey:

@@ -14,7 +14,8 @@ from nacl.exceptions import CryptoError
 from nacl.secret import SecretBox
 
 from streams.errors import ConfigurationError, Reason, RecordError
-from streams.privacy.keys import KeyFolder, MovesKey, PseudonymKey, load_ended_moves, load_moves_key, load_pseudonym_key
+from streams.privacy.key_types import KeyFolder
+from streams.privacy.keys import MovesKey, PseudonymKey, load_ended_moves, load_moves_key, load_pseudonym_key
 from streams.privacy.padding import bucket, padded, unpadded
 
 M = TypeVar("M", bound=msgspec.Struct)
@@ -85,17 +86,20 @@ class MovesReader:
         self._ended = frozenset(ended)
 
     def of(self, sealed: bytes) -> MovesSealer | None:
-        """Who can open it; None for what is of an earlier rotation, which nobody can open any more.
+        """Who can open it; None for what is of a rotation that was ended, which nobody can open any more.
 
-        Raises ConfigurationError where this stage should have a key and has none: what it would pass over is lost.
+        Raises ConfigurationError where this stage has not the key of the rotation: what it would pass over is lost.
         """
         key_id = sealed[1 : 1 + sealed[0]].decode("ascii", "replace") if sealed else ""
-        if self.sealer is None and key_id not in self._ended:
-            raise ConfigurationError(
-                "shoppers are moved to a new pseudonym key, and this stage has no moves.key: copy it from where `veilstream keys rotate` "
-                "made it, then start again; if that rotation was ended, copy moves.retired"
-            )
-        return self.sealer if self.sealer is not None and key_id == self.sealer.key_id else None
+        if self.sealer is not None and key_id == self.sealer.key_id:
+            return self.sealer
+        if key_id in self._ended:
+            return None
+        held = "no moves.key" if self.sealer is None else f"no moves.key of that rotation, but that of {self.sealer.key_id}"
+        raise ConfigurationError(
+            f"shoppers are moved to a new pseudonym key, and there is {held} here: copy it from where `veilstream keys rotate` made it, "
+            "then start again; if that rotation was ended, copy moves.retired"
+        )
 
 
 def moves_reader(folder: KeyFolder) -> MovesReader:

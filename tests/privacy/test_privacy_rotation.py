@@ -52,8 +52,7 @@ class Shop:
         self.profile = ProfileHarness()
         self.profile.moves = READER
         self.profile.restart()
-        self.feedback: FeedbackStage = feedback_harness.make_stage(FixedClock(NOW))
-        self.feedback._moves = READER
+        self.feedback: FeedbackStage = feedback_harness.make_stage(FixedClock(NOW), moves=READER)
         self.ledger = feedback_harness.State()
         self._offsets: defaultdict[tuple[str, int], int] = defaultdict(int)
         self.raw = 0

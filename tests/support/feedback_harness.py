@@ -12,6 +12,7 @@ from streams import topics
 from streams.clock import FixedClock
 from streams.dead_letters.letters import DeadLetterBuilder
 from streams.engine.records import BatchResult, MemoryRecord
+from streams.privacy.moves import MovesReader
 from streams.privacy.seal import Sealer
 from streams.serde.codec import local_codecs
 from streams.stages.feedback.rules import FeedbackRules
@@ -35,7 +36,7 @@ class State:
         return {key: self.values[key] for key in keys if key in self.values}
 
 
-def make_stage(clock: FixedClock | None = None, rules: FeedbackRules = RULES) -> FeedbackStage:
+def make_stage(clock: FixedClock | None = None, rules: FeedbackRules = RULES, moves: MovesReader | None = None) -> FeedbackStage:
     letters = DeadLetterBuilder(
         CODECS.for_topic(topics.DEAD_LETTER),
         Sealer(PrivateKey.generate().public_key),
@@ -44,7 +45,7 @@ def make_stage(clock: FixedClock | None = None, rules: FeedbackRules = RULES) ->
         1000,
         signing_key=SIGNING_KEY,
     )
-    return FeedbackStage(codecs=CODECS, dead_letters=letters, rules=rules, clock=clock or FixedClock(0))
+    return FeedbackStage(codecs=CODECS, dead_letters=letters, rules=rules, clock=clock or FixedClock(0), moves=moves)
 
 
 def identity(*parts: object) -> str:

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
-from hashlib import blake2b
 from itertools import groupby
 from operator import itemgetter
-from typing import Literal, cast
+from typing import cast
 
 from streams.audit.actions import ERASED, erasure_details
 from streams.audit.trail import NoTrail, Trail, is_head
 from streams.clock import Clock
 from streams.engine.ports import DeadLetters, TopicCodecs
 from streams.engine.records import BatchResult, OutputRecord, SourceRecord, StateView
-from streams.errors import ConfigurationError, Reason, RecordError
+from streams.errors import Reason, RecordError
 from streams.privacy.moves import Announcement, MovesReader
 from streams.serde.outcomes import together
-from streams.serde.records import CONSENT, ERASE, MOVE, RARE_QUERY, CleanEvent, Feedback, Moved, Recommendation, has_shopper
+from streams.serde.records import CONSENT, ERASE, MOVE, RARE_QUERY, CleanEvent, Feedback, Recommendation, has_shopper
 from streams.stages.feedback.ledger import Interaction, Outstanding, Past, Shopper, dump, load
-from streams.stages.feedback.moves import FeedbackMove, arrive, leave
+from streams.stages.feedback.moving import Moves
 from streams.stages.feedback.rules import HISTORY_EVENTS, OUTCOME_OF_EVENT, FeedbackRules
 from streams.stages.feedback.settlement import due_at, identity, settle, waits_for
 from streams.stages.feedback.timers import EVERYTHING, PartitionTimers
@@ -29,9 +28,6 @@ __all__ = ["FeedbackRules", "FeedbackStage"]
 
 _OF_THE_SHOPPER = (CONSENT, ERASE)
 """Types of events that say what becomes of all that is kept."""
-_STAGE: Literal["feedback"] = "feedback"
-_ENDED = "move_ended"
-"""What was sealed with the key of a rotation that was ended."""
 _PROGRESS = b"\0progress/%d"
 """Key of a state that is no shopper's; with the partition in it, since Faust's memory store keeps all of them in one place. It begins with
 how far the partition was read, and knows up to which event shoppers are gone."""
@@ -78,8 +74,7 @@ class FeedbackStage:
         moves: MovesReader | None = None,
     ) -> None:
         """Without ``trail`` nothing is appended to the audit. ``moves``: what this stage has of ``moves.key``."""
-        self._moves = moves or MovesReader()
-        self._moved = codecs.for_topic(PRIVACY_MOVES)
+        self._moves = Moves(codecs, moves or MovesReader(), dead_letters, rules)
         self.trail = trail or NoTrail()
         self._events = codecs.reading(BEHAVIOUR_CLEAN, _OF_EVENTS)
         self._recommendations = codecs.reading(RECOMMENDATIONS, _OF_RECOMMENDATIONS)
@@ -109,7 +104,7 @@ class FeedbackStage:
         orders: list[tuple[int, str, str, dict[str, str]]] = []
         for offset, key, value in decoded:
             if isinstance(value, Announcement):
-                applied = self._leave(shoppers[key], offset, value, result)
+                applied = self._moves.leave(shoppers[key], offset, value, result)
             elif of_events:
                 orders += _orders(shoppers[key], offset, cast(CleanEvent, value))
                 applied = self._apply_event(shoppers[key], offset, cast(CleanEvent, value), works)
@@ -175,12 +170,9 @@ class FeedbackStage:
                 if record.key != key:
                     raise RecordError(Reason.KEY_MISMATCH, "the message key must be the pseudonym")
                 if of_events and value["event_type"] == MOVE:
-                    sealer = self._moves.of(value["move"] or b"")
-                    if sealer is None:
-                        result.dropped[_ENDED] = result.dropped.get(_ENDED, 0) + 1
-                        continue
-                    said = sealer.open("announcement", value["move"] or b"", Announcement)
-                    decoded.append((record.offset, said.old.encode(), said))
+                    said = self._moves.opened(value["move"] or b"", result)
+                    if said is not None:
+                        decoded.append((record.offset, said.old.encode(), said))
                     continue
             except RecordError as error:
                 result.outputs.append(self._dead_letters.build(record, error))
@@ -192,50 +184,17 @@ class FeedbackStage:
         result.rejected, result.reasons = reasons.total(), dict(reasons)
         return decoded
 
-    def _leave(self, shopper: Shopper, offset: int, said: Announcement, result: BatchResult) -> bool:
-        """Apply what ingest says of an old pseudonym; what is to be sent goes into the result."""
-        if offset <= shopper.clean_offset:
-            return False
-        is_somebody = not shopper.is_blank
-        move = leave(shopper, said, offset, self._rules.history_size)
-        if move is not None:
-            sealer = self._moves.sealer
-            if sealer is None:
-                raise ConfigurationError("a shopper is to be moved without moves.key; copy it from where `veilstream keys rotate` made it")
-            value = self._moved.encode({"stage": _STAGE, "sealed": sealer.seal(_STAGE, move)})
-            name = f"{_STAGE} {move.what} {move.new}".encode()
-            record_id = blake2b(name, digest_size=16, key=move.move_id, person=b"vs.move").digest()
-            result.outputs.append(OutputRecord(PRIVACY_MOVES, None, value, record_id, partition_key=move.new.encode()))
-        if is_somebody:
-            shopper.clean_offset = offset
-        return is_somebody
-
     def _arrive(self, batch: Sequence[SourceRecord], state: StateView) -> BatchResult:
         """What comes from old pseudonyms, to the shoppers under the new ones. It is no progress of the partition's other sources."""
-        result = BatchResult()
-        moves: list[FeedbackMove] = []
-        for record in batch:
-            try:
-                value = cast(Moved, self._moved.decode(record.value, record.headers))
-                if value["stage"] != _STAGE:
-                    continue
-                sealer = self._moves.of(value["sealed"])
-                if sealer is None:
-                    result.dropped[_ENDED] = result.dropped.get(_ENDED, 0) + 1
-                    continue
-                moves.append(sealer.open(_STAGE, value["sealed"], FeedbackMove))
-            except RecordError as error:
-                result.outputs.append(self._dead_letters.build(record, error))
-                result.rejected += 1
-                result.reasons[error.reason.value] = result.reasons.get(error.reason.value, 0) + 1
-        shoppers = self._load(state, batch[0].partition, [move.new.encode() for move in moves])
-        for move in moves:
-            key = move.new.encode()
-            if arrive(shoppers[key], move, self._rules.history_size):
-                result.state[key] = None if shoppers[key].is_blank else dump(shoppers[key])
-                works = self._partitions.get(batch[0].partition)
-                if works is not None:  # an erased one whose mark was kept for what has left now
-                    works.offsets.add(shoppers[key].marked_until if shoppers[key].marked_until >= 0 else None, key)
+        result, partition = BatchResult(), batch[0].partition
+        moves = self._moves.decoded(batch, result)
+        shoppers = self._load(state, partition, [move.new.encode() for move in moves])
+        works = self._partitions.get(partition)
+        for key in self._moves.arrive(moves, shoppers):
+            shopper = shoppers[key]
+            result.state[key] = None if shopper.is_blank else dump(shopper)
+            if works is not None:  # an erased one, whose mark was kept for what has left now
+                works.offsets.add(shopper.marked_until if shopper.marked_until >= 0 else None, key)
         return result
 
     def _load(self, state: StateView, partition: int, keys: Sequence[bytes]) -> dict[bytes, Shopper]:

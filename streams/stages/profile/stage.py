@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from hashlib import blake2b
-from typing import Literal, cast
+from typing import cast
 
 from streams.audit.trail import NoTrail, Trail
 from streams.engine.ports import DeadLetters, FloatArray, ModelProvider, TopicCodecs
 from streams.engine.records import BatchResult, OutputRecord, SourceRecord, StateView
-from streams.errors import ConfigurationError, Reason, RecordError
+from streams.errors import Reason, RecordError
 from streams.models.hotswap.serving_model import Routing, ServingModel
 from streams.privacy.moves import Announcement, MovesReader
 from streams.ranking.popularity_table import PopularityTable
@@ -19,11 +18,12 @@ from streams.ranking.ranking import Ranking, most_requests, rank
 from streams.ranking.request import Entry, Ranked, Request
 from streams.ranking.rules import CODES, SEARCH, ProfileRules
 from streams.ranking.together_table import TogetherTable
-from streams.serde.records import CONSENT, ERASE, IDENTIFY, MOVE, CleanEvent, FeatureLog, Moved, ProfileLink, has_shopper
+from streams.serde.records import CONSENT, ERASE, IDENTIFY, MOVE, CleanEvent, FeatureLog, ProfileLink, has_shopper
 from streams.stages.profile.feature_log import board_positions, to_log
 from streams.stages.profile.history import recently_recommended
 from streams.stages.profile.links import join
-from streams.stages.profile.moves import ProfileMove, arrive, is_empty, unnamed
+from streams.stages.profile.moves import unnamed
+from streams.stages.profile.moving import Moves
 from streams.stages.profile.popularity_counter import PopularityCounter
 from streams.stages.profile.profile import IssuedRecommendation, Profile, dump_profile, load_profile
 from streams.stages.profile.recommendation import answer_id, make, remember
@@ -61,9 +61,6 @@ _OF_THE_SHOPPER = (IDENTIFY, CONSENT, ERASE, MOVE)
 """Types of events that say something of the shopper, and nothing of an item or a search."""
 NO_THRESHOLD = -1e6
 """Far below any score."""
-_STAGE: Literal["profile"] = "profile"
-_ENDED = "move_ended"
-"""What was sealed with the key of a rotation that was ended."""
 _EVENT_ID = re.compile(r"[0-9a-f]{32}")
 
 
@@ -90,8 +87,7 @@ class ProfileStage:
         moves: MovesReader | None = None,
     ) -> None:
         """Without ``trail`` nothing is appended to the audit. ``moves``: what this stage has of ``moves.key``."""
-        self._moves = moves or MovesReader()
-        self._moved = codecs.for_topic(PRIVACY_MOVES)
+        self._moves = Moves(codecs, moves or MovesReader(), dead_letters, rules)
         self.trail = trail or NoTrail()
         self._events = codecs.reading(BEHAVIOUR_CLEAN, _FIELDS)
         self._writer = RecommendationWriter(codecs.for_topic(RECOMMENDATIONS))
@@ -110,7 +106,7 @@ class ProfileStage:
         if batch[0].topic.endswith(PROFILE_LINKS):
             return self._join(batch, state)  # nothing is counted: what is, is counted by offsets of the events
         if batch[0].topic.endswith(PRIVACY_MOVES):
-            return self._arrive(batch, state)
+            return self._moves.arrive(batch, state)
         partition = batch[0].partition
         result = BatchResult()
         moves: dict[int, Announcement] = {}
@@ -142,7 +138,7 @@ class ProfileStage:
         result.outputs += [self._output(recommendation, event, partition) for recommendation, event in issued]
         result.outputs += [self._log(log, partition) for log in logs]
         result.outputs += map(self._link, triggered.links)
-        result.outputs += map(self._move, triggered.moves)
+        result.outputs += map(self._moves.output, triggered.moves)
         changed, published = self._pairs.end(pairs, partition)
         # The pairs first: of a state that is only partly written, a beginning is there. A purchase that is in a profile is then in the
         # pairs too, and one that is only in the pairs is known by its offset. Whoever is erased last, and before them up to where: should
@@ -185,11 +181,10 @@ class ProfileStage:
                 event = cast(CleanEvent, decode(record.value, record.headers))
                 check(record.key, event)
                 if event["event_type"] == MOVE:
-                    sealer = self._moves.of(event["move"] or b"")
-                    if sealer is None:
-                        result.dropped[_ENDED] = result.dropped.get(_ENDED, 0) + 1
+                    said = self._moves.opened(event, result)
+                    if said is None:
                         continue
-                    said = moves[record.offset] = sealer.open("announcement", event["move"] or b"", Announcement)
+                    moves[record.offset] = said
                     event = cast(CleanEvent, {**event, "pseudonym": said.old})
             except RecordError as error:
                 self._refuse(record, error, result)
@@ -268,49 +263,6 @@ class ProfileStage:
                 self._refuse(record, error, result)
         result.state = {key.encode(): dump_profile(profile) for key, profile in changed.items()}
         return result
-
-    def _arrive(self, batch: Sequence[SourceRecord], state: StateView) -> BatchResult:
-        """What comes from old pseudonyms, to the profiles under the new ones."""
-        result = BatchResult()
-        moves: list[ProfileMove] = []
-        for record in batch:
-            try:
-                value = cast(Moved, self._moved.decode(record.value, record.headers))
-                if value["stage"] != _STAGE:
-                    continue
-                sealer = self._moves.of(value["sealed"])
-                if sealer is None:
-                    result.dropped[_ENDED] = result.dropped.get(_ENDED, 0) + 1
-                    continue
-                moves.append(sealer.open(_STAGE, value["sealed"], ProfileMove))
-            except RecordError as error:
-                self._refuse(record, error, result)
-        erased_key = erased_until_key(batch[0].partition)
-        stored = dict(state.get_many([erased_key, *dict.fromkeys(move.new.encode() for move in moves)]))
-        erased_until = load_erased_until(stored.pop(erased_key, None))
-        profiles = {key.decode(): load_profile(data) for key, data in stored.items()}
-        changed: set[str] = set()
-        for move in moves:
-            # Of whom nothing is known, nothing up to there is wanted, should it be read again.
-            profile = profiles.setdefault(move.new, Profile(applied_offset=erased_until))
-            has_changed, sent = arrive(profile, move, self._rules)
-            if has_changed:
-                changed.add(move.new)
-            if sent is not None:
-                result.outputs.append(self._move(sent))
-        for pseudonym in changed:
-            profile = profiles[pseudonym]
-            result.state[pseudonym.encode()] = None if is_empty(profile) else dump_profile(profile)
-        return result
-
-    def _move(self, move: ProfileMove) -> OutputRecord:
-        """To the partition of the new pseudonym, which only its sealed part names."""
-        sealer = self._moves.sealer
-        if sealer is None:
-            raise ConfigurationError("a profile is to be moved without moves.key; copy it from where `veilstream keys rotate` made it")
-        value = self._moved.encode({"stage": _STAGE, "sealed": sealer.seal(_STAGE, move)})
-        record_id = blake2b(f"{move.what} {move.old} {move.new}".encode(), digest_size=16, key=move.move_id, person=b"vs.move").digest()
-        return OutputRecord(PRIVACY_MOVES, None, value, record_id, partition_key=move.new.encode())
 
     def _refuse(self, record: SourceRecord, error: RecordError, result: BatchResult) -> None:
         result.outputs.append(self._dead_letters.build(record, error))

@@ -12,6 +12,7 @@ from streams.engine.records import BatchResult, MemoryRecord
 from streams.privacy.moves import Announcement
 from streams.stages.feedback.ledger import MovedPast, Shopper, dump, load
 from streams.stages.feedback.moves import FeedbackMove, arrive, newest
+from streams.stages.feedback.stage import FeedbackStage
 from tests.support.feedback_harness import MINUTE, State, event, feed, make_stage, outputs, recommendation, the_end
 from tests.support.rotations import READER, SEALER
 
@@ -31,10 +32,8 @@ def moved(results: list[BatchResult], first: int = 0) -> Moves:
     return [MemoryRecord(topics.PRIVACY_MOVES, 0, first + n, 0, None, o.value) for n, o in enumerate(found)]
 
 
-def stage() -> Any:
-    made = make_stage()
-    made._moves = READER
-    return made
+def stage() -> FeedbackStage:
+    return make_stage(moves=READER)
 
 
 def test_pairs_have_the_history_of_before() -> None:

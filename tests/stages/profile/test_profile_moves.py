@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from streams.errors import ConfigurationError
 from streams.privacy.consent import PERSONALIZATION, TRAINING
-from streams.privacy.moves import MovesReader
+from streams.privacy.keys import MovesKey
+from streams.privacy.moves import MovesReader, MovesSealer
 from streams.ranking.rules import CODES
 from streams.serde.records import CleanEvent
 from streams.stages.profile.history import apply_event, is_first_regret
@@ -276,7 +277,11 @@ async def test_without_the_key_the_stage_stops() -> None:
     shop = await stage(MovesReader())
     with pytest.raises(ConfigurationError, match=r"no moves\.key"):
         await shop.run(event_records([announcement(1, "move", "anna")]))
-    shop = await stage(MovesReader(None, ["k2"]))
+    of_the_next = MovesSealer(MovesKey("k3", bytes(32)))
+    shop = await stage(MovesReader(of_the_next, ["k1"]))
+    with pytest.raises(ConfigurationError, match=r"but that of k3"):
+        await shop.run(event_records([announcement(1, "move", "anna")]))
+    shop = await stage(MovesReader(of_the_next, ["k2"]))
     assert (await shop.run(event_records([announcement(1, "move", "anna")]))).dropped == {"move_ended": 1}
 
 
