@@ -7,6 +7,7 @@ messages are padded to powers of two.
 from __future__ import annotations
 
 from collections.abc import Collection
+from hashlib import blake2b
 from typing import Literal, NamedTuple, TypeVar
 
 import msgspec
@@ -43,6 +44,11 @@ class Announcement(msgspec.Struct, array_like=True, frozen=True):
     request_id: str | None = None
     received_ms: int = 0
     """Of ``forget``: when the shop's message was published."""
+
+
+def hand_over_id(move_id: bytes, offset: int) -> bytes:
+    """16 bytes: of what one announcement causes at one place. Should it ever be there twice, what it then finds is another hand-over."""
+    return blake2b(b"%d" % offset, digest_size=16, key=move_id, person=b"vs.handover").digest()
 
 
 Kind = Literal["announcement", "profile", "feedback", "trainer"]

@@ -135,6 +135,7 @@ class Log:
     rows: list[Row] = field(default_factory=list)
     next_sequence: dict[Producer, int] = field(default_factory=dict)
     known: dict[tuple[Producer, int], int] = field(default_factory=dict)
+    most_bytes: int = TOO_LARGE
 
     def append(self, rows: Sequence[Row], producer: Producer, sequence: int) -> Answer:
         known = self.known.get((producer, sequence))
@@ -142,7 +143,7 @@ class Log:
             return Answer(OK, known)
         if sequence != self.next_sequence.get(producer, 0):
             return Answer(OUT_OF_ORDER, -1)
-        if sum(len(value or b"") for _, value, _ in rows) > TOO_LARGE:
+        if sum(len(value or b"") for _, value, _ in rows) > self.most_bytes:
             return Answer(MESSAGE_TOO_LARGE, -1)
         first = len(self.rows)
         self.rows += rows

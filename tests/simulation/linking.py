@@ -51,8 +51,10 @@ _MODELS = OneModel(
 class LinkBroker(Broker):
     """What is written to the links can be fetched."""
 
+    read_back: ClassVar[str] = PROFILE_LINKS
+
     def produce(self, batches: Mapping[Where, Any]) -> dict[Where, Answer]:
-        before = {where: len(self.logs[where].rows) for where in batches if where[0] == PROFILE_LINKS}
+        before = {where: len(self.logs[where].rows) for where in batches if where[0] == self.read_back}
         answers = super().produce(batches)
         for where, count in before.items():
             values = [(key or b"", value or b"") for key, value, _ in self.logs[where].rows[count:]]

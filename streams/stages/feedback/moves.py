@@ -12,7 +12,7 @@ from typing import Literal
 
 import msgspec
 
-from streams.privacy.moves import Announcement
+from streams.privacy.moves import Announcement, hand_over_id
 from streams.stages.feedback.ledger import MovedPast, Past, Shopper
 from streams.topics import BEHAVIOUR_CLEAN, BY_NAME
 
@@ -37,13 +37,14 @@ class FeedbackMove(msgspec.Struct, array_like=True, frozen=True):
 def leave(shopper: Shopper, said: Announcement, offset: int, size: int) -> FeedbackMove | None:
     """Apply in place what ingest said at this offset of the old pseudonym's partition; what is to be sent. ``size``: most elements of a
     history. To forget is said in any case: what was sent before may be on its way."""
+    move_id = hand_over_id(said.move_id, offset)
     if said.what == "forget":
         if said.item_id is not None:
             shopper.forget_item(offset, said.item_id)
         elif not shopper.is_blank:
             shopper.erase(offset)
-        return FeedbackMove(said.move_id, "forget", said.old, said.new, item_id=said.item_id)
-    name = said.move_id[:_NAME_BYTES]
+        return FeedbackMove(move_id, "forget", said.old, said.new, item_id=said.item_id)
+    name = move_id[:_NAME_BYTES]
     own = [_moved(name, past) for past in shopper.history if past.offset > shopper.moved_offset]
     history = [] if said.what == "hand_over" else newest([*shopper.moved, *own], size)  # no browser's history becomes a user's here
     refuses = shopper.refuses
@@ -51,7 +52,7 @@ def leave(shopper: Shopper, said: Announcement, offset: int, size: int) -> Feedb
         shopper.moved_offset, shopper.moved = offset, []
     if not history and not refuses:
         return None
-    return FeedbackMove(said.move_id, "state", said.old, said.new, history=history, is_refused=refuses)
+    return FeedbackMove(move_id, "state", said.old, said.new, history=history, is_refused=refuses)
 
 
 def arrive(shopper: Shopper, move: FeedbackMove, size: int) -> bool:

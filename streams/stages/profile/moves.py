@@ -14,7 +14,7 @@ from typing import Literal
 import msgspec
 
 from streams.privacy.consent import PERSONALIZATION
-from streams.privacy.moves import Announcement
+from streams.privacy.moves import Announcement, hand_over_id
 from streams.ranking.rules import ProfileRules
 from streams.stages.profile.influence import newest_counted
 from streams.stages.profile.links import latest, strongest, union_of_times
@@ -49,23 +49,23 @@ def leave(profile: Profile, said: Announcement, offset: int, rules: ProfileRules
     What stays says how far events are applied, so that none comes again, and nothing else. To forget, and to hand over, is said in any
     case: what was sent before may be on its way.
     """
-    is_somebody = not is_empty(profile)
+    move_id, is_somebody = hand_over_id(said.move_id, offset), not is_empty(profile)
     forgets = said.what == "forget" and (not said.refused or PERSONALIZATION in said.refused)
     if forgets and said.item_id is not None:
-        told = ProfileMove(said.move_id, "forget", said.old, said.new, item_id=said.item_id, received_ms=said.received_ms)
+        told = ProfileMove(move_id, "forget", said.old, said.new, item_id=said.item_id, received_ms=said.received_ms)
         return (profile if is_somebody else None), [told]
     left = Profile(applied_offset=offset, was_moved=True) if is_somebody else None
     if forgets:
-        told = ProfileMove(said.move_id, "forget", said.old, said.new, refused=said.refused, received_ms=said.received_ms)
+        told = ProfileMove(move_id, "forget", said.old, said.new, refused=said.refused, received_ms=said.received_ms)
         return (None if not said.refused else left), [told]
     to = said.to if said.what == "hand_over" else said.new
-    moved = _all_of(profile, said.move_id, rules)
+    moved = _all_of(profile, move_id, rules)
     if said.what == "hand_over":
         moved = Moved(linked=moved.linked, bought=moved.bought)
     is_same = said.what != "hand_over"
-    sent = [ProfileMove(said.move_id, "state", said.old, to, state=moved, is_same=is_same)] if moved != Moved() else []
+    sent = [ProfileMove(move_id, "state", said.old, to, state=moved, is_same=is_same)] if moved != Moved() else []
     if said.what == "hand_over":
-        sent.append(ProfileMove(said.move_id, "hand_over", said.old, said.new, to=said.to))
+        sent.append(ProfileMove(move_id, "hand_over", said.old, said.new, to=said.to))
     return left, sent
 
 
