@@ -51,11 +51,14 @@ class TrainerConsumer:
         metrics: TrainerMetrics,
         on_removed: Callable[[int], object] = lambda removed: None,
         on_forgotten: Callable[[Forgotten], Awaitable[None]] | None = None,
+        on_moved: Callable[[Sequence[ProfileMove]], object] = lambda moves: None,
+        *,
         moves: MovesReader | None = None,
     ) -> None:
         """``on_removed``: told how many pairs and logs were removed because their shoppers refused, or asked for it.
-        ``on_forgotten``: told of every request to forget before it is done, after a kill perhaps again. ``moves``: what the trainer has of
-        ``moves.key``."""
+        ``on_forgotten``: told of every request to forget before it is done, after a kill perhaps again. ``on_moved``: told the same of who
+        has another pseudonym. ``moves``: what the trainer has of ``moves.key``."""
+        self._on_moved = on_moved
         self._moves = moves or MovesReader()
         self._on_removed = on_removed
         self._on_forgotten = on_forgotten
@@ -225,6 +228,8 @@ class TrainerConsumer:
                     moves.append(sealer.open("profile", value["sealed"], ProfileMove))
                 except RecordError:
                     self._metrics.rejected.labels(PRIVACY_MOVES).inc()
+        if moves:
+            self._on_moved(moves)
         self._tell(self._store.move(moves, {(PRIVACY_MOVES, partition): following}))
 
     def _tell(self, removed: int) -> None:

@@ -158,7 +158,7 @@ def beginning(settings: Settings, base: Base, lineage: Lineage, cache: Path) -> 
         log.info("%s or one before it learnt from somebody who is forgotten: training begins with %s", base.version, settings.model)
         return Beginning(locate(settings.model), None)
     log.info("%s or one before it learnt from somebody who is forgotten: training begins with %s", base.version, clean)
-    return Beginning(store.fetch(clean, cache, load_model_verify_key(settings.keys_dir / "models.pub")), clean)
+    return Beginning(store.fetch(clean, cache, load_model_verify_key(key_folder(settings) / "models.pub")), clean)
 
 
 def _published(settings: Settings, shop: RoundDirectory, base: Base, judged: Judged, clock: Clock) -> dict[str, Any]:

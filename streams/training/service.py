@@ -8,7 +8,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import closing
 from typing import Any
 
@@ -24,6 +24,7 @@ from streams.privacy.key_folder import key_folder
 from streams.privacy.moves import moves_reader
 from streams.serde.records import Forgotten
 from streams.settings import KafkaSettings, Settings
+from streams.stages.profile.moves import ProfileMove
 from streams.training.announcer import Announcer, incumbent_of
 from streams.training.catalogue_reader import send_control
 from streams.training.consumer import TrainerConsumer
@@ -94,7 +95,8 @@ class TrainerService:
             store = PairStore(self._shop.root, bounds(self._settings), moves.sealer)
             if moves.sealer is None:
                 store.end_moves()
-            intake = TrainerConsumer(self._settings, self._kafka, store, self._metrics, self._removed, self._forgotten, moves)
+            told = (self._removed, self._forgotten, self._moved)
+            intake = TrainerConsumer(self._settings, self._kafka, store, self._metrics, *told, moves=moves)
             try:
                 await self._http.start()
                 await self._check_rights()
@@ -133,6 +135,15 @@ class TrainerService:
                 await self._audit.append(ERASED, request["pseudonym"], details)
             if request["item_id"] is None:
                 lineage.forget(request["pseudonym"])  # after it is told: what is told once more finds nobody
+
+    def _moved(self, moves: Sequence[ProfileMove]) -> None:
+        """Which versions learnt from somebody is known under her new pseudonym from now on; of who is forgotten it is no longer."""
+        with closing(Lineage(self._shop.root)) as lineage:
+            for one in moves:
+                if one.what == "forget" and one.item_id is None:
+                    lineage.forget(one.old)
+                elif one.is_same and one.item_id is None:
+                    lineage.move(one.old, one.new)
 
     def _removed(self, count: int) -> None:
         """What was removed from the store is in a running round too."""

@@ -12,6 +12,9 @@ from hypothesis import strategies as st
 from streams.serde.records import Forgotten
 from streams.stages.profile.moves import ProfileMove
 from streams.topics import CONSENT_DECISIONS, PRIVACY_FORGOTTEN, PRIVACY_MOVES, TRAINING_PAIRS
+from streams.training.lineage import Lineage
+from streams.training.round_directory import RoundDirectory
+from streams.training.service import TrainerService
 from streams.training.store import Bounds, PairStore
 from tests.support.rotations import SEALER
 from tests.support.trainer_data import DAY_MS, START_MS, decision, feature_log, pair
@@ -104,3 +107,16 @@ def test_a_browsers_pairs_stay_its_own(store: PairStore) -> None:
     store.append([pair(1, OLD, "a")], {})
     store.move([ProfileMove(b"1" * 16, "state", OLD, "k2.user", is_same=False), move("hand_over", to="k2.user")], {})
     assert held(store) == {NEW: {"a"}}
+
+
+def test_which_versions_learnt_from_her_is_known_under_the_new_pseudonym(tmp_path: Path) -> None:
+    service = TrainerService.__new__(TrainerService)
+    service._shop = RoundDirectory(tmp_path)
+    lineage = Lineage(tmp_path)
+    lineage.begin([OLD, "k1.ben"])
+    lineage.made("v1", None)
+    service._moved([move()])
+    assert lineage.of(NEW).directly == ["v1"] and lineage.of(OLD).directly == [] and lineage.of("k1.ben").directly == ["v1"]
+    service._moved([ProfileMove(b"2" * 16, "forget", "k1.ben", "k2.ben"), move("forget", item_id="a")])
+    assert lineage.of("k1.ben").directly == [] and lineage.clean_ancestor("v1") is None and lineage.of(NEW).directly == ["v1"]
+    lineage.close()
