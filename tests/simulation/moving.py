@@ -23,12 +23,13 @@ from streams.stages.profile.profile import Profile, dump_profile, load_profile
 from streams.stages.profile.stage import ProfileStage
 from streams.topics import BEHAVIOUR_CLEAN, ITEMS_POPULARITY, ITEMS_TOGETHER, PRIVACY_MOVES
 from tests.simulation.broker import DEAD, Broker, Log, Violation
-from tests.simulation.linking import _KINDS, _MODELS, RULES, LinkBroker, LinkWorker, LinkWorld
+from tests.simulation.linking import _MODELS, RULES, LinkBroker, LinkWorker, LinkWorld
 from tests.simulation.scheduler import Stuck
 from tests.simulation.worker import PlaceLetters
 from tests.support.profile_harness import CODECS, event
 from tests.support.rotations import READER, SEALER, said
 
+_KINDS = ("view", "click", "cart", "dismiss", "search")
 _ID_BYTES = 16
 _SEALED_BYTES = 2_000
 """What is sealed is padded, and longer than what else is in these topics."""
