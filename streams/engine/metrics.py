@@ -7,10 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from math import nan
 from time import monotonic, time
+from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from streams.engine.records import OutputRecord
+from streams.topics import BEHAVIOUR_CLEAN, FEEDBACK, RECOMMENDATIONS
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _LIVE_S = 60.0
@@ -20,6 +22,34 @@ _SITUATION = (
     ("score_stability", "Population stability index of the scores; NaN while there are too few."),
     ("ignored_share", "Share of recommended items without a reaction in the last window; NaN while there are none."),
     ("running", "1 while a round is requested or running."),
+)
+
+
+class _Counted(NamedTuple):
+    """What is counted when the broker has it: a redo counts nothing twice."""
+
+    stage: str
+    topic: str
+    name: str
+    text: str
+    labels: tuple[str, ...]
+
+
+_COUNTED = (
+    _Counted("ingest", BEHAVIOUR_CLEAN, "events_total", "Clean events written, by type.", ("type",)),
+    _Counted(
+        *("profile", RECOMMENDATIONS, "recommendations_total", "Recommendations written, by what caused them, and whether a profile did."),
+        ("policy", "model_version", "profiled"),
+    ),
+    _Counted(
+        *(
+            "feedback",
+            FEEDBACK,
+            "outcomes_total",
+            "Recommended items by what became of them: click-through and conversion are their ratios.",
+        ),
+        ("outcome", "policy", "model_version"),
+    ),
 )
 
 
@@ -76,6 +106,9 @@ class StageMetrics:
             ["stage", "topic"],
             registry=registry,
         )
+        self._by_topic = {
+            one.topic: Counter(f"veilstream_{one.name}", one.text, one.labels, registry=registry) for one in _COUNTED if one.stage == stage
+        }
         self.ready = Gauge("veilstream_ready", "1 while the stage processes.", ["stage"], registry=registry).labels(stage)
         self._stage = stage
 
@@ -85,6 +118,8 @@ class StageMetrics:
         for output in outputs:
             if output.reason is not None:
                 self._reasons.labels(self._stage, output.reason).inc()
+            for labels in output.counts:
+                self._by_topic[output.topic].labels(*labels).inc()
 
     def lost_to_retention(self, topic: str, partition: int, count: int) -> None:
         self._lost.labels(self._stage, topic, str(partition)).inc(count)

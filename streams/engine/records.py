@@ -95,6 +95,8 @@ class OutputRecord(NamedTuple):
     """A dead letter's reason, as metrics count it."""
     partition_key: bytes | None = None
     """The key that decides the partition, where it must not be that of the record: nobody shall see whom the record is about."""
+    counts: tuple[tuple[str, ...], ...] = ()
+    """What the record adds one to, once it is written, in the metric of its topic (``StageMetrics``): values of the labels."""
 
 
 @dataclass(slots=True)

@@ -6,7 +6,9 @@ from math import isnan
 
 from prometheus_client import CollectorRegistry
 
-from streams.engine.metrics import LearningMetrics
+from streams.engine.metrics import LearningMetrics, StageMetrics
+from streams.engine.records import OutputRecord
+from streams.topics import FEEDBACK
 
 NAMES = ("new_pairs", "score_stability", "ignored_share", "running")
 
@@ -36,3 +38,14 @@ def test_requests_are_counted_by_cause_and_what_is_unreadable_as_it_is_now() -> 
     unreadable[0] = 3
     assert registry.get_sample_value("veilstream_training_requests_total", {"cause": "drift"}) == 1
     assert registry.get_sample_value("veilstream_training_unreadable_records") == 3
+
+
+def test_what_a_record_counts_is_counted_when_it_is_written() -> None:
+    registry = CollectorRegistry()
+    metrics = StageMetrics(registry, "feedback")
+    outcomes = (("click", "behaviour", "v1"), ("ignored", "behaviour", "v1"), ("ignored", "behaviour", "v1"))
+    metrics.on_written([OutputRecord(FEEDBACK, b"k", b"v", b"i" * 16, 0, counts=outcomes), OutputRecord(FEEDBACK, b"k", b"v", b"j" * 16)])
+    labels = {"policy": "behaviour", "model_version": "v1"}
+    assert registry.get_sample_value("veilstream_outcomes_total", labels | {"outcome": "ignored"}) == 2
+    assert registry.get_sample_value("veilstream_outcomes_total", labels | {"outcome": "click"}) == 1
+    assert registry.get_sample_value("veilstream_outputs_total", {"stage": "feedback"}) == 2

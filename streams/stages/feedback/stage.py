@@ -15,7 +15,7 @@ from streams.engine.ports import DeadLetters, TopicCodecs
 from streams.engine.records import BatchResult, OutputRecord, SourceRecord, StateView
 from streams.errors import Reason, RecordError
 from streams.privacy.moves import Announcement, MovesReader
-from streams.serde.outcomes import together
+from streams.serde.outcomes import each, together
 from streams.serde.records import CONSENT, ERASE, MOVE, RARE_QUERY, CleanEvent, Feedback, Recommendation, has_shopper
 from streams.stages.feedback.ledger import Interaction, Outstanding, Past, Shopper, dump, load
 from streams.stages.feedback.moving import Moves
@@ -273,7 +273,9 @@ class FeedbackStage:
             unsettled = len(shopper.interactions)
             feedback, pairs = settle(key.decode(), shopper, watermark_ms, source_offset, self._rules)
             for name, record in self._records(feedback):
-                result.outputs.append(OutputRecord(FEEDBACK, key, self._feedback.encode(record), bytes.fromhex(name), partition))
+                counts = tuple((one["outcome"], record["policy"], record["model_version"]) for one in each(record))
+                value = self._feedback.encode(record)
+                result.outputs.append(OutputRecord(FEEDBACK, key, value, bytes.fromhex(name), partition, counts=counts))
             for pair in pairs:
                 result.outputs.append(
                     OutputRecord(TRAINING_PAIRS, key, self._pairs.encode(pair), bytes.fromhex(pair["pair_id"]), partition)

@@ -94,7 +94,9 @@ class Moves:
         event = bare(move_id.hex(), NOBODY + move_id.hex(), b"", MOVE, floor_to(max(record.timestamp, 0), self._bucket_ms))
         event["move"] = self._sealer.seal("announcement", message)
         key = event["pseudonym"].encode()
-        return OutputRecord(BEHAVIOUR_CLEAN, key, self._clean.encode(event), move_id, partition_key=identity.former.encode())
+        return OutputRecord(
+            BEHAVIOUR_CLEAN, key, self._clean.encode(event), move_id, partition_key=identity.former.encode(), counts=((MOVE,),)
+        )
 
     def _decided(self, identity: Identity, record: SourceRecord, line: int) -> list[OutputRecord]:
         if self._consents is None:

@@ -44,7 +44,8 @@ class Parts:
 
     def clean(self, record: SourceRecord, event: CleanEvent) -> OutputRecord:
         value = self.codecs.for_topic(BEHAVIOUR_CLEAN).encode(event)
-        return OutputRecord(BEHAVIOUR_CLEAN, event["pseudonym"].encode(), value, self.ids.of(record))
+        counts = ((event["event_type"],),)
+        return OutputRecord(BEHAVIOUR_CLEAN, event["pseudonym"].encode(), value, self.ids.of(record), counts=counts)
 
     def received_ms(self, record: SourceRecord) -> int:
         """When a message was published; now, where its record has no time or one that is still to come."""

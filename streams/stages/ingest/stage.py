@@ -256,7 +256,8 @@ class IngestStage:
         self._recent.remember(event["event_id"], place, offset)
         # The clock and the throttle may decide differently when the record is processed again. The first decision counts.
         record_id = self._ids.of(record, line)
-        return OutputRecord(BEHAVIOUR_CLEAN, cleaned.key, value, record_id, None, (), (DEAD_LETTER, record_id))
+        counts = ((cleaned.event["event_type"],),)
+        return OutputRecord(BEHAVIOUR_CLEAN, cleaned.key, value, record_id, None, (), (DEAD_LETTER, record_id), counts=counts)
 
     def _move(self, raw: RawEvent, record: SourceRecord, line: int, outputs: list[OutputRecord]) -> None:
         """An operator names a shopper who is to be moved although she does not show up."""

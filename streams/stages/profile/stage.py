@@ -18,7 +18,7 @@ from streams.ranking.ranking import Ranking, most_requests, rank
 from streams.ranking.request import Entry, Ranked, Request
 from streams.ranking.rules import CODES, SEARCH, ProfileRules
 from streams.ranking.together_table import TogetherTable
-from streams.serde.records import CONSENT, ERASE, IDENTIFY, MOVE, CleanEvent, FeatureLog, ProfileLink, has_shopper
+from streams.serde.records import CONSENT, ERASE, IDENTIFY, MOVE, UNPROFILED, CleanEvent, FeatureLog, ProfileLink, has_shopper
 from streams.stages.profile.feature_log import board_positions, to_log
 from streams.stages.profile.history import recently_recommended
 from streams.stages.profile.links import join
@@ -277,7 +277,8 @@ class ProfileStage:
 
     def _output(self, issued: IssuedRecommendation, event: CleanEvent, partition: int) -> OutputRecord:
         value = self._writer.encode(issued, event)
-        return OutputRecord(RECOMMENDATIONS, event["pseudonym"].encode(), value, answer_id(event), partition)
+        counts = ((issued.policy, issued.model_version, str(UNPROFILED not in event["flags"]).lower()),)
+        return OutputRecord(RECOMMENDATIONS, event["pseudonym"].encode(), value, answer_id(event), partition, counts=counts)
 
 
 def _excluded(trigger: Trigger, rules: ProfileRules) -> list[str]:

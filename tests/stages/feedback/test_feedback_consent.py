@@ -175,3 +175,11 @@ def test_who_is_gone_stays_gone_should_everything_be_read_again() -> None:
     assert ANNA.encode() not in state.values
     results = feed(make_stage(), state, [batch, lists, *the_end()])
     assert ANNA.encode() not in state.values and learnt(results) == 0
+
+
+def test_outcomes_are_counted_by_model_and_policy() -> None:
+    events = [event(0, ANNA, "view", "x", 0), event(1, ANNA, "purchase", "a", 3)]
+    results = feed(make_stage(), State(), [[recommendation(0, ANNA, ["a", "b"], 0, 0)], events, *the_end()])
+    counts = [one for result in results for output in result.outputs if output.topic == topics.FEEDBACK for one in output.counts]
+    assert {outcome for outcome, _, _ in counts} == {"purchase", "ignored"}
+    assert len({(policy, version) for _, policy, version in counts}) == 1 and len(counts) == 2

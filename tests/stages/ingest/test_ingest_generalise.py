@@ -108,6 +108,11 @@ def test_a_record_that_comes_again_is_no_further_shopper() -> None:
     assert run(stage, batch).events == first
 
 
+def test_events_are_counted_by_type() -> None:
+    found = run(make_stage(ANONYMOUS), [bought(0, "a", 0), searched(1, "a", "red bag", 1)])
+    assert [output.counts for output in found.result.outputs] == [(("purchase",),), (("search",),)]
+
+
 def test_with_k_1_nothing_is_widened() -> None:
     (event,) = run(make_stage(replace(RULES, k=1)), [bought(0, "a", 61)]).events
     assert (event["price_band"], event["country"], event["flags"]) == (price_band(20.0), "DE", [])

@@ -45,6 +45,7 @@ async def test_who_refuses_gets_what_is_popular_and_leaves_no_trace() -> None:
     assert first["pseudonym"] != second["pseudonym"]
     assert shop.state == before and found.state == {}
     assert {output.topic for output in found.outputs} == {"recommendations"}
+    assert [output.counts for output in found.outputs] == [(("behaviour", first["model_version"], "false"),)] * 2
 
 
 async def test_a_search_is_answered_by_its_words_alone() -> None:
