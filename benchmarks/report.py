@@ -78,6 +78,28 @@ def _sources(result: dict[str, Any]) -> list[str]:
     return _rows(["through the ingest stage", "events/s, median", "to plain JSON"], rows)
 
 
+def _at_rest(result: dict[str, Any]) -> list[str]:
+    names = {
+        "pipeline": "ingest, profile and feedback together",
+        "ingest": "ingest alone",
+        "profile": "profile alone",
+        "feedback": "feedback alone",
+    }
+    rows = [
+        [text, *(f"{result[part][f'{name}_median']:,.0f}" for name in ("sealed", "plain")), f"{result[part]['ratio_median']:.2f}"]
+        for part, text in names.items()
+    ]
+    one = result["values"]
+    return [
+        *_rows(["events/s, medians", "sealed", "plain", "ratio"], rows),
+        "",
+        f"A value of {result['value_bytes']:,} bytes: {one['seal_us_again']:.1f} µs to seal, {one['open_us_again']:.1f} µs to open, "
+        f"{one['added_bytes_a_value']:.0f} bytes more; with a data key that is not in use yet {one['seal_us_first']:.1f} µs.",
+        f"A new data key: {one['new_data_key_us']:.1f} µs; its record has {one['data_key_record_bytes']:.0f} bytes, and takes "
+        f"{one['memory_bytes_a_shopper']:.0f} bytes of the worker's memory.",
+    ]
+
+
 def _consent(result: dict[str, Any]) -> list[str]:
     names = {"agreed": "all agree to everything", "no_training": "none allows training", "refused": "none allows personalization"}
     rows = [["every shopper allows everything, nobody asks", f"{statistics.median(result['runs']['without']):,.0f}", "1"]]
@@ -390,6 +412,7 @@ TABLES = {
     "pipeline": _pipeline,
     "latency": _latency,
     "avro": _avro,
+    "at_rest": _at_rest,
     "consent": _consent,
     "sources": _sources,
 }

@@ -68,9 +68,10 @@ ROOMS: dict[str, set[str]] = {
     "streams.engine": set(),
     "streams.engine.kafka": {"streams.engine", "streams.kafka"},
     "streams.engine.faust": {"streams.engine", "streams.kafka"},
-    "streams.audit": {"streams.engine", "streams.kafka", "streams.privacy", "streams.serde"},
+    "streams.atrest": {"streams.engine", "streams.privacy"},
+    "streams.audit": {FLOW, "streams.engine", "streams.kafka", "streams.privacy", "streams.serde"},
     "streams.data_subjects": {
-        *("streams.app", "streams.kafka", "streams.privacy", "streams.serde", "streams.stages"),
+        *("streams.app", "streams.atrest", "streams.kafka", "streams.privacy", "streams.serde", "streams.stages"),
         *("streams.stages.profile", "streams.stages.feedback"),
     },
     "streams.dead_letters": {"streams.engine", "streams.kafka", "streams.privacy", "streams.serde", "streams.sources"},
@@ -110,7 +111,7 @@ ROOMS: dict[str, set[str]] = {
     "streams.training.evaluation": {"streams.engine", "streams.ranking", "streams.ranking.learned", "streams.serde", *MATHEMATICS},
     "streams.training": {
         *("streams.engine", "streams.kafka", "streams.models.registry", "streams.privacy", "streams.ranking", "streams.serde"),
-        "streams.audit",
+        *("streams.atrest", "streams.audit"),
         *(
             "streams.sources",
             "streams.stages.catalogue",

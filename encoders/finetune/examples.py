@@ -7,7 +7,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from io import BytesIO
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -82,9 +84,23 @@ class TrainingSet:
         return included
 
     def save(self, folder: Path) -> None:
-        """Write ``texts.json`` and ``examples.npz``; no pickles. Complete or not at all."""
+        """Write ``examples.npz``; no pickles. Complete or not at all."""
         folder.mkdir(parents=True, exist_ok=True)
+        with replacing(folder / "examples.npz") as file:
+            file.write(self.to_bytes())
+
+    @classmethod
+    def load(cls, folder: Path) -> TrainingSet:
+        """What ``save`` wrote. Raises UnusableError if it is damaged or missing."""
+        try:
+            return cls.from_bytes((folder / "examples.npz").read_bytes())
+        except OSError as error:
+            raise UnusableError(f"{folder} holds no complete training set ({type(error).__name__}); make it again") from error
+
+    def to_bytes(self) -> bytes:
+        """All of it, without pickles."""
         numbers: dict[str, npt.NDArray[np.generic]] = {"item_counts": self.item_counts, "items": self.items}
+        numbers["texts"] = np.frombuffer(json.dumps(self.texts).encode(), np.uint8)
         for name in ("user", "target", "weight", "propensity", "at_ms"):
             numbers[name] = np.array([getattr(example, name) for example in self.examples])
         for name in ("history", "history_weights", "negatives"):
@@ -92,21 +108,21 @@ class TrainingSet:
             numbers[f"{name}_ends"] = np.cumsum([len(row) for row in rows], dtype=np.int64)
             kind = np.float64 if name == "history_weights" else np.int64
             numbers[name] = np.array([value for row in rows for value in row], dtype=kind)
-        with replacing(folder / "examples.npz") as arrays, replacing(folder / "texts.json") as texts:
-            texts.write(json.dumps(self.texts).encode())
-            np.savez(arrays, allow_pickle=False, **numbers)
+        file = BytesIO()
+        np.savez(file, allow_pickle=False, **numbers)
+        return file.getvalue()
 
     @classmethod
-    def load(cls, folder: Path) -> TrainingSet:
-        """What ``save`` wrote. Raises UnusableError if it is damaged or missing."""
+    def from_bytes(cls, data: bytes) -> TrainingSet:
+        """What ``to_bytes`` gave. Raises UnusableError if it is damaged."""
         try:
-            texts = json.loads((folder / "texts.json").read_text(encoding="utf-8"))
-            with np.load(folder / "examples.npz", allow_pickle=False) as file:
+            with np.load(BytesIO(data), allow_pickle=False) as file:
                 numbers = {name: file[name] for name in file.files}
+            texts = json.loads(numbers["texts"].tobytes())
             history, weights, negatives = (_rows(numbers, name) for name in ("history", "history_weights", "negatives"))
             columns = (numbers[name].tolist() for name in ("user", "target", "weight", "propensity", "at_ms"))
-        except (OSError, ValueError, KeyError, EOFError) as error:
-            raise UnusableError(f"{folder} holds no complete training set ({type(error).__name__}); make it again") from error
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+            raise UnusableError(f"this is no complete training set ({type(error).__name__}); make it again") from error
         is_item = np.zeros(len(texts), dtype=bool)
         is_item[numbers["items"]] = True
         examples = [

@@ -8,7 +8,8 @@ right                          why
 Write, Read a topic            the table of topics (``streams/topics.py``) says who writes and who reads it
 Read what a stage writes       a stage that takes a partition over looks up what is written already
 Read, Write, Create, Alter     a stage's own changelog: it makes it, and gives it more partitions when the source has more
-Read all changelogs            who answers shoppers' requests: ``veilstream export`` and ``forget --wait`` look into the states
+the same                       a stage's topic of data keys, with which what it keeps of each shopper is sealed
+Read all changelogs and keys   who answers shoppers' requests: ``veilstream export`` and ``forget --wait`` look into the states
 Read a group                   a stage's own consumer group; subscribers and analysts name theirs with a prefix
 Create, Describe,              operators, all topics: ``veilstream topics create`` and ``check``
 DescribeConfigs
@@ -72,9 +73,13 @@ def rights_of(role: str, settings: Settings, *, idempotent_write: bool = False) 
         changelog = changelog_of(role, settings)
         if changelog is not None:
             rights |= {Right("topic", changelog, operation) for operation in ("Read", "Write", "Create", "Alter")}
+        data_keys = data_keys_of(role, settings)
+        if data_keys is not None:
+            rights |= {Right("topic", data_keys, operation) for operation in ("Read", "Write", "Create", "Alter")}
     if role == _PRIVACY:
         changelogs = (changelog_of(stage, settings) for stage in STAGES)
-        rights |= {Right("topic", name, "Read") for name in changelogs if name is not None}
+        data_keys_topics = (data_keys_of(stage, settings) for stage in STAGES)
+        rights |= {Right("topic", name, "Read") for name in (*changelogs, *data_keys_topics) if name is not None}
     if role in _WITH_GROUPS:
         rights.add(Right("group", group_of(role, settings), "Read", is_prefix=True))
     if idempotent_write and settings.idempotent_producer and any(right.operation == "Write" for right in rights):
@@ -96,6 +101,12 @@ def changelog_of(stage: str, settings: Settings) -> str | None:
     """The topic in which a stage keeps its table, as Faust names it; None for a stage without one."""
     table = STAGES[stage].table
     return None if table is None else f"{group_of(stage, settings)}-{table}-changelog"
+
+
+def data_keys_of(stage: str, settings: Settings) -> str | None:
+    """The topic in which a stage keeps the data keys of shoppers (docs/at-rest.md); None for a stage without such keys."""
+    spec = STAGES[stage]
+    return f"{group_of(stage, settings)}-{spec.table}-keys" if spec.seals == "shoppers" else None
 
 
 def _of_topic(role: str, spec: TopicSpec, name: str) -> Iterable[Right]:

@@ -8,9 +8,11 @@ from typing import Literal
 
 from pydantic_settings import BaseSettings
 
+from streams.app import STAGES
 from streams.audit.auditors import Auditor, key_id, key_name, signing_key
 from streams.privacy.key_types import KeyFolder
 from streams.privacy.keys import Stage, load_model_verify_key, load_moves_key, load_pseudonym_key, load_public_key
+from streams.privacy.state_keys import load_state_keys
 from streams.visible_text import without_secrets
 
 SETTING = "setting "
@@ -58,6 +60,8 @@ def keys_details(folder: KeyFolder, stage: Stage) -> dict[str, str]:
     moves = load_moves_key(folder / "moves.key") if stage in _MOVING else None
     if moves is not None:
         found["moves"] = moves.key_id
+    if STAGES[stage].seals != "nothing" and (keys := load_state_keys(folder)) is not None:
+        found["state"] = keys.current.key_id
     for name in _PUBLIC[stage]:
         path = folder / f"{name}.pub"
         if name == "models" and not path.exists():

@@ -52,6 +52,7 @@ async def _export(settings: Settings, kafka: KafkaSettings, pseudonym: str) -> d
     from streams.clock import SystemClock
     from streams.data_subjects.holdings import holdings
     from streams.kafka.clients import quiet_client_loggers
+    from streams.training.row_seal import row_seal
     from streams.training.store import kept_of
 
     quiet_client_loggers()
@@ -59,7 +60,7 @@ async def _export(settings: Settings, kafka: KafkaSettings, pseudonym: str) -> d
     held = await holdings(settings, kafka, pseudonym, lambda topic: click.echo(f"reading {topic}", err=True))
     for topic, count in held.unreadable.items():
         click.echo(f"{count} records of {topic} can't be decoded and are left out", err=True)
-    pairs, logs = kept_of(settings.trainer_dir, pseudonym)
+    pairs, logs = kept_of(settings.trainer_dir, pseudonym, row_seal(settings, reads_only=True))
     return {
         "pseudonym": pseudonym,
         "written_at": SystemClock().now_ms(),

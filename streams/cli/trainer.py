@@ -72,10 +72,11 @@ def _round(settings: Settings, kafka: KafkaSettings) -> int:
     from streams.errors import TransientError
     from streams.training.round_directory import RoundDirectory
     from streams.training.round_process import TRY_AGAIN, do_round
+    from streams.training.row_seal import row_seal
     from streams.training.torchrun import is_first, run_rank
 
     if not is_first():
-        run_rank(RoundDirectory(settings.trainer_dir))
+        run_rank(RoundDirectory(settings.trainer_dir), row_seal(settings))
         return 0
     try:
         do_round(settings, kafka, RoundDirectory(settings.trainer_dir), SystemClock())
@@ -107,6 +108,7 @@ def _round_now(settings: Settings, kafka: KafkaSettings, clock: Clock, audit: Ru
     from streams.training.requests import answer, request
     from streams.training.round_directory import RoundDirectory
     from streams.training.round_process import bounds, do_round
+    from streams.training.row_seal import row_seal
     from streams.training.service import conclude
     from streams.training.store import PairStore
 
@@ -117,7 +119,7 @@ def _round_now(settings: Settings, kafka: KafkaSettings, clock: Clock, audit: Ru
 
         torch.set_num_threads(settings.trainer_threads)
     with shop.alone():
-        store = PairStore(shop.root, bounds(settings))
+        store = PairStore(shop.root, bounds(settings), row_seal(settings))
         try:
             if shop.request is None:
                 asked = request("once, by an operator", clock.now_ms())

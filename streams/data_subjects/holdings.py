@@ -18,9 +18,13 @@ from aiokafka.partitioner import DefaultPartitioner
 from aiokafka.structs import TopicPartition
 
 from streams.app import FEEDBACK, PROFILE, STAGES
+from streams.atrest.partition import MARKER
+from streams.atrest.reading import StateReader
 from streams.errors import RecordError
 from streams.kafka.clients import client_config, connect_admin, no_broker, partition_counts
 from streams.kafka.topic_records import records_so_far
+from streams.privacy.key_folder import key_folder
+from streams.privacy.state_keys import load_state_keys
 from streams.serde.codec import open_codec
 from streams.settings import KafkaSettings, Settings
 from streams.stages.feedback.ledger import load as load_shopper
@@ -53,8 +57,8 @@ class Holdings:
 async def holdings(
     settings: Settings, kafka: KafkaSettings, pseudonym: str, tell: Callable[[str], object] = lambda topic: None
 ) -> Holdings:
-    """Read all of it, as of now. ``tell`` is called with each topic that is read. Raises BrokerUnavailable, and ConfigurationError for a
-    state of another version."""
+    """Read all of it, as of now. ``tell`` is called with each topic that is read. Raises BrokerUnavailable, StateDamaged
+    for a state that was altered, and ConfigurationError for one of another version or where its state key is missing."""
     held, key = Holdings(), pseudonym.encode()
     topics = await open_topics(settings, kafka)
     for spec in (spec for spec in TOPICS if spec.key == "pseudonym"):
@@ -76,14 +80,29 @@ async def holdings(
     held.consents = [_plain(codec.decode(value)) for value in newest.values() if value is not None]
     for stage, describe in _STATES.items():
         tell(f"the state of {stage}")
-        value = None
-        async for record in topics.of_key(changelog(settings, stage), key):
-            value = record.value
+        value = await _state(topics, settings, stage, key)
         if value is not None and stage == FEEDBACK.name and load_shopper(value).is_gone(_EVERYTHING_READ):
             held.marks.append(stage)
         elif value is not None:
             held.states[stage] = describe(value)
     return held
+
+
+async def _state(topics: _Topics, settings: Settings, stage: str, key: bytes) -> bytes | None:
+    """What a stage keeps of a shopper, opened."""
+    newest = None
+    async for record in topics.of_key(changelog(settings, stage), key):
+        newest = record
+    if newest is None or newest.value is None:
+        return None
+    keys_topic = _data_keys(settings, stage)
+    records: dict[bytes, bytes | None] = {}
+    async for record in topics.all(keys_topic, key):
+        if record.key in (key, MARKER):
+            records[record.key] = record.value
+    keys = load_state_keys(key_folder(settings))
+    reader = StateReader(keys, changelog(settings, stage), keys_topic, settings.seal_state == "migrate")
+    return reader.open(newest.partition, key, newest.value, records)
 
 
 def _profile(data: bytes) -> dict[str, Any]:
@@ -156,7 +175,8 @@ async def open_topics(settings: Settings, kafka: KafkaSettings) -> _Topics:
     admin = await connect_admin(kafka)
     try:
         names = [settings.topic_prefix + spec.name for spec in TOPICS]
-        return _Topics(kafka, await partition_counts(admin, [*names, *(changelog(settings, stage) for stage in _STATES)]))
+        names += [of(settings, stage) for stage in _STATES for of in (changelog, _data_keys)]
+        return _Topics(kafka, await partition_counts(admin, names))
     finally:
         await admin.close()
 
@@ -164,3 +184,7 @@ async def open_topics(settings: Settings, kafka: KafkaSettings) -> _Topics:
 def changelog(settings: Settings, stage: str) -> str:
     """The full name of the topic that holds a stage's state."""
     return f"{settings.app_prefix}-{stage}-{STAGES[stage].table}-changelog"
+
+
+def _data_keys(settings: Settings, stage: str) -> str:
+    return f"{settings.app_prefix}-{stage}-{STAGES[stage].table}-keys"

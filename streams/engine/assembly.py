@@ -16,7 +16,7 @@ from streams.engine.records import FetchedRun
 from streams.engine.rejects import RejectGuard
 from streams.engine.runner import Runner
 from streams.engine.runtime import AsyncioRuntime
-from streams.engine.state import NoState, StateTable
+from streams.engine.state import NoState, StateTable, Table
 from streams.settings import Settings
 
 _LEASE_SHARE = 0.9
@@ -52,7 +52,7 @@ def assemble(
     # Anybody who may write to these sources could pull the brake for everybody. What comes after them is the product's own.
     is_open = any(name not in topics.BY_NAME or "producers" in topics.BY_NAME[name].writers for name in spec.sources)
     rejects = RejectGuard(settings.reject_share_max, settings.reject_window, stops=settings.rejects == "stop" or not is_open)
-    table: StateTable | NoState | None = None
+    table: Table | None = None
 
     def make_worker(partition: int) -> PartitionWorker:
         nonlocal table
@@ -60,7 +60,10 @@ def assemble(
             table = NoState()
             if member.changelog is not None:
                 name = str(Path(settings.state_dir) / spec.name)
-                table = StateTable(member.store(), member.changelog, broker.outputs, name)
+                if parts.state is None:
+                    table = StateTable(member.store(), member.changelog, broker.outputs, name)
+                else:
+                    table = parts.state.table(member.store(), member.changelog, broker.outputs, name, broker.topics)
         checkpoint = Checkpoint(
             stage=spec.name,
             partition=partition,

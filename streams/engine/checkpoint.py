@@ -49,7 +49,7 @@ from streams.engine.rejects import RejectGuard
 from streams.engine.resume import GroupCommit
 from streams.engine.source_progress import SourceProgress
 from streams.engine.stamps import source_tag, stamp_of
-from streams.engine.state import NoState, OverlayView, StateTable
+from streams.engine.state import OverlayView, Table
 from streams.engine.written_outputs import WrittenOutputs
 from streams.errors import FatalError, RecordError, TransientError
 
@@ -78,7 +78,7 @@ class Checkpoint:
         outputs_of: Mapping[str, bool],
         ownership: Ownership,
         outputs: Outputs,
-        table: StateTable | NoState,
+        table: Table,
         topics: Log,
         committer: Committer,
         dead_letters: DeadLetters,
@@ -196,6 +196,7 @@ class Checkpoint:
         self._reachable = await self._find_reachable()
         if self._catch_up is not None:
             await self._catch_up(self._partition)
+        await self._table.take_over(self._partition, generation)
         self._sources = {topic: self._sources.get(topic, SourceProgress()) for topic in topics}
         self._written.look_again()
         first: dict[tuple[str, int], GroupCommit] = {}
@@ -300,7 +301,7 @@ class Checkpoint:
             finally:
                 self._metrics.on_written(done)
         if result.state:
-            await self._table.apply(self._partition, result.state, fence)
+            await self._table.apply(self._partition, result.state, fence, result.erased)
         self._written.on_caused(result.outputs)
 
     def count(self, result: BatchResult, records: Sequence[object]) -> None:
@@ -358,6 +359,23 @@ class Checkpoint:
             await self.write(topic, result)
         except RecordError as error:
             raise FatalError(f"the broker refuses what the timer of stage {self._stage} writes ({error.detail})") from error
+
+    # --- work that can wait
+
+    async def move_state(self) -> None:
+        """A small step of it. Nothing else of the partition may be under way. Raises as ``settle`` does."""
+        if not self._is_sure:
+            return
+        try:
+            await self._table.move(self._partition, self._fence_of(next(iter(self._sources))))
+        except RecordError as error:
+            raise FatalError(f"the broker refuses a value of the state of {self._stage} that is sealed anew ({error.detail})") from error
+
+    def leave(self) -> None:
+        """Another worker has the partition, and nothing of it is under way here."""
+        self._is_sure = False
+        self._settling = {}
+        self._table.drop(self._partition)
 
     # --- the fence
 

@@ -70,6 +70,9 @@ class StageSpec:
     sources: tuple[str, ...]
     outputs: tuple[str, ...]
     table: str | None = None
+    seals: Literal["nothing", "values", "shoppers"] = "nothing"
+    """How the values of the table lie on disk and in the changelog: as they are, sealed, or those of each shopper under a data key of her
+    own. Keys that begin with a zero byte are no shopper's."""
     aligned: bool = False
     """True: co-partitioned outputs are written to the source's own partition number."""
     scattered: tuple[str, ...] = ()

@@ -64,6 +64,8 @@ class PartitionWorker:
         self._generation = -1
         self._is_draining = False
         self._is_timer_due = False
+        self._is_moving_due = False
+        self._is_left = False
         self._is_questionable = False
         self._again: set[str] = set()
         self._settling: Task | None = None
@@ -85,6 +87,7 @@ class PartitionWorker:
         self._topics = tuple(topic for topic in self._queues if topic in topics)
         self._generation = generation
         self._is_draining = False
+        self._is_left = False
         self._idle.clear()
         self._wake.set()
 
@@ -99,6 +102,11 @@ class PartitionWorker:
         for topic, queue in self._queues.items():
             queue.close()
             self._fetching.close(topic, self.partition)
+        self._wake.set()
+
+    def leave(self) -> None:
+        """Another worker has the partition: after the work in progress, what is kept in memory of it is forgotten."""
+        self._is_left = True
         self._wake.set()
 
     @property
@@ -129,6 +137,11 @@ class PartitionWorker:
     def request_timer(self) -> None:
         """The handler's timer is due."""
         self._is_timer_due = True
+        self._wake.set()
+
+    def request_moving(self) -> None:
+        """There is time for a step of the work that can wait."""
+        self._is_moving_due = True
         self._wake.set()
 
     def question(self) -> None:
@@ -179,6 +192,9 @@ class PartitionWorker:
         if not self._topics or self._is_draining:
             if self._settling is not None:
                 await self._finish()
+            if self._is_left and not self._topics:
+                self._is_left = False
+                checkpoint.leave()
             return False
         self._idle.clear()
         if not checkpoint.is_sure or checkpoint.generation != self._generation:
@@ -201,6 +217,11 @@ class PartitionWorker:
             await self._finish()
             self._is_timer_due = False
             await checkpoint.run_timer()
+            return True
+        if self._is_moving_due:
+            await self._finish()
+            self._is_moving_due = False
+            await checkpoint.move_state()
             return True
         batch = self._next_batch()
         if batch is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from prometheus_client import CollectorRegistry
 
@@ -18,7 +18,7 @@ from streams.engine.partition_worker import Fetching
 from streams.engine.ports import DeadLetters
 from streams.engine.records import FetchedRun, SourceRecord
 from streams.engine.resume import GroupCommit
-from streams.engine.state import Store
+from streams.engine.state import ChangelogWriter, Store, Table
 
 
 class Fetcher(Fetching, Protocol):
@@ -50,6 +50,7 @@ class Broker(Protocol):
     ) -> Fetcher: ...
     async def partition_counts(self, topics: Sequence[str]) -> dict[str, int]: ...
     async def grow(self, topic: str, partitions: int) -> None: ...
+    async def make_compacted(self, topic: str, partitions: int, replication: int) -> None: ...
     def read(self, topic: str, partition: int, begin: int, end: int) -> AsyncIterator[Sequence[SourceRecord]]: ...
 
 
@@ -85,6 +86,19 @@ class MakeMember(Protocol):
     ) -> Member: ...
 
 
+class KeepsState(Protocol):
+    """How a stage's table is made, where it is more than its store and its changelog."""
+
+    @property
+    def topic(self) -> str | None:
+        """Full name of a compacted topic that it needs beside the changelog."""
+        ...
+
+    def table(self, store: Store, changelog: str, writer: ChangelogWriter, name: str, topics: Any) -> Table:
+        """``topics`` reads the further topic: a ``TopicReader``."""
+        ...
+
+
 class Journal(Protocol):
     """Where a process notes that it runs."""
 
@@ -110,3 +124,4 @@ class StageParts:
     closers: Sequence[Callable[[], Awaitable[None]]] = ()
     """Called when everything else has stopped."""
     journal: Journal | None = None
+    state: KeepsState | None = None

@@ -38,6 +38,7 @@ _CLOSE_S = 6.0
 _OBSERVE_S = 2.0
 _WARM_UP_S = 5.0
 _WARM_UP_PAUSE_S = 0.2
+_MOVE_S = 1.0
 _LOOK_AT_TOPICS_S = 10.0
 _LOOK_AT_RIGHTS_S = 10.0
 _CHANGING_RIGHTS_S = 3.0
@@ -110,6 +111,8 @@ class StageProcess:
             self._member, self._runner = member, runner
             if member.changelog is not None:
                 await broker.grow(member.changelog, counts[spec.sources[0]])
+            if parts.state is not None and parts.state.topic is not None:
+                await broker.make_compacted(parts.state.topic, counts[spec.sources[0]], settings.replication)
             self._health = Health(parts.metrics, runner, member, fetcher, broker.outputs, parts.followers, asyncio.get_running_loop().time)
             await self._warm_up(broker.outputs)
             fetcher.start()
@@ -143,6 +146,8 @@ class StageProcess:
         if self._health is not None:
             self._every(_OBSERVE_S, self._health.observe)
         self._every(_OBSERVE_S, runner.renew_idle)
+        if self._parts.state is not None:
+            self._every(_MOVE_S, runner.request_moving)
 
         async def look_at_topics() -> None:
             names = [self._settings.topic_prefix + name for name in spec.sources]

@@ -118,6 +118,9 @@ class BatchResult:
     """Records dropped by rule without a dead letter (duplicates), by reason; counted once the batch is written."""
     excused: int = 0
     """How many of the rejected records do not count towards the bound, because the handler keeps their producer apart."""
+    erased: set[bytes] = field(default_factory=set)
+    """Keys of the stage's table whose shoppers asked that what was kept of them be forgotten: it is made unreadable in old copies too,
+    also where a new value follows. Keys that are deleted need not be named."""
 
 
 class StateView(Protocol):

@@ -63,8 +63,10 @@ class Runner:
                 self._tasks[partition] = self._runtime.spawn(worker.work(), f"partition {partition}")
             worker.assign(topics, generation)
         for partition, worker in self.workers.items():
-            if partition not in by_partition and worker.topics:
-                worker.give_up()
+            if partition not in by_partition:
+                if worker.topics:
+                    worker.give_up()
+                worker.leave()
 
     async def on_revoking(self) -> None:
         """Before partitions are given away: finish and commit the work in progress, as far as the time allows."""
@@ -126,6 +128,12 @@ class Runner:
         for worker in self.workers.values():
             if self._sources[0] in worker.topics:
                 worker.request_timer()
+
+    def request_moving(self) -> None:
+        """A step of the work that can wait, in every partition."""
+        for worker in self.workers.values():
+            if worker.topics:
+                worker.request_moving()
 
     def renew_idle(self) -> None:
         for worker in self.workers.values():

@@ -6,12 +6,14 @@ the local store is never ahead of the changelog, whatever is killed at any time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
 from rocksdict import WriteBatch
 
+from streams.engine.records import StateView
 from streams.errors import StateDamaged, TransientError, VeilstreamError
 
 
@@ -20,6 +22,10 @@ class Store(Protocol):
 
     def get_many(self, partition: int, keys: Sequence[bytes]) -> dict[bytes, bytes]: ...
     def items(self, partition: int) -> Iterator[tuple[bytes, bytes]]: ...
+    def scan(self, partition: int, after: bytes | None, most: int) -> list[tuple[bytes, bytes]]:
+        """The first entries behind a key, in the order of keys; from the beginning where ``after`` is None."""
+        ...
+
     def put_many(self, partition: int, changes: Mapping[bytes, bytes | None], changelog_offset: int | None) -> None: ...
 
 
@@ -37,6 +43,15 @@ class RocksStore:
         for key, value in self._faust._db_for_partition(partition).items():
             if key != self._faust.offset_key:
                 yield key, value
+
+    def scan(self, partition: int, after: bytes | None, most: int) -> list[tuple[bytes, bytes]]:
+        found: list[tuple[bytes, bytes]] = []
+        for key, value in self._faust._db_for_partition(partition).items(from_key=after):
+            if key not in (after, self._faust.offset_key):
+                found.append((key, value))
+                if len(found) == most:
+                    break
+        return found
 
     def put_many(self, partition: int, changes: Mapping[bytes, bytes | None], changelog_offset: int | None) -> None:
         batch = WriteBatch(raw_mode=True)
@@ -61,6 +76,8 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._partitions: dict[int, dict[bytes, bytes]] = {}
+        self._ordered: dict[int, list[bytes]] = {}
+        """The keys as they were when ``scan`` last began."""
 
     def get_many(self, partition: int, keys: Sequence[bytes]) -> dict[bytes, bytes]:
         data = self._partitions.get(partition, {})
@@ -68,6 +85,22 @@ class MemoryStore:
 
     def items(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
         return iter(list(self._partitions.get(partition, {}).items()))
+
+    def scan(self, partition: int, after: bytes | None, most: int) -> list[tuple[bytes, bytes]]:
+        """As they were when it began; what is new since is left out."""
+        data = self._partitions.get(partition, {})
+        if after is None or partition not in self._ordered:
+            self._ordered[partition] = sorted(data)
+        keys = self._ordered[partition]
+        begin = 0 if after is None else bisect_right(keys, after)
+        found: list[tuple[bytes, bytes]] = []
+        for place in range(begin, len(keys)):
+            if keys[place] in data:
+                found.append((keys[place], data[keys[place]]))
+                if len(found) == most:
+                    return found
+        self._ordered.pop(partition, None)
+        return found
 
     def put_many(self, partition: int, changes: Mapping[bytes, bytes | None], changelog_offset: int | None) -> None:
         data = self._partitions.setdefault(partition, {})
@@ -80,12 +113,40 @@ class MemoryStore:
     def drop(self, partition: int) -> None:
         """Another worker has the partition now: what is here of it grows old."""
         self._partitions.pop(partition, None)
+        self._ordered.pop(partition, None)
 
 
 class ChangelogWriter(Protocol):
     """The part of the outputs that is needed here."""
 
     async def write_changelog(self, topic: str, partition: int, changes: Any, fence: Callable[[], None]) -> int | None: ...
+
+
+class Table(Protocol):
+    """The state of a stage, as the checkpoint sees it."""
+
+    async def take_over(self, partition: int, generation: int) -> None:
+        """The partition is this worker's, in this generation; called before anything is read. Raises TransientError."""
+        ...
+
+    def drop(self, partition: int) -> None:
+        """Another worker has the partition."""
+        ...
+
+    def view(self, partition: int) -> StateView: ...
+    def items(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
+        """All keys and values of the partition."""
+        ...
+
+    async def apply(
+        self, partition: int, changes: Mapping[bytes, bytes | None], fence: Callable[[], None], erased: Collection[bytes] = ()
+    ) -> None:
+        """Write the changes; ``erased`` as in BatchResult."""
+        ...
+
+    async def move(self, partition: int, fence: Callable[[], None]) -> None:
+        """A small step of work that can wait: whatever is kept in an old form is written in the new one."""
+        ...
 
 
 class PartitionView:
@@ -118,7 +179,18 @@ class StateTable:
         with _as_state_fault(self._name, partition):
             yield from self._store.items(partition)
 
-    async def apply(self, partition: int, changes: Mapping[bytes, bytes | None], fence: Callable[[], None]) -> None:
+    async def take_over(self, partition: int, generation: int) -> None:
+        """Nothing: the store has recovered it."""
+
+    def drop(self, partition: int) -> None:
+        """Nothing: the store looks after itself."""
+
+    async def move(self, partition: int, fence: Callable[[], None]) -> None:
+        """Nothing: there is one form."""
+
+    async def apply(
+        self, partition: int, changes: Mapping[bytes, bytes | None], fence: Callable[[], None], erased: Collection[bytes] = ()
+    ) -> None:
         """Write the changes. Raises what ``Outputs.write_changelog`` does, and StateDamaged."""
         if not changes:
             return
@@ -153,7 +225,18 @@ class NoState:
     def items(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
         return iter(())
 
-    async def apply(self, partition: int, changes: Mapping[bytes, bytes | None], fence: Callable[[], None]) -> None:
+    async def take_over(self, partition: int, generation: int) -> None:
+        """Nothing."""
+
+    def drop(self, partition: int) -> None:
+        """Nothing."""
+
+    async def move(self, partition: int, fence: Callable[[], None]) -> None:
+        """Nothing."""
+
+    async def apply(
+        self, partition: int, changes: Mapping[bytes, bytes | None], fence: Callable[[], None], erased: Collection[bytes] = ()
+    ) -> None:
         if changes:
             raise TypeError("a stage without a table returned state")
 
@@ -166,7 +249,7 @@ class StatelessView:
 class OverlayView:
     """The state as it will be when the batch before is settled. A StateView."""
 
-    def __init__(self, over: Mapping[bytes, bytes | None], table: StateTable | NoState, partition: int) -> None:
+    def __init__(self, over: Mapping[bytes, bytes | None], table: Table, partition: int) -> None:
         self._over = over
         self._view = table.view(partition)
 

@@ -16,11 +16,16 @@ from streams.privacy.keys import (
     load_pseudonym_key,
     load_public_key,
     load_stage_verify_key,
+    load_state_key,
 )
+
+_FURTHER_STATE = "state-"
+"""Begins the names of state keys that only open."""
 
 USES: dict[Purpose, tuple[str, str]] = {
     "pseudonym": ("ingest makes pseudonyms with it", ""),
     "moves": ("ingest, profile, feedback and the trainer seal with it what joins old and new pseudonyms", ""),
+    "state": ("profile, feedback, learning and the trainer seal with it what they keep, and who answers shoppers opens it", ""),
     "subscriber": ("the service that must reach a person opens sealed ids with it", "ingest seals ids to it"),
     "recovery": ("the operator opens dead letters with it", "every stage seals dead letters to it"),
     "models": ("the trainer and who promotes models sign with it", "workers, and who verifies the audit, accept what it signed"),
@@ -48,8 +53,8 @@ def list_keys(folder: Path) -> Iterator[Listed]:
     """The key files of a folder, and of its ``former`` ones, by name."""
     for path in sorted(path for pattern in ("*.key", "*.pub", "former/*/*.pub") for path in folder.glob(pattern)):
         stem, _, half = path.name.rpartition(".")
-        is_old = stem.endswith(".old") or path.parent != folder
-        purpose = stem.removesuffix(".old")
+        is_old = stem.endswith(".old") or path.parent != folder or stem.startswith(_FURTHER_STATE)
+        purpose = "state" if stem.startswith(_FURTHER_STATE) else stem.removesuffix(".old")
         if purpose not in get_args(Purpose) and purpose not in USES:
             continue
         secret, public = USES[cast(Purpose, purpose)]
@@ -74,6 +79,8 @@ def public_id(path: Path, purpose: Purpose) -> str:
 def _id(path: Path, purpose: Purpose, half: str) -> str:
     if purpose == "pseudonym":
         return load_pseudonym_key(path).key_id
+    if purpose == "state":
+        return load_state_key(path).key_id
     if purpose == "moves":
         found = load_moves_key(path)
         return "" if found is None else found.key_id

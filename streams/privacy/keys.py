@@ -28,7 +28,7 @@ from streams.privacy.key_types import KeyFile, VerifyKeys
 
 Stage = Literal["ingest", "catalogue", "profile", "feedback", "learning"]
 Signer = Literal["models", "operators", Stage]
-Purpose = Literal["pseudonym", "moves", "subscriber", "recovery", Signer]
+Purpose = Literal["pseudonym", "moves", "state", "subscriber", "recovery", Signer]
 
 STAGES: tuple[Stage, ...] = get_args(Stage)
 SIGNERS: tuple[Signer, ...] = ("models", "operators", *STAGES)
@@ -39,7 +39,7 @@ _MOST_BYTES = 4096
 """Of a key file, which has two short lines."""
 _X25519 = "x25519"
 _ED25519 = "ed25519"
-_NAMED = ("pseudonym", "moves")
+_NAMED = ("pseudonym", "moves", "state")
 """Purposes whose files have an id in the place of an algorithm."""
 _RECORDS = "records"
 _KEY_ID = re.compile(r"[A-Za-z0-9]{1,16}")
@@ -63,6 +63,14 @@ class MovesKey:
 
     key_id: str
     """Of the pseudonym key that shoppers are moved to."""
+    secret: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class StateKey:
+    """A secret that states are sealed with, and its short public name, which every sealed value carries."""
+
+    key_id: str
     secret: bytes = field(repr=False)
 
 
@@ -94,16 +102,17 @@ class StageSigningKey(SigningKey):
 
 
 def generate_keys(folder: Path, *, key_id: str = "k1", overwrite: bool = False) -> list[Path]:
-    """Write pseudonym.key, and a key pair each for subscriber, recovery, models, operators and every stage. Returns the paths.
+    """Write pseudonym.key, state.key, and a key pair each for subscriber, recovery, models, operators and every stage. Returns the paths.
 
     Raises ConfigurationError if one exists and ``overwrite`` is false. Without the old pseudonym key, old and new profiles can't be
     linked.
     """
     if not _KEY_ID.fullmatch(key_id):
         raise ConfigurationError("a key id is 1 to 16 letters and digits of ASCII")
-    _refuse_existing(folder, ("pseudonym.key", *_pairs(("subscriber", "recovery", *SIGNERS))), overwrite)
+    _refuse_existing(folder, ("pseudonym.key", "state.key", *_pairs(("subscriber", "recovery", *SIGNERS))), overwrite)
     with _making(folder):
         paths = [_write(folder / "pseudonym.key", f"pseudonym {key_id} secret", secrets.token_bytes(_KEY_BYTES), secret=True)]
+        paths.append(_write_state_key(folder / "state.key", "s1"))
         for purpose in ("subscriber", "recovery"):
             private = PrivateKey.generate()
             paths += _write_pair(folder, purpose, _X25519, bytes(private), bytes(private.public_key))
@@ -115,6 +124,26 @@ def generate_signing_keys(folder: Path, signers: Sequence[Signer], *, overwrite:
     _refuse_existing(folder, _pairs(signers), overwrite)
     with _making(folder):
         return _write_signing_keys(folder, signers)
+
+
+def generate_state_key(folder: Path, *, key_id: str = "s1", overwrite: bool = False) -> list[Path]:
+    """Write ``state.key``; where there is one already, ``state-<key id>.key`` beside it, which opens values but seals none yet. Returns
+    the path. Raises ConfigurationError as above, and where a key of that id is there."""
+    if not _KEY_ID.fullmatch(key_id):
+        raise ConfigurationError("a key id is 1 to 16 letters and digits of ASCII")
+    current = folder / "state.key"
+    with _making(folder):
+        if not current.exists() or overwrite:
+            return [_write_state_key(current, key_id)]
+        if load_state_key(current).key_id == key_id:
+            raise ConfigurationError(f"{current} has the id {key_id} already; choose another with --key-id")
+        _refuse_existing(folder, (f"state-{key_id}.key",), overwrite)
+        return [_write_state_key(folder / f"state-{key_id}.key", key_id)]
+
+
+def load_state_key(path: KeyFile) -> StateKey:
+    """Raises ConfigurationError as ``load_pseudonym_key`` does."""
+    return StateKey(*_read(path, "state", secret=True))
 
 
 def load_pseudonym_key(path: KeyFile) -> PseudonymKey:
@@ -219,6 +248,10 @@ def _making(folder: Path) -> Iterator[None]:
         raise ConfigurationError(f"keys can't be written to {folder} ({error.strerror}); choose another folder") from None
 
 
+def _write_state_key(path: Path, key_id: str) -> Path:
+    return _write(path, f"state {key_id} secret", secrets.token_bytes(_KEY_BYTES), secret=True)
+
+
 def _write_signing_keys(folder: Path, signers: Sequence[Signer]) -> list[Path]:
     paths = []
     for signer in signers:
@@ -228,6 +261,8 @@ def _write_signing_keys(folder: Path, signers: Sequence[Signer]) -> list[Path]:
 
 
 def _fix_missing(purpose: Purpose) -> str:
+    if purpose == "state":
+        return "add it with `veilstream keys generate --only state`, or copy it from where the workers have theirs"
     if purpose not in SIGNERS:
         return _FIX
     where = {"models": "models are signed", "operators": "operators have theirs"}.get(purpose, f"{purpose} has its keys")

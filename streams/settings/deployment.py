@@ -28,6 +28,17 @@ class DeploymentSettings(BaseSettings):
     vault_token_file: Path | None = Field(None, description="File with the token for Vault. Read at each request.")
     vault_cafile: Path | None = Field(None, description="File with the CA certificates (PEM) that Vault's certificate is checked against.")
     vault_namespace: str | None = Field(None, description="Namespace in Vault, where it has several.")
+    seal_state: Literal["auto", "required", "migrate"] = Field(
+        "auto",
+        description="Whether states and the trainer's store are sealed on disk and in changelogs: where the keys folder has state.key "
+        "(auto), or always, and nothing starts without that key (required). migrate: as required, and plain values from before are read "
+        "and sealed in the background. Otherwise plain values are refused where there is a state key.",
+    )
+    reseal_per_s: int = Field(
+        500,
+        ge=1,
+        description="Maximum number of values that each partition seals anew in a second, after a change of the state key or from plain.",
+    )
     registry_url: str | None = Field(
         None,
         description="URL of a Confluent-compatible schema registry, with its path if it has one (Apicurio: /apis/ccompat/v7). Unset: the "

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from encoders.folder import SERVED_WITH
-from streams.errors import SETUP, ConfigurationError
+from streams.errors import SETUP, ConfigurationError, StateDamaged
 from streams.models.registry.ranker_file import read_ranker, write_ranker
 from streams.ranking.rules import DAY_MS
 from streams.ranking.serving_params import ServingParams
@@ -26,8 +26,10 @@ from streams.training.dataset import training_set
 from streams.training.evaluation.cases import Case
 from streams.training.evaluation.report import write_report
 from streams.training.evaluation_data import Encode, EvaluationData, ItemFacts, build_evaluation_data
+from streams.training.frozen_set import has_frozen, load_frozen, save_frozen
 from streams.training.ranker_candidate import Serving, judge_ranker, logged_of
 from streams.training.round_directory import read_json, write_json
+from streams.training.row_seal import RowSeal
 from streams.training.rules import RoundRules
 from streams.training.time_slices import OldSlice
 from streams.training.torchrun import broadcast, size
@@ -89,8 +91,15 @@ class Judged:
         return "; ".join(self.reasons)
 
 
-def run_round(folder: Path, base: Path, material: Material, rules: RoundRules, on_progress: OnProgress | None = None) -> Judged:
-    """Do the round. The candidate is in ``folder/model``, the report in ``folder/report``.
+def run_round(
+    folder: Path,
+    base: Path,
+    material: Material,
+    rules: RoundRules,
+    on_progress: OnProgress | None = None,
+    seal: RowSeal | None = None,
+) -> Judged:
+    """Do the round. The candidate is in ``folder/model``, the report in ``folder/report``. ``seal``: what the training set is sealed with.
 
     Raises ConfigurationError if there is too little data or the base model can't be trained, TrainingDiverged, and OSError for a
     full disk. Finished steps are used the next time.
@@ -103,7 +112,7 @@ def run_round(folder: Path, base: Path, material: Material, rules: RoundRules, o
     folder.mkdir(parents=True, exist_ok=True)
     # A torn folder would be taken for another base or training; the training itself refuses a checkpoint that is not its own.
     split = _split(folder, material, rules)
-    frozen = _frozen(folder / "data", lambda: _learnable(material, split, rules))
+    frozen = _frozen(folder / "data", lambda: _learnable(material, split, rules), seal)
     validation = sample(split.validation, rules.judge.quick_cases)
     judged_cases = [*validation, *(case for part in (split.validation, split.test, split.old) for case in sample(part, rules.judge.most))]
     data = build_evaluation_data(
@@ -140,18 +149,16 @@ def _learnable(material: Material, split: Split, rules: RoundRules) -> TrainingS
     return training
 
 
-def _frozen(folder: Path, make: Callable[[], TrainingSet]) -> TrainingSet:
+def _frozen(folder: Path, make: Callable[[], TrainingSet], seal: RowSeal | None) -> TrainingSet:
     """The frozen training set. A continued round must use the same set, because its checkpoints belong to it."""
-    from encoders.finetune.examples import TrainingSet
-
-    if (folder / "examples.npz").is_file():
+    if has_frozen(folder):
         try:
-            return TrainingSet.load(folder)
-        except SETUP as error:
+            return load_frozen(folder, seal)
+        except (*SETUP, StateDamaged) as error:
             log.warning("the round starts again: %s", error)
             shutil.rmtree(folder)
     training = make()
-    training.save(folder)
+    save_frozen(folder, training, seal)
     return training
 
 

@@ -28,6 +28,7 @@ from streams.training.retention import Retention
 from streams.training.reward_tally import RewardTally
 from streams.training.round import Judged, Material, run_round
 from streams.training.round_directory import RoundDirectory, read_json, write_json
+from streams.training.row_seal import row_seal
 from streams.training.rules import RoundRules, fitted_by_settings
 from streams.training.store import Bounds, PairStore
 from streams.training.time_slices import OldSlice
@@ -105,7 +106,7 @@ def _done(
         shop.restart()
     shop.note(base=known)
     items = asyncio.run(read_items(settings, kafka))
-    store = PairStore(shop.root, bounds(settings))
+    store = PairStore(shop.root, bounds(settings), row_seal(settings))
     try:
         pairs = store.read(request.get("up_to"))
         old = store.state("old_slice")
@@ -126,7 +127,12 @@ def _done(
             lineage.begin({pair["pseudonym"] for pair in pairs} | {one["pseudonym"] for one in material.logs})
     finally:
         store.close()
-    judged = run_round(shop.round, base.folder, material, RoundRules.from_settings(settings), _reporting(shop, on_progress))
+    seal = row_seal(settings)
+    try:
+        judged = run_round(shop.round, base.folder, material, RoundRules.from_settings(settings), _reporting(shop, on_progress), seal)
+    finally:
+        if seal is not None:
+            seal.close()
     if judged.promote:
         with closing(Lineage(shop.root)) as lineage:
             if base.version is None:

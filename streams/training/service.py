@@ -36,6 +36,7 @@ from streams.training.retention import prune_folder
 from streams.training.rollout import CanaryRule
 from streams.training.round_directory import RoundDirectory, read_json
 from streams.training.round_process import TRY_AGAIN, bounds, retention
+from streams.training.row_seal import row_seal
 from streams.training.store import PairStore
 from streams.training.torchrun import command
 
@@ -92,7 +93,10 @@ class TrainerService:
         """Until ``stop`` is set, which takes some seconds at most, or something fatal: raised."""
         with self._shop.alone():
             moves = moves_reader(key_folder(self._settings))
-            store = PairStore(self._shop.root, bounds(self._settings), moves.sealer)
+            store = PairStore(self._shop.root, bounds(self._settings), row_seal(self._settings), moves=moves.sealer)
+            sealed = store.tidy()
+            if sealed:
+                log.info("%d rows of the store were sealed anew under the current state key", sealed)
             if moves.sealer is None:
                 store.end_moves()
             told = (self._removed, self._forgotten, self._moved)

@@ -10,14 +10,15 @@ import json
 import logging
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import msgspec
 
+from streams.atrest.table import refuse_sealed
 from streams.errors import TransientError
 from streams.files import private_folder
 from streams.privacy.consent import GATED
@@ -25,6 +26,7 @@ from streams.privacy.moves import MovesSealer
 from streams.serde.records import ConsentDecision, FeatureLog, Forgotten, TrainingPair
 from streams.stages.profile.moves import ProfileMove
 from streams.training.cases import without_unused_histories
+from streams.training.row_seal import RowSeal
 from streams.training.time_slices import OldSlice
 
 log = logging.getLogger(__name__)
@@ -68,6 +70,8 @@ _COUNTED = 500_000
 """Ids of feedback that are remembered."""
 _LOGS = 20_000
 """Logs of features that are kept, the newest: some 100 MB."""
+_PORTION = 500
+"""Rows that are sealed anew in one transaction."""
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _pack, _unpack = msgspec.msgpack.encode, msgspec.msgpack.decode
 
@@ -95,11 +99,12 @@ class Bounds(NamedTuple):
 class PairStore:
     """One process writes; others may read at the same time. Every method raises TransientError if the disk is full or fails."""
 
-    def __init__(self, folder: Path, bounds: Bounds, moves: MovesSealer | None = None) -> None:
-        """A damaged file is moved aside and a new one begun: the topic still holds what it held. ``moves``: with it the new pseudonyms of
-        shoppers are sealed while the key is rotated; without it none is kept."""
+    def __init__(self, folder: Path, bounds: Bounds, seal: RowSeal | None = None, *, moves: MovesSealer | None = None) -> None:
+        """A damaged file is moved aside and a new one begun: the topic still holds what it held. Without ``seal`` rows are plain.
+        ``moves``: with it the new pseudonyms of shoppers are sealed while the key is rotated; without it none is kept."""
         self._moves = moves
         self._path, self._bounds = folder / _FILE, bounds
+        self._seal = seal
         with _reached(self._path):
             private_folder(folder)
             try:
@@ -119,8 +124,7 @@ class PairStore:
         with _reached(self._path), self._db:
             before = self._db.total_changes
             known = self._renamed(pairs)
-            rows = [(pair["pair_id"], pair["pseudonym"], pair["occurred_at"], _pack(pair)) for pair in known]
-            self._db.executemany(_INSERT, rows)
+            self._db.executemany(_INSERT, self._rows((p["pair_id"], p["pseudonym"], p["occurred_at"], _pack(p)) for p in known))
             new = self._db.total_changes - before
             self._advance(offsets)
             self._prune()
@@ -130,8 +134,8 @@ class PairStore:
         """As ``append``, of logs of features."""
         with _reached(self._path), self._db:
             before = self._db.total_changes
-            rows = [(log["log_id"], log["pseudonym"], log["created_at"], _pack(log)) for log in self._renamed(logs)]
-            self._db.executemany(_INSERT_LOG, rows)
+            known = self._renamed(logs)
+            self._db.executemany(_INSERT_LOG, self._rows((o["log_id"], o["pseudonym"], o["created_at"], _pack(o)) for o in known))
             new = self._db.total_changes - before
             self._advance(offsets)
             over = self._count("logs") - _LOGS
@@ -142,8 +146,8 @@ class PairStore:
     def read_logs(self) -> list[FeatureLog]:
         """By time. None is older than the pairs: what was removed can't be joined."""
         with _reached(self._path):
-            rows = self._db.execute("SELECT body FROM logs ORDER BY at_ms, log_id").fetchall()
-        return [_unpack(body) for (body,) in rows]
+            rows = self._db.execute("SELECT pseudonym, log_id, body FROM logs ORDER BY at_ms, log_id").fetchall()
+            return [_unpack(body) for _, body in self._opened(rows)]
 
     def advance(self, offsets: Offsets, state: Mapping[str, object], counted: Sequence[str] = ()) -> None:
         """Write named values, the offsets of their topic, and the ids of the feedback in them, all or nothing."""
@@ -182,14 +186,14 @@ class PairStore:
         with _reached(self._path):
             with self._db:
                 removed = self._forget(pseudonym)
-            self._overwrite()
+            self._overwrite({pseudonym}, is_anything_gone=removed > 0)
         return removed
 
     def decide(self, decisions: Iterable[ConsentDecision], offsets: Offsets) -> int:
         """Take in decisions on consent. Of a shopper who refuses one of the gated purposes all is removed, its bytes overwritten, and
         nothing more is taken in; of one who agrees later only what came after the refusal. How many pairs and logs were removed.
         """
-        removed = 0
+        removed, gone = 0, set[str]()
         with _reached(self._path):
             with self._db:
                 for one in decisions:
@@ -202,53 +206,60 @@ class PairStore:
                         until_ms = max(one["decided_at"], one["received_at"])
                         self._db.execute(_REFUSE, (one["pseudonym"], one["purpose"], until_ms))
                         removed += self._forget(one["pseudonym"])
+                        gone.add(one["pseudonym"])
                 self._advance(offsets)
-            if removed:
-                self._overwrite()
+            self._overwrite(gone, is_anything_gone=removed > 0)
         return removed
 
     def erase(self, requests: Iterable[Forgotten], offsets: Offsets) -> int:
         """Take in requests to forget shoppers. All of theirs, or what has to do with one item, is removed, its bytes overwritten, and what
         is from before the request is not taken in any more. How many pairs and logs were removed.
         """
-        removed = 0
+        removed, gone, changed = 0, set[str](), set[str]()
         with _reached(self._path):
             with self._db:
                 for one in requests:
                     if one["item_id"] is not None:
                         removed += self._forget_item(one["pseudonym"], one["item_id"])
+                        changed.add(one["pseudonym"])
                         continue
+                    gone.add(one["pseudonym"])
                     self._db.execute(_FORGOT, (one["pseudonym"], _ERASURE, one["received_at"]))
                     self._db.execute("DELETE FROM refused WHERE pseudonym = ? AND purpose <> ?", (one["pseudonym"], _ERASURE))
                     removed += self._forget(one["pseudonym"])
                     # By then no topic holds anything from before.
                     self._db.execute("DELETE FROM refused WHERE purpose = ? AND until_ms < ?", (_ERASURE, one["received_at"] - _HELD_MS))
                 self._advance(offsets)
-            if removed:
-                self._overwrite()
+            self._overwrite(gone, is_anything_gone=removed > 0)
+            for pseudonym in changed - gone:
+                self._renew(pseudonym)
         return removed
 
     def move(self, moves: Iterable[ProfileMove], offsets: Offsets) -> int:
         """Take in what the profile stage says of old pseudonyms and new ones: what is kept under an old one is the new one's from now on,
         and so is what still comes under the old one. How many pairs and logs were removed, because their shoppers refused or asked for it.
         """
-        removed = 0
+        removed, gone, changed = 0, set[str](), set[str]()
         with _reached(self._path):
             with self._db:
                 for one in moves:
                     if one.what == "forget" and one.item_id is not None:
                         removed += self._forget_item(one.old, one.item_id)
+                        changed.add(one.old)
                         continue
                     if one.what == "forget":
                         self._db.execute(_FORGOT, (one.old, _ERASURE, one.received_ms))
                         removed += self._forget(one.old)
+                        gone.add(one.old)
                     if one.is_same and self._moves is not None:
                         sealed = self._moves.seal("trainer", NewPseudonym(one.new))
                         self._db.execute("INSERT OR IGNORE INTO moved VALUES (?, ?)", (one.old, sealed))
                         removed += self._rename(one.old, one.new)
+                        gone.add(one.old)
                 self._advance(offsets)
-            if removed:
-                self._overwrite()
+            self._overwrite(gone, is_anything_gone=removed > 0)
+            for pseudonym in changed - gone:
+                self._renew(pseudonym)
         return removed
 
     def end_moves(self) -> None:
@@ -261,10 +272,12 @@ class PairStore:
         removed = 0
         for table, insert in (("pairs", _INSERT), ("logs", _INSERT_LOG)):
             name = "pair_id" if table == "pairs" else "log_id"
-            rows = self._db.execute(f"SELECT {name}, at_ms, body FROM {table} WHERE pseudonym = ? ORDER BY seq", (old,)).fetchall()  # noqa: S608
+            query = f"SELECT pseudonym, {name}, body, at_ms FROM {table} WHERE pseudonym = ? ORDER BY seq"  # noqa: S608
+            rows = list(self._opened(self._db.execute(query, (old,)).fetchall()))
             self._db.execute(f"DELETE FROM {table} WHERE pseudonym = ?", (old,))  # noqa: S608
             before = self._db.total_changes
-            self._db.executemany(insert, [(id_, new, at_ms, _pack({**_unpack(body), "pseudonym": new})) for id_, at_ms, body in rows])
+            renamed = ((row[1], new, row[3], _pack({**_unpack(body), "pseudonym": new})) for row, body in rows)
+            self._db.executemany(insert, self._rows(renamed))
             removed += len(rows) - (self._db.total_changes - before)
         return removed
 
@@ -291,8 +304,8 @@ class PairStore:
         return found
 
     def _forget_item(self, pseudonym: str, item_id: str) -> int:
-        rows = self._db.execute("SELECT seq, body FROM pairs WHERE pseudonym = ?", (pseudonym,)).fetchall()
-        pairs = [seq for seq, body in rows if _has_item(_unpack(body), item_id)]
+        rows = self._db.execute("SELECT pseudonym, pair_id, body, seq FROM pairs WHERE pseudonym = ?", (pseudonym,)).fetchall()
+        pairs = [row[3] for row, body in self._opened(rows) if _has_item(_unpack(body), item_id)]
         self._db.executemany("DELETE FROM pairs WHERE seq = ?", [(seq,) for seq in pairs])
         # A log's levels are made of the whole history, which may hold the item.
         return len(pairs) + self._db.execute("DELETE FROM logs WHERE pseudonym = ?", (pseudonym,)).rowcount
@@ -301,9 +314,74 @@ class PairStore:
         removed = self._db.execute("DELETE FROM pairs WHERE pseudonym = ?", (pseudonym,)).rowcount
         return removed + self._db.execute("DELETE FROM logs WHERE pseudonym = ?", (pseudonym,)).rowcount
 
-    def _overwrite(self) -> None:
-        """The log of changes holds what was deleted until it is written over."""
-        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    def _overwrite(self, gone: Collection[str] = (), *, is_anything_gone: bool = True) -> None:
+        """The log of changes holds what was deleted until it is written over. After that no old copy opens either, also of what was
+        removed for its age before."""
+        if is_anything_gone:
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        if self._seal is not None and gone:
+            self._seal.shred(gone, with_round=is_anything_gone)
+
+    # --- what is sealed
+
+    def _rows(self, rows: Iterable[tuple[str, str, int, bytes]]) -> list[tuple[str, str, int, bytes]]:
+        """Id, pseudonym, time and body, as they are stored."""
+        plain, seal = list(rows), self._seal
+        if seal is None:
+            return plain
+        seal.need(pseudonym for _, pseudonym, _, _ in plain)
+        return [(row, pseudonym, at_ms, seal.seal(pseudonym, row, body)) for row, pseudonym, at_ms, body in plain]
+
+    def _opened(self, rows: Iterable[Any]) -> Iterator[tuple[Any, bytes]]:
+        """Rows that begin with pseudonym, id and body, with what is in the body; without those of which it is shredded."""
+        for row in rows:
+            body = _open_body(self._seal, *row[:3])
+            if body is not None:
+                yield row, body
+
+    def _renew(self, pseudonym: str) -> None:
+        """What is kept of a shopper gets another data key."""
+        if self._seal is not None:
+            self._seal.renew(pseudonym)
+            self._reseal("pairs", "pair_id", pseudonym)
+            self._reseal("logs", "log_id", pseudonym)
+            self._overwrite()
+            self._seal.settle(pseudonym)
+
+    def tidy(self) -> int:
+        """Seal anew what is plain or not under the current keys, and remove what a kill has left of data keys; how many rows there were.
+        Called when the trainer starts, before anything else is done with it."""
+        seal = self._seal
+        if seal is None:
+            return 0
+        with _reached(self._path):
+            count = self._reseal("pairs", "pair_id") + self._reseal("logs", "log_id")
+            used = {name for (name,) in self._db.execute("SELECT pseudonym FROM pairs UNION SELECT pseudonym FROM logs")}
+            names = seal.names()
+            unused = [name for name in names if name not in used]
+            if count:
+                self._overwrite()
+            if unused:
+                seal.shred(unused, with_round=False)
+            seal.settle_keys(name for name in names if name in used)
+        return count
+
+    def _reseal(self, table: Literal["pairs", "logs"], name: Literal["pair_id", "log_id"], pseudonym: str | None = None) -> int:
+        """In transactions of some hundred rows: others may read meanwhile."""
+        seal, after, count = self._seal, 0, 0
+        if seal is None:
+            return 0
+        only = "" if pseudonym is None else " AND pseudonym = ?3"
+        query = f"SELECT pseudonym, {name}, body, seq FROM {table} WHERE seq > ?1{only} ORDER BY seq LIMIT ?2"  # noqa: S608 - names of ours
+        while rows := self._db.execute(query, (after, _PORTION, *([] if pseudonym is None else [pseudonym]))).fetchall():
+            after = rows[-1][3]
+            due = list(self._opened(row for row in rows if seal.is_due(row[0], row[2])))
+            seal.need(row[0] for row, _ in due)
+            new = [(seal.seal(row[0], row[1], body), row[3]) for row, body in due]
+            with self._db:
+                self._db.executemany(f"UPDATE {table} SET body = ? WHERE seq = ?", new)  # noqa: S608
+            count += len(new)
+        return count
 
     def __len__(self) -> int:
         """How many pairs there are."""
@@ -324,15 +402,19 @@ class PairStore:
     def read(self, up_to: int | None = None) -> list[TrainingPair]:
         """The pairs, by shopper and time, with the histories that cases are made of (see
         ``without_unused_histories``); of those numbered up to ``up_to``, where given."""
-        query = "SELECT pseudonym, body FROM pairs WHERE seq <= ? ORDER BY pseudonym, at_ms, seq"
+        query = "SELECT pseudonym, pair_id, body FROM pairs WHERE seq <= ? ORDER BY pseudonym, at_ms, seq"
         with _reached(self._path):
-            rows: Iterator[tuple[str, bytes]] = self._db.execute(query, (2**62 if up_to is None else up_to,))
+            rows = self._opened(self._db.execute(query, (2**62 if up_to is None else up_to,)))
             return [
-                pair for _, own in groupby(rows, lambda row: row[0]) for pair in without_unused_histories(_unpack(body) for _, body in own)
+                pair
+                for _, own in groupby(rows, lambda row: row[0][0])
+                for pair in without_unused_histories(_unpack(body) for _, body in own)
             ]
 
     def close(self) -> None:
         self._db.close()
+        if self._seal is not None:
+            self._seal.close()
 
     def _count(self, table: Literal["pairs", "logs"]) -> int:
         query = "SELECT count(*) FROM pairs" if table == "pairs" else "SELECT count(*) FROM logs"
@@ -393,7 +475,7 @@ def _reached(path: Path) -> Iterator[None]:
         raise TransientError(f"the trainer's store {path} failed ({error.strerror}); {fix}") from error
 
 
-def kept_of(folder: Path, pseudonym: str) -> tuple[list[TrainingPair], list[FeatureLog]]:
+def kept_of(folder: Path, pseudonym: str, seal: RowSeal | None = None) -> tuple[list[TrainingPair], list[FeatureLog]]:
     """The pairs and logs of a shopper in a trainer's folder, while the trainer may be at work; none where there is no folder."""
     path = folder / _FILE
     if not path.is_file():
@@ -401,11 +483,23 @@ def kept_of(folder: Path, pseudonym: str) -> tuple[list[TrainingPair], list[Feat
     with _reached(path):
         db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
         try:
-            pairs = db.execute("SELECT body FROM pairs WHERE pseudonym = ? ORDER BY at_ms, seq", (pseudonym,)).fetchall()
-            logs = db.execute("SELECT body FROM logs WHERE pseudonym = ? ORDER BY at_ms, log_id", (pseudonym,)).fetchall()
+            pairs = db.execute("SELECT pair_id, body FROM pairs WHERE pseudonym = ? ORDER BY at_ms, seq", (pseudonym,)).fetchall()
+            logs = db.execute("SELECT log_id, body FROM logs WHERE pseudonym = ? ORDER BY at_ms, log_id", (pseudonym,)).fetchall()
+            opened = [[_open_body(seal, pseudonym, *row) for row in rows] for rows in (pairs, logs)]
         finally:
             db.close()
-    return [_unpack(body) for (body,) in pairs], [_unpack(body) for (body,) in logs]
+            if seal is not None:
+                seal.close()
+    found = [[_unpack(body) for body in bodies if body is not None] for bodies in opened]
+    return found[0], found[1]
+
+
+def _open_body(seal: RowSeal | None, pseudonym: str, row: str, body: bytes) -> bytes | None:
+    """None where it is shredded."""
+    if seal is not None:
+        return seal.open(pseudonym, row, body)
+    refuse_sealed(body, "the trainer's store")
+    return body
 
 
 def _has_item(pair: TrainingPair, item_id: str) -> bool:

@@ -12,7 +12,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from streams.training.frozen_set import load_frozen
 from streams.training.round_directory import RoundDirectory, read_json, write_json
+from streams.training.row_seal import RowSeal
 
 if TYPE_CHECKING:
     from encoders.finetune.config import FinetuneConfig
@@ -47,13 +49,13 @@ def broadcast(folder: Path, base: Path, config: FinetuneConfig | None) -> None:
         write_json(folder / _FILE, {"run": _run(), "base": str(base), "config": None if config is None else asdict(config)})
 
 
-def run_rank(shop: RoundDirectory) -> None:
-    """Wait for the first process, and do a share of its fine-tuning. Returns where the round ends without one.
+def run_rank(shop: RoundDirectory, seal: RowSeal | None = None) -> None:
+    """Wait for the first process, and do a share of its fine-tuning. Returns where the round ends without one. ``seal``: what opens the
+    training set.
 
     Raises as ``finetune`` does; ``torchrun`` then ends the others, too.
     """
     from encoders.finetune.config import FinetuneConfig
-    from encoders.finetune.examples import TrainingSet
     from encoders.finetune.loop import finetune
 
     folder = shop.round
@@ -66,7 +68,7 @@ def run_rank(shop: RoundDirectory) -> None:
         return
     finetune(
         Path(orders["base"]),
-        TrainingSet.load(folder / "data"),
+        load_frozen(folder / "data", seal),
         FinetuneConfig(**orders["config"]),
         folder / "model",
         checkpoints=folder / "checkpoints",

@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry, Gauge
 
 from streams import topics
 from streams.access.asking import Rights
-from streams.access.rights import Right, rights_of
+from streams.access.rights import Right, data_keys_of, rights_of
 from streams.app import CATALOGUE, FEEDBACK, INGEST, LEARNING, PROFILE, STAGES
 from streams.audit.trail import StageTrail
 from streams.clock import Clock, SystemClock
@@ -32,6 +32,7 @@ from streams.privacy.seal import IdSealer, Sealer
 from streams.serde.codec import Codecs, open_codecs
 from streams.settings import KafkaSettings, Settings
 from streams.wiring.audit import worker_journal
+from streams.wiring.state import state_of
 
 if TYPE_CHECKING:
     from streams.engine.records import SourceRecord
@@ -56,7 +57,10 @@ class Bootstrap:
 
     def process(self, stage: str) -> StageProcess:
         """The process of one stage. Raises ConfigurationError if a key, a model or a setting is missing or wrong."""
-        return stage_process(self.parts(stage), self.settings, self.kafka, needed=rights_of(stage, self.settings))
+        parts = self.parts(stage)
+        keys_topic = data_keys_of(stage, self.settings) if parts.state is None or parts.state.topic is None else None
+        needed = [right for right in rights_of(stage, self.settings) if right.name != keys_topic]
+        return stage_process(parts, self.settings, self.kafka, needed=needed)
 
     def parts(self, stage: str) -> StageParts:
         """The handler of one stage and what goes with it. Raises as above."""
@@ -67,7 +71,8 @@ class Bootstrap:
             FEEDBACK.name: self._feedback,
             LEARNING.name: self._learning,
         }
-        return replace(makers[stage](StageMetrics(self.registry, stage)), journal=worker_journal(self, stage))
+        parts = makers[stage](StageMetrics(self.registry, stage))
+        return replace(parts, journal=worker_journal(self, stage), state=state_of(stage, self.settings, self.registry))
 
     def trail(self, spec: StageSpec) -> StageTrail:
         """Where a stage appends what it does with its records. The heads of its chains lie in its table."""

@@ -6,7 +6,7 @@ import pytest
 
 from streams import topics
 from streams.access.principals import principals
-from streams.access.rights import CLIENTS, ROLES, Right, changelog_of, rights_of
+from streams.access.rights import CLIENTS, ROLES, Right, changelog_of, data_keys_of, rights_of
 from streams.app import STAGES
 from streams.cli.access import ROLE_NAMES
 from streams.errors import ConfigurationError
@@ -36,13 +36,16 @@ def test_the_table_names_only_roles_that_are_known() -> None:
 
 def test_a_stage_reads_back_what_it_writes_and_keeps_its_state_alone() -> None:
     own = "veilstream-profile-profiles-changelog"
-    assert names("profile", "Read") == {*STAGES["profile"].sources, *STAGES["profile"].outputs, *STAGES["profile"].follows, own}
-    assert names("profile", "Write") == {*STAGES["profile"].outputs, own}
-    assert names("profile", "Create") == names("profile", "Alter") == {own}
+    data_keys = "veilstream-profile-profiles-keys"
+    read = {*STAGES["profile"].sources, *STAGES["profile"].outputs, *STAGES["profile"].follows}
+    assert names("profile", "Read") == read | {own, data_keys}
+    assert names("profile", "Write") == {*STAGES["profile"].outputs, own, data_keys}
+    assert names("profile", "Create") == names("profile", "Alter") == {own, data_keys}
     for stage in STAGES:
-        mine = changelog_of(stage, settings())
-        holders = {role for role in ROLES for right in rights_of(role, settings()) if right.name == mine}
-        assert holders == ({stage, "privacy"} if mine is not None else set())
+        for mine in (changelog_of(stage, settings()), data_keys_of(stage, settings())):
+            holders = {role for role in ROLES for right in rights_of(role, settings()) if right.name == mine}
+            assert holders == ({stage, "privacy"} if mine is not None else set())
+    assert {stage for stage in STAGES if data_keys_of(stage, settings())} == {"profile", "feedback"}
     states = [right for right in rights_of("privacy", settings()) if right.name.endswith("-changelog")]
     assert len(states) == 4 and {right.operation for right in states} == {"Read"}
 
@@ -50,7 +53,7 @@ def test_a_stage_reads_back_what_it_writes_and_keeps_its_state_alone() -> None:
 def test_who_answers_shoppers_reads_what_is_held_of_them() -> None:
     """The topics of `veilstream export`, no raw ones, and writes requests and what the audit has of them."""
     held = {spec.name for spec in topics.TOPICS if spec.key == "pseudonym"} | {topics.CONSENT_DECISIONS}
-    states = {changelog_of(stage, settings()) for stage in STAGES} - {None}
+    states = {of(stage, settings()) for stage in STAGES for of in (changelog_of, data_keys_of)} - {None}
     assert names("privacy", "Read") == held | states | {topics.PRIVACY_AUDIT}
     assert names("privacy", "Write") == {topics.PRIVACY_ERASURE, topics.PRIVACY_AUDIT}
 

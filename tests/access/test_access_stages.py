@@ -22,7 +22,7 @@ from streams import topics
 from streams.access.acls import commands
 from streams.access.asking import Rights, granted
 from streams.access.comparing import missing, too_many, unknown
-from streams.access.rights import CLUSTER, ROLES, Right, all_topics, changelog_of, group_of, rights_of
+from streams.access.rights import CLUSTER, ROLES, Right, all_topics, changelog_of, data_keys_of, group_of, rights_of
 from streams.app import STAGES
 from streams.cli.main import run
 from streams.engine.kafka.batches import encode_rows
@@ -354,9 +354,9 @@ def test_kafka_s_own_tool_takes_the_commands(shop: Shop) -> None:
 
 def test_what_is_no_right_of_a_role_is_refused(shop: Shop) -> None:
     """Reading and writing, by the broker's own answers: those of all roles on all topics."""
-    changelogs = [name for name in (changelog_of(stage, SETTINGS) for stage in STAGES) if name is not None]
+    changelogs = [name for of in (changelog_of, data_keys_of) for stage in STAGES if (name := of(stage, SETTINGS)) is not None]
     names = [*(PREFIX + spec.name for spec in all_topics(SETTINGS)), *changelogs]
-    assert len(names) == len(topics.TOPICS) + 1 + 4
+    assert len(names) == len(topics.TOPICS) + 1 + 4 + 2
 
     async def refused(role: str) -> tuple[set[str], set[str]]:
         client = BrokerClient(client_config(shop.kafka.settings(role, shop.folder)))

@@ -87,9 +87,10 @@ def test_keys_are_told_by_their_ids(tmp_path: Path) -> None:
     assert details["key pseudonym"] == "k7"
     assert details["key recovery"] == key_id(bytes(load_public_key(tmp_path / "recovery.pub", "recovery")))
     assert set(details) == {"key ingest", "key pseudonym", "key subscriber", "key recovery"}
-    assert set(keys_details(tmp_path, "profile")) == {"key profile", "key recovery", "key models"}
+    assert set(keys_details(tmp_path, "profile")) == {"key profile", "key recovery", "key models", "key state"}
+    assert keys_details(tmp_path, "profile")["key state"] == "s1"
     (tmp_path / "models.pub").unlink()
-    assert set(keys_details(tmp_path, "profile")) == {"key profile", "key recovery"}
+    assert set(keys_details(tmp_path, "profile")) == {"key profile", "key recovery", "key state"}
     (tmp_path / "recovery.pub").unlink()
     with pytest.raises(ConfigurationError, match=r"recovery\.pub is missing"):
         keys_details(tmp_path, "profile")

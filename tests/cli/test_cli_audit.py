@@ -295,7 +295,7 @@ async def test_a_worker_tells_that_it_runs(shop: Shop, monkeypatch: pytest.Monke
     links = [link for link in await asyncio.to_thread(shop.links)]
     assert [(link["stage"], link["sequence"], link["action"]) for link in links] == [("feedback", 0, "started"), ("feedback", 1, "stopped")]
     details = links[0]["details"]
-    assert {name for name in details if name.startswith("key ")} == {"key feedback", "key recovery"}
+    assert {name for name in details if name.startswith("key ")} == {"key feedback", "key recovery", "key state"}
     assert "setting VEILSTREAM_REGISTRY_HEADERS" not in details
     assert links[1]["details"] == {"outcome": "ok"}
 

@@ -28,6 +28,7 @@ from streams.stages.profile.profile import load_profile
 from streams.stages.profile.together_counter import is_profile, load_pairs
 from tests.support.apache_kafka import ApacheKafka
 from tests.support.deployment import STAGE_ORDER, Deployment, deployed
+from tests.support.sealed_states import states_of
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(800)]
 
@@ -85,10 +86,8 @@ def decoded(deployment: Deployment, topic: str) -> list[dict[str, Any]]:
 
 def profiles(deployment: Deployment) -> dict[str, Any]:
     """What the changelog says of every profile in the end, without what depends on the moment (the prior's exact value)."""
-    changelog = "veilstream-profile-profiles-changelog"
-    latest = {r.key: r.value for r in deployment.read(changelog) if r.key is not None}
     found = {}
-    for key, value in latest.items():
+    for _, key, value in states_of(deployment, "profile"):
         assert value is not None
         if not is_profile(key):
             continue
@@ -99,10 +98,9 @@ def profiles(deployment: Deployment) -> dict[str, Any]:
 
 def counted_pairs(deployment: Deployment) -> dict[tuple[int, bytes], dict[str, float]]:
     """What the changelog says of every item's pairs in the end: counts as of one time, and how many shoppers."""
-    latest = {(r.partition, r.key): r.value for r in deployment.read("veilstream-profile-profiles-changelog") if r.key is not None}
     found = {}
-    for (partition, key), value in latest.items():
-        if is_profile(key):
+    for partition, key, value in states_of(deployment, "profile"):
+        if value is None or is_profile(key):
             continue
         pairs = load_pairs(value)
         factor = 2.0 ** ((pairs.landmark_ms - 1.7e12) / (60 * DAY_MS))

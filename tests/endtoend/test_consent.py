@@ -22,6 +22,7 @@ from streams.stages.profile.together_counter import is_profile
 from tests.support.apache_kafka import ApacheKafka
 from tests.support.deployment import Deployment, deployed
 from tests.support.publishing import now_ms, publish
+from tests.support.sealed_states import states_of
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(600)]
 CODECS = local_codecs()
@@ -113,7 +114,7 @@ def test_agreed_and_withdrawn_while_workers_are_killed(kafka: ApacheKafka, tmp_p
         unprofiled = [one for one in last if not one["profiled"]]
         assert recipients(unprofiled) == Counter({user: 1 + (user in GONE) for user in SHOPPERS})
         assert all(one["pseudonym"].startswith(NOBODY) for one in unprofiled)
-        state = {r.key: r.value for r in shop.read("veilstream-profile-profiles-changelog") if r.key is not None and is_profile(r.key)}
+        state = {key: value for _, key, value in states_of(shop, "profile") if is_profile(key)}
         profiles = {name.decode(): load_profile(value or b"") for name, value in state.items()}
         for name, profile in profiles.items():
             assert (not profile.items and not profile.issued and "personalization" in profile.refused) == (name in gone)

@@ -28,6 +28,7 @@ from streams.stages.profile.profile import Profile, load_profile
 from streams.stages.profile.together_counter import is_profile
 from tests.support.apache_kafka import ApacheKafka
 from tests.support.deployment import Deployment, deployed
+from tests.support.sealed_states import states_of
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(600)]
 CODECS = local_codecs()
@@ -163,7 +164,7 @@ def test_histories_go_where_they_belong_while_a_worker_is_killed(kafka: ApacheKa
         assert max(Counter(map(record_id, shop.read(topics.PROFILE_LINKS))).values()) == 1
         links = [CODECS.for_topic(topics.PROFILE_LINKS).decode(record.value) for record in shop.read(topics.PROFILE_LINKS)]
         assert Counter(users[link["pseudonym"]] for link in links) == Counter(n for n in everybody if n % 10)
-        latest = {r.key: r.value for r in shop.read("veilstream-profile-profiles-changelog") if r.key is not None and is_profile(r.key)}
+        latest = {key: value for _, key, value in states_of(shop, "profile") if is_profile(key)}
         found = {key.decode(): load_profile(value or b"") for key, value in latest.items()}
         wanted = expected(shop)
         assert {key: history(one) for key, one in found.items()} == {key: history(one) for key, one in wanted.items()}

@@ -14,7 +14,7 @@ from tests.simulation.scheduler import Scheduler
 
 SESSION_S = 6.0
 REBALANCE_S = 10.0
-OUT, DEAD, CHANGELOG = "out", "dead", "changelog"
+OUT, DEAD, CHANGELOG, DATA_KEYS = "out", "dead", "changelog", "keys"
 TOO_LARGE = 600
 """A batch of more bytes of values is refused."""
 OK, UNKNOWN_TOPIC, NOT_LEADER, MESSAGE_TOO_LARGE, COORDINATOR_LOADING, OUT_OF_ORDER, OFFSET_OUT_OF_RANGE = 0, 3, 6, 10, 14, 45, 1
@@ -174,7 +174,7 @@ class Broker:
         self.sources = self._fresh_sources()
         self.before: dict[Where, Source] = {}
         """The sources that were there before the topics were made anew."""
-        self.logs: dict[Where, Log] = {(t, p): Log() for t in (OUT, DEAD, CHANGELOG) for p in range(partitions)}
+        self.logs: dict[Where, Log] = {(t, p): Log() for t in (OUT, DEAD, CHANGELOG, DATA_KEYS) for p in range(partitions)}
         self.leaderless: dict[Where, float] = {}
         self.commits: dict[Where, GroupCommit] = {}
         self.loading_until = 0.0

@@ -15,6 +15,7 @@ from aiokafka.partitioner import murmur2
 
 from encoders.batching.micro_batcher import MicroBatcher
 from encoders.hashing import HashingEncoder
+from streams.atrest.partition import MARKER
 from streams.engine.handler import BatchHandler
 from streams.engine.outputs import Answer
 from streams.engine.records import MemoryRecord
@@ -195,7 +196,14 @@ class LinkWorld(World):
         return bool(self._profiles_expected()[1] - self._links())
 
     def _state_is_right(self) -> bool:
-        return self._state() == self._profiles_expected()[0]
+        return self._state() == self._profiles_expected()[0] and not self._data_keys_too_many()
+
+    def _data_keys_too_many(self) -> set[bytes]:
+        """Whose data key is there though nothing is kept of them: who is forgotten must not be among them."""
+        if not self.traits.seals:
+            return set()
+        there = {key for partition in range(self.broker.partitions) for key in self._seal(partition).records}
+        return there - self._state().keys() - {MARKER}
 
     def _judge(self) -> None:
         expected, links = self._profiles_expected()
@@ -208,6 +216,8 @@ class LinkWorld(World):
                 raise Violation("a link that is not in the partition of its user")
         if self._pairs() != self._pairs_expected():
             raise Violation(f"bought together, found and expected: {self._pairs()}, {self._pairs_expected()}")
+        if self._data_keys_too_many():
+            raise Violation(f"data keys of nobody who is kept: {self._data_keys_too_many()}")
         found = self._state()
         if found != expected:
             wrong = [key for key in found.keys() | expected.keys() if found.get(key) != expected.get(key)]

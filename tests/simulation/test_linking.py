@@ -64,8 +64,8 @@ def wrong_in(most: int) -> str:
 
 @pytest.mark.slow
 def test_a_link_that_is_looked_for_in_one_partition_only_would_be_written_twice(monkeypatch: Patch) -> None:
-    for name, share in (("links", 0.4), ("decisions", 0.0), ("kinds", ("view", "search"))):
-        monkeypatch.setattr(LinkWorld, name, share)
+    for name, value in (("links", 0.4), ("decisions", 0.0), ("kinds", ("view", "search")), ("seals", False)):
+        monkeypatch.setattr(LinkWorld, name, value)
     monkeypatch.setattr(LinkWorker, "outputs_of", {PROFILE_LINKS: True, ITEMS_TOGETHER: True, DEAD: True})
     wrong = wrong_in(ENOUGH)
     assert "links that are too many" in wrong

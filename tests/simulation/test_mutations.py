@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from streams.atrest.partition import PartitionSeal
+from streams.atrest.table import SealedTable
 from streams.engine import beginning as beginning_module
 from streams.engine import guarded_handler as guarded_handler_module
 from streams.engine import outputs as outputs_module
@@ -207,6 +209,47 @@ def _(patch: Patch) -> None:
         return True
 
     patch.setattr(Checkpoint, "is_as_left", always)
+
+
+@mutation("the data keys of the erased are left as they were")
+def _(patch: Patch) -> None:
+    patch.setattr(PartitionSeal, "after", lambda self, changes, erased: {})
+    patch.setattr(PartitionSeal, "rewritten", lambda self, key, value: None)
+
+
+@mutation("what a kill left of an erasure is not cleared away")
+def _(patch: Patch) -> None:
+    patch.setattr(PartitionSeal, "rewritten", lambda self, key, value: None)
+
+
+@mutation("a data key is written after the values that are sealed under it")
+def _(patch: Patch) -> None:
+    async def apply(self: SealedTable, partition: int, changes: Any, fence: Callable[[], None], erased: Any = ()) -> None:
+        seal = self._seals[partition]
+        wanted = seal.before(changes, erased)
+        if wanted:
+            seal.keep(seal.sealed_keys(wanted))
+        await self._table.apply(partition, seal.seal(changes), fence)
+        await self._write_keys(partition, {**wanted, **seal.after(changes, erased)}, fence)
+
+    patch.setattr(SealedTable, "apply", apply)
+
+
+@mutation("the data keys that another worker wrote are not read")
+def _(patch: Patch) -> None:
+    async def take_over(self: SealedTable, partition: int, generation: int) -> None:
+        if partition not in self._seals:
+            await original(self, partition, generation)
+
+    original = SealedTable.take_over
+    patch.setattr(SealedTable, "take_over", take_over)
+    patch.setattr(SealedTable, "drop", lambda self, partition: None)
+
+
+@mutation("an erased shopper gets no new data key")
+def _(patch: Patch) -> None:
+    original = PartitionSeal.before
+    patch.setattr(PartitionSeal, "before", lambda self, changes, erased: original(self, changes, ()))
 
 
 @pytest.mark.parametrize("name", MUTATIONS)

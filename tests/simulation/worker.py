@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from random import Random
 from typing import Any, ClassVar
 
 from prometheus_client import CollectorRegistry
 
+from streams.atrest.table import SealedTable, SealRules
 from streams.engine.checkpoint import Checkpoint
 from streams.engine.handler import BatchHandler
 from streams.engine.kafka.topics import OffsetAnswer, commit_in
-from streams.engine.metrics import StageMetrics
+from streams.engine.metrics import AtRestMetrics, StageMetrics
 from streams.engine.outputs import ID_HEADER, LINK_LOST, Answer, Outputs, Row
 from streams.engine.ownership import Ownership
 from streams.engine.partition_worker import PartitionWorker
@@ -21,10 +22,12 @@ from streams.engine.records import BatchResult, FetchedRun, OutputRecord, Source
 from streams.engine.rejects import RejectGuard
 from streams.engine.resume import Bounds, GroupCommit
 from streams.engine.runner import Runner
-from streams.engine.state import MemoryStore, StateTable
+from streams.engine.state import MemoryStore, StateTable, Table
 from streams.engine.unpack import RecordBatch, unpack
 from streams.errors import Reason, RecordError, TransientError
-from tests.simulation.broker import CHANGELOG, DEAD, OUT, Broker, SourceBatch, Where
+from streams.privacy.keys import StateKey
+from streams.privacy.state_keys import StateKeys
+from tests.simulation.broker import CHANGELOG, DATA_KEYS, DEAD, OUT, Broker, SourceBatch, Where
 from tests.simulation.scheduler import Owner, Scheduler, SimEvent, SimRuntime
 
 HEARTBEAT_S = 1.5
@@ -37,9 +40,16 @@ EPOCH_S = 1_790_000_000.0
 TOLD_EVERY = 3
 """The timer tells of a key each time that so many of its records came."""
 
+MOVED_EVERY_S = 1.0
+"""A step of sealing anew."""
+
 LOST = Answer(LINK_LOST, -1)
 
+STATE_KEYS = StateKeys.of(StateKey("s2", b"2" * 32), [StateKey("s1", b"1" * 32)])
+SEALS = SealRules(STATE_KEYS, DATA_KEYS, moves_per_step=2)
+
 METRICS = StageMetrics(CollectorRegistry(), "toy")
+AT_REST = AtRestMetrics(CollectorRegistry(), "toy")
 """Shared by all workers of all schedules: making it costs as much as a schedule."""
 
 
@@ -79,6 +89,8 @@ class Counting:
             count, told, applied = parse_state(known.get(key))
             if record.offset <= applied:
                 continue  # it is in the state, so what it causes was written before
+            if kind == b"z":
+                result.erased.add(key)  # what was written of it before is not to be read any more
             known[key] = result.state[key] = b"%d:%d:%d" % (count + 1, told, record.offset)
             padding = b"!" * 700 if kind == b"h" else b""
             content = b"%s %s %d %s" % (place_of(record), key, count + 1, padding)
@@ -132,6 +144,9 @@ class Disk:
 
     def items(self, partition: int) -> Any:
         return self.store.items(partition)
+
+    def scan(self, partition: int, after: bytes | None, most: int) -> list[tuple[bytes, bytes]]:
+        return self.store.scan(partition, after, most)
 
     def put_many(self, partition: int, changes: Mapping[bytes, bytes | None], changelog_offset: int | None) -> None:
         self.store.put_many(partition, changes, changelog_offset)
@@ -200,7 +215,13 @@ class Topics:
         return commit_in(OffsetAnswer(error, found), topic, partition)
 
     async def bounds(self, topic: str, partition: int) -> Bounds:
+        if topic == DATA_KEYS:
+            return await self._broker.request(lambda: Bounds(0, len(self._broker.logs[(topic, partition)].rows)))  # type: ignore[no-any-return]
         return await self._ask(lambda: self._broker.bounds((topic, partition)))  # type: ignore[no-any-return]
+
+    async def read(self, topic: str, partition: int, begin: int, end: int) -> AsyncIterator[Sequence[SourceRecord]]:
+        rows = await self._broker.request(lambda: self._broker.logs[(topic, partition)].rows[begin:end])
+        yield [SimRecord(topic, partition, begin + place, 0, key, value) for place, (key, value, _) in enumerate(rows)]
 
     async def incarnation(self, topic: str) -> int:
         return await self._ask(self._broker.incarnation_now)  # type: ignore[no-any-return]
@@ -359,6 +380,7 @@ class Traits:
     laziness: float
     slowness_s: float
     memory_troubles: float
+    seals: bool = False
 
 
 class Worker(Owner):
@@ -378,9 +400,11 @@ class Worker(Owner):
         self.is_leaving = False
         self.ownership = Ownership(6.0, seconds=self._seconds)
         self.outputs = Outputs(Link(broker, self.scheduler), lock=self.runtime.lock)
-        self.table = StateTable(disk, CHANGELOG, self.outputs)
         self.handler = self.make_handler()
         self.topics = Topics(broker)
+        self.table: Table = StateTable(disk, CHANGELOG, self.outputs)
+        if traits.seals:
+            self.table = SealedTable(disk, CHANGELOG, self.outputs, "toy", rules=SEALS, key_log=self.topics, metrics=AT_REST)
         self.runner = Runner(
             stage="toy",
             sources=broker.source_topics,
@@ -403,6 +427,8 @@ class Worker(Owner):
     def start(self) -> None:
         for work in (self._belong(), self._every(COMMIT_S, self.runner.commit), self._every(TIMER_S, self._request_timers)):
             self.spawn(work)
+        if self.traits.seals:
+            self.spawn(self._every(MOVED_EVERY_S, self._request_moving))
         self.spawn(self.fetcher.run())
         self.spawn(self.fetcher.hand_over())
         self.spawn(self._heartbeats())
@@ -478,6 +504,9 @@ class Worker(Owner):
 
     def _request_timers(self) -> None:
         self.runner.request_timers()
+
+    def _request_moving(self) -> None:
+        self.runner.request_moving()
 
     # --- the group
 

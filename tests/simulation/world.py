@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from random import Random
 
-from tests.simulation.broker import CHANGELOG, DEAD, OUT, Broker, Source, Violation, Where
+from streams.atrest.partition import PartitionSeal
+from streams.atrest.sealed import Place
+from streams.errors import StateDamaged
+from tests.simulation.broker import CHANGELOG, DATA_KEYS, DEAD, OUT, Broker, Source, Violation, Where
 from tests.simulation.scheduler import Scheduler, Stuck
-from tests.simulation.worker import TOLD_EVERY, Disk, Traits, Worker, parse_state
+from tests.simulation.worker import SEALS, TOLD_EVERY, Disk, Traits, Worker, parse_state
 
 BUSY_S = 12.0
 """Everything is published, and begins to go wrong, within so long."""
@@ -20,10 +24,14 @@ _BASE_BITS = 34
 
 KINDS = b"nnnnnnnnnpvh"
 """First byte of a value: normal; refused by the stage; raises something unknown; causes an output that the broker refuses."""
+ERASES = b"z"
+"""Where the state is sealed: makes what was written of its key before unreadable, in old copies too."""
 
 
 class World:
     make_worker = Worker
+    seals = True
+    """Whether every second schedule has a sealed state."""
 
     def __init__(self, seed: int) -> None:
         self.scheduler = Scheduler(seed, most_steps=MOST_STEPS, most_seconds=MOST_SECONDS)
@@ -35,7 +43,9 @@ class World:
             laziness=rng.choice((0.0, 0.0, 0.3)),
             slowness_s=rng.choice((0.0, 0.0, 0.1, 9.0)),
             memory_troubles=rng.choice((0.0, 0.0, 0.0, 0.3)),
+            seals=self.seals and seed % 2 == 0,
         )
+        self._kinds = KINDS + 4 * ERASES if self.traits.seals else KINDS
         self.workers: list[Worker] = []
         self.story: list[str] = []
         self._names = 0
@@ -102,7 +112,7 @@ class World:
         source = self.broker.sources[where]
         # Sources have keys of their own: in which order they take turns is nobody's promise. Partitions have the same ones.
         prefix = b"k" if where[0] == self.broker.source_topics[0] else b"s"
-        values = [(prefix + b"%d" % rng.randrange(2), bytes([rng.choice(KINDS)])) for _ in range(rng.randrange(1, 5))]
+        values = [(prefix + b"%d" % rng.randrange(2), bytes([rng.choice(self._kinds)])) for _ in range(rng.randrange(1, 5))]
         luck = rng.random()
         if luck < 0.25:
             if source.open and rng.random() < 0.6:
@@ -289,10 +299,48 @@ class World:
     def _state_is_right(self) -> bool:
         _, counts = self._expected()
         found = {(p, key): parse_state(value)[:2] for p in range(self.broker.partitions) for key, value in self._changelog(p).items()}
-        return found == {where: (count, count // TOLD_EVERY) for where, count in counts.items()}
+        right = {where: (count, count // TOLD_EVERY) for where, count in counts.items()}
+        return found == right and not (self.traits.seals and self._readable_erased())
 
     def _changelog(self, partition: int) -> dict[bytes, bytes]:
-        return {key or b"": value or b"" for key, value, _ in self.broker.logs[(CHANGELOG, partition)].rows}
+        return self._opened(partition, {key or b"": value or b"" for key, value, _ in self.broker.logs[(CHANGELOG, partition)].rows})
+
+    def _opened(self, partition: int, values: Mapping[bytes, bytes], seal: PartitionSeal | None = None) -> dict[bytes, bytes]:
+        """As whoever has the keys of now can read them."""
+        if not self.traits.seals:
+            return dict(values)
+        seal = seal or self._seal(partition)
+        try:
+            opened = {key: seal.open(key, data) if data else data for key, data in values.items()}
+            return {key: value for key, value in opened.items() if value is not None}
+        except StateDamaged as error:
+            raise Violation(f"a value without its data key: {error}") from error
+
+    def _seal(self, partition: int) -> PartitionSeal:
+        places = (Place(SEALS.keys, topic, partition, "toy") for topic in (CHANGELOG, DATA_KEYS))
+        seal = PartitionSeal(*places, accepts_plain=False, what="toy")
+        seal.keep({key or b"": value for key, value, _ in self.broker.logs[(DATA_KEYS, partition)].rows})
+        return seal
+
+    def _readable_erased(self) -> list[tuple[int, bytes, int]]:
+        """Partition, key and count of what was written before it was erased, and can still be read from a copy of the changelog."""
+        erased: dict[tuple[int, bytes], int] = {}
+        counts: Counter[tuple[int, bytes]] = Counter()
+        for _, (_, partition), source in self._sources():
+            for record, can_be_read in source.visible():
+                if can_be_read and (record.value or b"")[:1] not in b"pvh":
+                    where = (partition, record.key or b"")
+                    counts[where] += 1
+                    if (record.value or b"")[:1] == ERASES:
+                        erased[where] = counts[where]
+        found = []
+        for partition in range(self.broker.partitions):
+            seal = self._seal(partition)
+            for key, data, _ in self.broker.logs[(CHANGELOG, partition)].rows:
+                value = self._opened(partition, {key or b"": data or b""}, seal).get(key or b"")
+                if value is not None and parse_state(value)[0] < erased.get((partition, key or b""), 0):
+                    found.append((partition, key or b"", parse_state(value)[0]))
+        return found
 
     def _judge_state(self, counts: dict[tuple[int, bytes], int]) -> None:
         partitions = range(self.broker.partitions)
@@ -301,7 +349,7 @@ class World:
         for worker in self.workers:
             ownership = worker.ownership
             for topic, partition in () if worker.is_dead else ownership.owned:
-                local = dict(worker.disk.items(partition))
+                local = self._opened(partition, dict(worker.disk.items(partition)))
                 if ownership.holds((topic, partition), ownership.generation) and local != self._changelog(partition):
                     raise Violation(f"{worker.name} has {local} of partition {partition}, not {self._changelog(partition)}")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
-from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from aiokafka.errors import KafkaError, for_code
 
 from streams.engine.kafka.batches import DEFAULT_LIMITS, BatchLimits
@@ -17,6 +17,16 @@ from streams.engine.outputs import Outputs
 from streams.engine.records import FetchedRun, SourceRecord
 from streams.errors import TransientError
 from streams.kafka.clients import partition_counts
+
+_EXISTS = 36
+"""TOPIC_ALREADY_EXISTS: another worker was quicker."""
+_SOON_COMPACTED = {
+    "cleanup.policy": "compact",
+    "min.cleanable.dirty.ratio": "0.01",
+    "segment.ms": "3600000",
+    "max.compaction.lag.ms": "3600000",
+    "delete.retention.ms": "86400000",
+}
 
 
 class KafkaBroker:
@@ -83,6 +93,23 @@ class KafkaBroker:
     def read(self, topic: str, partition: int, begin: int, end: int) -> AsyncIterator[Sequence[SourceRecord]]:
         """The records of a partition (full topic name) between two offsets, fetch by fetch."""
         return self.topics.read(topic, partition, begin, end)
+
+    async def make_compacted(self, topic: str, partitions: int, replication: int) -> None:
+        """Make a compacted topic (full name) whose old records are soon gone, or give it as many partitions. Raises TransientError."""
+        if topic in await self.partition_counts([topic]):
+            await self.grow(topic, partitions)
+            return
+        admin = AIOKafkaAdminClient(**self._config)
+        try:
+            await admin.start()
+            answer = await admin.create_topics([NewTopic(topic, partitions, replication, topic_configs=_SOON_COMPACTED)])
+            for _, code, *_ in answer.topic_errors:
+                if code not in (0, _EXISTS):
+                    raise TransientError(f"{topic} could not be made ({for_code(code).__name__})")
+        except (KafkaError, OSError) as error:
+            raise TransientError(f"{topic} could not be made ({type(error).__name__})") from error
+        finally:
+            await admin.close()
 
     async def grow(self, topic: str, partitions: int) -> None:
         """Give a topic that exists as many partitions, if it has fewer. Raises TransientError."""

@@ -107,6 +107,8 @@ class FeedbackStage:
                 applied = self._moves.leave(shoppers[key], offset, value, result)
             elif of_events:
                 orders += _orders(shoppers[key], offset, cast(CleanEvent, value))
+                if _empties(shoppers[key], offset, cast(CleanEvent, value)):
+                    result.erased.add(key)
                 applied = self._apply_event(shoppers[key], offset, cast(CleanEvent, value), works)
             else:
                 applied = self._apply_recommendation(shoppers[key], offset, cast(Recommendation, value), works)
@@ -325,6 +327,12 @@ class FeedbackStage:
 def _concerns(event: CleanEvent) -> bool:
     """Whether something is learnt from an event: nobody was recommended anything, and some do not allow it."""
     return has_shopper(event) and (event["event_type"] in _OF_THE_SHOPPER or not event["refused"])
+
+
+def _empties(shopper: Shopper, offset: int, event: CleanEvent) -> bool:
+    """Whether from an event on nothing that was kept before may be read any more, from no old copy either."""
+    wants = event["event_type"] == ERASE or (event["event_type"] == CONSENT and bool(event["refused"]))
+    return wants and offset > shopper.clean_offset
 
 
 def _orders(shopper: Shopper, offset: int, event: CleanEvent) -> list[tuple[int, str, str, dict[str, str]]]:

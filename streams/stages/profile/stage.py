@@ -147,6 +147,7 @@ class ProfileStage:
         if triggered.erased:
             result.state[erased_key] = dump_erased_until(triggered.erased_until)
             result.state.update((pseudonym.encode(), None) for pseudonym in triggered.erased.difference(triggered.changed))
+        result.erased = {pseudonym.encode() for pseudonym in triggered.emptied}
         result.outputs += self._popularity.end(tally, batch[-1].offset)
         removals = self._popularity.removals(tally, catalogue, self._rules.unknown_items)
         result.outputs += removals

@@ -10,7 +10,7 @@ from typing import Literal
 from streams.audit.actions import CONSENT as CONSENT_ACTION
 from streams.audit.actions import ERASED, consent_details, erasure_details
 from streams.models.hotswap.serving_model import Routing, ServingModel
-from streams.privacy.consent import GATED, TRAINING
+from streams.privacy.consent import GATED, PERSONALIZATION, TRAINING
 from streams.privacy.moves import Announcement
 from streams.ranking.request import Request
 from streams.ranking.rules import CODES, DISMISS, IMPRESSION, PURCHASE, RETURN, SEARCH, TRIGGERS, ProfileRules
@@ -69,6 +69,9 @@ class Triggered:
     """Pseudonyms of which nothing is kept, but for what came after in the same batch."""
     erased_until: int = -1
     """Offset of the last request that a whole profile be erased; -1 where the batch has none."""
+    emptied: set[str] = field(default_factory=set)
+    """Pseudonyms of whom nothing that was kept before may be read any more, from no old copy either: they asked to be forgotten, as a
+    whole or with an item, or allow no personalization any more."""
     held_back: int = 0
     """Events whose shopper had withdrawn consent before they were passed on."""
     moves: list[ProfileMove] = field(default_factory=list)
@@ -140,6 +143,8 @@ def find_triggers(
             continue
         if event["event_type"] == CONSENT:
             result.orders.append(Order(offset, CONSENT_ACTION, pseudonym, consent_details(event["refused"], GATED)))
+            if PERSONALIZATION in event["refused"]:
+                result.emptied.add(pseudonym)
             result.changed[pseudonym] = profiles[pseudonym] = decided(profile, offset, event["refused"])
             continue
         if event["event_type"] == MOVE:
@@ -157,6 +162,7 @@ def find_triggers(
             held = {"items": len(profile.items) + len(profile.linked), "queries": len(profile.queries)}
             details = erasure_details(event["request_id"], event["item_id"], **held)
             result.orders.append(Order(offset, ERASED, pseudonym, details))
+            result.emptied.add(pseudonym)
             if event["item_id"] is None:
                 profiles[pseudonym] = Profile(applied_offset=offset)
                 result.changed.pop(pseudonym, None)

@@ -1,0 +1,1 @@
+"""Values of states, sealed on disk and in changelogs (docs/at-rest.md)."""
