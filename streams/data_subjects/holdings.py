@@ -105,6 +105,26 @@ async def _state(topics: _Topics, settings: Settings, stage: str, key: bytes) ->
     return reader.open(newest.partition, key, newest.value, records)
 
 
+async def states(topics: _Topics, settings: Settings, stage: str, prefix: bytes) -> dict[bytes, bytes]:
+    """What a stage keeps under all pseudonyms that begin so, opened. Raises StateDamaged, and ConfigurationError without the state key."""
+    newest: dict[bytes, Any] = {}
+    async for record in topics.all(changelog(settings, stage)):
+        if record.key is not None and record.key.startswith(prefix):
+            newest[record.key] = record
+    keys_topic = _data_keys(settings, stage)
+    records: dict[int, dict[bytes, bytes | None]] = {}
+    async for record in topics.all(keys_topic):
+        records.setdefault(record.partition, {})[record.key or b""] = record.value
+    reader = StateReader(load_state_keys(key_folder(settings)), changelog(settings, stage), keys_topic, settings.seal_state == "migrate")
+    found: dict[bytes, bytes] = {}
+    for key, record in newest.items():
+        own = {name: value for name, value in records.get(record.partition, {}).items() if name in (key, MARKER)}
+        value = None if record.value is None else reader.open(record.partition, key, record.value, own)
+        if value is not None:
+            found[key] = value
+    return found
+
+
 def _profile(data: bytes) -> dict[str, Any]:
     profile = load_profile(data)
     return {**_named(profile), "issued": [_named(unpack_issued(packed)) for _, packed in profile.issued]}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from streams.app import FEEDBACK, PROFILE
-from streams.data_subjects.holdings import changelog, open_topics
+from streams.data_subjects.holdings import open_topics, states
 from streams.settings import KafkaSettings, Settings
 from streams.stages.feedback.ledger import load as load_shopper
 from streams.stages.profile.profile import Profile, load_profile
@@ -12,15 +12,12 @@ from streams.topics import CONSENT_DECISIONS
 
 async def unmoved(settings: Settings, kafka: KafkaSettings, key_id: str) -> dict[str, int]:
     """Shoppers by stage, and decisions on consent, that are under this key only: who is not moved loses them. A shopper who was moved and
-    whose lists are not settled yet does not count. Raises BrokerUnavailable, and ConfigurationError for a state of another version."""
+    whose lists are not settled yet does not count. Raises BrokerUnavailable, StateDamaged for one that
+    was altered, and ConfigurationError for a state of another version or without the state key."""
     topics, prefix = await open_topics(settings, kafka), f"{key_id}.".encode()
     found: dict[str, int] = {}
     for stage, is_left in ((PROFILE.name, _profile_is_left), (FEEDBACK.name, _shopper_is_left)):
-        newest: dict[bytes, bytes | None] = {}
-        async for record in topics.all(changelog(settings, stage)):
-            if record.key is not None and record.key.startswith(prefix):
-                newest[record.key] = record.value
-        found[f"state of {stage}"] = sum(value is not None and is_left(value) for value in newest.values())
+        found[f"state of {stage}"] = sum(is_left(value) for value in (await states(topics, settings, stage, prefix)).values())
     decided: dict[bytes, bytes | None] = {}
     async for record in topics.all(settings.topic_prefix + CONSENT_DECISIONS):
         if record.key is not None:

@@ -28,6 +28,7 @@ from streams.stages.profile.withdrawal import is_held_back
 from tests.support.apache_kafka import ApacheKafka
 from tests.support.deployment import Deployment, deployed
 from tests.support.publishing import now_ms, publish
+from tests.support.sealed_states import states_of
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(900)]
 CODECS = local_codecs()
@@ -62,9 +63,8 @@ def view(n: int, item: str, name: str) -> tuple[str, dict[str, object]]:
     return user(n), {"event_type": "view", "user_id": user(n), "item_id": item, "event_id": f"{name}-{n}-{item}", "occurred_at": now_ms()}
 
 
-def newest(shop: Deployment, changelog: str) -> dict[str, bytes]:
-    found = {record.key: record.value for record in shop.read(changelog) if record.key is not None}
-    return {key.decode(): value for key, value in found.items() if value is not None and not key.startswith(b"\0")}
+def newest(shop: Deployment, stage: str) -> dict[str, bytes]:
+    return {key.decode(): value for _, key, value in states_of(shop, stage) if value is not None and not key.startswith(b"\0")}
 
 
 def test_a_rotation_while_workers_are_killed(kafka: ApacheKafka, tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_a_rotation_while_workers_are_killed(kafka: ApacheKafka, tmp_path: Path)
             shop.drain("ingest", "profile", "feedback")
 
         of_old, of_new = {old.pseudonym(user(n)): n for n in SHOPPERS}, {new.pseudonym(user(n)): n for n in SHOPPERS}
-        profiles = {name: load_profile(data) for name, data in newest(shop, "veilstream-profile-profiles-changelog").items()}
+        profiles = {name: load_profile(data) for name, data in newest(shop, "profile").items()}
         moved_on = {*COME, *LISTED} - ERASED
         # Nothing is lost, and nothing doubled.
         for name, n in of_new.items():
@@ -124,7 +124,7 @@ def test_a_rotation_while_workers_are_killed(kafka: ApacheKafka, tmp_path: Path)
         for name, n in of_old.items():
             if n in moved_on:
                 assert profiles[name] == Profile(applied_offset=profiles[name].applied_offset, was_moved=True), n
-        shoppers = {name: load_shopper(data) for name, data in newest(shop, "veilstream-feedback-outstanding-changelog").items()}
+        shoppers = {name: load_shopper(data) for name, data in newest(shop, "feedback").items()}
         for n in set(COME) - ERASED - REFUSE:
             assert {past.ref for past in shoppers[new.pseudonym(user(n))].moved} == before(n)
         for n in ERASED:
@@ -163,7 +163,7 @@ def test_a_rotation_while_workers_are_killed(kafka: ApacheKafka, tmp_path: Path)
         shop.drain("ingest", "profile", "feedback")
         clean = [CODECS.for_topic(topics.BEHAVIOUR_CLEAN).decode(record.value) for record in shop.read(topics.BEHAVIOUR_CLEAN)]
         assert clean and not any(e["event_type"] == "move" for e in clean if e["pseudonym"] == new.pseudonym(user(39)))
-        profiles = {name: load_profile(data) for name, data in newest(shop, "veilstream-profile-profiles-changelog").items()}
+        profiles = {name: load_profile(data) for name, data in newest(shop, "profile").items()}
         assert set(profiles[new.pseudonym(user(39))].items) == {ITEMS[0]}, "whoever did not move begins anew"
         actions = shop.command("audit", "show", "--json").stdout
         assert '"key_rotated"' in actions and '"key_retired"' in actions
