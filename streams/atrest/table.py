@@ -103,6 +103,9 @@ class SealedTable:
     def view(self, partition: int) -> _SealedView:
         return _SealedView(self._table, self._seals[partition], partition)
 
+    def keys_after(self, partition: int, after: bytes | None, most: int) -> list[bytes]:
+        return self._table.keys_after(partition, after, most)
+
     def items(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
         """All keys and values of the partition, but for what is shredded."""
         seal = self._seals[partition]

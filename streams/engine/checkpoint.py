@@ -37,7 +37,7 @@ from streams.engine.beginning import RENEW_AFTER_RECORDS, Beginnings
 from streams.engine.checkpoint_ports import Committer, Log
 from streams.engine.guarded_handler import GuardedHandler
 from streams.engine.halving import Halving, Records
-from streams.engine.handler import BatchHandler, FollowsPartitions, RecallsOutputs, TimerFromStart, WarmsUp
+from streams.engine.handler import BatchHandler, ExpiresState, FollowsPartitions, RecallsOutputs, TimerFromStart, WarmsUp
 from streams.engine.metrics import StageMetrics
 from streams.engine.outputs import Outputs
 from streams.engine.ownership import Ownership
@@ -60,6 +60,11 @@ class Prepared(NamedTuple):
     batch: Batch
     records: Sequence[SourceRecord | UnreadableRecord]
     result: BatchResult | None
+
+
+_PART_OF_A_PASS = 1000
+"""Keys that a handler is shown at once: some milliseconds."""
+_BETWEEN_PASSES_S = 86_400.0
 
 
 class Checkpoint:
@@ -95,6 +100,7 @@ class Checkpoint:
         self._recalls = handler if isinstance(handler, RecallsOutputs) else None
         self._warms_up = handler if isinstance(handler, WarmsUp) else None
         self._follows = handler if isinstance(handler, FollowsPartitions) else None
+        self._expires = handler if isinstance(handler, ExpiresState) else None
         self._timer_from_start = isinstance(handler, TimerFromStart)
         self._outputs_of = dict(outputs_of)
         self._ownership = ownership
@@ -106,6 +112,7 @@ class Checkpoint:
         self._rejects = rejects
         self._metrics = metrics
         self._catch_up = catch_up
+        self._now_s = now_s
         self._tag = source_tag(stage, partition)
         self._beginnings = Beginnings(
             topics, stage=stage, partition=partition, tag=self._tag, metrics=metrics, now_s=now_s, lookup_most=lookup_most
@@ -117,6 +124,9 @@ class Checkpoint:
         self._written = WrittenOutputs()
         self._settling: Mapping[bytes, bytes | None] = {}
         """State of the batch that is being settled: the next one is computed on top of it."""
+        self._expired_to: bytes | None = None
+        """The last key of the state that the handler was shown, None between two passes; and when the next pass is due."""
+        self._next_pass_s = 0.0
         self._computed_to: dict[str, int] = {}
         """What is computed, though perhaps not yet settled, ends there."""
         self._refused_until: dict[str, int] = {}
@@ -347,18 +357,33 @@ class Checkpoint:
 
     async def run_timer(self) -> None:
         """Let a handler that follows time do what is due. Nothing else of the partition may be under way. Raises as ``settle`` does."""
-        if self._follows is None:
-            return
         if not self._timer_from_start and all(s.next_offset <= 0 for s in self._sources.values()):
             return
         topic = next(iter(self._sources))
         self._fence(tuple(self._sources))
         self._settling = {}
+        if self._expires is not None and self._now_s() >= self._next_pass_s:
+            await self._expire(self._expires, topic)
+        if self._follows is None:
+            return
         result = await self._follows.on_timer(self._partition, self._table.items(self._partition))
         try:
             await self.write(topic, result)
         except RecordError as error:
             raise FatalError(f"the broker refuses what the timer of stage {self._stage} writes ({error.detail})") from error
+
+    async def _expire(self, handler: ExpiresState, topic: str) -> None:
+        """The next part of a pass over the state."""
+        keys = self._table.keys_after(self._partition, self._expired_to, _PART_OF_A_PASS)
+        gone = handler.expired(self._partition, self._table.view(self._partition).get_many(keys))
+        if gone is None:
+            return
+        if gone:
+            await self._table.apply(self._partition, dict.fromkeys(gone), self._fence_of(topic))
+            self._metrics.expired.inc(len(gone))
+        self._expired_to = keys[-1] if len(keys) == _PART_OF_A_PASS else None
+        if self._expired_to is None:
+            self._next_pass_s = self._now_s() + _BETWEEN_PASSES_S
 
     # --- work that can wait
 

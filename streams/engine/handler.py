@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
@@ -35,6 +35,15 @@ class FollowsPartitions(Protocol):
 
     async def on_timer(self, partition: int, items: Iterable[tuple[bytes, bytes]]) -> BatchResult:
         """What is due by the clock. The clock may decide when something is written, never under which id."""
+        ...
+
+
+@runtime_checkable
+class ExpiresState(Protocol):
+    """A handler whose state is kept for so long and no longer. On its timer it is shown all of a partition's state once a day, in parts."""
+
+    def expired(self, partition: int, items: Mapping[bytes, bytes]) -> list[bytes] | None:
+        """Keys of what was kept long enough, which is removed. None where that can't be told yet: the same part is shown again."""
         ...
 
 

@@ -67,6 +67,7 @@ class StageMetrics:
         self.rejected = counter("records_rejected_total", "Source records that became dead letters.")
         self.outputs = counter("outputs_total", "Output records acknowledged by the broker.")
         self.suppressed = counter("outputs_suppressed_total", "Outputs that were not written again because they were already there.")
+        self.expired = counter("state_expired_total", "States of shoppers that were kept long enough, and are removed.")
         self.handler_errors = counter("handler_errors_total", "Batches whose handler raised; they were halved or became dead letters.")
         self.retries = counter("retries_total", "Attempts repeated after a transient failure.")
         self.handler_seconds = histogram("handler_seconds", "Time of the stage's handler for one batch, seconds.")

@@ -138,6 +138,10 @@ class Table(Protocol):
         """All keys and values of the partition."""
         ...
 
+    def keys_after(self, partition: int, after: bytes | None, most: int) -> list[bytes]:
+        """The next keys in their order, at most so many; from the first where ``after`` is None."""
+        ...
+
     async def apply(
         self, partition: int, changes: Mapping[bytes, bytes | None], fence: Callable[[], None], erased: Collection[bytes] = ()
     ) -> None:
@@ -178,6 +182,10 @@ class StateTable:
         """All keys and values of the partition."""
         with _as_state_fault(self._name, partition):
             yield from self._store.items(partition)
+
+    def keys_after(self, partition: int, after: bytes | None, most: int) -> list[bytes]:
+        with _as_state_fault(self._name, partition):
+            return [key for key, _ in self._store.scan(partition, after, most)]
 
     async def take_over(self, partition: int, generation: int) -> None:
         """Nothing: the store has recovered it."""
@@ -224,6 +232,9 @@ class NoState:
 
     def items(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
         return iter(())
+
+    def keys_after(self, partition: int, after: bytes | None, most: int) -> list[bytes]:
+        return []
 
     async def take_over(self, partition: int, generation: int) -> None:
         """Nothing."""

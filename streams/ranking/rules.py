@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import inf
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -83,6 +84,8 @@ class ProfileRules:
     bought_cooldown_ms: int
     logged_share: float
     """Of the events, whose features are logged."""
+    max_age_ms: float = inf
+    """Age, by event time, from which a profile is removed."""
 
     def concerns(self, event_type: int) -> bool:
         """Whether events of this type are relevant: they change a history or what is counted of an item, or trigger a recommendation."""
@@ -112,4 +115,5 @@ class ProfileRules:
             recommended_cooldown_ms=round(settings.recommended_cooldown_s * SECOND_MS),
             bought_cooldown_ms=round(settings.bought_cooldown_days * DAY_MS),
             logged_share=settings.feature_log_share,
+            max_age_ms=settings.shopper_max_age_days * DAY_MS or inf,
         )

@@ -45,6 +45,12 @@ class ProfileSettings(BaseSettings):
     )
     threshold: float = Field(0.25, description="Minimum score of a recommended item. Only items above it are recommended.")
     top_k: int = Field(10, ge=1, le=1000, description="Maximum number of items in one recommendation.")
+    shopper_max_age_days: float = Field(
+        400.0,
+        ge=0,
+        description="A shopper who did nothing for so long, compared with the newest events, is removed from the states of profile and "
+        "feedback, days. 0: never.",
+    )
     debounce_s: float = Field(60.0, ge=0, description="Minimum event time between two behaviour recommendations for a shopper, seconds.")
     recommended_cooldown_s: float = Field(
         3600.0,

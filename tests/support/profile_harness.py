@@ -206,6 +206,10 @@ class ProfileHarness:
         )
 
 
+def consent(number: int, user: str, *refused: str) -> dict[str, Any]:
+    return event(number, user, "consent") | {"refused": list(refused), "sealed_id": b""}
+
+
 def of_topic(outputs: Iterable[OutputRecord], topic: str) -> list[OutputRecord]:
     return [output for output in outputs if output.topic == topic]
 

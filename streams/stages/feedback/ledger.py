@@ -162,6 +162,13 @@ class Shopper(msgspec.Struct, array_like=True):
         """Recommendations must be read as far as those of the event at this offset until no mark is needed; -1 where there is none."""
         return max([self.refused_offset if self.is_erased else -1, self.moved_offset, *self.forgotten.values()])
 
+    def is_idle_since(self, time_ms: float) -> bool:
+        """Whether nothing of the shopper's is waited for, and all that is kept was done before. False where nothing tells a time: what is
+        left then is no more than marks."""
+        if self.interactions or self.outstanding or self.is_refused or self.marked_until >= 0:
+            return False
+        return bool(self.history) and max(past.time_ms for past in self.history) < time_ms
+
     def drop_marks(self, source_offset: int) -> bool:
         """Of forgotten items, once recommendations are read as far; whether there were such."""
         kept = {item_id: offset for item_id, offset in self.forgotten.items() if offset > source_offset}

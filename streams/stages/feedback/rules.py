@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ class FeedbackRules:
     """True: one record of ``feedback`` holds the outcomes of all items of a recommendation. False: of one item."""
     interactions_kept: int = 1000
     """Maximum number of unsettled interactions per shopper. With more, the oldest are dropped."""
+    max_age_ms: float = inf
+    """Age, by event time, from which what is kept of a shopper is removed."""
 
     @classmethod
     def from_settings(cls, settings: Settings) -> FeedbackRules:
@@ -55,5 +58,6 @@ class FeedbackRules:
             idle_ms=round(settings.idle_close_s * 1000),
             history_size=settings.training_history_size,
             is_together=settings.feedback_records == "recommendation",
+            max_age_ms=settings.shopper_max_age_days * 86_400_000 or inf,
             settle_every_ms=max(60_000, round(settings.attribution_window_s * 1000 / 8)),
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
 from typing import cast
@@ -151,6 +151,15 @@ class FeedbackStage:
             self._settle(sorted(due), shoppers, changed, now_ms, EVERYTHING, partition, result)
             self._conclude(shoppers, due, changed, now_ms, EVERYTHING, works, partition, result)
         return result
+
+    def expired(self, partition: int, items: Mapping[bytes, bytes]) -> list[bytes] | None:
+        """Shoppers of whom nothing is waited for, and who did nothing for so long; None while no event was seen."""
+        works = self._partitions.get(partition)
+        if works is None or works.watermark_ms <= 0:
+            return None
+        before_ms = works.watermark_ms - self._rules.max_age_ms
+        shoppers = {key: load(data) for key, data in items.items() if not is_head(key) and key != _PROGRESS % partition}
+        return [key for key, shopper in shoppers.items() if shopper.is_idle_since(before_ms)]
 
     def _scheduled(self, works: PartitionTimers, items: Iterable[tuple[bytes, bytes]]) -> Iterable[Shopper]:
         for key, value in items:

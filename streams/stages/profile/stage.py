@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import cast
 
@@ -19,6 +19,7 @@ from streams.ranking.request import Entry, Ranked, Request
 from streams.ranking.rules import CODES, SEARCH, ProfileRules
 from streams.ranking.together_table import TogetherTable
 from streams.serde.records import CONSENT, ERASE, IDENTIFY, MOVE, UNPROFILED, CleanEvent, FeatureLog, ProfileLink, has_shopper
+from streams.stages.profile.expiry import last_active_ms
 from streams.stages.profile.feature_log import board_positions, to_log
 from streams.stages.profile.history import recently_recommended
 from streams.stages.profile.links import join
@@ -100,6 +101,8 @@ class ProfileStage:
         self._popularity = PopularityCounter(codecs.for_topic(ITEMS_POPULARITY), popularity, rules.popularity_half_life_ms)
         self._dead_letters = dead_letters
         self._rules = rules
+        self._newest_ms: dict[int, int] = {}
+        """By partition, the greatest event time."""
 
     async def __call__(self, batch: Sequence[SourceRecord], state: StateView) -> BatchResult:
         """Raises what the encoder raises, and ConfigurationError for a state that another version wrote."""
@@ -111,6 +114,9 @@ class ProfileStage:
         result = BatchResult()
         moves: dict[int, Announcement] = {}
         events = self._accept(batch, result, moves)
+        # Decisions and moves have the time of today, also among the events of a year that is published again.
+        times = (event["occurred_at"] for _, event in events if event["event_type"] not in _OF_THE_SHOPPER)
+        self._newest_ms[partition] = max(self._newest_ms.get(partition, 0), *times, 0)
         keys = list(dict.fromkeys(event["pseudonym"] for _, event in events if has_shopper(event)))
         purchased = list(dict.fromkeys(event["item_id"] for _, event in events if event["event_type"] == "purchase" and event["item_id"]))
         erased_key = erased_until_key(partition)
@@ -163,6 +169,16 @@ class ProfileStage:
                 page.append(records[order.offset], order.action, order.pseudonym, order.details)
             page.close(result)
         return result
+
+    def expired(self, partition: int, items: Mapping[bytes, bytes]) -> list[bytes] | None:
+        """Profiles of shoppers who did nothing for so long, compared with the newest event that this worker has seen of the partition; None
+        while it has seen none."""
+        newest_ms = self._newest_ms.get(partition, 0)
+        if newest_ms <= 0:
+            return None
+        before_ms = newest_ms - self._rules.max_age_ms
+        last = {key: last_active_ms(load_profile(data)) for key, data in items.items() if is_profile(key)}
+        return [key for key, at_ms in last.items() if at_ms is not None and at_ms < before_ms]
 
     async def warm_up(self) -> None:
         """Prepare the catalogue's vectors, and rank once: the first shopper need not wait for it."""

@@ -14,11 +14,7 @@ from streams.stages.profile.profile import load_profile
 from streams.stages.profile.together_counter import is_profile
 from streams.stages.profile.withdrawal import erased_until_key
 from streams.topics import DEAD_LETTER, ITEMS_POPULARITY, ITEMS_TOGETHER, PROFILE_LINKS
-from tests.support.profile_harness import ProfileHarness, event, event_records, identify, link_records, of_topic, recommendations
-
-
-def consent(number: int, user: str, *refused: str) -> dict[str, Any]:
-    return event(number, user, "consent") | {"refused": list(refused), "sealed_id": b""}
+from tests.support.profile_harness import ProfileHarness, consent, event, event_records, identify, link_records, of_topic, recommendations
 
 
 def erase(number: int, user: str, item_id: str | None = None) -> dict[str, Any]:
