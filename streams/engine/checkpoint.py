@@ -362,15 +362,14 @@ class Checkpoint:
         topic = next(iter(self._sources))
         self._fence(tuple(self._sources))
         self._settling = {}
+        if self._follows is not None:
+            result = await self._follows.on_timer(self._partition, self._table.items(self._partition))
+            try:
+                await self.write(topic, result)
+            except RecordError as error:
+                raise FatalError(f"the broker refuses what the timer of stage {self._stage} writes ({error.detail})") from error
         if self._expires is not None and self._now_s() >= self._next_pass_s:
             await self._expire(self._expires, topic)
-        if self._follows is None:
-            return
-        result = await self._follows.on_timer(self._partition, self._table.items(self._partition))
-        try:
-            await self.write(topic, result)
-        except RecordError as error:
-            raise FatalError(f"the broker refuses what the timer of stage {self._stage} writes ({error.detail})") from error
 
     async def _expire(self, handler: ExpiresState, topic: str) -> None:
         """The next part of a pass over the state."""

@@ -22,6 +22,7 @@ SETTINGS = {
     "VEILSTREAM_CONSENT_DEFAULT": "all",
     "VEILSTREAM_SHOPPER_MAX_AGE_DAYS": "30",
     "VEILSTREAM_RECOMMEND": "false",
+    "VEILSTREAM_IDLE_CLOSE_S": "2",
 }
 CHANGELOGS = ("veilstream-profile-profiles-changelog", "veilstream-feedback-outstanding-changelog")
 DAY = 86_400_000
