@@ -8,7 +8,7 @@ DEV := $(VENV)/.dev-installed
 PEERS := $(VENV)/.bench-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint check format bench clean lock simulate fuzz audit
+.PHONY: help setup demo test lint check format bench clean lock simulate fuzz audit k8s
 
 help: ## List the targets
 	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -76,6 +76,11 @@ bench: bench-anonymity bench-at-rest bench-audit bench-avro bench-consent bench-
 bench-%: $(PEERS) ## One benchmark: bench-anonymity, bench-at-rest, bench-audit, bench-avro, bench-consent, bench-encoder, bench-engines, bench-finetune, bench-gpu (needs a GPU), bench-large-catalogues, bench-latency, bench-lookup, bench-pipeline, bench-poison, bench-pruning, bench-quality, bench-ranker, bench-ranker-pipeline, bench-scrub, bench-search, bench-simulated, bench-sources, bench-withdrawal
 	$(BIN)/python -m benchmarks.$(subst -,_,$*)
 	$(BIN)/python -m benchmarks.report
+
+# Kafka's resources of k8s/ follow from the tables of topics and rights; overlays change what a cluster wants otherwise.
+k8s: $(RUN) ## Write the topics and users of k8s/ anew, from the tables in the code
+	VEILSTREAM_PARTITIONS=12 VEILSTREAM_REPLICATION=3 $(BIN)/veilstream topics strimzi --cluster veilstream > k8s/base/topics/kafkatopics.yaml
+	$(BIN)/veilstream access acls --format strimzi --cluster veilstream > k8s/base/users/kafkausers.yaml
 
 lock: ## Renew the lock files (needs uv and npm)
 	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -q -o requirements.lock

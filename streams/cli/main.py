@@ -15,7 +15,7 @@ from streams.cli.hardening import harden
 _COMMANDS = {
     "worker": "Run one or several stages.",
     "demo": "Run everything against a simulated shop and show what happens.",
-    "topics": "Create or check the topics.",
+    "topics": "Create, check or print the topics.",
     "keys": "Generate, rotate, list and retire key files.",
     "settings": "List all settings with their values.",
     "replay": "Publish items, decisions on consent, and events from files.",

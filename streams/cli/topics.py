@@ -1,4 +1,4 @@
-"""``veilstream topics``: create what is missing, check what is there."""
+"""``veilstream topics``: create what is missing, check what is there, print them for Kubernetes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 
 @click.group(name="topics")
 def command() -> None:
-    """Create or check the topics."""
+    """Create, check or print the topics."""
 
 
 @command.command()
@@ -42,6 +42,22 @@ def check() -> int:
     for state in states:
         click.echo(f"{'ok ' if state.problem is None else 'BAD'} {state.name:<28} {state.problem or _partitions(state.partitions)}")
     return 1 if any(state.problem for state in states) else 0
+
+
+@command.command()
+@click.option("--cluster", default="kafka", show_default=True, help="Name of the Kafka resource.")
+def strimzi(cluster: str) -> None:
+    """Print the topics as KafkaTopic resources of Strimzi, for Kubernetes. Nothing is changed, and no broker is asked.
+
+    \b
+    veilstream topics strimzi --cluster shop | kubectl apply -f -
+
+    VEILSTREAM_PARTITIONS and VEILSTREAM_REPLICATION set partitions and replication.
+    """
+    from streams.kafka.strimzi import manifests
+    from streams.settings import load_settings
+
+    click.echo(manifests(load_settings(), cluster=cluster), nl=False)
 
 
 def _partitions(count: int | None) -> str:
