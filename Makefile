@@ -87,6 +87,10 @@ lock: ## Renew the lock files (needs uv and npm)
 	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --group dev --generate-hashes --no-annotate --no-header -q -c requirements.lock -o requirements-dev.lock
 	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --group bench --generate-hashes --no-annotate --no-header -q -c requirements-dev.lock -o requirements-bench.lock
 	uv pip compile docs/clients/python/requirements.in --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -q -o docs/clients/python/requirements.txt
+	echo "setuptools>=77" | uv pip compile - --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -q -c requirements.lock -o k8s/image/build.lock
+	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -q -c requirements.lock -o k8s/image/worker.lock
+	uv pip compile pyproject.toml --extra model --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -q -c requirements.lock -o k8s/image/model.lock
+	uv pip compile pyproject.toml --extra train --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -q -c requirements.lock -o k8s/image/trainer.lock
 	npm install --package-lock-only --no-audit --no-fund --prefix docs/clients/node
 
 clean: ## Remove what was built and what demos and tests left; .venv stays

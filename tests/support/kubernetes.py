@@ -67,8 +67,9 @@ def rendered(overlay: str) -> str:
     return done.stdout
 
 
+@cache
 def resources(overlay: str) -> list[dict[str, Any]]:
-    """The same, read."""
+    """The same, read; not to be changed."""
     return [one for one in yaml.safe_load_all(rendered(overlay)) if one]
 
 
@@ -95,9 +96,8 @@ def complaints_of(text: str, *folders: Path) -> list[str]:
     """The same of any text, with Kubernetes' schemas and those of the folders."""
     name = "{{.ResourceKind}}{{.KindSuffix}}.json"
     where = [word for place in (schemas(), *folders) for word in ("-schema-location", f"{place}/{name}")]
-    done = subprocess.run(
-        [tool("kubeconform"), "-strict", "-output", "json", *where, "-"], input=text, capture_output=True, text=True, timeout=300, check=False
-    )
+    conform = [tool("kubeconform"), "-strict", "-output", "json", *where, "-"]
+    done = subprocess.run(conform, input=text, capture_output=True, text=True, timeout=300, check=False)
     found = json.loads(done.stdout)["resources"] or []
     return [f"{one['kind']} {one['name']}: {one['msg']}" for one in found]
 
