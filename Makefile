@@ -8,7 +8,7 @@ DEV := $(VENV)/.dev-installed
 PEERS := $(VENV)/.bench-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint check format bench clean lock simulate fuzz audit k8s
+.PHONY: help setup demo test lint check format bench clean lock simulate fuzz audit manifests
 
 help: ## List the targets
 	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -78,7 +78,7 @@ bench-%: $(PEERS) ## One benchmark: bench-anonymity, bench-at-rest, bench-audit,
 	$(BIN)/python -m benchmarks.report
 
 # Kafka's resources of k8s/ follow from the tables of topics and rights; overlays change what a cluster wants otherwise.
-k8s: $(RUN) ## Write the topics and users of k8s/ anew, from the tables in the code
+manifests: $(RUN) ## Write the topics and users of k8s/ anew, from the tables in the code
 	VEILSTREAM_PARTITIONS=12 VEILSTREAM_REPLICATION=3 $(BIN)/veilstream topics strimzi --cluster veilstream > k8s/base/topics/kafkatopics.yaml
 	$(BIN)/veilstream access acls --format strimzi --cluster veilstream > k8s/base/users/kafkausers.yaml
 

@@ -20,7 +20,7 @@ PRODUCTION = Settings(partitions=12, replication=3)
 
 def test_the_topics_are_those_of_the_table() -> None:
     text = (K8S / "base" / "topics" / "kafkatopics.yaml").read_text(encoding="utf-8")
-    assert text == manifests(PRODUCTION, cluster="veilstream"), "`make k8s` writes them anew"
+    assert text == manifests(PRODUCTION, cluster="veilstream"), "`make manifests` writes them anew"
 
 
 def test_the_users_are_those_of_the_rights() -> None:
@@ -28,7 +28,7 @@ def test_the_users_are_those_of_the_rights() -> None:
     assert found == [
         kafka_user(f"User:veilstream-{role}", role, rights_of(role, PRODUCTION), cluster="veilstream", authentication="scram-sha-512")
         for role in ROLES
-    ], "`make k8s` writes them anew"
+    ], "`make manifests` writes them anew"
 
 
 def test_a_topic_is_as_topics_create_makes_it() -> None:

@@ -24,6 +24,7 @@ from streams.training.announcer import Announcer
 from streams.wiring.stages import Bootstrap
 from tests.support.kubernetes import K8S
 
+PROCESSES = (*STAGES, "trainer")
 UID = 10001
 """The pods' user and group."""
 
@@ -169,7 +170,7 @@ HELD: dict[str, Callable[[str], bool]] = {
 """Secret halves of docs/keys.md; the others have their own alone."""
 
 
-@pytest.mark.parametrize("name", [*STAGES, "trainer"])
+@pytest.mark.parametrize("name", PROCESSES)
 def test_a_pod_has_no_secret_that_is_another_s(name: str) -> None:
     secret = {key for optional in (True, False) for key in items(name, optional=optional) if key.endswith(".key")}
     may = HELD.get(name, lambda key: key == f"{name}.key")
@@ -182,5 +183,5 @@ def test_every_key_is_a_file_that_the_product_makes(keys: Path) -> None:
     rotate_pair(keys, "models")
     rotate_pseudonym_key(keys)
     made |= {path.name for path in keys.iterdir()} | {ENDED}
-    for name in (*STAGES, "trainer"):
+    for name in PROCESSES:
         assert items(name, optional=False) | items(name, optional=True) <= made, name
