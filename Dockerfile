@@ -8,6 +8,7 @@
 # Not yet built by a container engine: none was there. tests/k8s/test_k8s_image.py runs the steps that install, without one.
 #
 # The base is pinned by its tag. Pin it by digest where you build: --build-arg PYTHON=python:3.11-slim-bookworm@sha256:...
+# For x86-64: Faust has no wheel for Linux on ARM, and nothing is built from source here.
 # Libraries are pinned with their hashes in k8s/image/*.lock, which `make lock` writes.
 ARG PYTHON=python:3.11-slim-bookworm
 
