@@ -17,10 +17,12 @@ from streams.app import STAGES
 from streams.audit.configuration import keys_details, own_key_details
 from streams.errors import ConfigurationError
 from streams.kafka.clients import client_config
-from streams.privacy.keys import generate_keys
+from streams.privacy.keys import generate_keys, generate_state_key
 from streams.privacy.rotation import ENDED, rotate_pair, rotate_pseudonym_key
+from streams.privacy.state_keys import load_state_keys
 from streams.settings import KafkaSettings, Settings
 from streams.training.announcer import Announcer
+from streams.training.row_seal import row_seal
 from streams.wiring.stages import Bootstrap
 from tests.support.kubernetes import K8S
 
@@ -94,7 +96,9 @@ def start(stage: str, folder: Path) -> dict[str, str]:
     """Everything of a stage that reads keys, but for the broker."""
     data = Path(tempfile.mkdtemp())
     try:
-        settings = Settings(keys_dir=folder, model="hashing", registry_cache=data / "registry", models_cache=data / "models")
+        settings = Settings(
+            keys_dir=folder, seal_state="required", model="hashing", registry_cache=data / "registry", models_cache=data / "models"
+        )
         bootstrap = Bootstrap(settings, KafkaSettings())
         bootstrap.process(stage)
         return keys_details(folder, stage)  # type: ignore[arg-type]
@@ -122,6 +126,17 @@ def test_it_takes_those_of_a_rotation(stage: str, keys: Path) -> None:
     assert found["key moves"] and ("key pseudonym.old" in found) == (stage == "ingest")
 
 
+@pytest.mark.parametrize("name", ["profile", "feedback", "learning", "trainer"])
+def test_a_second_state_key_opens(name: str, keys: Path) -> None:
+    """Its file has the key's id in its name; in a Secret it has always the same."""
+    generate_state_key(keys, key_id="s2")
+    (keys / "state-s2.key").rename(keys / "state-other.key")
+    folder = mount({key for key in STATE if key in items(name, optional=True) | items(name, optional=False)}, keys, keys.parent / "mounted")
+    with as_pod():
+        found = load_state_keys(folder)
+    assert found is not None and set(found.by_id) == {b"s1", b"s2"} and found.current.key_id == "s1"
+
+
 @pytest.mark.parametrize("stage", STAGES)
 def test_it_needs_each_of_them(stage: str, keys: Path) -> None:
     """Without models.pub a worker starts, and obeys no announcement."""
@@ -133,9 +148,13 @@ def test_it_needs_each_of_them(stage: str, keys: Path) -> None:
 
 def test_the_trainer_starts_with_those_of_its_pod(keys: Path) -> None:
     folder = mount(items("trainer", optional=False), keys, keys.parent / "mounted")
-    settings = Settings(keys_dir=folder)
+    data = keys.parent / "data"
+    data.mkdir()
+    data.chmod(0o777)
 
     def load() -> dict[str, str]:
+        settings = Settings(keys_dir=folder, seal_state="required", trainer_dir=Path(tempfile.mkdtemp(dir=data)))
+        assert row_seal(settings) is not None
         Announcer(settings, KafkaSettings(), None, None)  # type: ignore[arg-type]
         return own_key_details(folder, "trainer")
 
@@ -161,13 +180,15 @@ def test_the_password_of_kafka_is_read_from_a_mount(keys: Path) -> None:
         assert client_config(kafka)["sasl_plain_password"] == "hunter2"
 
 
+STATE = ("state.key", "state-other.key")
 HELD: dict[str, Callable[[str], bool]] = {
     "ingest": lambda name: name in {"pseudonym.key", "pseudonym.old.key", "moves.key", "ingest.key"},
-    "profile": lambda name: name in {"profile.key", "moves.key"},
-    "feedback": lambda name: name in {"feedback.key", "moves.key"},
-    "trainer": lambda name: name in {"models.key", "moves.key"},
+    "profile": lambda name: name in {"profile.key", "moves.key", *STATE},
+    "feedback": lambda name: name in {"feedback.key", "moves.key", *STATE},
+    "learning": lambda name: name in {"learning.key", *STATE},
+    "trainer": lambda name: name in {"models.key", "moves.key", *STATE},
 }
-"""Secret halves of docs/keys.md; the others have their own alone."""
+"""Secret keys, of docs/keys.md and docs/at-rest.md; the others have their own alone."""
 
 
 @pytest.mark.parametrize("name", PROCESSES)
@@ -182,6 +203,6 @@ def test_every_key_is_a_file_that_the_product_makes(keys: Path) -> None:
     made = {path.name for path in keys.iterdir()}
     rotate_pair(keys, "models")
     rotate_pseudonym_key(keys)
-    made |= {path.name for path in keys.iterdir()} | {ENDED}
+    made |= {path.name for path in keys.iterdir()} | {ENDED, "state-other.key"}
     for name in PROCESSES:
         assert items(name, optional=False) | items(name, optional=True) <= made, name
