@@ -41,6 +41,8 @@ SETTINGS = {
     "VEILSTREAM_IDLE_CLOSE_S": "2",
     "VEILSTREAM_COMMIT_INTERVAL_S": "0.3",
     "VEILSTREAM_FETCH_MAX_RECORDS": "100",
+    # What is widened depends on whom a worker has seen, which a kill changes; here both replays must tell the same.
+    "VEILSTREAM_K": "1",
 }
 DAY_MS = 86_400_000
 CODECS = local_codecs()
