@@ -77,7 +77,8 @@ def test_a_profile_that_is_not_emptied_would_be_seen(monkeypatch: Patch) -> None
         return left, sent
 
     monkeypatch.setattr(triggers_module, "leave", kept)
-    assert "handed over too often" in wrong_in(ENOUGH)
+    # By the profile that stays, or by what is handed over once more: whichever a schedule shows first.
+    assert wrong_in(ENOUGH).partition("Violation: ")[2].startswith(("found and expected", "handed over too often"))
 
 
 def test_a_request_to_forget_that_is_not_sent_on_would_be_seen(monkeypatch: Patch) -> None:
