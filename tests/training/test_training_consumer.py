@@ -18,7 +18,7 @@ from streams.serde import local_codecs
 from streams.serde.outcomes import feedback_id, together
 from streams.serde.records import Feedback
 from streams.settings import KafkaSettings, Settings
-from streams.topics import CONSENT_DECISIONS, FEEDBACK, PRIVACY_FORGOTTEN, RANKING_FEATURES, TRAINING_CONTROL, TRAINING_PAIRS
+from streams.topics import CONSENT_DECISIONS, FEEDBACK, PRIVACY_FORGOTTEN, PRIVACY_MOVES, RANKING_FEATURES, TRAINING_CONTROL, TRAINING_PAIRS
 from streams.training.consumer import TrainerConsumer
 from streams.training.metrics import TrainerMetrics
 from streams.training.store import Bounds, PairStore
@@ -29,7 +29,7 @@ from tests.support.trainer_data import decision, feature_log, feedback, pair
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
 CODECS = local_codecs()
-TOPICS = (CONSENT_DECISIONS, PRIVACY_FORGOTTEN, TRAINING_PAIRS, FEEDBACK, TRAINING_CONTROL, RANKING_FEATURES)
+TOPICS = (CONSENT_DECISIONS, PRIVACY_FORGOTTEN, PRIVACY_MOVES, TRAINING_PAIRS, FEEDBACK, TRAINING_CONTROL, RANKING_FEATURES)
 
 
 class Harness:
