@@ -29,7 +29,7 @@ def move(what: str = "state", number: int = 1, **more: object) -> ProfileMove:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[PairStore]:
-    made = PairStore(tmp_path, BOUNDS, SEALER)
+    made = PairStore(tmp_path, BOUNDS, moves=SEALER)
     yield made
     made.close()
 
@@ -62,7 +62,7 @@ def test_any_order_gives_the_same(order: list[str]) -> None:
     from tempfile import TemporaryDirectory
 
     with TemporaryDirectory() as folder:
-        store = PairStore(Path(folder), BOUNDS, SEALER)
+        store = PairStore(Path(folder), BOUNDS, moves=SEALER)
         for step in order:
             if step.startswith("move"):
                 store.move([move(number=len(step))], {})
