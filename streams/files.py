@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import stat
 from pathlib import Path
+from typing import IO
 
 from encoders.files import read_within, replace_file, replacing
 from streams.errors import ConfigurationError
 
-__all__ = ["check_trusted", "private_folder", "read_trusted", "read_within", "replace_file", "replacing", "why_untrusted"]
+__all__ = ["check_trusted", "overwrite", "private_folder", "read_trusted", "read_within", "replace_file", "replacing", "why_untrusted"]
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +56,16 @@ def why_untrusted(file: os.stat_result, entry: os.stat_result, folder: os.stat_r
         if not {file.st_uid, entry.st_uid} <= {0, uid}:
             return "its owner is another user, in a folder that everybody may write; move it to another folder"
     return None
+
+
+def overwrite(file: IO[bytes]) -> None:
+    """Write over all of an open file, as far as its file system keeps it in place: on the disk when this returns."""
+    size = os.fstat(file.fileno()).st_size
+    for filling in (secrets.token_bytes(size), bytes(size)):
+        file.seek(0)
+        file.write(filling)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def private_folder(path: Path) -> None:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from streams.errors import ConfigurationError
-from streams.files import check_trusted, read_trusted, replace_file
+from streams.files import check_trusted, overwrite, read_trusted, replace_file
 from streams.privacy.key_types import KeyFolder
 from streams.privacy.vault import Vault, vault_address
 from streams.settings import Settings
@@ -173,8 +173,8 @@ def wrap_files(folder: Path, wrapper: KeyWrapper) -> list[Path]:
         closed = wrapper.wrap(content)
         if wrapper.unwrap(closed) != content:
             raise ConfigurationError(f"{path}: what was wrapped does not unwrap to the same; it stays as it is. Check VEILSTREAM_KEYS")
-        with path.open("r+b", buffering=0) as file:  # the blocks themselves, as far as the file system keeps them in place
-            file.write(bytes(len(content)))
-        replace_file(path, WRAPPED + closed + b"\n", mode=0o600)
+        with path.open("r+b", buffering=0) as file:
+            replace_file(path, WRAPPED + closed + b"\n", mode=0o600)
+            overwrite(file)  # which has no name any more
         wrapped.append(path)
     return wrapped

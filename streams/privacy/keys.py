@@ -2,19 +2,16 @@
 
 The first line is ``veilstream <purpose> <key id or algorithm> <secret or public>``. So a file in the wrong place is detected. Pseudonym
 keys have an id, and their pseudonyms begin with it. So several pseudonym keys can exist at the same time (``rotation``).
-A file is read from a folder, or from where ``key_provider`` says: whatever reads a key takes a path or a ``KeySource``.
+A file is read from a folder, or from where ``key_folder`` says: whatever reads a key takes a path or a ``KeySource``.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-import os
 import re
 import secrets
-import stat
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
@@ -25,6 +22,7 @@ from nacl.signing import SigningKey, VerifyKey
 from streams.errors import ConfigurationError
 from streams.files import read_trusted
 from streams.privacy.key_types import KeyFile, VerifyKeys
+from streams.privacy.key_writing import ED25519, KEY_BYTES, X25519, making, write_key, write_pair
 
 Stage = Literal["ingest", "catalogue", "profile", "feedback", "learning"]
 Signer = Literal["models", "operators", Stage]
@@ -34,15 +32,13 @@ STAGES: tuple[Stage, ...] = get_args(Stage)
 SIGNERS: tuple[Signer, ...] = ("models", "operators", *STAGES)
 """What has a key pair to sign with, the others have one to seal to."""
 
-_KEY_BYTES = 32
 _MOST_BYTES = 4096
 """Of a key file, which has two short lines."""
-_X25519 = "x25519"
-_ED25519 = "ed25519"
 _NAMED = ("pseudonym", "moves", "state")
 """Purposes whose files have an id in the place of an algorithm."""
-_RECORDS = "records"
-_KEY_ID = re.compile(r"[A-Za-z0-9]{1,16}")
+RECORDS = "records"
+"""What begins the line of a pseudonym key's file that holds the secret of ids of records."""
+KEY_ID = re.compile(r"[A-Za-z0-9]{1,16}")
 _FIX = "make keys with `veilstream keys generate`, or set VEILSTREAM_KEYS_DIR to where they are"
 
 
@@ -107,32 +103,32 @@ def generate_keys(folder: Path, *, key_id: str = "k1", overwrite: bool = False) 
     Raises ConfigurationError if one exists and ``overwrite`` is false. Without the old pseudonym key, old and new profiles can't be
     linked.
     """
-    if not _KEY_ID.fullmatch(key_id):
+    if not KEY_ID.fullmatch(key_id):
         raise ConfigurationError("a key id is 1 to 16 letters and digits of ASCII")
     _refuse_existing(folder, ("pseudonym.key", "state.key", *_pairs(("subscriber", "recovery", *SIGNERS))), overwrite)
-    with _making(folder):
-        paths = [_write(folder / "pseudonym.key", f"pseudonym {key_id} secret", secrets.token_bytes(_KEY_BYTES), secret=True)]
+    with making(folder):
+        paths = [write_key(folder / "pseudonym.key", f"pseudonym {key_id} secret", secrets.token_bytes(KEY_BYTES), secret=True)]
         paths.append(_write_state_key(folder / "state.key", "s1"))
         for purpose in ("subscriber", "recovery"):
             private = PrivateKey.generate()
-            paths += _write_pair(folder, purpose, _X25519, bytes(private), bytes(private.public_key))
+            paths += write_pair(folder, purpose, X25519, bytes(private), bytes(private.public_key))
         return paths + _write_signing_keys(folder, SIGNERS)
 
 
 def generate_signing_keys(folder: Path, signers: Sequence[Signer], *, overwrite: bool = False) -> list[Path]:
     """Write only the key pairs of these, into a folder that may hold the others; returns the paths. Raises as above."""
     _refuse_existing(folder, _pairs(signers), overwrite)
-    with _making(folder):
+    with making(folder):
         return _write_signing_keys(folder, signers)
 
 
 def generate_state_key(folder: Path, *, key_id: str = "s1", overwrite: bool = False) -> list[Path]:
     """Write ``state.key``; where there is one already, ``state-<key id>.key`` beside it, which opens values but seals none yet. Returns
     the path. Raises ConfigurationError as above, and where a key of that id is there."""
-    if not _KEY_ID.fullmatch(key_id):
+    if not KEY_ID.fullmatch(key_id):
         raise ConfigurationError("a key id is 1 to 16 letters and digits of ASCII")
     current = folder / "state.key"
-    with _making(folder):
+    with making(folder):
         if not current.exists() or overwrite:
             return [_write_state_key(current, key_id)]
         if load_state_key(current).key_id == key_id:
@@ -151,7 +147,7 @@ def load_pseudonym_key(path: KeyFile) -> PseudonymKey:
     key_id, secret, further = _read_all(path, "pseudonym", secret=True)
     for line in further:
         word, _, text = line.partition(" ")
-        if word == _RECORDS:
+        if word == RECORDS:
             return PseudonymKey(key_id, secret, _decoded(path, text))
     return PseudonymKey(key_id, secret)
 
@@ -235,28 +231,15 @@ def _refuse_existing(folder: Path, names: Sequence[str], overwrite: bool) -> Non
         )
 
 
-@contextmanager
-def _making(folder: Path) -> Iterator[None]:
-    try:
-        if not folder.is_dir():
-            folder.mkdir(parents=True)
-            folder.chmod(0o700)
-        if folder.stat().st_mode & (stat.S_IWOTH | stat.S_ISVTX) == stat.S_IWOTH:
-            raise ConfigurationError(f"everybody may write into {folder}, so no key in it would be loaded; chmod 700 it, or choose another")
-        yield
-    except OSError as error:
-        raise ConfigurationError(f"keys can't be written to {folder} ({error.strerror}); choose another folder") from None
-
-
 def _write_state_key(path: Path, key_id: str) -> Path:
-    return _write(path, f"state {key_id} secret", secrets.token_bytes(_KEY_BYTES), secret=True)
+    return write_key(path, f"state {key_id} secret", secrets.token_bytes(KEY_BYTES), secret=True)
 
 
 def _write_signing_keys(folder: Path, signers: Sequence[Signer]) -> list[Path]:
     paths = []
     for signer in signers:
         signing = SigningKey.generate()
-        paths += _write_pair(folder, signer, _ED25519, bytes(signing), bytes(signing.verify_key))
+        paths += write_pair(folder, signer, ED25519, bytes(signing), bytes(signing.verify_key))
     return paths
 
 
@@ -267,23 +250,6 @@ def _fix_missing(purpose: Purpose) -> str:
         return _FIX
     where = {"models": "models are signed", "operators": "operators have theirs"}.get(purpose, f"{purpose} has its keys")
     return f"add it with `veilstream keys generate --only {purpose}`, or copy it from where {where}"
-
-
-def _write_pair(folder: Path, purpose: Purpose, algorithm: str, secret: bytes, public: bytes) -> list[Path]:
-    return [
-        _write(folder / f"{purpose}.key", f"{purpose} {algorithm} secret", secret, secret=True),
-        _write(folder / f"{purpose}.pub", f"{purpose} {algorithm} public", public, secret=False),
-    ]
-
-
-def _write(path: Path, what: str, key: bytes, *, secret: bool) -> Path:
-    path.unlink(missing_ok=True)
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600 if secret else 0o644)
-    if not secret:
-        os.fchmod(handle, 0o644)  # to be handed on, whatever the umask
-    with os.fdopen(handle, "w", encoding="ascii") as file:
-        file.write(f"veilstream {what}\n{base64.b64encode(key).decode()}\n")
-    return path
 
 
 def _read(path: KeyFile, purpose: Purpose, *, secret: bool) -> tuple[str, bytes]:
@@ -311,8 +277,8 @@ def _read_all(path: KeyFile, purpose: Purpose, *, secret: bool) -> tuple[str, by
         known = found_purpose in get_args(Purpose) and found_kind in ("secret", "public")
         what = f"a {found_kind} {found_purpose} key" if known else "some other key"
         raise ConfigurationError(f"{path} is {what}; a {kind} {purpose} key is needed there; {_FIX}")
-    algorithm = _ED25519 if purpose in SIGNERS else _X25519
-    if not (_KEY_ID.fullmatch(name) if purpose in _NAMED else name == algorithm):
+    algorithm = ED25519 if purpose in SIGNERS else X25519
+    if not (KEY_ID.fullmatch(name) if purpose in _NAMED else name == algorithm):
         raise ConfigurationError(f"{path} has a kind that this version does not know; {_FIX}")
     return name, _decoded(path, lines[1]), lines[2:]
 
@@ -328,6 +294,6 @@ def _decoded(path: KeyFile, text: str) -> bytes:
         key = base64.b64decode(text, validate=True)
     except binascii.Error:
         raise ConfigurationError(f"the key in {path} is not base64; {_FIX}") from None
-    if len(key) != _KEY_BYTES:
-        raise ConfigurationError(f"the key in {path} has {len(key)} bytes instead of {_KEY_BYTES}; {_FIX}")
+    if len(key) != KEY_BYTES:
+        raise ConfigurationError(f"the key in {path} has {len(key)} bytes instead of {KEY_BYTES}; {_FIX}")
     return key

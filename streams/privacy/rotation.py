@@ -18,19 +18,9 @@ from nacl.public import PrivateKey
 from nacl.signing import SigningKey
 
 from streams.errors import ConfigurationError
-from streams.privacy.keys import (
-    _ED25519,
-    _KEY_BYTES,
-    _KEY_ID,
-    _RECORDS,
-    _X25519,
-    SIGNERS,
-    Purpose,
-    _making,
-    _write,
-    _write_pair,
-    load_pseudonym_key,
-)
+from streams.files import overwrite
+from streams.privacy.key_writing import ED25519, KEY_BYTES, X25519, making, write_key, write_pair
+from streams.privacy.keys import KEY_ID, RECORDS, SIGNERS, Purpose, load_pseudonym_key
 from streams.privacy.pseudonym import Pseudonymizer
 
 PSEUDONYM, OLD_PSEUDONYM, MOVES, ENDED = "pseudonym.key", "pseudonym.old.key", "moves.key", "moves.retired"
@@ -52,16 +42,16 @@ def rotate_pseudonym_key(folder: Path, key_id: str | None = None) -> Rotated:
     """
     old = load_pseudonym_key(folder / PSEUDONYM)
     new_id = key_id or next_key_id(old.key_id)
-    if not _KEY_ID.fullmatch(new_id) or new_id == old.key_id:
+    if not KEY_ID.fullmatch(new_id) or new_id == old.key_id:
         raise ConfigurationError(f"a new key id is 1 to 16 letters and digits of ASCII, and not {old.key_id}, which is the old one")
-    _refuse_overlap(folder, (OLD_PSEUDONYM, MOVES))
-    with _making(folder):
+    _refuse_overlap(folder, [(PSEUDONYM, OLD_PSEUDONYM)])
+    with making(folder):
         former = _keep(folder / PSEUDONYM, folder / OLD_PSEUDONYM)
-        moves = _write(folder / MOVES, f"moves {new_id} secret", secrets.token_bytes(_KEY_BYTES), secret=True)
-        new = _write(folder / PSEUDONYM, f"pseudonym {new_id} secret", secrets.token_bytes(_KEY_BYTES), secret=True)
-        with new.open("a", encoding="ascii") as file:
-            file.write(f"{_RECORDS} {base64.b64encode(Pseudonymizer(old).record_key).decode()}\n")
-    return Rotated([new, moves], [former])
+        moves = write_key(folder / MOVES, f"moves {new_id} secret", secrets.token_bytes(KEY_BYTES), secret=True)
+        records = f"{RECORDS} {base64.b64encode(Pseudonymizer(old).record_key).decode()}"
+        new = secrets.token_bytes(KEY_BYTES)
+        written = write_key(folder / PSEUDONYM, f"pseudonym {new_id} secret", new, secret=True, further=[records])
+    return Rotated([written, moves], [former])
 
 
 def rotate_pair(folder: Path, purpose: Purpose) -> Rotated:
@@ -69,18 +59,18 @@ def rotate_pair(folder: Path, purpose: Purpose) -> Rotated:
     where an overlap goes on."""
     if purpose not in PAIRS:
         raise ConfigurationError(f"{purpose} has no key pair; choose from: {', '.join(PAIRS)}")
-    _refuse_overlap(folder, (f"{purpose}.old.key", f"{purpose}.old.pub"))
+    _refuse_overlap(folder, [(f"{purpose}.{half}", f"{purpose}.old.{half}") for half in ("key", "pub")])
     if not (folder / f"{purpose}.pub").exists():
         raise ConfigurationError(f"{folder} has no {purpose}.pub to replace; make the first pair with `veilstream keys generate`")
-    with _making(folder):
+    with making(folder):
         halves = [half for half in ("key", "pub") if (folder / f"{purpose}.{half}").exists()]
         former = [_keep(folder / f"{purpose}.{half}", folder / f"{purpose}.old.{half}") for half in halves]
         if purpose in SIGNERS:
             signing = SigningKey.generate()
-            written = _write_pair(folder, purpose, _ED25519, bytes(signing), bytes(signing.verify_key))
+            written = write_pair(folder, purpose, ED25519, bytes(signing), bytes(signing.verify_key))
         else:
             private = PrivateKey.generate()
-            written = _write_pair(folder, purpose, _X25519, bytes(private), bytes(private.public_key))
+            written = write_pair(folder, purpose, X25519, bytes(private), bytes(private.public_key))
     return Rotated(written, former)
 
 
@@ -93,11 +83,9 @@ def destroy(paths: Sequence[Path]) -> list[Path]:
             continue
         try:
             with path.open("r+b", buffering=0) as file:
-                size = os.fstat(file.fileno()).st_size
-                for filling in (secrets.token_bytes(size), bytes(size)):
-                    file.seek(0)
-                    file.write(filling)
-                    os.fsync(file.fileno())
+                if os.fstat(file.fileno()).st_nlink > 1:
+                    raise ConfigurationError(f"{path} has another name on this disk, under which it may be in use; remove that one first")
+                overwrite(file)
             path.unlink()
         except OSError as error:
             raise ConfigurationError(f"{path} can't be destroyed ({error.strerror}); do it as its owner") from None
@@ -109,7 +97,7 @@ def note_ended(folder: Path, key_id: str) -> Path:
     """Tell the stages that the rotation to this key was ended: what they still meet of it is passed over. To be copied to them."""
     path = folder / ENDED
     ids = path.read_text(encoding="ascii").split() if path.exists() else []
-    with _making(folder):
+    with making(folder):
         path.write_text("".join(f"{one}\n" for one in dict.fromkeys([*ids, key_id])), encoding="ascii")
         path.chmod(0o644)
     return path
@@ -132,13 +120,19 @@ def next_key_id(key_id: str) -> str:
     return f"{stem}{int(number) + 1 if number else 2}"
 
 
-def _refuse_overlap(folder: Path, names: Sequence[str]) -> None:
-    there = [name for name in names if (folder / name).exists()]
+def _refuse_overlap(folder: Path, names: Sequence[tuple[str, str]]) -> None:
+    """``names``: of each file, that of now and the old one. Where both are one file a rotation was cut short, and is done again."""
+    there = [old for now, old in names if (folder / old).exists() and not _is_one_file(folder / now, folder / old)]
     if there:
         raise ConfigurationError(f"{folder} holds {', '.join(there)}: an overlap goes on; end it with `veilstream keys retire` first")
 
 
 def _keep(path: Path, old: Path) -> Path:
     """The key under its old name; a link, so that at no moment a key is nowhere."""
-    os.link(path, old)
+    if not _is_one_file(path, old):
+        os.link(path, old)
     return old
+
+
+def _is_one_file(path: Path, other: Path) -> bool:
+    return path.exists() and other.exists() and path.samefile(other)
