@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Hashable, Mapping
 from typing import Any, NamedTuple
 
-from streams.serde.records import PLACE_WIDENED, PRICE_WIDENED, TIME_WIDENED, WIDE_BANDS
+from streams.serde.flags import PLACE_WIDENED, PRICE_WIDENED, TIME_WIDENED, WIDE_BANDS
 
 _NOT_TOLD = "?"
 """In place of a price or a place that is kept back: it may be any."""

@@ -52,8 +52,8 @@ async def _export(settings: Settings, kafka: KafkaSettings, pseudonym: str) -> d
     from streams.clock import SystemClock
     from streams.data_subjects.holdings import holdings
     from streams.kafka.clients import quiet_client_loggers
+    from streams.training.kept_pairs import kept_of
     from streams.training.row_seal import row_seal
-    from streams.training.store import kept_of
 
     quiet_client_loggers()
     await need_rights(settings, kafka)

@@ -12,16 +12,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
-from aiokafka import AIOKafkaConsumer
-from aiokafka.errors import KafkaError
 from aiokafka.partitioner import DefaultPartitioner
-from aiokafka.structs import TopicPartition
 
 from streams.app import FEEDBACK, PROFILE, STAGES
 from streams.atrest.partition import MARKER
 from streams.atrest.reading import StateReader
 from streams.errors import RecordError
-from streams.kafka.clients import client_config, connect_admin, no_broker, partition_counts
+from streams.kafka.clients import connect_admin, partition_counts, partition_reader
 from streams.kafka.topic_records import records_so_far
 from streams.privacy.key_folder import key_folder
 from streams.privacy.state_keys import load_state_keys
@@ -171,23 +168,9 @@ class _Topics:
             parts = [DefaultPartitioner()(key, parts, parts)]
         if not parts:
             return
-        consumer = AIOKafkaConsumer(
-            **client_config(self._kafka),
-            group_id=None,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            isolation_level="read_committed",
-        )
-        try:
-            try:
-                await consumer.start()
-            except (KafkaError, OSError) as error:
-                raise await no_broker(self._kafka, error) from error
-            consumer.assign([TopicPartition(name, part) for part in parts])
+        async with partition_reader(self._kafka, name, parts) as consumer:
             async for record in records_so_far(consumer, name):
                 yield record
-        finally:
-            await consumer.stop()
 
 
 async def open_topics(settings: Settings, kafka: KafkaSettings) -> _Topics:

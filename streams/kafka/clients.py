@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaConnectionError, KafkaError, TopicAuthorizationFailedError
@@ -99,7 +99,13 @@ async def need_topic(kafka: KafkaSettings, topic: str, operation: str = "Read") 
 async def reader(kafka: KafkaSettings, topic: str) -> AsyncIterator[AIOKafkaConsumer]:
     """A consumer assigned to all partitions of a topic (full name), outside any group. Raises as ``need_topic`` does; AccessDenied also
     while it is read."""
-    partitions = await need_topic(kafka, topic)
+    async with partition_reader(kafka, topic, range(await need_topic(kafka, topic))) as consumer:
+        yield consumer
+
+
+@asynccontextmanager
+async def partition_reader(kafka: KafkaSettings, topic: str, partitions: Iterable[int]) -> AsyncIterator[AIOKafkaConsumer]:
+    """The same, of some partitions of a topic that is there."""
     consumer = AIOKafkaConsumer(
         **client_config(kafka), group_id=None, enable_auto_commit=False, auto_offset_reset="earliest", isolation_level="read_committed"
     )
@@ -108,11 +114,27 @@ async def reader(kafka: KafkaSettings, topic: str) -> AsyncIterator[AIOKafkaCons
             await consumer.start()
         except (KafkaError, OSError) as error:
             raise await no_broker(kafka, error) from error
-        consumer.assign([TopicPartition(topic, partition) for partition in range(partitions)])
+        consumer.assign([TopicPartition(topic, partition) for partition in partitions])
         with naming_rights("Read", topic):
             yield consumer
     finally:
         await consumer.stop()
+
+
+@asynccontextmanager
+async def writer(kafka: KafkaSettings, *, idempotent: bool, many: bool = False) -> AsyncIterator[AIOKafkaProducer]:
+    """A producer whose records are acknowledged by all replicas; ``many``: it gathers records, since there are more to come. Raises
+    BrokerUnavailable."""
+    gathering = {"linger_ms": 20, "max_batch_size": 262_144} if many else {}
+    producer = AIOKafkaProducer(**client_config(kafka), acks="all", enable_idempotence=idempotent, **gathering)
+    try:
+        try:
+            await producer.start()
+        except (KafkaError, OSError) as error:
+            raise await no_broker(kafka, error) from error
+        yield producer
+    finally:
+        await producer.stop()
 
 
 @contextmanager

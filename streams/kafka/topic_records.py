@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 
 from streams.errors import BrokerUnavailable, TransientError
-from streams.kafka.clients import client_config, naming_rights, need_topic, no_broker
+from streams.kafka.clients import naming_rights, need_topic, writer
 from streams.settings import KafkaSettings
 
 _IDLE_MS = 300
@@ -49,16 +49,9 @@ async def write_record(kafka: KafkaSettings, topic: str, key: bytes, value: byte
     write it, and TransientError if the acknowledgement does not come. Its message says with ``then`` what to do.
     """
     await need_topic(kafka, topic, "Write")
-    producer = AIOKafkaProducer(**client_config(kafka), acks="all", enable_idempotence=idempotent)
-    try:
-        try:
-            await producer.start()
-        except (KafkaError, OSError) as error:
-            raise await no_broker(kafka, error) from error
+    async with writer(kafka, idempotent=idempotent) as producer:
         try:
             with naming_rights("Write", topic):
                 await producer.send_and_wait(topic, value=value, key=key)
         except KafkaError as error:
             raise TransientError(f"the broker did not acknowledge the record of {topic} ({type(error).__name__}); {then}") from error
-    finally:
-        await producer.stop()

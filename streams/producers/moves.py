@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from streams.errors import TransientError
-from streams.kafka.clients import client_config, naming_rights, need_topic, no_broker
+from streams.kafka.clients import naming_rights, need_topic, writer
 from streams.privacy.pseudonym import ANONYMOUS
 from streams.serde.codec import open_codec
 from streams.serde.records import MOVE, BehaviourEvent
@@ -56,13 +55,8 @@ async def publish_moves(lines: Iterable[str], settings: Settings, kafka: KafkaSe
     topic = settings.topic_prefix + BEHAVIOUR_RAW
     await need_topic(kafka, topic, "Write")
     codec = await open_codec(BEHAVIOUR_RAW, settings)
-    producer = AIOKafkaProducer(**client_config(kafka), acks="all", linger_ms=20, enable_idempotence=settings.idempotent_producer)
     count, pending = 0, list[Any]()
-    try:
-        try:
-            await producer.start()
-        except (KafkaError, OSError) as error:
-            raise await no_broker(kafka, error) from error
+    async with writer(kafka, idempotent=settings.idempotent_producer, many=True) as producer:
         try:
             with naming_rights("Write", topic):
                 for request in requests_of(lines):
@@ -76,6 +70,4 @@ async def publish_moves(lines: Iterable[str], settings: Settings, kafka: KafkaSe
             raise TransientError(
                 f"the broker did not take all of them ({type(error).__name__}): publish the list again, twice is as good as once"
             ) from error
-    finally:
-        await producer.stop()
     return count

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError, MessageSizeTooLargeError, TopicAuthorizationFailedError
+from aiokafka.errors import MessageSizeTooLargeError, TopicAuthorizationFailedError
 
 from streams import topics
 from streams.clock import SystemClock
 from streams.errors import AccessDenied, TransientError
-from streams.kafka.clients import client_config, need_topic, no_broker
+from streams.kafka.clients import need_topic, writer
 from streams.producers.csv_files import ReadReport, read_consents, read_events, read_items
 from streams.serde.codec import open_codec
 from streams.settings import KafkaSettings, Settings
@@ -90,7 +88,7 @@ async def publish(
             ) from failures[0]
         show()
 
-    async with _producer(settings, kafka) as producer:
+    async with writer(kafka, idempotent=settings.idempotent_producer, many=True) as producer:
         begin = settled = time.monotonic()
         read_so_far = 0
         try:
@@ -129,18 +127,3 @@ def _key(value: Mapping[str, Any], kind: Kind) -> bytes:
     if str(value["event_type"]).strip().lower() == IDENTIFY and value["anonymous_id"]:
         return str(value["anonymous_id"]).encode()  # it comes after what the anonymous shopper did before
     return (value["anonymous_id"] or user if is_nobody(user) or not user else user).encode()
-
-
-@asynccontextmanager
-async def _producer(settings: Settings, kafka: KafkaSettings) -> AsyncIterator[AIOKafkaProducer]:
-    producer = AIOKafkaProducer(
-        **client_config(kafka), acks="all", linger_ms=20, max_batch_size=262_144, enable_idempotence=settings.idempotent_producer
-    )
-    try:
-        try:
-            await producer.start()
-        except (KafkaError, OSError) as error:
-            raise await no_broker(kafka, error) from error
-        yield producer
-    finally:
-        await producer.stop()

@@ -7,21 +7,21 @@ import logging
 from collections.abc import Callable
 from typing import Any, cast
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 
 from streams.audit.open_erasures import OpenErasures
 from streams.backoff import is_set_within
 from streams.clock import Clock
 from streams.errors import RecordError, TransientError
-from streams.kafka.clients import client_config, need_topic, no_broker
+from streams.kafka.clients import reader
 from streams.serde.codec import Codec, open_codec
 from streams.serde.records import Forgotten
 from streams.settings import KafkaSettings, Settings
 from streams.topics import DAY_MS, PRIVACY_AUDIT, PRIVACY_FORGOTTEN
 
 log = logging.getLogger(__name__)
-_FETCH_MS = 1000
+_FETCH_MS = 500
 _MOST = 2000
 _PAUSE_S = 5.0
 _SINCE_MS = 31 * DAY_MS
@@ -35,13 +35,14 @@ class ErasureWatch:
 
     def __init__(self, settings: Settings, kafka: KafkaSettings, clock: Clock) -> None:
         self._settings, self._kafka, self._clock = settings, kafka, clock
-        self.open = OpenErasures()
-        self.is_caught_up = False
-        """Until then a receipt may not have been read."""
+        self._open = OpenErasures()
+        self._is_caught_up = False
+        """Until then a receipt may not be known."""
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Until stopped. A broker that is away is waited for."""
+        """Until stopped. A broker that is away is waited for, and then all is read again."""
         while not stop.is_set():
+            self._is_caught_up, self._open = False, OpenErasures()
             try:
                 await self._follow(stop)
             except (KafkaError, OSError, TransientError) as error:
@@ -50,58 +51,43 @@ class ErasureWatch:
 
     def seconds(self) -> float:
         """Age of the oldest open request; NaN until all was read."""
-        return self.open.oldest_ms(self._clock.now_ms()) / 1000 if self.is_caught_up else float("nan")
+        return self._open.oldest_ms(self._clock.now_ms()) / 1000 if self._is_caught_up else float("nan")
 
     def count(self) -> float:
-        return self.open.count() if self.is_caught_up else float("nan")
+        return self._open.count() if self._is_caught_up else float("nan")
 
     async def _follow(self, stop: asyncio.Event) -> None:
-        self.is_caught_up, self.open = False, OpenErasures()
         prefix = self._settings.topic_prefix
-        codecs = {topic: await open_codec(topic, self._settings) for topic in (PRIVACY_FORGOTTEN, PRIVACY_AUDIT)}
-        tps = [TopicPartition(prefix + topic, n) for topic in codecs for n in range(await need_topic(self._kafka, prefix + topic))]
-        consumer = AIOKafkaConsumer(
-            **client_config(self._kafka),
-            group_id=None,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            isolation_level="read_committed",
-        )
-        try:
-            try:
-                await consumer.start()
-            except (KafkaError, OSError) as error:
-                raise await no_broker(self._kafka, error) from error
-            consumer.assign(tps)
-            since = await consumer.offsets_for_times(dict.fromkeys(tps, self._clock.now_ms() - _SINCE_MS))
-            ends = await consumer.end_offsets(tps)
-            for tp in tps:
-                found = since[tp]
-                consumer.seek(tp, ends[tp] if found is None else found.offset)
-            await self._take_all(consumer, codecs, ends, stop)
-        finally:
-            await consumer.stop()
+        requests, links = await open_codec(PRIVACY_FORGOTTEN, self._settings), await open_codec(PRIVACY_AUDIT, self._settings)
+        async with reader(self._kafka, prefix + PRIVACY_FORGOTTEN) as asked, reader(self._kafka, prefix + PRIVACY_AUDIT) as told:
+            ends = {consumer: await self._begin(consumer) for consumer in (asked, told)}
+            fetches = 0
+            while not stop.is_set():
+                await _take(asked, requests, lambda value: self._open.take_request(cast(Forgotten, value)))
+                await _take(told, links, self._open.take_link)
+                if not self._is_caught_up:
+                    left = [tp for consumer, of in ends.items() for tp, end in of.items() if await consumer.position(tp) < end]
+                    self._is_caught_up = not left
+                fetches += 1
+                if fetches % _DROP_EVERY == 0:
+                    self._open.drop_old(self._clock.now_ms())
 
-    async def _take_all(
-        self, consumer: AIOKafkaConsumer, codecs: dict[str, Codec], ends: dict[TopicPartition, int], stop: asyncio.Event
-    ) -> None:
-        take: dict[str, Callable[[Any], None]] = {
-            PRIVACY_FORGOTTEN: lambda value: self.open.take_request(cast(Forgotten, value)),
-            PRIVACY_AUDIT: self.open.take_link,
-        }
-        fetches = 0
-        while not stop.is_set():
-            fetched = await consumer.getmany(timeout_ms=_FETCH_MS, max_records=_MOST)
-            for tp, records in fetched.items():
-                topic = tp.topic.removeprefix(self._settings.topic_prefix)
-                for record in records:
-                    await codecs[topic].prepare(record.value)
-                    try:
-                        take[topic](codecs[topic].decode(record.value, record.headers))
-                    except RecordError:
-                        continue  # `veilstream audit verify` names it
-            if not self.is_caught_up:
-                self.is_caught_up = all([await consumer.position(tp) >= ends[tp] for tp in ends])
-            fetches += 1
-            if fetches % _DROP_EVERY == 0:
-                self.open.drop_old(self._clock.now_ms())
+    async def _begin(self, consumer: AIOKafkaConsumer) -> dict[Any, int]:
+        """Go to where a month ago was; where the partitions end now."""
+        tps = list(consumer.assignment())
+        since = await consumer.offsets_for_times(dict.fromkeys(tps, self._clock.now_ms() - _SINCE_MS))
+        ends: dict[Any, int] = await consumer.end_offsets(tps)
+        for tp in tps:
+            consumer.seek(tp, ends[tp] if since[tp] is None else since[tp].offset)
+        return ends
+
+
+async def _take(consumer: AIOKafkaConsumer, codec: Codec, take: Callable[[Any], None]) -> None:
+    """One fetch."""
+    for records in (await consumer.getmany(timeout_ms=_FETCH_MS, max_records=_MOST)).values():
+        for record in records:
+            await codec.prepare(record.value)
+            try:
+                take(codec.decode(record.value, record.headers))
+            except RecordError:
+                continue  # `veilstream audit verify` names it
