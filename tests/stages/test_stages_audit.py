@@ -84,7 +84,7 @@ async def test_a_stage_that_goes_through_its_state_knows_the_heads() -> None:
     assert any(map(is_head, state))
     stage = made("feedback")
     await stage.on_assigned(0, state.items())
-    assert not links(await stage.on_timer(0, state.items()))
+    assert not links(await stage.on_timer(0, state))
 
 
 def test_a_head_is_no_profile() -> None:

@@ -9,7 +9,8 @@ from streams.engine.records import SourceRecord
 from streams.errors import Reason, RecordError
 from streams.privacy.consent import PERSONALIZATION, TRAINING
 from streams.privacy.pseudonym import Pseudonymizer
-from streams.serde.records import NOBODY, UNPROFILED, CleanEvent
+from streams.serde.flags import UNPROFILED
+from streams.serde.records import NOBODY, CleanEvent
 from streams.stages import identifiers, money
 from streams.stages.ingest import region, times
 from streams.stages.ingest.bare_event import bare

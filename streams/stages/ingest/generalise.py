@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections import Counter
 
 from streams.privacy.crowds import CommonTexts, Crowds
-from streams.serde.records import PLACE_WIDENED, PRICE_WIDENED, RARE_QUERY, SOON, TIME_WIDENED, WIDE_BANDS, CleanEvent
+from streams.serde.flags import PLACE_WIDENED, PRICE_WIDENED, RARE_QUERY, SOON, TIME_WIDENED, WIDE_BANDS
+from streams.serde.records import CleanEvent
 from streams.stages.ingest.asks import Asks
 from streams.stages.ingest.rules import IngestRules
 from streams.stages.ingest.times import floor_to

@@ -14,7 +14,8 @@ from streams.privacy.consent import GATED, PERSONALIZATION, TRAINING
 from streams.privacy.moves import Announcement
 from streams.ranking.request import Request
 from streams.ranking.rules import CODES, DISMISS, IMPRESSION, PURCHASE, RETURN, SEARCH, TRIGGERS, ProfileRules
-from streams.serde.records import CONSENT, ERASE, IDENTIFY, MOVE, SOON, TIME_WIDENED, CleanEvent, ProfileLink, has_shopper
+from streams.serde.flags import SOON, TIME_WIDENED
+from streams.serde.records import CONSENT, ERASE, IDENTIFY, MOVE, CleanEvent, ProfileLink, has_shopper
 from streams.stages.profile.feature_log import is_logged
 from streams.stages.profile.history import apply_event, is_first_regret, unwanted
 from streams.stages.profile.influence import breadth, is_newcomer, popularity_weights

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.engine.records import MemoryRecord
-from streams.serde.records import PLACE_WIDENED, PRICE_WIDENED, RARE_QUERY, SOON, TIME_WIDENED, WIDE_BANDS
+from streams.serde.flags import PLACE_WIDENED, PRICE_WIDENED, RARE_QUERY, SOON, TIME_WIDENED, WIDE_BANDS
 from streams.stages.money import price_band
 from streams.topics import BEHAVIOUR_CLEAN
 from tests.support.ingest_harness import NOW, RULES, make_stage, record, run
