@@ -207,27 +207,10 @@ def expire(keep: int | None, days: float | None, dry_run: bool) -> None:
     What a channel serves and its parent stay, and so does everything where no channel serves anything: the topic may be the wrong one. The
     trainer does the same after each round. A removal can't be undone, and is in the audit.
     """
-    from streams.audit.actions import EXPIRED
-    from streams.cli.audited import audited
-    from streams.cli.models_announcing import read
-    from streams.clock import SystemClock
-    from streams.models.registry.expiry import find_expired
-    from streams.settings import load_kafka_settings
-    from streams.topics import DAY_MS
+    from streams.cli.models_expiring import expire_versions
 
     settings, store, key = _opened()
-    before_ms = SystemClock().now_ms() - round((settings.models_keep_days if days is None else days) * DAY_MS)
-    gone = find_expired(store, key, read(settings, key), keep=settings.models_keep if keep is None else keep, before_ms=before_ms)
-    if gone and not dry_run:
-        with audited("models expire", settings, load_kafka_settings()) as audit:
-            for version in gone:
-                audit.tell(EXPIRED, version)
-                store.remove(version)
-                click.echo(f"removed {version}")
-    for version in gone if dry_run else ():
-        click.echo(f"would remove {version}")
-    if not gone:
-        click.echo("nothing has expired")
+    expire_versions(settings, store, key, keep, days, dry_run=dry_run)
 
 
 @command.command()
