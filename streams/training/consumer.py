@@ -50,13 +50,13 @@ class TrainerConsumer:
         store: PairStore,
         metrics: TrainerMetrics,
         on_removed: Callable[[int], object] = lambda removed: None,
-        on_forgotten: Callable[[Forgotten], Awaitable[None]] | None = None,
+        on_forgotten: Callable[[Sequence[Forgotten]], Awaitable[None]] | None = None,
         on_moved: Callable[[Sequence[ProfileMove]], object] = lambda moves: None,
         *,
         moves: MovesReader | None = None,
     ) -> None:
         """``on_removed``: told how many pairs and logs were removed because their shoppers refused, or asked for it.
-        ``on_forgotten``: told of every request to forget before it is done, after a kill perhaps again. ``on_moved``: told the same of who
+        ``on_forgotten``: told of requests to forget before they are done, after a kill perhaps again. ``on_moved``: told the same of who
         has another pseudonym. ``moves``: what the trainer has of ``moves.key``."""
         self._on_moved = on_moved
         self._moves = moves or MovesReader()
@@ -158,8 +158,7 @@ class TrainerConsumer:
             # In a thread: where an id of a schema is met first, the registry is asked.
             values, rejected = await asyncio.to_thread(_decoded, self._codecs[topic], records)
             if topic == PRIVACY_FORGOTTEN and self._on_forgotten is not None:
-                for _, request in values:
-                    await self._on_forgotten(request)
+                await self._on_forgotten([request for _, request in values])
             self._take[topic](tp.partition, values, following)
             return rejected
 

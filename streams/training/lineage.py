@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import secrets
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
@@ -74,21 +74,30 @@ class Lineage:
         """The model that everything began with has become a version."""
         self._run("INSERT OR IGNORE INTO versions (version, made_from, salt, shoppers) VALUES (?, NULL, ?, ?)", version, b"", b"")
 
-    def of(self, pseudonym: str) -> Learnt:
-        """Who learnt from a shopper, the first version first."""
+    def of(self, pseudonyms: Collection[str]) -> dict[str, Learnt]:
+        """Who learnt from each of these shoppers, the first version first."""
         rows = self._run("SELECT version, made_from, salt, shoppers FROM versions WHERE version <> ? ORDER BY rowid", _UNDER_WAY)
-        directly = [version for version, _, salt, shoppers in rows if _holds(_unpack(shoppers), _hash(salt, pseudonym))]
         parents = {version: made_from for version, made_from, _, _ in rows}
-        by_descent = [version for version in parents if version not in directly and set(directly) & set(_line(version, parents))]
-        return Learnt(directly, by_descent)
+        lines = {version: set(_line(version, parents)) for version in parents}
+        directly: dict[str, list[str]] = {pseudonym: [] for pseudonym in pseudonyms}
+        for version, _, salt, shoppers in rows:
+            hashes = _unpack(shoppers)
+            for pseudonym, versions in directly.items():
+                if _holds(hashes, _hash(salt, pseudonym)):
+                    versions.append(version)
+        return {
+            pseudonym: Learnt(known, [version for version in parents if version not in known and lines[version].intersection(known)])
+            for pseudonym, known in directly.items()
+        }
 
-    def forget(self, pseudonym: str) -> None:
-        """Take a shopper out, and remember of each version that had her that somebody is to be forgotten whom it knew."""
+    def forget(self, pseudonyms: Collection[str]) -> None:
+        """Take shoppers out, and remember of each version that had one that somebody is to be forgotten whom it knew."""
         for version, salt, shoppers in self._run("SELECT version, salt, shoppers FROM versions"):
-            hashes, own = _unpack(shoppers), _hash(salt, pseudonym)
-            if _holds(hashes, own):
-                left = _pack(hashes[hashes != np.uint64(own)])
-                self._run("UPDATE versions SET shoppers = ?, erased = erased + 1 WHERE version = ?", left, version)
+            hashes = _unpack(shoppers)
+            left = hashes[~np.isin(hashes, np.array([_hash(salt, pseudonym) for pseudonym in pseudonyms], dtype=np.uint64))]
+            if len(left) < len(hashes):
+                erased = len(hashes) - len(left)
+                self._run("UPDATE versions SET shoppers = ?, erased = erased + ? WHERE version = ?", _pack(left), erased, version)
 
     def move(self, old: str, new: str) -> None:
         """A shopper has another pseudonym from now on."""

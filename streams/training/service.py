@@ -130,22 +130,24 @@ class TrainerService:
         self._removed(removed)
         return removed
 
-    async def _forgotten(self, request: Forgotten) -> None:
-        details = erasure_details(request["request_id"], request["item_id"]) | {"requested_at": str(request["requested_at"])}
+    async def _forgotten(self, requests: Sequence[Forgotten]) -> None:
+        whole = {request["pseudonym"] for request in requests if request["item_id"] is None}
         with closing(Lineage(self._shop.root)) as lineage:
-            if request["item_id"] is None:
-                details |= _learnt_details(lineage.of(request["pseudonym"]), self._settings.trainer_after_erasure)
-            if self._audit is not None:
-                await self._audit.append(ERASED, request["pseudonym"], details)
-            if request["item_id"] is None:
-                lineage.forget(request["pseudonym"])  # after it is told: what is told once more finds nobody
+            learnt = lineage.of(whole)
+            for request in requests:
+                details = erasure_details(request["request_id"], request["item_id"]) | {"requested_at": str(request["requested_at"])}
+                if request["item_id"] is None:
+                    details |= _learnt_details(learnt[request["pseudonym"]], self._settings.trainer_after_erasure)
+                if self._audit is not None:
+                    await self._audit.append(ERASED, request["pseudonym"], details)
+            lineage.forget(whole)  # after it is told: what is told once more finds nobody
 
     def _moved(self, moves: Sequence[ProfileMove]) -> None:
         """Which versions learnt from somebody is known under her new pseudonym from now on; of who is forgotten it is no longer."""
         with closing(Lineage(self._shop.root)) as lineage:
             for one in moves:
                 if one.what == "forget" and one.item_id is None:
-                    lineage.forget(one.old)
+                    lineage.forget([one.old])
                 elif one.is_same and one.item_id is None:
                     lineage.move(one.old, one.new)
 

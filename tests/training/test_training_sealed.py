@@ -19,8 +19,9 @@ from streams.serde.records import Forgotten
 from streams.settings import Settings
 from streams.topics import PRIVACY_FORGOTTEN, RANKING_FEATURES, TRAINING_PAIRS
 from streams.training.frozen_set import load_frozen, save_frozen
+from streams.training.kept_pairs import kept_of
 from streams.training.row_seal import FOLDER, RowSeal, row_seal
-from streams.training.store import Bounds, PairStore, kept_of
+from streams.training.store import Bounds, PairStore
 from tests.support.trainer_data import START_MS, feature_log, pair
 
 ONE, TWO = StateKey("s1", b"1" * 32), StateKey("s2", b"2" * 32)
