@@ -54,7 +54,6 @@ PROFILE = StageSpec(
     scattered=(topics.PROFILE_LINKS, topics.PRIVACY_MOVES),
     follows=(topics.ITEMS_VECTORS, topics.ITEMS_POPULARITY, topics.ITEMS_TOGETHER, topics.MODELS),
     uses_encoder=True,
-    timer_s=15.0,
 )
 FEEDBACK = StageSpec(
     "feedback",

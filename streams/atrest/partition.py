@@ -6,6 +6,8 @@ from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple
 
 from streams.atrest.sealed import (
+    OF_SHOPPER,
+    OF_STAGE,
     Altered,
     DataKey,
     Place,
@@ -73,9 +75,9 @@ class PartitionSeal:
         its state key is missing.
         """
         try:
-            if data[:1] == b"\xe2":
+            if data[:1] == OF_SHOPPER:
                 return self._open_shoppers(key, data)
-            if data[:1] == b"\xe1":
+            if data[:1] == OF_STAGE:
                 return self._place.open(key, data)
         except Altered:
             raise StateDamaged(
@@ -128,7 +130,7 @@ class PartitionSeal:
         if self._keys_place is None or not is_shoppers(key):
             return False
         known = self._of(key)
-        return data[:1] == b"\xe1" or (known is not None and data[: len(known.sealer[0])] != known.sealer[0] and self._has(known, data))
+        return data[:1] == OF_STAGE or (known is not None and data[: len(known.sealer[0])] != known.sealer[0] and self._has(known, data))
 
     @staticmethod
     def _has(known: _Known, data: bytes) -> bool:

@@ -30,7 +30,7 @@ from streams.errors import ConfigurationError
 from streams.privacy.keys import StateKey
 from streams.privacy.state_keys import StateKeys
 
-OF_STAGE, OF_SHOPPER = 0xE1, 0xE2
+OF_STAGE, OF_SHOPPER = b"\xe1", b"\xe2"
 """First bytes of sealed values. No stage's own version byte is one of them."""
 NONCE = 24
 SERIAL = 8
@@ -72,7 +72,7 @@ def load_data_keys(data: bytes) -> tuple[DataKey, ...]:
 
 
 def is_sealed(data: bytes) -> bool:
-    return data[:1] in (b"\xe1", b"\xe2")
+    return data[:1] in (OF_STAGE, OF_SHOPPER)
 
 
 def key_id_of(data: bytes) -> bytes | None:
@@ -82,7 +82,7 @@ def key_id_of(data: bytes) -> bytes | None:
 
 def serial_of(data: bytes) -> bytes | None:
     """The serial of the data key that a value is sealed under; None where it is under none."""
-    if data[:1] != b"\xe2" or len(data) < 2:
+    if data[:1] != OF_SHOPPER or len(data) < 2:
         return None
     begin = 2 + data[1]
     return data[begin : begin + SERIAL]
@@ -157,9 +157,9 @@ class Place:
     def _mark(self, key_id: bytes, serial: bytes, key: bytes) -> bytes:
         return blake2b(serial + self._bound + key, key=self._mark_keys[key_id], digest_size=_MARK).digest()
 
-    def _begin(self, data: bytes, form: int, more: int) -> int:
+    def _begin(self, data: bytes, form: bytes, more: int) -> int:
         """Where the nonce begins."""
-        if len(data) < _OVERHEAD + more or data[0] != form:
+        if len(data) < _OVERHEAD + more or data[:1] != form:
             raise Altered
         begin = 2 + data[1] + more
         if len(data) < begin + NONCE + 16:
@@ -190,8 +190,8 @@ def _opened(data: bytes, begin: int, bound: bytes, secret: bytes) -> bytes:
         raise Altered from None
 
 
-def _head(form: int, key_id: bytes) -> bytes:
-    return bytes((form, len(key_id))) + key_id
+def _head(form: bytes, key_id: bytes) -> bytes:
+    return form + bytes((len(key_id),)) + key_id
 
 
 def _derived(key: StateKey, purpose: bytes) -> bytes:

@@ -124,11 +124,12 @@ class SealedTable:
         await self._table.apply(partition, seal.seal(changes), fence)
         await self._write_keys(partition, seal.after(changes, erased), fence)
 
+    def is_moved(self, partition: int) -> bool:
+        return self._passes[partition].is_done
+
     async def move(self, partition: int, fence: Callable[[], None]) -> None:
         """One step of sealing anew what is not under the current keys. Raises as ``apply``, and as a view does."""
         run, seal = self._passes[partition], self._seals[partition]
-        if run.is_done:
-            return
         most = self._rules.moves_per_step
         changes = run.next_values(self._store, partition, seal, most)
         if changes is not None:

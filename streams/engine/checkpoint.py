@@ -35,9 +35,10 @@ from typing import NamedTuple
 
 from streams.engine.beginning import RENEW_AFTER_RECORDS, Beginnings
 from streams.engine.checkpoint_ports import Committer, Log
+from streams.engine.duties import Duties
 from streams.engine.guarded_handler import GuardedHandler
 from streams.engine.halving import Halving, Records
-from streams.engine.handler import BatchHandler, ExpiresState, FollowsPartitions, RecallsOutputs, TimerFromStart, WarmsUp
+from streams.engine.handler import BatchHandler, ExpiresState
 from streams.engine.metrics import StageMetrics
 from streams.engine.outputs import Outputs
 from streams.engine.ownership import Ownership
@@ -50,6 +51,7 @@ from streams.engine.resume import GroupCommit
 from streams.engine.source_progress import SourceProgress
 from streams.engine.stamps import source_tag, stamp_of
 from streams.engine.state import OverlayView, Table
+from streams.engine.upkeep import Upkeep
 from streams.engine.written_outputs import WrittenOutputs
 from streams.errors import FatalError, RecordError, TransientError
 
@@ -60,11 +62,6 @@ class Prepared(NamedTuple):
     batch: Batch
     records: Sequence[SourceRecord | UnreadableRecord]
     result: BatchResult | None
-
-
-_PART_OF_A_PASS = 1000
-"""Keys that a handler is shown at once: some milliseconds."""
-_BETWEEN_PASSES_S = 86_400.0
 
 
 class Checkpoint:
@@ -97,11 +94,7 @@ class Checkpoint:
         self._stage = stage
         self._partition = partition
         self._handle = GuardedHandler(handler, stage=stage, dead_letters=dead_letters, metrics=metrics)
-        self._recalls = handler if isinstance(handler, RecallsOutputs) else None
-        self._warms_up = handler if isinstance(handler, WarmsUp) else None
-        self._follows = handler if isinstance(handler, FollowsPartitions) else None
-        self._expires = handler if isinstance(handler, ExpiresState) else None
-        self._timer_from_start = isinstance(handler, TimerFromStart)
+        self._duties = Duties(handler, table, partition, outputs, topics)
         self._outputs_of = dict(outputs_of)
         self._ownership = ownership
         self._outputs = outputs
@@ -112,7 +105,7 @@ class Checkpoint:
         self._rejects = rejects
         self._metrics = metrics
         self._catch_up = catch_up
-        self._now_s = now_s
+        self._upkeep = Upkeep(table, partition, handler if isinstance(handler, ExpiresState) else None, metrics, now_s)
         self._tag = source_tag(stage, partition)
         self._beginnings = Beginnings(
             topics, stage=stage, partition=partition, tag=self._tag, metrics=metrics, now_s=now_s, lookup_most=lookup_most
@@ -124,9 +117,6 @@ class Checkpoint:
         self._written = WrittenOutputs()
         self._settling: Mapping[bytes, bytes | None] = {}
         """State of the batch that is being settled: the next one is computed on top of it."""
-        self._expired_to: bytes | None = None
-        """The last key of the state that the handler was shown, None between two passes; and when the next pass is due."""
-        self._next_pass_s = 0.0
         self._computed_to: dict[str, int] = {}
         """What is computed, though perhaps not yet settled, ends there."""
         self._refused_until: dict[str, int] = {}
@@ -203,7 +193,7 @@ class Checkpoint:
         self._fence(topics)
         # What is settled stays settled, whatever failed after it: without this, a stage that often fails would never get on.
         await self._commit(dict(self.offers()))
-        self._reachable = await self._find_reachable()
+        self._reachable = await self._outputs.reachable(self._outputs_of, self._partition)
         if self._catch_up is not None:
             await self._catch_up(self._partition)
         await self._table.take_over(self._partition, generation)
@@ -219,13 +209,7 @@ class Checkpoint:
         if first:
             self._fence(topics)
             await self._commit(first)
-        if self._recalls is not None:
-            recalled, count = self._recalls.recalls
-            self._recalls.recall(await self._log.last_records(recalled, await self._outputs.partition_count(recalled), count))
-        if self._warms_up is not None:
-            await self._warms_up.warm_up()
-        if self._follows is not None:
-            await self._follows.on_assigned(self._partition, self._table.items(self._partition))
+        await self._duties.get_ready()
         self._fence(topics)
         self._is_sure = True
 
@@ -234,13 +218,6 @@ class Checkpoint:
             raise TransientError(f"the group would not take a commit of partition {self._partition}")
         for (topic, _), commit in commits.items():
             self.committed(topic, commit)
-
-    async def _find_reachable(self) -> tuple[tuple[str, int], ...]:
-        """The output partitions that this partition's records can cause anything in."""
-        found: set[tuple[str, int]] = set()
-        for topic, aligned in self._outputs_of.items():
-            found |= {(topic, p) for p in ([self._partition] if aligned else range(await self._outputs.partition_count(topic)))}
-        return tuple(sorted(found))
 
     # --- steps 7 and 8
 
@@ -275,7 +252,7 @@ class Checkpoint:
         source = self._sources[batch.topic]
         if prepared.result is None:
             self._settling = {}
-            await self._halving.settle(prepared.records, _Part(self, batch.topic))
+            await self._halving.settle(prepared.records, batch.topic, self)
         elif prepared.records:
             try:
                 await self.write(batch.topic, prepared.result)
@@ -314,7 +291,7 @@ class Checkpoint:
             await self._table.apply(self._partition, result.state, fence, result.erased)
         self._written.on_caused(result.outputs)
 
-    def count(self, result: BatchResult, records: Sequence[object]) -> None:
+    def count(self, result: BatchResult, records: Records) -> None:
         """The records are settled."""
         self._metrics.records.inc(len(records))
         self._metrics.rejected.inc(result.rejected)
@@ -357,43 +334,31 @@ class Checkpoint:
 
     async def run_timer(self) -> None:
         """Let a handler that follows time do what is due. Nothing else of the partition may be under way. Raises as ``settle`` does."""
-        if not self._timer_from_start and all(s.next_offset <= 0 for s in self._sources.values()):
+        begun = self._duties.has_timer_from_start or any(source.next_offset > 0 for source in self._sources.values())
+        if not (self._duties.has_timer and begun):
             return
         topic = next(iter(self._sources))
         self._fence(tuple(self._sources))
         self._settling = {}
-        if self._follows is not None:
-            result = await self._follows.on_timer(self._partition, self._table.items(self._partition))
-            try:
-                await self.write(topic, result)
-            except RecordError as error:
-                raise FatalError(f"the broker refuses what the timer of stage {self._stage} writes ({error.detail})") from error
-        if self._expires is not None and self._now_s() >= self._next_pass_s:
-            await self._expire(self._expires, topic)
-
-    async def _expire(self, handler: ExpiresState, topic: str) -> None:
-        """The next part of a pass over the state."""
-        keys = self._table.keys_after(self._partition, self._expired_to, _PART_OF_A_PASS)
-        gone = handler.expired(self._partition, self._table.view(self._partition).get_many(keys))
-        if gone is None:
-            return
-        if gone:
-            await self._table.apply(self._partition, dict.fromkeys(gone), self._fence_of(topic))
-            self._metrics.expired.inc(len(gone))
-        self._expired_to = keys[-1] if len(keys) == _PART_OF_A_PASS else None
-        if self._expired_to is None:
-            self._next_pass_s = self._now_s() + _BETWEEN_PASSES_S
+        result = await self._duties.on_timer()
+        try:
+            await self.write(topic, result)
+        except RecordError as error:
+            raise FatalError(f"the broker refuses what the timer of stage {self._stage} writes ({error.detail})") from error
 
     # --- work that can wait
 
-    async def move_state(self) -> None:
+    @property
+    def needs_upkeep(self) -> bool:
+        return self._is_sure and self._upkeep.is_due
+
+    async def keep_up(self) -> None:
         """A small step of it. Nothing else of the partition may be under way. Raises as ``settle`` does."""
-        if not self._is_sure:
-            return
+        self._settling = {}
         try:
-            await self._table.move(self._partition, self._fence_of(next(iter(self._sources))))
+            await self._upkeep.step(self._fence_of(next(iter(self._sources))))
         except RecordError as error:
-            raise FatalError(f"the broker refuses a value of the state of {self._stage} that is sealed anew ({error.detail})") from error
+            raise FatalError(f"the broker refuses a change of the state of {self._stage} ({error.detail})") from error
 
     def leave(self) -> None:
         """Another worker has the partition, and nothing of it is under way here."""
@@ -410,15 +375,3 @@ class Checkpoint:
     def _fence(self, topics: Sequence[str]) -> None:
         for topic in topics:
             self._ownership.check((topic, self._partition), self._generation)
-
-
-class _Part:
-    """The halving's view of a checkpoint and one of its sources."""
-
-    def __init__(self, checkpoint: Checkpoint, topic: str) -> None:
-        self._checkpoint = checkpoint
-        self._topic = topic
-        self.handle, self.count = checkpoint.handle, checkpoint.count
-
-    async def write(self, result: BatchResult) -> None:
-        await self._checkpoint.write(self._topic, result)

@@ -21,10 +21,10 @@ Records = Sequence[SourceRecord | UnreadableRecord]
 
 
 class Settles(Protocol):
-    """What is done with a part. Both raise RecordError for a part that is refused."""
+    """What is done with a part. The first two raise RecordError for a part that is refused."""
 
     async def handle(self, records: Records) -> BatchResult: ...
-    async def write(self, result: BatchResult) -> None: ...
+    async def write(self, topic: str, result: BatchResult) -> None: ...
     def count(self, result: BatchResult, records: Records) -> None:
         """The part is settled."""
         ...
@@ -39,15 +39,15 @@ class Halving:
         self._metrics = metrics
         self._pause = pause
 
-    async def settle(self, records: Records, source: Settles) -> None:
-        """All of the records, with a stack instead of recursion."""
+    async def settle(self, records: Records, topic: str, by: Settles) -> None:
+        """All of the records of a source topic, with a stack instead of recursion."""
         stack: list[Records] = [records]
         alone = 0
         while stack:
             part = stack.pop()
             try:
-                result = await source.handle(part)
-                await source.write(result)
+                result = await by.handle(part)
+                await by.write(topic, result)
             except RecordError as error:
                 self._metrics.handler_errors.inc()
                 if len(part) > 1:
@@ -59,11 +59,11 @@ class Halving:
                     await self._pause(0.02 * alone)
                     stack.append(part)
                     continue
-                result = await self._reject(part[0], error, source)
+                result = await self._reject(part[0], error, topic, by)
             alone = 0
-            source.count(result, part)
+            by.count(result, part)
 
-    async def _reject(self, record: SourceRecord | UnreadableRecord, error: RecordError, source: Settles) -> BatchResult:
+    async def _reject(self, record: SourceRecord | UnreadableRecord, error: RecordError, topic: str, by: Settles) -> BatchResult:
         # Only the position, the reason and an exception's class are told: its text may quote the record.
         log.warning(
             "%s: dead-lettering %s/%d/%d: %s",
@@ -76,11 +76,11 @@ class Halving:
         letter = self._dead_letters.build(record, error, attempt=2)
         result = BatchResult([letter], {}, 1, {error.reason.value: 1})
         try:
-            await source.write(result)
+            await by.write(topic, result)
         except RecordError:  # even sealed it is too large: the letter goes without the original
             bare = UnreadableRecord(
                 record.topic, record.partition, record.offset, record.offset, record.timestamp, None, None, (), error.detail
             )
             result.outputs = [self._dead_letters.build(bare, error, attempt=2)]
-            await source.write(result)
+            await by.write(topic, result)
         return result

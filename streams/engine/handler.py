@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
-from streams.engine.records import BatchResult, SourceRecord, StateView
+from streams.engine.records import BatchResult, PartitionState, SourceRecord, StateView
 
 
 class BatchHandler(Protocol):
@@ -33,14 +33,14 @@ class FollowsPartitions(Protocol):
         """The partition belongs to this worker now, or again after a failed write. ``items`` is its whole state."""
         ...
 
-    async def on_timer(self, partition: int, items: Iterable[tuple[bytes, bytes]]) -> BatchResult:
+    async def on_timer(self, partition: int, state: PartitionState) -> BatchResult:
         """What is due by the clock. The clock may decide when something is written, never under which id."""
         ...
 
 
 @runtime_checkable
 class ExpiresState(Protocol):
-    """A handler whose state is kept for so long and no longer. On its timer it is shown all of a partition's state once a day, in parts."""
+    """A handler whose state is kept for so long and no longer. All of a partition's state is shown to it once a day, in parts."""
 
     def expired(self, partition: int, items: Mapping[bytes, bytes]) -> list[bytes] | None:
         """Keys of what was kept long enough, which is removed. None where that can't be told yet: the same part is shown again."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections import Counter as Tally
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from math import nan
@@ -116,11 +117,10 @@ class StageMetrics:
     def on_written(self, outputs: Sequence[OutputRecord]) -> None:
         """Outputs that the broker has acknowledged."""
         self.outputs.inc(len(outputs))
-        for output in outputs:
-            if output.reason is not None:
-                self._reasons.labels(self._stage, output.reason).inc()
-            for labels in output.counts:
-                self._by_topic[output.topic].labels(*labels).inc()
+        for reason, count in Tally(output.reason for output in outputs if output.reason is not None).items():
+            self._reasons.labels(self._stage, reason).inc(count)
+        for (topic, labels), count in Tally((output.topic, labels) for output in outputs for labels in output.counts).items():
+            self._by_topic[topic].labels(*labels).inc(count)
 
     def lost_to_retention(self, topic: str, partition: int, count: int) -> None:
         self._lost.labels(self._stage, topic, str(partition)).inc(count)

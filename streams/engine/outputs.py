@@ -174,6 +174,14 @@ class Outputs:
         await self._write_all({(topic, partition): rows}, fence, lambda _w, _f, _c, next_offset: last.append(next_offset - 1))
         return max(last, default=-1) if max(last, default=-1) >= 0 else None
 
+    async def reachable(self, outputs_of: Mapping[str, bool], partition: int) -> tuple[Where, ...]:
+        """The output partitions that records of a source partition can cause anything in. ``outputs_of``: each output topic, and whether it
+        is written only to the source's own partition number."""
+        found: set[Where] = set()
+        for topic, aligned in outputs_of.items():
+            found |= {(topic, p) for p in ([partition] if aligned else range(await self.partition_count(topic)))}
+        return tuple(sorted(found))
+
     async def _partition_of(self, output: OutputRecord) -> int:
         count = await self.partition_count(output.topic)
         key = output.partition_key or output.key or b""

@@ -64,7 +64,7 @@ class PartitionWorker:
         self._generation = -1
         self._is_draining = False
         self._is_timer_due = False
-        self._is_moving_due = False
+        self._is_upkeep_due = False
         self._is_left = False
         self._is_questionable = False
         self._again: set[str] = set()
@@ -139,10 +139,11 @@ class PartitionWorker:
         self._is_timer_due = True
         self._wake.set()
 
-    def request_moving(self) -> None:
+    def request_upkeep(self) -> None:
         """There is time for a step of the work that can wait."""
-        self._is_moving_due = True
-        self._wake.set()
+        if self.checkpoint.needs_upkeep:
+            self._is_upkeep_due = True
+            self._wake.set()
 
     def question(self) -> None:
         """A source may not be the one it was: find out before anything more is applied."""
@@ -218,10 +219,10 @@ class PartitionWorker:
             self._is_timer_due = False
             await checkpoint.run_timer()
             return True
-        if self._is_moving_due:
+        if self._is_upkeep_due:
             await self._finish()
-            self._is_moving_due = False
-            await checkpoint.move_state()
+            self._is_upkeep_due = False
+            await checkpoint.keep_up()
             return True
         batch = self._next_batch()
         if batch is None:

@@ -38,7 +38,7 @@ _CLOSE_S = 6.0
 _OBSERVE_S = 2.0
 _WARM_UP_S = 5.0
 _WARM_UP_PAUSE_S = 0.2
-_MOVE_S = 1.0
+_UPKEEP_S = 1.0
 _LOOK_AT_TOPICS_S = 10.0
 _LOOK_AT_RIGHTS_S = 10.0
 _CHANGING_RIGHTS_S = 3.0
@@ -147,7 +147,7 @@ class StageProcess:
             self._every(_OBSERVE_S, self._health.observe)
         self._every(_OBSERVE_S, runner.renew_idle)
         if self._parts.state is not None:
-            self._every(_MOVE_S, runner.request_moving)
+            self._every(_UPKEEP_S, runner.request_upkeep)
 
         async def look_at_topics() -> None:
             names = [self._settings.topic_prefix + name for name in spec.sources]

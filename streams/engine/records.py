@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -129,3 +129,9 @@ class StateView(Protocol):
     def get_many(self, keys: Sequence[bytes]) -> Mapping[bytes, bytes]:
         """The values of those keys that have one."""
         ...
+
+
+class PartitionState(StateView, Protocol):
+    """The same, and all of it. Whoever knows the keys asks for them: all of a state may be much."""
+
+    def items(self) -> Iterable[tuple[bytes, bytes]]: ...

@@ -129,11 +129,11 @@ class Runner:
             if self._sources[0] in worker.topics:
                 worker.request_timer()
 
-    def request_moving(self) -> None:
+    def request_upkeep(self) -> None:
         """A step of the work that can wait, in every partition."""
         for worker in self.workers.values():
             if worker.topics:
-                worker.request_moving()
+                worker.request_upkeep()
 
     def renew_idle(self) -> None:
         for worker in self.workers.values():

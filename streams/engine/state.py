@@ -148,6 +148,10 @@ class Table(Protocol):
         """Write the changes; ``erased`` as in BatchResult."""
         ...
 
+    def is_moved(self, partition: int) -> bool:
+        """Whether nothing is kept in an old form."""
+        ...
+
     async def move(self, partition: int, fence: Callable[[], None]) -> None:
         """A small step of work that can wait: whatever is kept in an old form is written in the new one."""
         ...
@@ -192,6 +196,9 @@ class StateTable:
 
     def drop(self, partition: int) -> None:
         """Nothing: the store looks after itself."""
+
+    def is_moved(self, partition: int) -> bool:
+        return True
 
     async def move(self, partition: int, fence: Callable[[], None]) -> None:
         """Nothing: there is one form."""
@@ -242,6 +249,9 @@ class NoState:
     def drop(self, partition: int) -> None:
         """Nothing."""
 
+    def is_moved(self, partition: int) -> bool:
+        return True
+
     async def move(self, partition: int, fence: Callable[[], None]) -> None:
         """Nothing."""
 
@@ -255,6 +265,19 @@ class NoState:
 class StatelessView:
     def get_many(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
         return {}
+
+
+class WholeState:
+    """The PartitionState of a table."""
+
+    def __init__(self, table: Table, partition: int) -> None:
+        self._table, self._partition = table, partition
+
+    def get_many(self, keys: Sequence[bytes]) -> Mapping[bytes, bytes]:
+        return self._table.view(self._partition).get_many(keys)
+
+    def items(self) -> Iterator[tuple[bytes, bytes]]:
+        return self._table.items(self._partition)
 
 
 class OverlayView:

@@ -21,6 +21,7 @@ from streams.engine.outputs import Answer
 from streams.engine.records import MemoryRecord
 from streams.models.hotswap.serving_model import OneModel
 from streams.privacy.consent import GATED
+from streams.privacy.moves import MovesReader
 from streams.ranking.item_matrix import ItemMatrix
 from streams.ranking.popularity_table import PopularityTable
 from streams.ranking.together_table import TogetherTable
@@ -72,7 +73,7 @@ class LinkWorker(Worker):
         return make_stage()
 
 
-def make_stage() -> ProfileStage:
+def make_stage(moves: MovesReader | None = None) -> ProfileStage:
     return ProfileStage(
         codecs=CODECS,
         models=_MODELS,
@@ -80,6 +81,7 @@ def make_stage() -> ProfileStage:
         together=TogetherTable(CODECS.for_topic(ITEMS_TOGETHER), RULES.together.half_life_ms),
         dead_letters=PlaceLetters(),  # type: ignore[arg-type]
         rules=RULES,
+        moves=moves,
     )
 
 

@@ -13,17 +13,14 @@ from typing import Any, ClassVar, cast
 from streams.engine.handler import BatchHandler
 from streams.engine.outputs import ID_HEADER
 from streams.privacy.moves import Announcement
-from streams.ranking.popularity_table import PopularityTable
-from streams.ranking.together_table import TogetherTable
 from streams.serde.records import MOVE, CleanEvent
 from streams.stages.profile.history import apply_event
 from streams.stages.profile.moves import ProfileMove, arrive, is_empty, leave
-from streams.stages.profile.moving import Moves
 from streams.stages.profile.profile import Profile, dump_profile, load_profile
-from streams.stages.profile.stage import ProfileStage
-from streams.topics import BEHAVIOUR_CLEAN, ITEMS_POPULARITY, ITEMS_TOGETHER, PRIVACY_MOVES
+from streams.stages.sealed_moves import SealedMoves
+from streams.topics import BEHAVIOUR_CLEAN, PRIVACY_MOVES
 from tests.simulation.broker import DEAD, Broker, Log, Violation
-from tests.simulation.linking import _MODELS, RULES, LinkBroker, LinkWorker, LinkWorld
+from tests.simulation.linking import RULES, LinkBroker, LinkWorker, LinkWorld, make_stage
 from tests.simulation.scheduler import Stuck
 from tests.simulation.worker import PlaceLetters
 from tests.support.profile_harness import CODECS, event
@@ -43,15 +40,7 @@ class MoveWorker(LinkWorker):
     outputs_of: ClassVar[Mapping[str, bool]] = {PRIVACY_MOVES: False, DEAD: True}
 
     def make_handler(self) -> BatchHandler:
-        return ProfileStage(
-            codecs=CODECS,
-            models=_MODELS,
-            popularity=PopularityTable(CODECS.for_topic(ITEMS_POPULARITY), RULES.popularity_half_life_ms),
-            together=TogetherTable(CODECS.for_topic(ITEMS_TOGETHER), RULES.together.half_life_ms),
-            dead_letters=PlaceLetters(),  # type: ignore[arg-type]
-            rules=RULES,
-            moves=READER,
-        )
+        return make_stage(READER)
 
 
 class MoveWorld(LinkWorld):
@@ -117,7 +106,7 @@ class MoveWorld(LinkWorld):
                     profiles[one["pseudonym"]] = profile
         for move in sent:
             arrive(profiles.setdefault(move.new, Profile()), move, RULES)
-        output = Moves(CODECS, READER, PlaceLetters(), RULES).output  # type: ignore[arg-type]
+        output = SealedMoves("profile", ProfileMove, CODECS, READER, PlaceLetters()).output  # type: ignore[arg-type]
         states = {key.encode(): _shown(one) for key, one in profiles.items() if not is_empty(one)}
         return states, Counter(output(move).record_id for move in sent)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,18 +13,12 @@ from streams.stages.profile.profile import Linked, Profile
 from streams.topics import ITEMS_TOGETHER, PROFILE_LINKS
 from tests.simulation.broker import DEAD
 from tests.simulation.linking import LinkWorker, LinkWorld, play_linking
+from tests.simulation.many import wrong_in
 
 QUICK, MANY, ALL = 250, 1_500, 5_000
 ENOUGH = 600
 """Schedules in which a fault must show."""
 Patch = pytest.MonkeyPatch
-
-
-@pytest.fixture(autouse=True)
-def _quiet() -> Iterator[None]:
-    logging.disable(logging.CRITICAL)
-    yield
-    logging.disable(logging.NOTSET)
 
 
 @pytest.mark.slow
@@ -53,21 +45,12 @@ def test_there_are_links_and_every_trouble() -> None:
     assert {"kill", "stop", "cut off", "join", "leave", "loading", "faults", "leaderless", "lose commits"} <= stories
 
 
-def wrong_in(most: int) -> str:
-    """The first schedule that breaks a promise."""
-    for seed in range(most):
-        wrong = play_linking(seed)
-        if wrong is not None:
-            return wrong
-    pytest.fail("no schedule shows it: the schedules are too tame, or the judge is too mild")
-
-
 @pytest.mark.slow
 def test_a_link_that_is_looked_for_in_one_partition_only_would_be_written_twice(monkeypatch: Patch) -> None:
     for name, value in (("links", 0.4), ("decisions", 0.0), ("kinds", ("view", "search")), ("seals", False)):
         monkeypatch.setattr(LinkWorld, name, value)
     monkeypatch.setattr(LinkWorker, "outputs_of", {PROFILE_LINKS: True, ITEMS_TOGETHER: True, DEAD: True})
-    wrong = wrong_in(ENOUGH)
+    wrong = wrong_in(play_linking, ENOUGH)
     assert "links that are too many" in wrong
 
 
@@ -92,7 +75,7 @@ def test_a_browser_that_is_not_emptied_would_be_seen(monkeypatch: Patch) -> None
 
     hand_over = triggers_module.hand_over
     monkeypatch.setattr(triggers_module, "hand_over", kept)
-    assert "Violation" in wrong_in(50) or "Stuck" in wrong_in(50)
+    assert "Violation" in wrong_in(play_linking, 50) or "Stuck" in wrong_in(play_linking, 50)
 
 
 @pytest.mark.slow
@@ -102,12 +85,12 @@ def test_an_erasure_that_is_forgotten_with_its_profile_would_be_seen(monkeypatch
         monkeypatch.setattr(LinkWorld, name, value)
     assert [wrong for seed in range(QUICK) if (wrong := play_linking(seed)) is not None] == []
     monkeypatch.setattr(stage_module, "load_erased_until", lambda data: -1)
-    assert "bought together" in wrong_in(ENOUGH)
+    assert "bought together" in wrong_in(play_linking, ENOUGH)
 
 
 def test_events_of_who_refuses_that_count_would_be_seen(monkeypatch: Patch) -> None:
     monkeypatch.setattr(triggers_module, "is_held_back", lambda profile: False)
-    wrong_in(50)
+    wrong_in(play_linking, 50)
 
 
 def test_links_that_are_only_put_side_by_side_would_be_seen(monkeypatch: Patch) -> None:
@@ -122,4 +105,4 @@ def test_links_that_are_only_put_side_by_side_would_be_seen(monkeypatch: Patch) 
 
     join = stage_module.join
     monkeypatch.setattr(stage_module, "join", careless)
-    wrong_in(50)
+    wrong_in(play_linking, 50)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
-
 import pytest
 
 from streams.privacy.moves import Announcement
@@ -14,19 +11,13 @@ from streams.stages.profile.moves import ProfileMove
 from streams.stages.profile.profile import Profile
 from streams.topics import PRIVACY_MOVES
 from tests.simulation.broker import DEAD
+from tests.simulation.many import wrong_in
 from tests.simulation.moving import MoveWorker, MoveWorld, play_moving
 
 QUICK, MANY, ALL = 150, 1_000, 4_000
 ENOUGH = 600
 """Schedules in which a fault must show."""
 Patch = pytest.MonkeyPatch
-
-
-@pytest.fixture(autouse=True)
-def _quiet() -> Iterator[None]:
-    logging.disable(logging.CRITICAL)
-    yield
-    logging.disable(logging.NOTSET)
 
 
 @pytest.mark.slow
@@ -52,19 +43,10 @@ def test_there_are_moves_and_every_trouble() -> None:
     assert {"kill", "stop", "cut off", "join", "leave", "loading", "faults", "lose commits"} <= stories
 
 
-def wrong_in(most: int) -> str:
-    """The first schedule that breaks a promise."""
-    for seed in range(most):
-        wrong = play_moving(seed)
-        if wrong is not None:
-            return wrong
-    pytest.fail("no schedule shows it: the schedules are too tame, or the judge is too mild")
-
-
 @pytest.mark.slow
 def test_what_is_looked_for_in_one_partition_only_would_be_handed_over_twice(monkeypatch: Patch) -> None:
     monkeypatch.setattr(MoveWorker, "outputs_of", {PRIVACY_MOVES: True, DEAD: True})
-    assert "too often" in wrong_in(ENOUGH)
+    assert "too often" in wrong_in(play_moving, ENOUGH)
 
 
 def test_a_profile_that_is_not_emptied_would_be_seen(monkeypatch: Patch) -> None:
@@ -78,7 +60,7 @@ def test_a_profile_that_is_not_emptied_would_be_seen(monkeypatch: Patch) -> None
 
     monkeypatch.setattr(triggers_module, "leave", kept)
     # By the profile that stays, or by what is handed over once more: whichever a schedule shows first.
-    assert wrong_in(ENOUGH).partition("Violation: ")[2].startswith(("found and expected", "handed over too often"))
+    assert wrong_in(play_moving, ENOUGH).partition("Violation: ")[2].startswith(("found and expected", "handed over too often"))
 
 
 def test_a_request_to_forget_that_is_not_sent_on_would_be_seen(monkeypatch: Patch) -> None:
@@ -89,4 +71,4 @@ def test_a_request_to_forget_that_is_not_sent_on_would_be_seen(monkeypatch: Patc
         return left, [move for move in sent if move.what != "forget"]
 
     monkeypatch.setattr(triggers_module, "leave", kept_back)
-    assert "not done" in wrong_in(ENOUGH)
+    assert "not done" in wrong_in(play_moving, ENOUGH)

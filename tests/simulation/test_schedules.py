@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import multiprocessing
 import os
 
@@ -15,13 +14,6 @@ QUICK = 1_500
 FIRST = 100_000
 """``make simulate`` begins at 0."""
 MANY, ALL = 10_000, 100_000
-
-
-@pytest.fixture(autouse=True)
-def _quiet() -> object:
-    logging.disable(logging.CRITICAL)
-    yield
-    logging.disable(logging.NOTSET)
 
 
 @pytest.mark.slow

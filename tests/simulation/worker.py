@@ -18,7 +18,7 @@ from streams.engine.outputs import ID_HEADER, LINK_LOST, Answer, Outputs, Row
 from streams.engine.ownership import Ownership
 from streams.engine.partition_worker import PartitionWorker
 from streams.engine.positions import Positions
-from streams.engine.records import BatchResult, FetchedRun, OutputRecord, SourceRecord, StateView, UnreadableRecord
+from streams.engine.records import BatchResult, FetchedRun, OutputRecord, PartitionState, SourceRecord, StateView, UnreadableRecord
 from streams.engine.rejects import RejectGuard
 from streams.engine.resume import Bounds, GroupCommit
 from streams.engine.runner import Runner
@@ -100,9 +100,9 @@ class Counting:
     async def on_assigned(self, partition: int, items: Iterable[tuple[bytes, bytes]]) -> None:
         pass
 
-    async def on_timer(self, partition: int, items: Iterable[tuple[bytes, bytes]]) -> BatchResult:
+    async def on_timer(self, partition: int, state: PartitionState) -> BatchResult:
         result = BatchResult()
-        for key, value in items:
+        for key, value in state.items():
             count, told, applied = parse_state(value)
             for number in range(told + 1, count // TOLD_EVERY + 1):
                 content = b"timer/%d %s %d " % (partition, key, number)
@@ -428,7 +428,7 @@ class Worker(Owner):
         for work in (self._belong(), self._every(COMMIT_S, self.runner.commit), self._every(TIMER_S, self._request_timers)):
             self.spawn(work)
         if self.traits.seals:
-            self.spawn(self._every(MOVED_EVERY_S, self._request_moving))
+            self.spawn(self._every(MOVED_EVERY_S, self._request_upkeep))
         self.spawn(self.fetcher.run())
         self.spawn(self.fetcher.hand_over())
         self.spawn(self._heartbeats())
@@ -505,8 +505,8 @@ class Worker(Owner):
     def _request_timers(self) -> None:
         self.runner.request_timers()
 
-    def _request_moving(self) -> None:
-        self.runner.request_moving()
+    def _request_upkeep(self) -> None:
+        self.runner.request_upkeep()
 
     # --- the group
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from nacl.public import PrivateKey
@@ -34,6 +34,9 @@ class State:
 
     def get_many(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
         return {key: self.values[key] for key in keys if key in self.values}
+
+    def items(self) -> Iterable[tuple[bytes, bytes]]:
+        return list(self.values.items())
 
 
 def make_stage(clock: FixedClock | None = None, rules: FeedbackRules = RULES, moves: MovesReader | None = None) -> FeedbackStage:

@@ -109,7 +109,7 @@ class Worker:
         self._listens = listen
         self.follow()
         for partition, state in self.states.items():
-            result = at_once(self.stage.on_timer(partition, list(state.values.items())))
+            result = at_once(self.stage.on_timer(partition, state))
             self.broker.take(result)
             if keep:
                 self._apply(result, state)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from streams.clock import Clock
 from streams.engine.ports import DeadLetters, ModelProvider, TopicCodecs
-from streams.engine.records import BatchResult, OutputRecord, SourceRecord, StateView
+from streams.engine.records import BatchResult, OutputRecord, PartitionState, SourceRecord, StateView
 from streams.errors import RecordError
 from streams.models.hotswap.active_encoders import ActiveEncoders, encode_beside, encode_texts
 from streams.serde.records import Item
@@ -122,13 +122,15 @@ class CatalogueStage:
         """Another worker may have changed the partition since."""
         self._done.pop(partition, None)
 
-    async def on_timer(self, partition: int, items: Iterable[tuple[bytes, bytes]]) -> BatchResult:
+    async def on_timer(self, partition: int, state: PartitionState) -> BatchResult:
         """The next part of what this partition lacks."""
         with self._models.use() as active:
             wanted = (tuple(encoder.version for encoder in active.encoders), active.retired)
             if self._done.get(partition) == wanted:
                 return BatchResult()
-            result, is_done, self.textless[partition] = await backfill(partition, items, active, self._vectors, self._clock.now_ms())
+            result, is_done, self.textless[partition] = await backfill(
+                partition, state.items(), active, self._vectors, self._clock.now_ms()
+            )
             if is_done:
                 # Complete when this is written. If the write fails, the partition is taken over again.
                 self._done[partition] = wanted

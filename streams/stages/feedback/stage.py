@@ -8,26 +8,26 @@ from itertools import groupby
 from operator import itemgetter
 from typing import cast
 
-from streams.audit.actions import ERASED, erasure_details
 from streams.audit.trail import NoTrail, Trail, is_head
 from streams.clock import Clock
 from streams.engine.ports import DeadLetters, TopicCodecs
-from streams.engine.records import BatchResult, OutputRecord, SourceRecord, StateView
+from streams.engine.records import BatchResult, OutputRecord, PartitionState, SourceRecord, StateView
 from streams.errors import Reason, RecordError
 from streams.privacy.moves import Announcement, MovesReader
 from streams.serde.outcomes import each, together
-from streams.serde.records import CONSENT, ERASE, MOVE, RARE_QUERY, CleanEvent, Feedback, Recommendation, has_shopper
-from streams.stages.feedback.ledger import Interaction, Outstanding, Past, Shopper, dump, load
-from streams.stages.feedback.moving import Moves
-from streams.stages.feedback.rules import HISTORY_EVENTS, OUTCOME_OF_EVENT, FeedbackRules
+from streams.serde.records import MOVE, CleanEvent, Feedback, Recommendation
+from streams.stages.feedback.applying import apply_event, apply_recommendation, concerns, empties, receipts
+from streams.stages.feedback.ledger import Shopper, dump, load
+from streams.stages.feedback.moves import FeedbackMove
+from streams.stages.feedback.moving import arrived, left
+from streams.stages.feedback.rules import FeedbackRules
 from streams.stages.feedback.settlement import due_at, identity, settle, waits_for
 from streams.stages.feedback.timers import EVERYTHING, PartitionTimers
+from streams.stages.sealed_moves import SealedMoves
 from streams.topics import BEHAVIOUR_CLEAN, FEEDBACK, PRIVACY_MOVES, RECOMMENDATIONS, TRAINING_PAIRS
 
 __all__ = ["FeedbackRules", "FeedbackStage"]
 
-_OF_THE_SHOPPER = (CONSENT, ERASE)
-"""Types of events that say what becomes of all that is kept."""
 _PROGRESS = b"\0progress/%d"
 """Key of a state that is no shopper's; with the partition in it, since Faust's memory store keeps all of them in one place. It begins with
 how far the partition was read, and knows up to which event shoppers are gone."""
@@ -74,7 +74,7 @@ class FeedbackStage:
         moves: MovesReader | None = None,
     ) -> None:
         """Without ``trail`` nothing is appended to the audit. ``moves``: what this stage has of ``moves.key``."""
-        self._moves = Moves(codecs, moves or MovesReader(), dead_letters, rules)
+        self._moves = SealedMoves("feedback", FeedbackMove, codecs, moves or MovesReader(), dead_letters)
         self.trail = trail or NoTrail()
         self._events = codecs.reading(BEHAVIOUR_CLEAN, _OF_EVENTS)
         self._recommendations = codecs.reading(RECOMMENDATIONS, _OF_RECOMMENDATIONS)
@@ -104,14 +104,14 @@ class FeedbackStage:
         orders: list[tuple[int, str, str, dict[str, str]]] = []
         for offset, key, value in decoded:
             if isinstance(value, Announcement):
-                applied = self._moves.leave(shoppers[key], offset, value, result)
+                applied = left(shoppers[key], offset, value, self._rules.history_size, self._moves, result)
             elif of_events:
-                orders += _orders(shoppers[key], offset, cast(CleanEvent, value))
-                if _empties(shoppers[key], offset, cast(CleanEvent, value)):
+                orders += receipts(shoppers[key], offset, cast(CleanEvent, value))
+                if empties(shoppers[key], offset, cast(CleanEvent, value)):
                     result.erased.add(key)
-                applied = self._apply_event(shoppers[key], offset, cast(CleanEvent, value), works)
+                applied = apply_event(shoppers[key], offset, cast(CleanEvent, value), works, self._rules)
             else:
-                applied = self._apply_recommendation(shoppers[key], offset, cast(Recommendation, value), works)
+                applied = apply_recommendation(shoppers[key], offset, cast(Recommendation, value), works)
             if applied:
                 changed.add(key)
         for key in changed:
@@ -135,7 +135,7 @@ class FeedbackStage:
         works = self._partitions[partition] = PartitionTimers(self._clock.now_ms())
         works.restore(self._scheduled(works, items))
 
-    async def on_timer(self, partition: int, items: Iterable[tuple[bytes, bytes]]) -> BatchResult:
+    async def on_timer(self, partition: int, state: PartitionState) -> BatchResult:
         """Settle by the wall clock what is due in a partition that has been without events for a while."""
         result = BatchResult()
         works = self._partitions.get(partition)
@@ -145,7 +145,7 @@ class FeedbackStage:
         due = set(works.due(now_ms, EVERYTHING))
         if due:
             progress = _PROGRESS % partition
-            shoppers = {progress: Shopper()} | {key: load(value) for key, value in items if key in due or key == progress}
+            shoppers = {progress: Shopper()} | {key: load(value) for key, value in state.get_many([progress, *due]).items()}
             due.intersection_update(shoppers)
             changed: set[bytes] = set()
             self._settle(sorted(due), shoppers, changed, now_ms, EVERYTHING, partition, result)
@@ -181,7 +181,7 @@ class FeedbackStage:
                 if record.key != key:
                     raise RecordError(Reason.KEY_MISMATCH, "the message key must be the pseudonym")
                 if of_events and value["event_type"] == MOVE:
-                    said = self._moves.opened(value["move"] or b"", result)
+                    said = self._moves.announcement(value["move"], result)
                     if said is not None:
                         decoded.append((record.offset, said.old.encode(), said))
                     continue
@@ -189,7 +189,7 @@ class FeedbackStage:
                 result.outputs.append(self._dead_letters.build(record, error))
                 reasons[error.reason.value] += 1
                 continue
-            if of_events and not _concerns(cast(CleanEvent, value)):
+            if of_events and not concerns(cast(CleanEvent, value)):
                 continue
             decoded.append((record.offset, key, value))
         result.rejected, result.reasons = reasons.total(), dict(reasons)
@@ -201,7 +201,7 @@ class FeedbackStage:
         moves = self._moves.decoded(batch, result)
         shoppers = self._load(state, partition, [move.new.encode() for move in moves])
         works = self._partitions.get(partition)
-        for key in self._moves.arrive(moves, shoppers):
+        for key in arrived(moves, shoppers, self._rules.history_size):
             shopper = shoppers[key]
             result.state[key] = None if shopper.is_blank else dump(shopper)
             if works is not None:  # an erased one, whose mark was kept for what has left now
@@ -217,56 +217,6 @@ class FeedbackStage:
         stored.setdefault(progress, Shopper())
         until = stored[progress].clean_offset
         return stored | {key: Shopper(clean_offset=until, refused_offset=until) for key in wanted if key not in stored}
-
-    def _apply_event(self, shopper: Shopper, offset: int, event: CleanEvent, works: PartitionTimers) -> bool:
-        if event["event_type"] in _OF_THE_SHOPPER:
-            # Its time is no event time: the watermark stays.
-            if offset <= shopper.clean_offset:
-                return False
-            shopper.clean_offset = offset
-            if event["event_type"] == CONSENT:
-                shopper.decide(offset, bool(event["refused"]))
-            elif event["item_id"] is None:
-                shopper.erase(offset)
-            else:
-                shopper.forget_item(offset, event["item_id"])
-            return True
-        before_ms, time_ms = works.watermark_ms, event["occurred_at"]
-        if time_ms > before_ms:
-            works.watermark_ms = time_ms
-        if offset <= shopper.clean_offset:
-            return False
-        shopper.clean_offset = offset
-        if shopper.refuses or not shopper.is_new(event["event_id"]):
-            return True
-        kind, item_id = event["event_type"], event["item_id"]
-        if item_id is not None and kind in OUTCOME_OF_EVENT:
-            shopper.interactions.append(
-                Interaction(offset, time_ms, kind, item_id, event["event_id"], event["recommendation_id"], before_ms)
-            )
-            del shopper.interactions[: -self._rules.interactions_kept]
-        if kind in HISTORY_EVENTS and RARE_QUERY not in event["flags"]:
-            ref = event["query"] if kind == "search" else item_id
-            if ref is not None:
-                shopper.history.append(Past(offset, time_ms, "query" if kind == "search" else "item", ref, kind))
-        return True
-
-    def _apply_recommendation(self, shopper: Shopper, offset: int, value: Recommendation, works: PartitionTimers) -> bool:
-        works.source_offset = max(works.source_offset, value["source_offset"])
-        if not value["trainable"]:
-            return False
-        if offset <= shopper.recommendation_offset or value["source_offset"] <= shopper.refused_offset:
-            return False
-        shopper.recommendation_offset = offset
-        identity = value["recommendation_id"]
-        items = list(dict.fromkeys(item["item_id"] for item in value["items"]))
-        if not shopper.names_forgotten(value["source_offset"], items) and all(
-            known.recommendation_id != identity for known in shopper.outstanding
-        ):
-            shopper.outstanding.append(
-                Outstanding(identity, value["created_at"], value["source_offset"], value["policy"], value["model_version"], items)
-            )
-        return True
 
     def _settle(
         self,
@@ -331,23 +281,3 @@ class FeedbackStage:
             until = max(shoppers[key].clean_offset for key in [progress, *gone])
             result.state[progress] = dump(Shopper(clean_offset=until, before=works.before, after=after))
             result.state.update(dict.fromkeys(gone))
-
-
-def _concerns(event: CleanEvent) -> bool:
-    """Whether something is learnt from an event: nobody was recommended anything, and some do not allow it."""
-    return has_shopper(event) and (event["event_type"] in _OF_THE_SHOPPER or not event["refused"])
-
-
-def _empties(shopper: Shopper, offset: int, event: CleanEvent) -> bool:
-    """Whether from an event on nothing that was kept before may be read any more, from no old copy either."""
-    wants = event["event_type"] == ERASE or (event["event_type"] == CONSENT and bool(event["refused"]))
-    return wants and offset > shopper.clean_offset
-
-
-def _orders(shopper: Shopper, offset: int, event: CleanEvent) -> list[tuple[int, str, str, dict[str, str]]]:
-    """For the audit, what an event makes of what is held of its shopper: offset, action, subject, details. The decision itself is in
-    profile's chain."""
-    if event["event_type"] != ERASE or offset <= shopper.clean_offset:
-        return []
-    held = {"outstanding": len(shopper.outstanding), "interactions": len(shopper.interactions), "history": len(shopper.history)}
-    return [(offset, ERASED, event["pseudonym"], erasure_details(event["request_id"], event["item_id"], **held))]

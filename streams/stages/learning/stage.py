@@ -16,7 +16,7 @@ import msgspec
 
 from streams.clock import Clock
 from streams.engine.ports import DeadLetters, TopicCodecs
-from streams.engine.records import BatchResult, OutputRecord, SourceRecord, StateView
+from streams.engine.records import BatchResult, OutputRecord, PartitionState, SourceRecord, StateView
 from streams.errors import RecordError
 from streams.serde.outcomes import each
 from streams.serde.records import TrainingTally
@@ -108,10 +108,10 @@ class LearningStage:
     async def on_assigned(self, partition: int, items: Iterable[tuple[bytes, bytes]]) -> None:
         """Nothing is kept in memory that depends on what is owned."""
 
-    async def on_timer(self, partition: int, items: Iterable[tuple[bytes, bytes]]) -> BatchResult:
+    async def on_timer(self, partition: int, state: PartitionState) -> BatchResult:
         """Publish the partition's tally if it has changed. On the deciding partition, request a round if there is a cause."""
         key = _tally_key(partition)
-        stored = {name: value for name, value in items if name in (key, _SINCE_KEY)}
+        stored = state.get_many([key, _SINCE_KEY])
         result = BatchResult()
         if key in stored:
             tally = _load(stored[key])

@@ -18,13 +18,14 @@ from streams.ranking.ranking import Ranking, most_requests, rank
 from streams.ranking.request import Entry, Ranked, Request
 from streams.ranking.rules import CODES, SEARCH, ProfileRules
 from streams.ranking.together_table import TogetherTable
-from streams.serde.records import CONSENT, ERASE, IDENTIFY, MOVE, UNPROFILED, CleanEvent, FeatureLog, ProfileLink, has_shopper
+from streams.serde.flags import UNPROFILED
+from streams.serde.records import CONSENT, ERASE, IDENTIFY, MOVE, CleanEvent, FeatureLog, ProfileLink, has_shopper
 from streams.stages.profile.expiry import last_active_ms
 from streams.stages.profile.feature_log import board_positions, to_log
 from streams.stages.profile.history import recently_recommended
 from streams.stages.profile.links import join
-from streams.stages.profile.moves import unnamed
-from streams.stages.profile.moving import Moves
+from streams.stages.profile.moves import ProfileMove, unnamed
+from streams.stages.profile.moving import arrived
 from streams.stages.profile.popularity_counter import PopularityCounter
 from streams.stages.profile.profile import IssuedRecommendation, Profile, dump_profile, load_profile
 from streams.stages.profile.recommendation import answer_id, make, remember
@@ -32,6 +33,7 @@ from streams.stages.profile.recommendation_writer import RecommendationWriter
 from streams.stages.profile.together_counter import TogetherCounter, is_profile, state_key
 from streams.stages.profile.triggers import Trigger, Triggered, by_model, find_triggers
 from streams.stages.profile.withdrawal import dump_erased_until, erased_until_key, is_held_back, load_erased_until
+from streams.stages.sealed_moves import SealedMoves
 from streams.topics import (
     BEHAVIOUR_CLEAN,
     ITEMS_POPULARITY,
@@ -88,7 +90,7 @@ class ProfileStage:
         moves: MovesReader | None = None,
     ) -> None:
         """Without ``trail`` nothing is appended to the audit. ``moves``: what this stage has of ``moves.key``."""
-        self._moves = Moves(codecs, moves or MovesReader(), dead_letters, rules)
+        self._moves = SealedMoves("profile", ProfileMove, codecs, moves or MovesReader(), dead_letters)
         self.trail = trail or NoTrail()
         self._events = codecs.reading(BEHAVIOUR_CLEAN, _FIELDS)
         self._writer = RecommendationWriter(codecs.for_topic(RECOMMENDATIONS))
@@ -109,7 +111,7 @@ class ProfileStage:
         if batch[0].topic.endswith(PROFILE_LINKS):
             return self._join(batch, state)  # nothing is counted: what is, is counted by offsets of the events
         if batch[0].topic.endswith(PRIVACY_MOVES):
-            return self._moves.arrive(batch, state)
+            return arrived(batch, state, self._moves, self._rules)
         partition = batch[0].partition
         result = BatchResult()
         moves: dict[int, Announcement] = {}
@@ -198,7 +200,7 @@ class ProfileStage:
                 event = cast(CleanEvent, decode(record.value, record.headers))
                 check(record.key, event)
                 if event["event_type"] == MOVE:
-                    said = self._moves.opened(event, result)
+                    said = self._moves.announcement(event["move"], result)
                     if said is None:
                         continue
                     moves[record.offset] = said

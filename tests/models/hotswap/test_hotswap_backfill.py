@@ -94,7 +94,7 @@ class Shop:
         return self.take(await self.stage([record(offset, item_id, title, **changes)], self.state))
 
     async def tick(self) -> BatchResult:
-        return self.take(await self.stage.on_timer(0, list(self.state.items())))
+        return self.take(await self.stage.on_timer(0, self.state))
 
     def complete(self, version: str) -> float:
         completeness = Completeness(CODECS.reading(ITEMS_VECTORS, FIELDS), version)
@@ -198,7 +198,7 @@ async def test_another_partitions_items_are_left_to_it() -> None:
     shop = Shop()
     await shop.publish(0, "i1", "red box")
     shop.active = ActiveEncoders([shop.a, shop.b])
-    assert not (await shop.stage.on_timer(1, list(shop.state.items()))).outputs
+    assert not (await shop.stage.on_timer(1, shop.state)).outputs
 
 
 STEPS = st.lists(
@@ -222,10 +222,10 @@ def test_whatever_happens_the_live_models_hold_the_catalogue(steps: list[Any]) -
             elif step == "crash":
                 # Between outputs and state: the outputs are there, and come again.
                 shop.restart()
-                lost = await shop.stage.on_timer(0, list(shop.state.items()))
+                lost = await shop.stage.on_timer(0, shop.state)
                 shop.take(BatchResult(lost.outputs))
                 shop.restart()
-                again = await shop.stage.on_timer(0, list(shop.state.items()))
+                again = await shop.stage.on_timer(0, shop.state)
                 assert [o.record_id for o in again.outputs] == [o.record_id for o in lost.outputs]
             elif isinstance(step, str):
                 shop.active = ActiveEncoders([getattr(shop, name) for name in step])

@@ -143,9 +143,9 @@ def test_the_wall_clock_closes_what_an_idle_partition_leaves_open() -> None:
     stage, state = make_stage(clock), State()
     feed(stage, state, [[recommendation(0, ANNA, ["a"], 0, 0)]])
     clock.set(4_000)
-    assert asyncio.run(stage.on_timer(0, list(state.values.items()))).outputs == []
+    assert asyncio.run(stage.on_timer(0, state)).outputs == []
     clock.set(100 * MINUTE)
-    result = asyncio.run(stage.on_timer(0, list(state.values.items())))
+    result = asyncio.run(stage.on_timer(0, state))
     assert outcomes([result]) == {(ANNA, "a"): "ignored"}
 
 
