@@ -136,7 +136,8 @@ class ConsentBook:
         """Which of a message's decisions are in force, where those under a former pseudonym count, too. Raises RecordError where the
         message as a whole is none.
 
-        A refusal that comes from the future counts from the moment at which it was received; an agreement from the future is not taken.
+        A refusal that comes from the future counts from the moment at which it was received, and after what it follows by the shop's own
+        times: where this worker's clock is behind, a withdrawal is no less one. An agreement from the future is not taken.
         """
         _check(message)
         policy_version, source = _text(message["policy_version"]), _text(message["source"])
@@ -146,14 +147,14 @@ class ConsentBook:
         before = self.table.refused(pseudonym, former)
         for purpose, allowed in message["purposes"].items():
             decided_ms = message["updated_at"]
+            known = [one for name in (pseudonym, former) if name and (one := self.table.decision(name, purpose)) is not None]
             if decided_ms > received_ms + max_future_ms:
                 if allowed:
                     error = RecordError(Reason.TIME_IN_FUTURE, "updated_at lies in the future: what it allows is not taken")
                     continue
-                decided_ms = received_ms
+                decided_ms = min(decided_ms, max(received_ms, *(one.decided_ms for one in known), 0))
             decision = Decision(decided_ms, not allowed)
             if purpose in GATED:
-                known = [self.table.decision(name, purpose) for name in (pseudonym, former) if name]
                 if not all(in_force(one, decision) for one in known):
                     continue
                 self.table.decide(pseudonym, purpose, decision)

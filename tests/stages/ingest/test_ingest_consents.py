@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from streams.engine.records import MemoryRecord
 from streams.privacy.consent import GATED, PERSONALIZATION, TRAINING, ConsentTable
-from streams.serde.records import CONSENT, NOBODY
+from streams.serde.records import CONSENT, NOBODY, Consent
 from streams.stages.ingest.clean import ASKS
 from streams.stages.ingest.consents import ConsentBook
 from streams.stages.ingest.stage import IngestStage
@@ -185,6 +185,30 @@ def test_from_the_future_a_refusal_counts_now_and_an_agreement_not_at_all() -> N
     assert consents.refused(HASHES.pseudonym(ANNA)) == GATED
     run(stage, [message({PERSONALIZATION: True, TRAINING: True}, at=NOW + 1, offset=1)])
     assert consents.refused(HASHES.pseudonym(ANNA)) == (), "and the next one, from now, counts"
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 10 * DAY), st.booleans(), st.integers(-400 * DAY, 400 * DAY)), min_size=1, max_size=6),
+    st.integers(-400 * DAY, 400 * DAY),
+)
+def test_wherever_a_worker_s_clock_jumps_the_last_word_of_a_shopper_is_kept_if_it_is_a_refusal(
+    said: list[tuple[int, bool, int]], jump: int
+) -> None:
+    consents, at = book({PERSONALIZATION}), NOW
+
+    def says(allowed: bool, clock_ms: int) -> None:
+        value = {"user_id": ANNA, "purposes": {PERSONALIZATION: allowed}, "updated_at": at, "policy_version": None, "source": None}
+        consents.decide(cast(Consent, value), "k1.anna", min(at, clock_ms), RULES.max_future_ms)
+
+    for later, allowed, off in said:
+        at += later
+        says(allowed, at + off)
+    at += 1
+    says(False, at + jump)
+    assert PERSONALIZATION in consents.refused("k1.anna")
+    at += 1
+    says(True, at)
+    assert PERSONALIZATION not in consents.refused("k1.anna"), "once the clock is right, the next agreement counts"
 
 
 def test_an_older_message_changes_nothing_and_is_counted() -> None:
