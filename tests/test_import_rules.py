@@ -94,7 +94,7 @@ ROOMS: dict[str, set[str]] = {
     "streams.models.hotswap": {
         *("streams.engine", "streams.models.registry", "streams.ranking", "streams.ranking.learned", "streams.serde", "encoders.threads")
     },
-    "streams.stages": {"streams.privacy"},
+    "streams.stages": {"streams.engine", "streams.privacy", "streams.serde"},
     "streams.sources": {"streams.serde", "streams.stages"},
     "streams.stages.ingest": {
         *("streams.dead_letters", "streams.engine", "streams.privacy", "streams.serde", "streams.sources", "streams.stages"),
@@ -104,9 +104,9 @@ ROOMS: dict[str, set[str]] = {
     },
     "streams.stages.profile": {
         *("streams.audit", "streams.engine", "streams.models.hotswap", "streams.privacy", "streams.ranking", "streams.ranking.learned"),
-        "streams.serde",
+        *("streams.serde", "streams.stages"),
     },
-    "streams.stages.feedback": {"streams.audit", "streams.engine", "streams.privacy", "streams.serde"},
+    "streams.stages.feedback": {"streams.audit", "streams.engine", "streams.privacy", "streams.serde", "streams.stages"},
     "streams.stages.learning": {"streams.engine", "streams.serde"},
     "streams.training.evaluation": {"streams.engine", "streams.ranking", "streams.ranking.learned", "streams.serde", *MATHEMATICS},
     "streams.training": {

@@ -368,6 +368,11 @@ class Checkpoint:
 
     # --- the fence
 
+    @property
+    def is_owner(self) -> bool:
+        """Whether the partition is still this worker's, as it was taken over. True where nothing was taken over."""
+        return all(self._ownership.holds((topic, self._partition), self._generation) for topic in self._sources)
+
     def _fence_of(self, topic: str) -> Callable[[], None]:
         generation = self._generation
         return lambda: self._ownership.check((topic, self._partition), generation)

@@ -174,8 +174,11 @@ class PartitionWorker:
                 await self._recover(error)
                 continue
             except Exception as error:  # noqa: BLE001 - whatever it is, the process ends with it
-                self._fail(error)
-                return
+                if self.checkpoint.is_owner:
+                    self._fail(error)
+                    return
+                await self._recover(self._of_another(error))
+                continue
             if did_something:
                 continue
             if self._settling is None:
@@ -284,6 +287,11 @@ class PartitionWorker:
         if settling is not None:
             await settling
 
+    def _of_another(self, error: Exception) -> NotOwner:
+        """The partition changed hands while a batch was under way: the state that it met may be the other worker's by then, with values
+        that nothing here can open. Whatever went wrong with it says nothing."""
+        return NotOwner(f"it was given to another worker while a batch was under way, which met {type(error).__name__}")
+
     async def _recover(self, error: TransientError) -> None:
         """Nothing is lost: records that are not applied are fetched again after the next take-over."""
         self.checkpoint.distrust()
@@ -292,7 +300,10 @@ class PartitionWorker:
         except TransientError:
             pass  # of the same cause, or of the same consequence: it is taken over again
         except Exception as failure:  # noqa: BLE001 - whatever it is, the process ends with it
-            self._fail(failure)
+            if self.checkpoint.is_owner:
+                self._fail(failure)
+            else:
+                error = self._of_another(failure)
         if isinstance(error, NotOwner):
             log.warning("partition %d is not processed any more: %s", self.partition, error)
             if not self._topics:
