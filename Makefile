@@ -71,9 +71,9 @@ format: $(DEV) ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: bench-anonymity bench-at-rest bench-audit bench-avro bench-consent bench-encoder bench-engines bench-finetune bench-large-catalogues bench-latency bench-lookup bench-pipeline bench-poison bench-pruning bench-quality bench-ranker bench-ranker-pipeline bench-scrub bench-search bench-simulated bench-sources bench-withdrawal ## Every benchmark
+bench: bench-anonymity bench-at-rest bench-audit bench-avro bench-consent bench-encoder bench-engines bench-finetune bench-large-catalogues bench-latency bench-lookup bench-pipeline bench-poison bench-privacy bench-pruning bench-quality bench-ranker bench-ranker-pipeline bench-scrub bench-search bench-simulated bench-sources bench-withdrawal ## Every benchmark
 
-bench-%: $(PEERS) ## One benchmark: bench-anonymity, bench-at-rest, bench-audit, bench-avro, bench-consent, bench-encoder, bench-engines, bench-finetune, bench-gpu (needs a GPU), bench-large-catalogues, bench-latency, bench-lookup, bench-pipeline, bench-poison, bench-pruning, bench-quality, bench-ranker, bench-ranker-pipeline, bench-scrub, bench-search, bench-simulated, bench-sources, bench-withdrawal
+bench-%: $(PEERS) ## One benchmark: bench-anonymity, bench-at-rest, bench-audit, bench-avro, bench-consent, bench-encoder, bench-engines, bench-finetune, bench-gpu (needs a GPU), bench-large-catalogues, bench-latency, bench-lookup, bench-pipeline, bench-poison, bench-privacy, bench-pruning, bench-quality, bench-ranker, bench-ranker-pipeline, bench-scrub, bench-search, bench-simulated, bench-sources, bench-withdrawal
 	$(BIN)/python -m benchmarks.$(subst -,_,$*)
 	$(BIN)/python -m benchmarks.report
 

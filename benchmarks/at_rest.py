@@ -9,98 +9,21 @@ Runs are interleaved: sealed, plain, sealed, plain. Three things are measured in
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import os
-import tempfile
 import time
 import tracemalloc
-import uuid
-from collections import defaultdict
-from pathlib import Path
-from typing import Any
 
-import psutil
-
-from benchmarks.harness import interleave, ratio, save
-from benchmarks.pipeline import SETTINGS, STAGES, Records, make_events, publish, records_of, settled
+from benchmarks.harness import save
+from benchmarks.stage_rounds import PARTS, Candidate, measure
 from streams.atrest.partition import PartitionSeal
 from streams.atrest.sealed import Place
 from streams.privacy.keys import StateKey
 from streams.privacy.state_keys import StateKeys
-from tests.support.apache_kafka import ApacheKafka
-from tests.support.deployment import Deployment, deployed
 
 RUNS = int(os.environ.get("BENCH_RUNS", "5"))
 SHOPPERS = 100_000
 VALUE_BYTES = 1500
-PARTS = ("pipeline", *STAGES, *(f"{stage}_processor" for stage in STAGES))
-
-
-class Rounds:
-    """Runs of one broker, each in topics of its own. ``found`` has events per second by part, then by name."""
-
-    def __init__(self, folder: Path, broker: ApacheKafka, catalogue: Records, behaviour: Records) -> None:
-        self._folder, self._broker, self._catalogue, self._behaviour = folder, broker, catalogue, behaviour
-        self.found: dict[str, dict[str, list[float]]] = {part: defaultdict(list) for part in PARTS}
-
-    def run(self, name: str) -> float:
-        """Events per second of the whole pipeline; the parts are noted too."""
-        self.found["pipeline"][name].append(self._together(name))
-        for part, rate in self._alone(name).items():
-            self.found[part][name].append(rate)
-        return self.found["pipeline"][name][-1]
-
-    def _together(self, name: str) -> float:
-        with self._shop(name) as shop:
-            shop.start(*STAGES)
-            begin = time.monotonic()
-            asyncio.run(publish(shop, self._behaviour))
-            return len(self._behaviour) / (settled(shop) - begin)
-
-    def _alone(self, name: str) -> dict[str, float]:
-        """One stage after another, each with all that the one before wrote."""
-        rates = {}
-        with self._shop(name) as shop:
-            asyncio.run(publish(shop, self._behaviour))
-            for stage in STAGES:
-                begin = time.monotonic()
-                shop.start(stage, ready=False)
-                while not shop.is_ready(stage):
-                    begin = time.monotonic()
-                    time.sleep(0.02)
-                shop.drain(stage, timeout=600)
-                rates[stage] = len(self._behaviour) / (time.monotonic() - begin)
-                # Of its whole life, its start included: what other programs of the machine do is not in it.
-                spent = psutil.Process(shop.processes[stage].pid).cpu_times()
-                rates[f"{stage}_processor"] = len(self._behaviour) / (spent.user + spent.system)
-                assert shop.stop(stage) == {stage: 0}
-        return rates
-
-    def _shop(self, name: str) -> Any:
-        run_id = f"{name}{uuid.uuid4().hex[:6]}"
-        return _prepared(self._folder / run_id, self._broker, f"{run_id}.", self._catalogue, is_sealed=name == "sealed")
-
-
-class _prepared:
-    """A deployment whose catalogue is there, and nothing runs."""
-
-    def __init__(self, folder: Path, broker: ApacheKafka, prefix: str, catalogue: Records, *, is_sealed: bool) -> None:
-        self._deployed = deployed(folder, broker.bootstrap_servers, prefix, **SETTINGS)
-        self._catalogue, self._is_sealed = catalogue, is_sealed
-
-    def __enter__(self) -> Deployment:
-        shop = self._deployed.__enter__()
-        if not self._is_sealed:
-            (shop.folder / "keys" / "state.key").unlink()
-        shop.start("catalogue")
-        asyncio.run(publish(shop, self._catalogue))
-        shop.drain("catalogue")
-        shop.stop("catalogue")
-        return shop
-
-    def __exit__(self, *why: Any) -> None:
-        self._deployed.__exit__(*why)
 
 
 def values() -> dict[str, float]:
@@ -137,20 +60,12 @@ def values() -> dict[str, float]:
 
 
 def main() -> None:
-    catalogue, behaviour = records_of(*make_events())
-    with tempfile.TemporaryDirectory() as name:
-        broker = ApacheKafka(Path(name) / "kafka")
-        broker.start()
-        rounds = Rounds(Path(name), broker, catalogue, behaviour)
-        try:
-            interleave({which: lambda _, which=which: rounds.run(which) for which in ("sealed", "plain")}, RUNS)  # type: ignore[misc]
-        finally:
-            broker.stop()
-    parts = {part: {"runs": dict(found), **ratio(found, "sealed", "plain")} for part, found in rounds.found.items()}
-    result = {"events": len(behaviour), "unit": "events/s", "value_bytes": VALUE_BYTES, "values": values(), **parts}
+    events, parts = measure({"sealed": Candidate(), "plain": Candidate(seals=False)}, RUNS, "sealed", "plain")
+    one = values()
+    result = {"events": events, "unit": "events/s", "value_bytes": VALUE_BYTES, "values": one, **parts}
     for part in PARTS:
         print(f"{part}: {parts[part]['ratio_median']:.2f} of the throughput without a state key")
-    print(", ".join(f"{name} {number:.1f}" for name, number in values().items()))
+    print(", ".join(f"{name} {number:.1f}" for name, number in one.items()))
     print(f"wrote {save('at_rest', result)}")
 
 

@@ -78,20 +78,29 @@ def _sources(result: dict[str, Any]) -> list[str]:
     return _rows(["through the ingest stage", "events/s, median", "to plain JSON"], rows)
 
 
-def _at_rest(result: dict[str, Any]) -> list[str]:
-    names = {
+def _stages(result: dict[str, Any], *names: str) -> list[str]:
+    """Two candidates of ``stage_rounds``, part by part."""
+    parts = {
         "pipeline": "ingest, profile and feedback together",
         "ingest": "ingest alone",
         "profile": "profile alone",
         "feedback": "feedback alone",
     }
     rows = [
-        [text, *(f"{result[part][f'{name}_median']:,.0f}" for name in ("sealed", "plain")), f"{result[part]['ratio_median']:.2f}"]
-        for part, text in names.items()
+        [text, *(f"{result[part][f'{name}_median']:,.0f}" for name in names), f"{result[part]['ratio_median']:.2f}"]
+        for part, text in parts.items()
     ]
+    return _rows(["events/s, medians", *names, "ratio"], rows)
+
+
+def _privacy(result: dict[str, Any]) -> list[str]:
+    return _stages(result, "all", "bare")
+
+
+def _at_rest(result: dict[str, Any]) -> list[str]:
     one = result["values"]
     return [
-        *_rows(["events/s, medians", "sealed", "plain", "ratio"], rows),
+        *_stages(result, "sealed", "plain"),
         "",
         f"A value of {result['value_bytes']:,} bytes: {one['seal_us_again']:.1f} µs to seal, {one['open_us_again']:.1f} µs to open, "
         f"{one['added_bytes_a_value']:.0f} bytes more; with a data key that is not in use yet {one['seal_us_first']:.1f} µs.",
@@ -413,6 +422,7 @@ TABLES = {
     "latency": _latency,
     "avro": _avro,
     "at_rest": _at_rest,
+    "privacy": _privacy,
     "consent": _consent,
     "sources": _sources,
 }

@@ -2,7 +2,8 @@
 
 Two workers of ingest and one each of profile and feedback, on one Apache Kafka broker, while events flow. The effect is when the broker has
 the stage's link in ``privacy.audit``, which is written with the state that follows from it; for other workers of ingest, when they know of
-a decision (``veilstream_consent_delay_seconds``).
+a decision (``veilstream_consent_delay_seconds``). Then a flood: thousands of requests to forget at once, each about a shopper who has a
+profile.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import statistics
 import tempfile
 import time
 from pathlib import Path
@@ -28,6 +30,7 @@ from tests.support.publishing import now_ms, publish
 RUNS = int(os.environ.get("BENCH_RUNS", "5"))
 MESSAGES, MESSAGES_A_SECOND = 300, 20
 EVENTS_A_SECOND = 300
+FLOOD = 5000
 SETTINGS = {
     "VEILSTREAM_MODEL": "hashing",
     "VEILSTREAM_PARTITIONS": "4",
@@ -81,6 +84,31 @@ def run(shop: Deployment, number: int) -> dict[str, list[float]]:
     return found
 
 
+def flood(shop: Deployment, number: int) -> float:
+    """Seconds from the first of many requests at once until the last stage's last receipt, while others' events flow."""
+    users = [f"f{number}-u{n}" for n in range(FLOOD)]
+    views = [(user, {"event_type": "view", "user_id": user, "item_id": "i1", "occurred_at": now_ms()}) for user in users]
+    asyncio.run(publish(shop, topics.BEHAVIOUR_RAW, views, over_s=10))
+    shop.drain("ingest", "profile", "feedback")
+    requests = [(user, {"user_id": user, "requested_at": now_ms(), "scope": "all", "request_id": f"flood-{user}"}) for user in users]
+
+    async def at_once() -> None:
+        await asyncio.gather(flow(shop, f"o{number}-u", 20), publish(shop, topics.PRIVACY_ERASURE, requests, over_s=0))
+
+    begin = now_ms()
+    asyncio.run(at_once())
+    shop.drain("ingest", "profile", "feedback")
+    hashes = Pseudonymizer(load_pseudonym_key(shop.folder / "keys" / "pseudonym.key"))
+    hers = set(map(hashes.pseudonym, users))
+    times: dict[str, dict[str, int]] = {}
+    for record in shop.read(topics.PRIVACY_AUDIT):
+        link = CODEC.decode(record.value, record.headers)
+        if link["action"] == ERASED and link["subject"] in hers:
+            times.setdefault(link["stage"], {})[link["subject"]] = record.timestamp
+    assert {stage: len(found) for stage, found in times.items()} == {"profile": FLOOD, "feedback": FLOOD}, "a request was lost"
+    return (max(at for found in times.values() for at in found.values()) - begin) / 1000
+
+
 def quantile(values: list[float], share: float) -> float:
     return sorted(values)[min(len(values) - 1, int(share * len(values)))]
 
@@ -105,6 +133,7 @@ def main() -> None:
                 shop.start(*STAGES)
                 runs = [run(shop, number) for number in range(RUNS)]
                 share = known_everywhere(shop)
+                floods = [flood(shop, number) for number in range(RUNS)]
         finally:
             kafka.kill()
     names = sorted({name for one in runs for name in one})
@@ -113,6 +142,8 @@ def main() -> None:
         every = [value for one in runs for value in one.get(name, [])]
         result[name] = {"count": len(every), "p50_ms": quantile(every, 0.5), "p99_ms": quantile(every, 0.99), "most_ms": max(every)}
         print(f"{name}: {len(every)} times, p50 {result[name]['p50_ms']:.0f} ms, p99 {result[name]['p99_ms']:.0f} ms")
+    result["flood"] = {"requests": FLOOD, "runs_s": floods, "median_s": statistics.median(floods), "most_s": max(floods)}
+    print(f"{FLOOD:,} requests to forget at once: all done after {result['flood']['median_s']:.1f} s")
     print(f"known to a worker of ingest within a second: {share:.2%}")
     save("withdrawal", result)
 

@@ -67,8 +67,8 @@ class Peer:
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "tests.support.faust_peer", which],
-                env={**os.environ, "BROKER": servers, "PYTHONUNBUFFERED": "1"},
-                cwd=ROOT,
+                env={**os.environ, "BROKER": servers, "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(ROOT)},
+                cwd=folder,
                 stdout=log,
                 stderr=log,
             )
