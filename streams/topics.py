@@ -133,7 +133,7 @@ TOPICS: tuple[TopicSpec, ...] = (
         "delete",
         -1,
         ("ingest", "catalogue", "profile", "feedback", "learning", "trainer", "operators", "privacy"),
-        ("operators", "privacy"),
+        ("trainer", "operators", "privacy"),
     ),
 )
 

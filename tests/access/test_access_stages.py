@@ -232,6 +232,7 @@ def test_the_whole_flow_works_and_a_right_that_is_taken_away_is_told(shop: Shop)
     shop.publish("first.csv", visits(0, 4))
     shop.wait_for_pairs(1)
     wait_until(lambda: shop.has_pairs("trainer"), lambda: shop.log("trainer").read_text()[-2000:])
+    wait_until(lambda: "veilstream_erasures_open 0.0" in shop.metrics("trainer"), "the trainer may read which erasures are open")
 
     own = PREFIX + "veilstream-catalogue-items-changelog"
     rights = {
