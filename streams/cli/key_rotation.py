@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from streams.privacy.keys import Purpose
 
 PURPOSES = ("pseudonym", "subscriber", "recovery", "models", "operators", "ingest", "catalogue", "profile", "feedback", "learning")
+_NEXT = """next: 1. copy moves.key to profile, feedback and the trainer, and restart them one by one
+      2. copy pseudonym.key, pseudonym.old.key and moves.key to ingest, and restart its workers one by one
+      3. wait eight days at least, then `veilstream keys retire` (docs/keys.md)"""
 _folder = click.option(
     "--dir", "folder", type=click.Path(path_type=Path, file_okay=False), help="Folder with the key files. Default: VEILSTREAM_KEYS_DIR."
 )
@@ -47,6 +50,7 @@ def rotate(folder: Path | None, purpose: str, key_id: str | None, offline: bool)
         click.echo(f"kept  {path}")
     for path in done.written:
         click.echo(f"wrote {path}")
+    click.echo(_NEXT if purpose == "pseudonym" else f"next: copy them as docs/keys.md says, then `veilstream keys retire --only {purpose}`")
 
 
 @click.command(name="list")

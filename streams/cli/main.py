@@ -6,7 +6,7 @@ import importlib
 import sys
 import traceback
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 
@@ -78,6 +78,15 @@ def main(arguments: list[str] | None = None) -> None:
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
 
+def _command_of(arguments: list[str]) -> str:
+    """The command that a command line names, where click does not say: for an option without its value."""
+    path, found = "veilstream", cast(click.Command, cli)
+    for word in arguments:
+        if isinstance(found, click.Group) and (inner := found.get_command(click.Context(found), word)) is not None:
+            path, found = f"{path} {word}", inner
+    return path
+
+
 def run(arguments: list[str]) -> int:
     """The exit code of a command line."""
     debug = "--debug" in arguments[:1]
@@ -90,7 +99,7 @@ def run(arguments: list[str]) -> int:
     except click.ClickException as error:
         message = error.format_message()
         if isinstance(error, click.UsageError):
-            path = error.ctx.command_path if error.ctx else "veilstream"
+            path = error.ctx.command_path if error.ctx else _command_of(arguments)
             message = f"{message.rstrip('.')}; see `{path} --help`"
         click.echo(f"error: {message}", err=True)
         return 2 if isinstance(error, click.UsageError) else 1

@@ -69,6 +69,15 @@ def test_wrong_use_is_one_line_and_2(arguments: list[str], capsys: pytest.Captur
     assert error.startswith("error: ") and error.count("\n") == 1 and "--help`" in error
 
 
+@pytest.mark.parametrize(
+    ("arguments", "command"),
+    [(["forget", "u1", "--wait"], "forget"), (["keys", "use"], "keys use"), (["models", "list", "--nope"], "models list"), (["nope"], "")],
+)
+def test_wrong_use_names_the_help_of_its_command(arguments: list[str], command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(arguments) == 2
+    assert capsys.readouterr().err.rstrip().endswith(f"see `{f'veilstream {command}'.strip()} --help`")
+
+
 def test_an_error_of_the_product_is_one_line_and_1(failing: Any, capsys: pytest.CaptureFixture[str]) -> None:
     failing(ConfigurationError("this is\n  wrong; do that"))
     assert run(["x"]) == 1
