@@ -16,13 +16,13 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mappi
 from dataclasses import dataclass
 from typing import Protocol
 
+from streams.atrest.metrics import AtRestMetrics
 from streams.atrest.moving import Pass
 from streams.atrest.partition import PartitionSeal
 from streams.atrest.sealed import DataKey, Place, key_id_of
-from streams.engine.metrics import AtRestMetrics
 from streams.engine.records import SourceRecord
 from streams.engine.resume import Bounds
-from streams.engine.state import ChangelogWriter, StateTable, Store
+from streams.engine.state import ChangelogWriter, Size, StateTable, Store
 from streams.errors import ConfigurationError
 from streams.privacy.state_keys import StateKeys
 
@@ -123,6 +123,9 @@ class SealedTable:
         await self._write_keys(partition, seal.before(changes, erased), fence)
         await self._table.apply(partition, seal.seal(changes), fence)
         await self._write_keys(partition, seal.after(changes, erased), fence)
+
+    def size(self, partition: int) -> Size:
+        return self._table.size(partition)
 
     def is_moved(self, partition: int) -> bool:
         return self._passes[partition].is_done

@@ -18,6 +18,7 @@ _COMMANDS = {
     "topics": "Create, check or print the topics.",
     "keys": "Generate, rotate, list and retire key files.",
     "settings": "List all settings with their values.",
+    "metrics": "List all metrics, and who serves them.",
     "replay": "Publish items, decisions on consent, and events from files.",
     "forget": "Have everything forgotten that is known of a shopper.",
     "export": "Write all that is held about a shopper.",

@@ -92,6 +92,7 @@ def assemble(
             max_bytes=_QUEUE_BYTES,
             fail=fail,
             on_retry=parts.metrics.retries.inc,
+            on_fenced=parts.metrics.fenced.inc,
         )
 
     # The member tells the runner, and the runner commits by the member.
@@ -99,6 +100,7 @@ def assemble(
         return runner.deliver(run)
 
     def on_assigned(owned: Set[tuple[str, int]], generation: int) -> None:
+        parts.metrics.rebalances.inc()
         runner.on_assigned(owned, generation)
 
     async def on_revoking() -> None:

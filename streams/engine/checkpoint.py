@@ -50,7 +50,7 @@ from streams.engine.rejects import RejectGuard
 from streams.engine.resume import GroupCommit
 from streams.engine.source_progress import SourceProgress
 from streams.engine.stamps import source_tag, stamp_of
-from streams.engine.state import OverlayView, Table
+from streams.engine.state import OverlayView, Size, Table
 from streams.engine.upkeep import Upkeep
 from streams.engine.written_outputs import WrittenOutputs
 from streams.errors import FatalError, RecordError, TransientError
@@ -123,6 +123,11 @@ class Checkpoint:
         """Up to there a batch is handled in halves: the broker refused something of it as a whole."""
 
     # --- what it knows
+
+    @property
+    def state_size(self) -> Size:
+        """Of the partition, as its store estimates; nothing before it is taken over."""
+        return self._table.size(self._partition) if self._is_sure else Size(0, 0)
 
     @property
     def generation(self) -> int:
@@ -261,6 +266,7 @@ class Checkpoint:
                 # What was computed since stands on a state that will not come to be.
                 self._refused_until[batch.topic] = batch.ends
                 raise TransientError(f"a batch is handled again in halves: {error.detail}") from error
+        self._metrics.on_settled(batch.topic, prepared.records, batch.came_s)
         source.next_offset = max(source.next_offset, batch.ends)
         if self._written.awaits_any and all(source.next_offset >= source.settled_at for source in self._sources.values()):
             self._written.await_no_more()
@@ -297,6 +303,8 @@ class Checkpoint:
         self._metrics.rejected.inc(result.rejected)
         for reason, count in result.dropped.items():
             self._metrics.on_dropped(reason, count)
+        if result.shown is not None:
+            self._metrics.on_shown(result.shown)
         self._rejects.observe(result.rejected - result.excused, len(records), result.reasons)
 
     def _positions(self, source: SourceProgress) -> Positions:

@@ -27,6 +27,8 @@ class Fetches(Protocol):
 class Moves(Protocol):
     @property
     def is_moving(self) -> bool: ...
+    @property
+    def recovery_left(self) -> int: ...
 
 
 class Health:
@@ -117,6 +119,10 @@ class Health:
         for topic, partition in self._reported - reported:
             metrics.forget_partition(topic, partition)
         self._reported = reported
+        metrics.owned.set(len(reported))
+        metrics.recovery_left.set(self._member.recovery_left)
+        sizes = [worker.checkpoint.state_size for worker in self._runner.workers.values() if worker.topics]
+        metrics.state_size(sum(size.values for size in sizes), sum(size.bytes for size in sizes))
         metrics.foreign_busy.set(len(self._runner.busy_not_owned()))
         for follower in self._followers:
             age = getattr(follower, "age_s", None)

@@ -1,29 +1,24 @@
-"""All metrics of a worker, each defined once. Labels never hold data of a record."""
+"""The metrics that every stage has, each defined once. Labels never hold data of a record."""
 
 from __future__ import annotations
 
-import functools
 from collections import Counter as Tally
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from math import nan
-from time import monotonic, time
+from importlib.metadata import version
+from platform import python_version
+from time import monotonic, time_ns
 from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from streams.engine.records import OutputRecord
+from streams.engine.bulk_histogram import BulkHistogram
+from streams.engine.records import OutputRecord, Shown, SourceRecord, UnreadableRecord
+from streams.engine.shown import ShownMetrics
 from streams.topics import BEHAVIOUR_CLEAN, FEEDBACK, RECOMMENDATIONS
 
+_LATENCY_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-_LIVE_S = 60.0
-"""Older messages are read again at a start; they tell nothing of how long a decision takes."""
-_SITUATION = (
-    ("new_pairs", "Training pairs since the last round was requested."),
-    ("score_stability", "Population stability index of the scores; NaN while there are too few."),
-    ("ignored_share", "Share of recommended items without a reaction in the last window; NaN while there are none."),
-    ("running", "1 while a round is requested or running."),
-)
 
 
 class _Counted(NamedTuple):
@@ -36,6 +31,8 @@ class _Counted(NamedTuple):
     labels: tuple[str, ...]
 
 
+_ROUNDED = (BEHAVIOUR_CLEAN,)
+"""The timestamps of these topics are rounded to VEILSTREAM_K_TIME_S."""
 _COUNTED = (
     _Counted("ingest", BEHAVIOUR_CLEAN, "events_total", "Clean events written, by type.", ("type",)),
     _Counted(
@@ -61,6 +58,9 @@ class StageMetrics:
         def counter(name: str, text: str) -> Counter:
             return Counter(f"veilstream_{name}", text, ["stage"], registry=registry).labels(stage)
 
+        def gauge(name: str, text: str) -> Gauge:
+            return Gauge(f"veilstream_{name}", text, ["stage"], registry=registry).labels(stage)
+
         def histogram(name: str, text: str) -> Histogram:
             return Histogram(f"veilstream_{name}", text, ["stage"], registry=registry, buckets=_SECONDS).labels(stage)
 
@@ -71,8 +71,25 @@ class StageMetrics:
         self.expired = counter("state_expired_total", "States of shoppers that were kept long enough, and are removed.")
         self.handler_errors = counter("handler_errors_total", "Batches whose handler raised; they were halved or became dead letters.")
         self.retries = counter("retries_total", "Attempts repeated after a transient failure.")
+        self.rebalances = counter("rebalances_total", "Times that the partitions of this worker were given out anew.")
+        self.fenced = counter("fenced_total", "Batches that were not written, because their partition went to another worker meanwhile.")
         self.handler_seconds = histogram("handler_seconds", "Time of the stage's handler for one batch, seconds.")
         self.write_seconds = histogram("write_seconds", "Time until the outputs of a batch were acknowledged, seconds.")
+        self._settled = BulkHistogram(
+            "veilstream_record_seconds",
+            "Time from a source record's arrival here until its outputs and state are acknowledged, seconds.",
+            ["stage"],
+            _LATENCY_S,
+            registry,
+        )
+        self._latency = BulkHistogram(
+            "veilstream_latency_seconds",
+            "Time from a source record's own timestamp until its outputs and state are acknowledged, seconds. Not of behaviour.clean: its "
+            "times are rounded.",
+            ["stage", "topic"],
+            _LATENCY_S,
+            registry,
+        )
         self._reasons = Counter("veilstream_dead_letters_total", "Dead letters by reason.", ["stage", "reason"], registry=registry)
         self._dropped = Counter("veilstream_dropped_total", "Records dropped by rule, by reason.", ["stage", "reason"], registry=registry)
         self._lag = Gauge("veilstream_lag_records", "Source records not yet applied.", ["stage", "topic", "partition"], registry=registry)
@@ -102,6 +119,11 @@ class StageMetrics:
             ["stage"],
             registry=registry,
         ).labels(stage)
+        self.owned = gauge("partitions_owned", "Partitions that this worker processes, of all sources together.")
+        self.recovery_left = gauge("recovery_records_left", "Records of the changelog still to be read before the stage processes.")
+        self._state_values = gauge("state_values", "Values that the stage keeps of its partitions, as its store estimates.")
+        self._state_bytes = gauge("state_bytes", "Bytes of these values and their keys, as its store estimates.")
+        self._shown = ShownMetrics(registry, monotonic) if stage == "profile" else None
         self._follower_age = Gauge(
             "veilstream_follower_age_seconds",
             "Time since a read model was last known to be up to date, seconds.",
@@ -121,6 +143,20 @@ class StageMetrics:
             self._reasons.labels(self._stage, reason).inc(count)
         for (topic, labels), count in Tally((output.topic, labels) for output in outputs for labels in output.counts).items():
             self._by_topic[topic].labels(*labels).inc(count)
+
+    def on_settled(self, topic: str, records: Sequence[SourceRecord | UnreadableRecord], came_s: float) -> None:
+        """Source records of a topic (full name) are settled, the first of which came then, by ``time.monotonic``."""
+        self._settled.observe_same((self._stage,), max(0.0, monotonic() - came_s), len(records))
+        if not topic.endswith(_ROUNDED):
+            self._latency.observe_ages((self._stage, topic), [record.timestamp for record in records], time_ns() // 1_000_000)
+
+    def on_shown(self, shown: Shown) -> None:
+        if self._shown is not None:
+            self._shown.count(shown)
+
+    def state_size(self, values: int, size: int) -> None:
+        self._state_values.set(values)
+        self._state_bytes.set(size)
 
     def lost_to_retention(self, topic: str, partition: int, count: int) -> None:
         self._lost.labels(self._stage, topic, str(partition)).inc(count)
@@ -155,124 +191,7 @@ class StageMetrics:
         self._read_model.labels(self._stage, model).set(rows)
 
 
-class AtRestMetrics:
-    """What is sealed on disk, and under which keys (docs/at-rest.md)."""
-
-    def __init__(self, registry: CollectorRegistry, stage: str) -> None:
-        self.unmoved = Gauge(
-            "veilstream_state_unmoved_partitions",
-            "Partitions of which it is not known yet that all values are sealed under the current state key. Where it is 0 on all workers, "
-            "the old key, or the reading of plain values, is not needed any more.",
-            ["stage"],
-            registry=registry,
-        ).labels(stage)
-        self.moved = Counter(
-            "veilstream_state_moved_total", "Values that were sealed anew under the current keys.", ["stage"], registry=registry
-        ).labels(stage)
-        self.shredded = Counter(
-            "veilstream_state_shredded_total",
-            "Values that were met and count as none, since their shopper's data key was erased: an old copy of a state was put back.",
-            ["stage"],
-            registry=registry,
-        ).labels(stage)
-        self.data_keys = Gauge(
-            "veilstream_state_data_keys", "Data keys of shoppers in memory, of the partitions of this worker.", ["stage"], registry=registry
-        ).labels(stage)
-
-
-class IngestMetrics:
-    """What the ingest stage counts by source, as its handler sees it: a batch that is handled again counts again."""
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self._registry = registry
-        self._lines = Counter(
-            "veilstream_source_events_total", "Events read, by source: the name of a mapping, or `none`.", ["source"], registry=registry
-        )
-        self._refused = Counter(
-            "veilstream_source_refused_total", "Events refused, by source and reason.", ["source", "reason"], registry=registry
-        )
-        self._shared = Counter(
-            "veilstream_shared_ids_total", "Ids, a day each, with more events or sessions than one person makes.", registry=registry
-        )
-        self._kept_back = Counter(
-            "veilstream_kept_back_total",
-            "Events of which less is told than is known, since too few shoppers share it, by flag: price_widened, rare_query, and others.",
-            ["flag"],
-            registry=registry,
-        )
-        self._delay = Histogram(
-            "veilstream_consent_delay_seconds",
-            "From a shop's message on consent to the moment at which this worker knows the decision.",
-            buckets=(0.05, 0.1, 0.2, 0.3, 0.5, 1, 2, 5, 15, 60),
-            registry=registry,
-        )
-
-    def read(self, source: str, lines: int) -> None:
-        self._lines.labels(source).inc(lines)
-
-    def refused(self, source: str, reason: str, events: int) -> None:
-        self._refused.labels(source, reason).inc(events)
-
-    def shared_id(self) -> None:
-        self._shared.inc()
-
-    def kept_back(self, counts: Mapping[str, int]) -> None:
-        for flag, count in counts.items():
-            self._kept_back.labels(flag).inc(count)
-
-    def decision(self, received_ms: int) -> None:
-        """A decision was read whose message was received then."""
-        seconds = time() - received_ms / 1000
-        if 0 <= seconds < _LIVE_S:
-            self._delay.observe(seconds)
-
-    def watch_consents(self, counts: Mapping[tuple[str, str], Callable[[], int]], unreadable: Callable[[], int]) -> None:
-        """Tell from now on how many shoppers allow and refuse what: by purpose and decision."""
-        Gauge(
-            "veilstream_consent_unreadable_records", "Records of consent.decisions that could not be used.", registry=self._registry
-        ).set_function(unreadable)
-        decided = Gauge("veilstream_consents", "Shoppers who decided.", ["purpose", "decision"], registry=self._registry)
-        for (purpose, decision), count in counts.items():
-            decided.labels(purpose, decision).set_function(count)
-
-    def watch_quarantine(self, count: Callable[[], int]) -> None:
-        """Tell from now on how many producers are set apart."""
-        Gauge(
-            "veilstream_producers_quarantined",
-            "Producers, each partition by itself, whose records are set apart because most of them were refused.",
-            registry=self._registry,
-        ).set_function(count)
-
-
-class LearningMetrics:
-    """The values that the training trigger sees, set by the one worker that decides (the owner of partition 0).
-
-    A value that is not set again soon becomes NaN, because another worker may decide by then. ``unreadable`` counts followed
-    records that could not be used.
-    """
-
-    FRESH_S = 30.0
-    """The trigger looks every few seconds."""
-
-    def __init__(self, registry: CollectorRegistry, unreadable: Callable[[], int], seconds: Callable[[], float] = monotonic) -> None:
-        self._seconds = seconds
-        self._latest: tuple[float, ...] = (nan,) * len(_SITUATION)
-        self._latest_at = seconds()
-        for place, (name, text) in enumerate(_SITUATION):
-            Gauge(f"veilstream_training_{name}", text, registry=registry).set_function(functools.partial(self._value, place))
-        Gauge(
-            "veilstream_training_unreadable_records",
-            "Records of training.tallies and training.control that were skipped since the start: damaged or not understood.",
-            registry=registry,
-        ).set_function(unreadable)
-        self._requests = Counter("veilstream_training_requests_total", "Rounds that this worker requested.", ["cause"], registry=registry)
-
-    def situation(self, new_pairs: float, stability: float, ignored_share: float, running: float) -> None:
-        self._latest = (new_pairs, stability, ignored_share, running)
-        self._latest_at = self._seconds()
-
-    def requested(self, cause: str) -> None:
-        self._requests.labels(cause).inc()
-
-    def _value(self, place: int) -> float:
-        return self._latest[place] if self._seconds() - self._latest_at < self.FRESH_S else nan
+def tell_build(registry: CollectorRegistry) -> None:
+    """Which version runs."""
+    info = Gauge("veilstream_build_info", "1; which version runs, on which Python.", ["version", "python"], registry=registry)
+    info.labels(version("veilstream"), python_version()).set(1)

@@ -50,6 +50,7 @@ class PartitionWorker:
         max_bytes: int,
         fail: Callable[[BaseException], None],
         on_retry: Callable[[], None] = lambda: None,
+        on_fenced: Callable[[], None] = lambda: None,
     ) -> None:
         self.partition = partition
         self.checkpoint = checkpoint
@@ -57,6 +58,7 @@ class PartitionWorker:
         self._runtime = runtime
         self._fail = fail
         self._on_retry = on_retry
+        self._on_fenced = on_fenced
         self._queues = {topic: PartitionQueue(max_records, max_bytes) for topic in sources}
         self._order = list(sources)
         self._max_records = self._most = max_records
@@ -121,7 +123,7 @@ class PartitionWorker:
 
     def deliver(self, run: FetchedRun) -> bool:
         """False if nobody waits for the run."""
-        if not self._queues[run.topic].add(run):
+        if not self._queues[run.topic].add(run, self._runtime.seconds()):
             return False
         self._idle.clear()
         self._wake.set()
@@ -306,6 +308,7 @@ class PartitionWorker:
                 error = self._of_another(failure)
         if isinstance(error, NotOwner):
             log.warning("partition %d is not processed any more: %s", self.partition, error)
+            self._on_fenced()
             if not self._topics:
                 return
         self._on_retry()

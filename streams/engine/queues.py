@@ -22,6 +22,8 @@ class Batch(NamedTuple):
     gap left by compaction, follows it.
     """
     records: list[SourceRecord | UnreadableRecord]
+    came_s: float = 0.0
+    """When the first of them came."""
 
 
 class PartitionQueue:
@@ -34,13 +36,15 @@ class PartitionQueue:
     >>> queue.add(FetchedRun("t", 0, cursor - 1, 14, 15, ["c"], 9))
     False
     >>> queue.take()
-    Batch(topic='t', begins=10, ends=14, records=['a', 'b'])
+    Batch(topic='t', begins=10, ends=14, records=['a', 'b'], came_s=0.0)
     """
 
     def __init__(self, max_records: int, max_bytes: int) -> None:
         self._max_records = max_records
         self._max_bytes = max_bytes
         self._runs: deque[FetchedRun] = deque()
+        self._came: deque[float] = deque()
+        """When each of them came."""
         self._cursor = 0
         self._ends = 0
         self._records = 0
@@ -49,6 +53,7 @@ class PartitionQueue:
     def open(self, offset: int) -> int:
         """Drop everything; what comes next begins at ``offset``, and is asked for by the cursor that is returned."""
         self._runs.clear()
+        self._came.clear()
         self._records = self._bytes = 0
         self._ends = offset
         self._cursor += 1
@@ -58,11 +63,12 @@ class PartitionQueue:
         """Drop everything, and what is still under way."""
         self.open(self._ends)
 
-    def add(self, run: FetchedRun) -> bool:
-        """Add a run. False if it does not continue the queue; then nothing of it is taken."""
+    def add(self, run: FetchedRun, now_s: float = 0.0) -> bool:
+        """Add a run, which comes now. False if it does not continue the queue; then nothing of it is taken."""
         if run.cursor != self._cursor or run.begins != self._ends:
             return False
         self._runs.append(run)
+        self._came.append(now_s)
         self._ends = run.ends
         self._records += len(run.records)
         self._bytes += run.size
@@ -96,6 +102,7 @@ class PartitionQueue:
             return None
         topic, begins = self._runs[0].topic, self._runs[0].begins
         records: list[SourceRecord | UnreadableRecord] = []
+        came_s = self._came[0]
         size, ends = 0, begins
         while self._runs:
             run = self._runs[0]
@@ -103,15 +110,17 @@ class PartitionQueue:
             if records and (size + run.size > self._max_bytes or room <= 0):
                 break
             self._runs.popleft()
+            since_s = self._came.popleft()
             if len(run.records) > room:
                 run, rest = _split(run, room)
                 self._runs.appendleft(rest)
+                self._came.appendleft(since_s)
             records += run.records
             size += run.size
             ends = run.ends
             self._records -= len(run.records)
             self._bytes -= run.size
-        return Batch(topic, begins, ends, records)
+        return Batch(topic, begins, ends, records, came_s)
 
 
 def _split(run: FetchedRun, count: int) -> tuple[FetchedRun, FetchedRun]:

@@ -100,6 +100,20 @@ class OutputRecord(NamedTuple):
 
 
 @dataclass(slots=True)
+class Shown:
+    """What a batch showed shoppers, and what it did not. Counted once all of the batch is written."""
+
+    lists: list[Sequence[str]] = field(default_factory=list)
+    """The items of each list, best first."""
+    best: list[float] = field(default_factory=list)
+    """Score of the first item of each."""
+    thresholds: dict[str, float] = field(default_factory=dict)
+    """By model version, what a score had to reach."""
+    not_made: dict[str, int] = field(default_factory=dict)
+    """How often an event asked for a list and got none, by reason."""
+
+
+@dataclass(slots=True)
 class BatchResult:
     """The outputs and state changes of one batch.
 
@@ -121,6 +135,7 @@ class BatchResult:
     erased: set[bytes] = field(default_factory=set)
     """Keys of the stage's table whose shoppers asked that what was kept of them be forgotten: it is made unreadable in old copies too,
     also where a new value follows. Keys that are deleted need not be named."""
+    shown: Shown | None = None
 
 
 class StateView(Protocol):

@@ -9,12 +9,20 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from rocksdict import WriteBatch
 
 from streams.engine.records import StateView
 from streams.errors import StateDamaged, TransientError, VeilstreamError
+
+
+class Size(NamedTuple):
+    """Of a state."""
+
+    values: int
+    bytes: int
+    """Keys and values."""
 
 
 class Store(Protocol):
@@ -27,6 +35,12 @@ class Store(Protocol):
         ...
 
     def put_many(self, partition: int, changes: Mapping[bytes, bytes | None], changelog_offset: int | None) -> None: ...
+    def size(self, partition: int) -> Size:
+        """An estimate that costs nothing."""
+        ...
+
+
+_BYTES = ("estimate-live-data-size", "cur-size-active-mem-table")
 
 
 class RocksStore:
@@ -53,6 +67,11 @@ class RocksStore:
                     break
         return found
 
+    def size(self, partition: int) -> Size:
+        db = self._faust._db_for_partition(partition)
+        numbers = [db.property_int_value(f"rocksdb.{name}") or 0 for name in ("estimate-num-keys", *_BYTES)]
+        return Size(numbers[0], sum(numbers[1:]))
+
     def put_many(self, partition: int, changes: Mapping[bytes, bytes | None], changelog_offset: int | None) -> None:
         batch = WriteBatch(raw_mode=True)
         for key, value in changes.items():
@@ -76,6 +95,7 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._partitions: dict[int, dict[bytes, bytes]] = {}
+        self._bytes: dict[int, int] = {}
         self._ordered: dict[int, list[bytes]] = {}
         """The keys as they were when ``scan`` last began."""
 
@@ -103,16 +123,22 @@ class MemoryStore:
         return found
 
     def put_many(self, partition: int, changes: Mapping[bytes, bytes | None], changelog_offset: int | None) -> None:
-        data = self._partitions.setdefault(partition, {})
+        data, size = self._partitions.setdefault(partition, {}), self._bytes.get(partition, 0)
         for key, value in changes.items():
-            if value is None:
-                data.pop(key, None)
-            else:
+            before = data.pop(key, None) if value is None else data.get(key)
+            size -= 0 if before is None else len(key) + len(before)
+            if value is not None:
                 data[key] = value
+                size += len(key) + len(value)
+        self._bytes[partition] = size
+
+    def size(self, partition: int) -> Size:
+        return Size(len(self._partitions.get(partition, ())), self._bytes.get(partition, 0))
 
     def drop(self, partition: int) -> None:
         """Another worker has the partition now: what is here of it grows old."""
         self._partitions.pop(partition, None)
+        self._bytes.pop(partition, None)
         self._ordered.pop(partition, None)
 
 
@@ -146,6 +172,10 @@ class Table(Protocol):
         self, partition: int, changes: Mapping[bytes, bytes | None], fence: Callable[[], None], erased: Collection[bytes] = ()
     ) -> None:
         """Write the changes; ``erased`` as in BatchResult."""
+        ...
+
+    def size(self, partition: int) -> Size:
+        """An estimate that costs nothing."""
         ...
 
     def is_moved(self, partition: int) -> bool:
@@ -196,6 +226,9 @@ class StateTable:
 
     def drop(self, partition: int) -> None:
         """Nothing: the store looks after itself."""
+
+    def size(self, partition: int) -> Size:
+        return self._store.size(partition)
 
     def is_moved(self, partition: int) -> bool:
         return True
@@ -248,6 +281,9 @@ class NoState:
 
     def drop(self, partition: int) -> None:
         """Nothing."""
+
+    def size(self, partition: int) -> Size:
+        return Size(0, 0)
 
     def is_moved(self, partition: int) -> bool:
         return True

@@ -18,6 +18,7 @@ from streams.audit.actions import ERASED, erasure_details
 from streams.audit.run_log import RunLog
 from streams.backoff import is_set_within
 from streams.clock import Clock
+from streams.engine.metrics import tell_build
 from streams.engine.status_server import StatusServer
 from streams.errors import PRODUCT, FatalError, TransientError, VeilstreamError
 from streams.privacy.key_folder import key_folder
@@ -73,8 +74,9 @@ class TrainerService:
         self._shop = RoundDirectory(settings.trainer_dir)
         self._audit = audit
         self._announcer = Announcer(settings, kafka, clock, audit)
-        registry = CollectorRegistry()
-        self._metrics = TrainerMetrics(registry)
+        self.registry = CollectorRegistry()
+        tell_build(self.registry)
+        self._metrics = TrainerMetrics(self.registry)
         self._erasures = ErasureWatch(settings, kafka, clock)
         self._metrics.watch_erasures(self._erasures.count, self._erasures.seconds)
         self._ready = False
@@ -82,7 +84,7 @@ class TrainerService:
         self._undecided = True
         """Whether a canary is served. True until the topic has been read."""
         self._http = StatusServer(
-            registry,
+            self.registry,
             host=settings.metrics_host,
             port=settings.metrics_port,
             alive=lambda: None,

@@ -20,8 +20,10 @@ from streams.audit.trail import StageTrail
 from streams.clock import Clock, SystemClock
 from streams.dead_letters.letters import DeadLetterBuilder
 from streams.engine.handler import StageSpec
+from streams.engine.ingest_metrics import IngestMetrics
 from streams.engine.kafka.topic_follower import TopicFollower
-from streams.engine.metrics import IngestMetrics, LearningMetrics, StageMetrics
+from streams.engine.learning_metrics import LearningMetrics
+from streams.engine.metrics import StageMetrics, tell_build
 from streams.engine.parts import StageParts
 from streams.engine.process import StageProcess
 from streams.kafka.clients import client_config, no_broker
@@ -47,6 +49,7 @@ class Bootstrap:
         self.kafka = kafka
         self.clock = clock or SystemClock()
         self.registry = CollectorRegistry()
+        tell_build(self.registry)
         self.keys = key_folder(settings)
         self.codecs: Codecs = open_codecs(settings, max_bytes=settings.max_record_bytes)
 

@@ -9,8 +9,8 @@ from prometheus_client import CollectorRegistry
 
 from streams.access.rights import data_keys_of
 from streams.app import STAGES
+from streams.atrest.metrics import AtRestMetrics
 from streams.atrest.table import PlainTable, SealedTable, SealRules
-from streams.engine.metrics import AtRestMetrics
 from streams.engine.parts import KeepsState
 from streams.engine.state import ChangelogWriter, Store, Table
 from streams.errors import ConfigurationError

@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 from streams.engine import health
 from streams.engine.health import PATIENCE_S, Health
 from streams.engine.metrics import StageMetrics
+from streams.engine.state import Size
 
 
 class Stage:
@@ -28,6 +29,7 @@ class Stage:
         self.age = 0.0
         self.end = self.position = 50
         self.is_moving = False
+        self.recovery_left = 0
         self.runner: Any = SimpleNamespace(workers=self.workers, commit_trouble_since=None, busy_not_owned=lambda: self.busy_not_owned)
         fetcher = SimpleNamespace(end=lambda *_: self.end, position=lambda *_: self.position, troubles=lambda: self.troubles)
         follower: Any = SimpleNamespace(topic="catalog", age_s=lambda: self.age)
@@ -36,7 +38,7 @@ class Stage:
         )  # fmt: skip
 
     def _worker(self, number: int) -> Any:
-        checkpoint = SimpleNamespace(is_sure=True, applied=lambda topic: 50, base=lambda topic: 0)
+        checkpoint = SimpleNamespace(is_sure=True, state_size=Size(3, 100), applied=lambda topic: 50, base=lambda topic: 0)
         return SimpleNamespace(
             topics=("clean",), failing_since=None, trouble="", busy_since=None, is_busy=False, checkpoint=checkpoint,
             oldest_waiting_ms=lambda topic: None, fetched_to=lambda topic: 50, fetch_again=lambda topic: self.again.append((number, topic)),
@@ -56,6 +58,13 @@ def test_a_stage_in_order_is_ready(stage: Stage) -> None:
     assert stage.health.why_not_ready() is None
     assert stage.value("ready") == 1
     assert stage.value("lag_records", topic="clean", partition="0") == 0
+    assert (stage.value("partitions_owned"), stage.value("state_values"), stage.value("state_bytes")) == (2, 6, 200)
+
+
+def test_a_recovery_tells_what_is_left(stage: Stage) -> None:
+    stage.is_moving, stage.recovery_left = True, 7000
+    stage.health.observe()
+    assert stage.value("recovery_records_left") == 7000 and stage.value("ready") == 0
 
 
 def test_a_partition_that_fails_shows_after_a_while_and_names_what_fails(stage: Stage) -> None:

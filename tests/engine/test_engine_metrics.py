@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from math import isnan
 
 from prometheus_client import CollectorRegistry
 
-from streams.engine.metrics import LearningMetrics, StageMetrics
-from streams.engine.records import OutputRecord
+from streams.engine.learning_metrics import LearningMetrics
+from streams.engine.metrics import StageMetrics
+from streams.engine.records import MemoryRecord, OutputRecord
 from streams.topics import FEEDBACK
 
 NAMES = ("new_pairs", "score_stability", "ignored_share", "running")
@@ -49,3 +51,18 @@ def test_what_a_record_counts_is_counted_when_it_is_written() -> None:
     assert registry.get_sample_value("veilstream_outcomes_total", labels | {"outcome": "ignored"}) == 2
     assert registry.get_sample_value("veilstream_outcomes_total", labels | {"outcome": "click"}) == 1
     assert registry.get_sample_value("veilstream_outputs_total", {"stage": "feedback"}) == 2
+
+
+def test_how_long_records_take_is_told_by_their_own_times_only_where_these_are_exact() -> None:
+    registry = CollectorRegistry()
+    metrics = StageMetrics(registry, "feedback")
+    now_ms = int(time.time() * 1000)
+    records = [MemoryRecord("x", 0, n, now_ms - 2000, None, b"") for n in range(3)]
+    metrics.on_settled("p.recommendations", records, time.monotonic() - 0.2)
+    metrics.on_settled("p.behaviour.clean", records, time.monotonic() - 0.2)
+    latency = {"stage": "feedback", "topic": "p.recommendations"}
+    assert registry.get_sample_value("veilstream_latency_seconds_bucket", latency | {"le": "1.0"}) == 0
+    assert registry.get_sample_value("veilstream_latency_seconds_bucket", latency | {"le": "2.5"}) == 3
+    assert registry.get_sample_value("veilstream_latency_seconds_count", latency | {"topic": "p.behaviour.clean"}) is None
+    assert registry.get_sample_value("veilstream_record_seconds_count", {"stage": "feedback"}) == 6
+    assert registry.get_sample_value("veilstream_record_seconds_bucket", {"stage": "feedback", "le": "0.1"}) == 0

@@ -215,3 +215,15 @@ def test_causes_that_go_in_a_circle_end() -> None:
     first, second = ValueError("a"), ValueError("b")
     first.__cause__, second.__cause__ = second, first
     assert not is_infrastructure(first)
+
+
+def test_a_store_tells_its_size(store: Store) -> None:
+    assert store.size(0).values == 0
+    store.put_many(0, {b"k%04d" % n: b"v" * 100 for n in range(500)}, 1)
+    store.put_many(0, {b"k0000": None, b"k0001": b"v"}, 2)
+    size = store.size(0)
+    assert 400 <= size.values <= 510 and size.bytes >= 40_000, "RocksDB estimates"
+    if isinstance(store, MemoryStore):
+        assert size == (499, 498 * 105 + 6)
+        store.drop(0)
+        assert store.size(0) == (0, 0)

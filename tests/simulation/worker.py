@@ -9,11 +9,12 @@ from typing import Any, ClassVar
 
 from prometheus_client import CollectorRegistry
 
+from streams.atrest.metrics import AtRestMetrics
 from streams.atrest.table import SealedTable, SealRules
 from streams.engine.checkpoint import Checkpoint
 from streams.engine.handler import BatchHandler
 from streams.engine.kafka.topics import OffsetAnswer, commit_in
-from streams.engine.metrics import AtRestMetrics, StageMetrics
+from streams.engine.metrics import StageMetrics
 from streams.engine.outputs import ID_HEADER, LINK_LOST, Answer, Outputs, Row
 from streams.engine.ownership import Ownership
 from streams.engine.partition_worker import PartitionWorker

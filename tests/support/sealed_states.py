@@ -8,9 +8,9 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from streams.app import STAGES
+from streams.atrest.metrics import AtRestMetrics
 from streams.atrest.reading import StateReader
 from streams.atrest.table import SealedTable, SealRules
-from streams.engine.metrics import AtRestMetrics
 from streams.engine.records import MemoryRecord, SourceRecord
 from streams.engine.resume import Bounds
 from streams.engine.state import Store

@@ -102,6 +102,15 @@ class FaustMember:
         return bool(app.rebalancing or app.in_recovery or not cast(TableManager, app.tables).recovery.completed.is_set())
 
     @property
+    def recovery_left(self) -> int:
+        """Records of the changelog that are still to be read before the stage processes."""
+        recovery = cast(TableManager, self.app.tables).recovery
+        if recovery.completed.is_set():
+            return 0
+        ends, read = recovery.active_highwaters, recovery.active_offsets
+        return sum(max(0, end - read[tp]) for tp, end in ends.items() if end is not None and tp in read)
+
+    @property
     def changelog(self) -> str | None:
         """Full name of the table's changelog topic."""
         return None if self._table is None else str(self._table.changelog_topic.get_topic_name())

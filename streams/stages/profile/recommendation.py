@@ -15,6 +15,8 @@ from streams.stages.profile.profile import IssuedRecommendation, Profile, pack_i
 
 _PARTS = 4
 """Of a score."""
+NO_THRESHOLD = -1e6
+"""Far below any score."""
 
 
 def recommendation_id(pseudonym: str, event_id: str, model_version: str) -> bytes:

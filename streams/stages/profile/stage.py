@@ -28,8 +28,9 @@ from streams.stages.profile.moves import ProfileMove, unnamed
 from streams.stages.profile.moving import arrived
 from streams.stages.profile.popularity_counter import PopularityCounter
 from streams.stages.profile.profile import IssuedRecommendation, Profile, dump_profile, load_profile
-from streams.stages.profile.recommendation import answer_id, make, remember
+from streams.stages.profile.recommendation import NO_THRESHOLD, answer_id, make, remember
 from streams.stages.profile.recommendation_writer import RecommendationWriter
+from streams.stages.profile.showing import shown_of
 from streams.stages.profile.together_counter import TogetherCounter, is_profile, state_key
 from streams.stages.profile.triggers import Trigger, Triggered, by_model, find_triggers
 from streams.stages.profile.withdrawal import dump_erased_until, erased_until_key, is_held_back, load_erased_until
@@ -62,8 +63,6 @@ _FIELDS = (
 )
 _OF_THE_SHOPPER = (IDENTIFY, CONSENT, ERASE, MOVE)
 """Types of events that say something of the shopper, and nothing of an item or a search."""
-NO_THRESHOLD = -1e6
-"""Far below any score."""
 _EVENT_ID = re.compile(r"[0-9a-f]{32}")
 
 
@@ -133,7 +132,7 @@ class ProfileStage:
         triggered = find_triggers(events, profiles, tally, pairs, self._rules, moves)
         with self._models.use() as routing:
             parts = [(model, part, await model.queries.lookup(part.queries())) for model, part in by_model(routing, triggered)]
-            issued, logs = triggered.repeats, list[FeatureLog]()
+            issued, logs = [*triggered.repeats], list[FeatureLog]()
             for model, part, found in parts:
                 model.matrix.take_fitted()
                 issued += self._recommend(model, part, model.queries.transformed(found, model.matrix), logs, model.rules)
@@ -142,6 +141,7 @@ class ProfileStage:
                     issued += self._recommend(model, part, {}, logs, replace(model.rules, threshold=NO_THRESHOLD))
             catalogue = routing.stable.matrix.rows
 
+        result.shown = shown_of([made for made, _ in issued[len(triggered.repeats) :]], triggered)
         issued.sort(key=lambda pair: pair[0].offset)
         result.outputs += [self._output(recommendation, event, partition) for recommendation, event in issued]
         result.outputs += [self._log(log, partition) for log in logs]

@@ -73,6 +73,8 @@ class Triggered:
     emptied: set[str] = field(default_factory=set)
     """Pseudonyms of whom nothing that was kept before may be read any more, from no old copy either: they asked to be forgotten, as a
     whole or with an item, or allow no personalization any more."""
+    debounced: int = 0
+    """Events that would have asked for a list, had none been asked for a moment ago."""
     held_back: int = 0
     """Events whose shopper had withdrawn consent before they were passed on."""
     moves: list[ProfileMove] = field(default_factory=list)
@@ -211,6 +213,7 @@ def find_triggers(
         policy = policy_of(code, time_ms, profile.triggered_at, rules, event["flags"])
         logged = TRAINING not in event["refused"] and TRAINING not in profile.refused and is_logged(event, rules.logged_share)
         if policy is None:
+            result.debounced += rules.recommend and code in TRIGGERS
             if not (logged and rules.recommend and code in TRIGGERS):
                 continue
             policy = "none"

@@ -354,3 +354,23 @@ def test_rows_of_the_matrix_do_not_matter(events: list[dict[str, Any]], seed: in
     shuffled.matrix.apply(records)
     batch = event_records(events)
     assert asyncio.run(usual.stage(batch, usual.state)) == asyncio.run(shuffled.stage(batch, shuffled.state))
+
+
+async def test_what_was_shown_and_what_was_not_is_told_for_the_metrics() -> None:
+    shop = ProfileHarness()
+    batch = [
+        event(1, "anna", "view", "i003"),
+        event(2, "anna", "view", "i004"),
+        event(3, "ben", "view", "i005"),
+        event(4, "ben", "cart", "i006"),
+    ]
+    found = await shop.run(event_records(batch))
+    made = recommendations(found.outputs)
+    shown = found.shown
+    assert shown is not None and len(made) == 2
+    assert [list(items) for items in shown.lists] == [[item["item_id"] for item in one["items"]] for one in made]
+    assert shown.best == pytest.approx([one["items"][0]["score"] for one in made], abs=1e-6)
+    assert shown.thresholds == {one["model_version"]: one["threshold"] for one in made}
+    assert shown.not_made == {"debounced": 2}
+    again = await shop.run(event_records(batch))
+    assert again.shown is None, "what comes again is not told again"
