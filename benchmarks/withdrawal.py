@@ -35,7 +35,6 @@ SETTINGS = {
     "VEILSTREAM_MODEL": "hashing",
     "VEILSTREAM_PARTITIONS": "4",
     "VEILSTREAM_CONSENT_DEFAULT": "all",
-    "VEILSTREAM_RECOMMEND": "false",
 }
 STAGES = ("ingest", "ingest-2", "profile", "feedback")
 CODEC = local_codecs().for_topic(topics.PRIVACY_AUDIT)

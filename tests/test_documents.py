@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from functools import cache
 from pathlib import Path
 
@@ -135,25 +134,18 @@ def files() -> list[str]:
 
 
 @cache
-def metrics() -> set[str]:
-    """Names of the metrics, read from the calls that make them. ``f"veilstream_x_{name}"`` stands for each string of its module."""
-    found: set[str] = set()
-    for path in (file for folder in ("streams", "encoders") for file in (ROOT / folder).rglob("*.py")):
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        words = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
-        names = {word for word in words if re.fullmatch(r"[a-z][a-z0-9_]*", word)}
-        for node in ast.walk(tree):
-            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in {"Counter", "Gauge", "Histogram"}):
-                continue
-            match node.args[:1]:
-                case [ast.Constant(value=str(name))]:
-                    found.add(name)
-                case [ast.JoinedStr(values=[ast.Constant(value=str(prefix)), *_])]:
-                    found |= {f"{prefix}{name}" for name in names}
-    return found
+@cache
+def metrics() -> frozenset[str]:
+    """Names of the metrics, as queries use them."""
+    from streams.wiring.metrics_list import metric_entries
+
+    found = set()
+    for entry in metric_entries():
+        found |= {entry.name, *(f"{entry.name}_{part}" for part in ("bucket", "count", "sum") if entry.kind == "histogram")}
+    return frozenset(found)
 
 
-def is_one_of(name: str, known: set[str]) -> bool:
+def is_one_of(name: str, known: Set[str]) -> bool:
     """``VEILSTREAM_TRAINER_`` stands for all names that begin so."""
     return name in known or (name.endswith("_") and any(whole.startswith(name) for whole in known))
 

@@ -21,7 +21,6 @@ SETTINGS = {
     "VEILSTREAM_PARTITIONS": "1",
     "VEILSTREAM_CONSENT_DEFAULT": "all",
     "VEILSTREAM_SHOPPER_MAX_AGE_DAYS": "30",
-    "VEILSTREAM_RECOMMEND": "false",
     "VEILSTREAM_IDLE_CLOSE_S": "2",
 }
 CHANGELOGS = ("veilstream-profile-profiles-changelog", "veilstream-feedback-outstanding-changelog")

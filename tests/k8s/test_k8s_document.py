@@ -6,7 +6,6 @@ import re
 from pathlib import Path
 
 import pytest
-import yaml
 
 from tests.k8s.test_k8s_keys import PROCESSES, items
 from tests.support import ROOT
@@ -25,14 +24,6 @@ def test_a_secret_holds_what_the_pod_needs(name: str) -> None:
 def test_what_a_rotation_adds_is_named() -> None:
     for name in PROCESSES:
         assert all(f"`{key}`" in DOCUMENT for key in items(name, optional=True))
-
-
-def test_the_alerts_metrics_are_named() -> None:
-    (rule,) = yaml.safe_load_all((K8S / "base" / "monitoring" / "prometheusrule.yaml").read_text(encoding="utf-8"))
-    expressions = " ".join(alert["expr"] for group in rule["spec"]["groups"] for alert in group["rules"])
-    used = set(re.findall(r"\bveilstream_[a-z_]+", expressions)) - {"veilstream_records_total"}
-    (section,) = re.findall(r"^## Alerts\n(.*?)^## ", DOCUMENT, re.M | re.S)
-    assert set(re.findall(r"`(veilstream_[a-z_]+)`", section)) == used
 
 
 def test_every_component_and_overlay_is_named() -> None:

@@ -24,7 +24,7 @@ from aiokafka.structs import ConsumerRecord, TopicPartition
 from streams import topics
 from streams.app import STAGES
 from streams.kafka.clients import need_topic, partition_counts
-from streams.settings import KafkaSettings
+from streams.settings import KafkaSettings, unknown_settings
 
 STAGE_ORDER = ("ingest", "catalogue", "profile", "feedback")
 SESSION_S = 6
@@ -46,6 +46,8 @@ class Deployment:
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
+        unknown = unknown_settings({name: "" for values in (self.settings, *self.own.values()) for name in values})
+        assert not unknown, unknown
 
     @property
     def environment(self) -> dict[str, str]:
