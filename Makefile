@@ -8,7 +8,7 @@ DEV := $(VENV)/.dev-installed
 PEERS := $(VENV)/.bench-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint check format bench clean lock simulate fuzz audit manifests
+.PHONY: help setup demo test lint check format bench clean lock simulate fuzz audit manifests dashboards
 
 help: ## List the targets
 	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -81,6 +81,9 @@ bench-%: $(PEERS) ## One benchmark: bench-anonymity, bench-at-rest, bench-audit,
 manifests: $(RUN) ## Write the topics and users of k8s/ anew, from the tables in the code
 	VEILSTREAM_PARTITIONS=12 VEILSTREAM_REPLICATION=3 $(BIN)/veilstream topics strimzi --cluster veilstream > k8s/base/topics/kafkatopics.yaml
 	$(BIN)/veilstream access acls --format strimzi --cluster veilstream > k8s/base/users/kafkausers.yaml
+
+dashboards: $(DEV) ## Write the dashboards of k8s/ anew, from k8s/dashboards
+	$(BIN)/python -m k8s.dashboards
 
 lock: ## Renew the lock files (needs uv and npm)
 	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -q -o requirements.lock

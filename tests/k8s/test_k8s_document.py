@@ -1,4 +1,4 @@
-"""docs/kubernetes.md makes the Secrets that the pods mount, and names the alerts' metrics."""
+"""docs/kubernetes.md makes the Secrets that the pods mount."""
 
 from __future__ import annotations
 
