@@ -64,9 +64,15 @@ def workloads(overlay: str) -> dict[str, Resource]:
     return {one["metadata"]["labels"]["app.kubernetes.io/component"]: one for one in of_kind(overlay, "Deployment", "StatefulSet")}
 
 
+def shared_settings(overlay: str) -> Resource:
+    """The ConfigMap all components read; dashboards are ConfigMaps, too."""
+    (shared,) = (one for one in of_kind(overlay, "ConfigMap") if one["metadata"].get("labels", {}).get("grafana_dashboard") is None)
+    return shared
+
+
 def environment(overlay: str, component: str) -> dict[str, str]:
     """Of the component's container; what Kubernetes fills in has a made-up value."""
-    (shared,) = of_kind(overlay, "ConfigMap")
+    shared = shared_settings(overlay)
     (container,) = containers(workloads(overlay)[component])
     assert [source["configMapRef"]["name"] for source in container["envFrom"]] == [shared["metadata"]["name"]]
     own = {variable["name"]: variable.get("value", "1") for variable in container.get("env", ())}
@@ -264,7 +270,7 @@ def test_workers_are_scaled_by_the_lag_of_their_topics() -> None:
 
 def test_topics_have_brokers_for_their_replicas(overlay: str) -> None:
     (pool,), (cluster,) = of_kind(overlay, "KafkaNodePool"), of_kind(overlay, "Kafka")
-    (shared,) = of_kind(overlay, "ConfigMap")
+    shared = shared_settings(overlay)
     topics = of_kind(overlay, "KafkaTopic")
     assert {topic["spec"]["topicName"] for topic in topics} == set(BY_NAME)
     replicas = {topic["spec"]["replicas"] for topic in topics} | {int(shared["data"]["VEILSTREAM_REPLICATION"])}
