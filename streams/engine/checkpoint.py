@@ -295,6 +295,7 @@ class Checkpoint:
                 self._metrics.on_written(done)
         if result.state:
             await self._table.apply(self._partition, result.state, fence, result.erased)
+            self._metrics.expired.inc(result.expired)
         self._written.on_caused(result.outputs)
 
     def count(self, result: BatchResult, records: Records) -> None:

@@ -135,6 +135,8 @@ class BatchResult:
     erased: set[bytes] = field(default_factory=set)
     """Keys of the stage's table whose shoppers asked that what was kept of them be forgotten: it is made unreadable in old copies too,
     also where a new value follows. Keys that are deleted need not be named."""
+    expired: int = 0
+    """How many of the deleted values were kept long enough."""
     shown: Shown | None = None
 
 

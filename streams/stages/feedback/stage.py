@@ -157,9 +157,12 @@ class FeedbackStage:
         works = self._partitions.get(partition)
         if works is None or works.watermark_ms <= 0:
             return None
-        before_ms = works.watermark_ms - self._rules.max_age_ms
+        before_ms = self._idle_before_ms(works)
         shoppers = {key: load(data) for key, data in items.items() if not is_head(key) and key != _PROGRESS % partition}
         return [key for key, shopper in shoppers.items() if shopper.is_idle_since(before_ms)]
+
+    def _idle_before_ms(self, works: PartitionTimers) -> float:
+        return works.watermark_ms - self._rules.max_age_ms
 
     def _scheduled(self, works: PartitionTimers, items: Iterable[tuple[bytes, bytes]]) -> Iterable[Shopper]:
         for key, value in items:
@@ -262,12 +265,16 @@ class FeedbackStage:
         partition: int,
         result: BatchResult,
     ) -> None:
-        """When to look at the touched ones again, and the new state of those that changed."""
+        """When to look at the touched ones again, and the new state of those that changed. Who has done nothing for so long that only what
+        was waited for kept her is removed: the daily pass over the state came too early for her."""
         for key in touched:
             works.times.add(due_at(shoppers[key], self._rules, watermark_ms), key)
             works.offsets.add(waits_for(shoppers[key], watermark_ms, source_offset, self._rules), key)
         after = works.done()
         gone = [key for key in touched if shoppers[key].is_gone(source_offset)]
+        idle = [key for key in touched if key != _PROGRESS % partition and shoppers[key].is_idle_since(self._idle_before_ms(works))]
+        result.expired = len(idle)
+        gone += idle
         unmarked = [key for key in touched if shoppers[key].drop_marks(source_offset)]
         for key in {*changed, *unmarked}.difference(gone):
             shopper = shoppers[key]

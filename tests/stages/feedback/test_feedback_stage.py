@@ -277,3 +277,18 @@ def test_the_state_of_a_shopper_is_bounded() -> None:
     shopper = load(state.values[ANNA.encode()])
     assert len(shopper.interactions) == RULES.interactions_kept
     assert len(shopper.history) <= RULES.interactions_kept + RULES.history_size
+
+
+def test_who_did_nothing_for_too_long_goes_once_nothing_of_hers_is_waited_for() -> None:
+    """The daily pass over the state finds her waiting, and must not be what she waits for."""
+    day = 24 * 60
+    stage, state = make_stage(rules=replace(RULES, max_age_ms=30 * day * MINUTE)), State()
+    feed(stage, state, [[event(0, ANNA, "view", "x", 0), event(1, BEN, "view", "x", 40 * day)]])
+    assert stage.expired(0, state.values) == [], "both wait for their windows to close"
+    results = feed(stage, state, [[recommendation(0, ANNA, ["a"], 0, 0), recommendation(1, BEN, ["a"], 40 * day, 1)]])
+    results += feed(stage, state, [[event(2, BEN, "view", "y", 41 * day)], [recommendation(2, BEN, ["a"], 41 * day, 2)]])
+    assert ANNA.encode() not in state.values and BEN.encode() in state.values
+    assert sum(result.expired for result in results) == 1
+    assert outcomes(results)[ANNA, "a"] == "ignored"
+    again = feed(stage, state, [[recommendation(0, ANNA, ["a"], 0, 0)]])
+    assert outcomes(again) == {} and ANNA.encode() not in state.values, "what was read before is not taken for new"
