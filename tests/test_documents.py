@@ -13,7 +13,7 @@ from streams.settings import KafkaSettings, Settings
 from streams.topics import DAY_MS, TOPICS
 from tests.support import ROOT
 
-DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted(path for path in (ROOT / "docs").rglob("*.md") if "node_modules" not in path.parts)]
 TOP_FOLDERS = (".ci", "benchmarks", "docs", "encoders", "k8s", "reference", "schemas", "streams", "tests")
 OF_LIBRARIES = ("aiokafka/",)
 """Paths that begin so are files of a library."""
