@@ -88,6 +88,15 @@ dashboards: $(DEV) ## Write the dashboards of k8s/ anew, from k8s/dashboards
 reference: $(RUN) ## Write the reference pages of docs/ anew, from the code
 	$(BIN)/python -m reference
 
+DOCS := $(VENV)/docs
+SITE := build/docs
+docs: $(RUN) requirements-docs.lock ## The documents as a site in build/docs/site, searchable offline
+	$(BIN)/python -m venv $(DOCS)
+	$(DOCS)/bin/python -m pip install --disable-pip-version-check -q --require-hashes -r requirements-docs.lock
+	mkdir -p $(SITE)
+	$(BIN)/python -m reference.site $(SITE)
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict --quiet --clean --config-file $(SITE)/mkdocs.yml
+
 lock: ## Renew the lock files (needs uv and npm)
 	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -q -o requirements.lock
 	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --group dev --generate-hashes --no-annotate --no-header -q -c requirements.lock -o requirements-dev.lock
