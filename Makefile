@@ -87,6 +87,7 @@ dashboards: $(DEV) ## Write the dashboards of k8s/ anew, from k8s/dashboards
 
 reference: $(RUN) ## Write the reference pages of docs/ anew, from the code
 	$(BIN)/python -m reference
+	$(BIN)/veilstream metrics --markdown > docs/metrics.md
 
 DOCS := $(VENV)/docs
 SITE := build/docs
