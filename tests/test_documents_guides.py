@@ -18,6 +18,12 @@ def test_the_index_names_every_page_once_or_more() -> None:
     assert pages - named == set()
 
 
+def test_metrics_are_listed_on_one_page_alone() -> None:
+    """A list copied by hand falls behind: other pages name a metric where it tells something, and link."""
+    copies = {path.name for path in DOCS.rglob("*.md") if re.search(r"^\| metric \|", path.read_text(encoding="utf-8"), re.M)}
+    assert copies == {"metrics.md"}
+
+
 def symbols() -> dict[str, tuple[str, str]]:
     """Of each symbol of the capacity section: its figure, and the benchmark that measured it."""
     return {name: (figure, block) for name, figure, block in re.findall(r"^\| `(\w)` \| .* \| ([\d,]+) \| (\w+) \|$", GUIDE, re.M)}
