@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import doctest
+import importlib
+import json
 import re
 from pathlib import Path
 
@@ -53,6 +56,21 @@ def test_every_topic_is_one_of_the_table(path: Path) -> None:
     named = [name for part in code(path) for name in _TOPIC.findall(part) if not _FILE.search(name)]
     named = [_SUBJECT.sub("", name) for name in named]
     assert [name for name in named if name not in BY_NAME] == []
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_example_reads_and_imports_what_exists(path: Path) -> None:
+    """Blocks marked as Python, JSON or YAML. What they import of the product is there."""
+    for language, text in re.findall(r"^```(python|json|yaml)\n(.*?)^```", path.read_text(encoding="utf-8"), re.M | re.S):
+        if language == "python":
+            for node in ast.walk(ast.parse(text)):
+                if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in ("streams", "encoders", "schemas"):
+                    module = importlib.import_module(str(node.module))
+                    assert [name.name for name in node.names if not hasattr(module, name.name)] == []
+        elif language == "json":
+            assert json.loads(text)
+        else:
+            assert list(yaml.safe_load_all(text))
 
 
 def test_manifests_start_what_exists_with_settings_that_exist() -> None:
