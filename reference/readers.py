@@ -1,6 +1,7 @@
 """Which processes read a setting: found in the code, by where it is used.
 
-The room of a file says who runs it (``_ROOMS``); in ``streams/wiring/stages.py`` the method that makes a stage does.
+The room of a file says who runs it (``_ROOMS``); in ``streams/wiring/stages.py`` the method that makes a stage does. Who makes a
+stage's rules reads the settings that they are made of.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ READERS = (*STAGES, TRAINER, COMMANDS)
 _WORKERS = frozenset(STAGES)
 _ALL = frozenset(READERS)
 _ENCODING = frozenset(name for name, spec in STAGES.items() if spec.uses_encoder)
-_SEALING = frozenset(name for name, spec in STAGES.items() if spec.seals)
+_SEALING = frozenset(name for name, spec in STAGES.items() if spec.seals != "nothing")
 
 _ROOMS: tuple[tuple[str, frozenset[str]], ...] = (
     *((f"streams/stages/{stage}/", frozenset({stage})) for stage in STAGES),
@@ -43,14 +44,29 @@ _ROOMS: tuple[tuple[str, frozenset[str]], ...] = (
     *((f"streams/{room}/", _ALL) for room in ("access", "privacy", "serde")),
 )
 """Who runs the code of a file: the first line that its path begins with."""
+_RULES = "from_settings"
+"""Makes a stage's rules of the settings. Who calls it reads them: the stage, and who replays it (the trainer's judging, a backtest)."""
+_OF_ONE_STAGE = {"timestamp_step_ms": "ingest"}
+"""Functions of the composition root that ask for the settings of one stage alone."""
 
 
 def readers() -> Mapping[str, frozenset[str]]:
     """Of each product setting, by the name of its field, who reads it. Raises LookupError for a file that no room of the table holds."""
     found: dict[str, set[str]] = defaultdict(set)
+    rules: dict[str, set[str]] = defaultdict(set)
+    callers: dict[str, set[str]] = defaultdict(set)
     for path in sorted((ROOT / "streams").rglob("*.py")):
-        for name, function in uses(path.read_text(encoding="utf-8")):
-            found[name] |= who_runs(path.relative_to(ROOT).as_posix(), function)
+        for name, place in uses(path.read_text(encoding="utf-8")):
+            rule, _, function = place.rpartition(".")
+            if function == _RULES:
+                rules[rule].add(name)
+            elif name in _fields():
+                found[name] |= who_runs(path.relative_to(ROOT).as_posix(), function)
+            else:
+                callers[name] |= who_runs(path.relative_to(ROOT).as_posix(), function)
+    for rule, who in callers.items():
+        for name in _settings_of(rule, rules):
+            found[name] |= who
     return {name: frozenset(who) for name, who in found.items()}
 
 
@@ -68,8 +84,9 @@ def in_words(who: Iterable[str]) -> str:
 
 def who_runs(path: str, function: str) -> frozenset[str]:
     """The processes that run a function of a file, its path from the root."""
-    if path == "streams/wiring/stages.py" and function.removeprefix("_") in STAGES:
-        return frozenset({function.removeprefix("_")})
+    stage = _OF_ONE_STAGE.get(function, function.removeprefix("_"))
+    if path == "streams/wiring/stages.py" and stage in STAGES:
+        return frozenset({stage})
     for room, who in _ROOMS:
         if path.startswith(room):
             return who
@@ -77,19 +94,35 @@ def who_runs(path: str, function: str) -> frozenset[str]:
 
 
 def uses(source: str) -> Iterator[tuple[str, str]]:
-    """Settings that a module reads, as ``settings.NAME``, and the function where; the function is empty outside of any.
+    """What a module reads, and where: settings, as ``settings.NAME``; and rules that are made of settings, as ``RULES.from_settings``.
 
-    >>> list(uses("def _ingest(self):\\n    return self.settings.top_k"))
-    [('top_k', '_ingest')]
+    The place is ``Class.function``, without what there is not.
+
+    >>> list(uses("class A:\\n    def f(self):\\n        return self.settings.top_k, B.from_settings(self.settings)"))
+    [('top_k', 'A.f'), ('B', 'A.f')]
     """
-    yield from _uses(ast.parse(source), "")
+    yield from _uses(ast.parse(source), "", "")
 
 
-def _uses(node: ast.AST, function: str) -> Iterator[tuple[str, str]]:
+def _uses(node: ast.AST, owner: str, function: str) -> Iterator[tuple[str, str]]:
+    place = f"{owner}.{function}".strip(".")
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.Attribute) and child.attr in _fields() and _is_settings(child.value):
-            yield child.attr, function
-        yield from _uses(child, child.name if isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef)) else function)
+            yield child.attr, place
+        if isinstance(child, ast.Attribute) and child.attr == _RULES and isinstance(child.value, ast.Name):
+            yield child.value.id, place
+        if isinstance(child, ast.ClassDef):
+            yield from _uses(child, child.name, "")
+        elif isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            yield from _uses(child, owner, child.name)
+        else:
+            yield from _uses(child, owner, function)
+
+
+def _settings_of(rule: str, rules: Mapping[str, set[str]]) -> set[str]:
+    """The settings that a set of rules is made of, and those of the rules inside it."""
+    inner = (_settings_of(name, rules) for name in rules.get(rule, ()) if name not in _fields())
+    return {name for name in rules.get(rule, ()) if name in _fields()}.union(*inner)
 
 
 def _is_settings(value: ast.expr) -> bool:

@@ -86,7 +86,8 @@ def test_manifests_start_what_exists_with_settings_that_exist() -> None:
                     started.add(command[command.index("--stage") + 1] if "--stage" in command else command[1])
                     assert problem(" ".join(command[1:])) is None, path
                 named |= {variable["name"] for variable in container.get("env", ())}
-    named |= set(re.findall(r"^(\w+)=", (ROOT / "k8s" / "base" / "settings" / "settings.env").read_text(encoding="utf-8"), re.M))
+    for path in (path for path in TEXTS if path.suffix != ".md"):
+        named |= set(re.findall(r"\b(?:VEILSTREAM|KAFKA)_[A-Z0-9_]*[A-Z0-9]\b", path.read_text(encoding="utf-8")))
     assert started == {*STAGES, "trainer"}
     ours = {name for name in named if name.startswith(("VEILSTREAM_", "KAFKA_"))}
     assert len(ours) > 5 and ours <= known

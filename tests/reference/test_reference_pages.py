@@ -55,10 +55,13 @@ def test_every_setting_has_a_line() -> None:
 def test_every_setting_is_read_by_somebody_and_by_whom_it_concerns() -> None:
     who = readers.readers()
     assert set(who) == set(Settings.model_fields)
-    assert who["top_k"] == {"profile"}
+    assert who["top_k"] == {"profile", "trainer", "commands"}  # the trainer's judging and a backtest rank as profile does
     assert who["source"] == {"ingest", "commands"}
-    assert who["trainer_minutes"] == {"trainer"}
-    assert who["attribution_window_s"] == {"feedback", "trainer"}
+    assert who["throttle_per_minute"] == {"ingest", "commands"}
+    assert who["training_cron"] == {"learning"}
+    assert who["trainer_max_pairs"] == {"trainer"}
+    assert who["attribution_window_s"] == {"feedback", "trainer", "commands"}
+    assert who["reseal_per_s"] == {"profile", "feedback", "learning"}
     assert who["fetch_max_records"] == {"ingest", "catalogue", "profile", "feedback", "learning"}
     with pytest.raises(LookupError, match="add its room"):
         readers.who_runs("streams/new_room/thing.py", "f")
