@@ -40,6 +40,11 @@ def test_the_same_structure() -> None:
     assert shape(CHINESE) == shape(ENGLISH)
 
 
+def test_no_line_breaks_within_a_sentence() -> None:
+    """A line break between two characters is shown as a space."""
+    assert re.findall(r"^(?![#|-]|\d+\.).*[\u3000-\u303f\u4e00-\u9fff\uff00-\uffef]\n[\u4e00-\u9fff（].*", prose(CHINESE), re.M) == []
+
+
 def test_the_same_blocks_of_code() -> None:
     assert _FENCE.findall(CHINESE) == _FENCE.findall(ENGLISH)
 
