@@ -8,7 +8,7 @@ DEV := $(VENV)/.dev-installed
 PEERS := $(VENV)/.bench-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint check format bench clean lock simulate fuzz audit manifests dashboards
+.PHONY: help setup demo test lint check format bench clean lock simulate fuzz audit manifests dashboards reference docs
 
 help: ## List the targets
 	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -85,10 +85,24 @@ manifests: $(RUN) ## Write the topics and users of k8s/ anew, from the tables in
 dashboards: $(DEV) ## Write the dashboards of k8s/ anew, from k8s/dashboards
 	$(BIN)/python -m k8s.dashboards
 
+reference: $(RUN) ## Write the reference pages of docs/ anew, from the code
+	$(BIN)/python -m reference
+	$(BIN)/veilstream metrics --markdown > docs/metrics.md
+
+DOCS := $(VENV)/docs
+SITE := build/docs
+docs: $(RUN) requirements-docs.lock ## The documents as a site in build/docs/site, searchable offline
+	$(BIN)/python -m venv $(DOCS)
+	$(DOCS)/bin/python -m pip install --disable-pip-version-check -q --require-hashes -r requirements-docs.lock
+	mkdir -p $(SITE)
+	$(BIN)/python -m reference.site $(SITE)
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict --quiet --clean --config-file $(SITE)/mkdocs.yml
+
 lock: ## Renew the lock files (needs uv and npm)
 	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -q -o requirements.lock
 	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --group dev --generate-hashes --no-annotate --no-header -q -c requirements.lock -o requirements-dev.lock
 	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --group bench --generate-hashes --no-annotate --no-header -q -c requirements-dev.lock -o requirements-bench.lock
+	uv pip compile --group docs --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -q -o requirements-docs.lock
 	uv pip compile docs/clients/python/requirements.in --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -q -o docs/clients/python/requirements.txt
 	echo "setuptools>=77" | uv pip compile - --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -q -c requirements.lock -o k8s/image/build.lock
 	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -q -c requirements.lock -o k8s/image/worker.lock

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import click
 
+from streams.cli.exit_codes import ExitCode
 from streams.cli.hardening import harden
 
 _COMMANDS = {
@@ -74,7 +75,7 @@ def cli(ctx: click.Context, debug: bool) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Entry point. Exit code 0, 1 for a failure, 2 for wrong use, 130 for an interrupt; one line says what went wrong."""
+    """Entry point. Ends with an ``ExitCode``; where something went wrong, one line says what."""
     harden()
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
@@ -93,19 +94,19 @@ def run(arguments: list[str]) -> int:
     debug = "--debug" in arguments[:1]
     try:
         answer: Any = cli.main(arguments, prog_name="veilstream", standalone_mode=False)
-        return answer if isinstance(answer, int) else 0
+        return answer if isinstance(answer, int) else ExitCode.DONE
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
-        return 2
+        return ExitCode.WRONG_USE
     except click.ClickException as error:
         message = error.format_message()
         if isinstance(error, click.UsageError):
             path = error.ctx.command_path if error.ctx else _command_of(arguments)
             message = f"{message.rstrip('.')}; see `{path} --help`"
         click.echo(f"error: {message}", err=True)
-        return 2 if isinstance(error, click.UsageError) else 1
+        return ExitCode.WRONG_USE if isinstance(error, click.UsageError) else ExitCode.FAILED
     except (click.Abort, KeyboardInterrupt):
-        return 130
+        return ExitCode.INTERRUPTED
     except click.exceptions.Exit as error:
         return error.exit_code
     except Exception as error:  # noqa: BLE001 - the outermost frame; whatever it is ends as one line and an exit code
@@ -114,7 +115,7 @@ def run(arguments: list[str]) -> int:
         else:
             command = next((word for word in arguments if not word.startswith("-")), "")
             click.echo(f"error: {describe(error, _ROLES.get(command))}", err=True)
-        return 1
+        return ExitCode.FAILED
 
 
 def describe(error: Exception, role: str | None = None) -> str:
