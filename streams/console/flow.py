@@ -1,0 +1,107 @@
+"""The flow: rates, latency and lag by stage. Pure."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+
+from streams.app import STAGES
+from streams.console.samples import Readings
+from streams.console.view import Flow, Stage, Worker
+from streams.console.workers import TRAINER
+
+BEHIND_S = 30.0
+RETRYING_S = 10.0
+"""As long as /readyz waits before it says so."""
+_POINTS = 90
+_RATES: Mapping[str, str] = {
+    "behaviour.clean": "veilstream_events_total",
+    "recommendations": "veilstream_recommendations_total",
+    "feedback": "veilstream_outcomes_total",
+}
+"""Topics whose records are counted by a metric of their own."""
+_OF_A_RECORD = "veilstream_stage_latency_seconds"
+
+
+class FlowHistory:
+    """Keeps the rates of the last minutes, for the small curves."""
+
+    def __init__(self) -> None:
+        self._rates: dict[str, deque[float]] = {}
+
+    def take(self, readings: Readings) -> None:
+        """Once after each round of asking."""
+        for name in (*STAGES, TRAINER):
+            rate = _rate(name, readings)
+            if rate is not None:
+                self._rates.setdefault(name, deque(maxlen=_POINTS)).append(round(rate, 2))
+
+    def of(self, name: str) -> list[float]:
+        return list(self._rates.get(name, ()))
+
+
+def flow_view(readings: Readings, workers: list[Worker], history: FlowHistory) -> Flow:
+    counts = {name: sum(name in worker.stages for worker in workers) for name in (*STAGES, TRAINER)}
+    starting = {stage for worker in workers if worker.state == "starting" for stage in worker.stages}
+    stages = [_stage(name, counts[name], name in starting, readings, history) for name in STAGES]
+    stages.append(_trainer(counts[TRAINER], readings, history))
+    topics: dict[str, float | None] = {"behaviour.raw": _rate("ingest", readings), "catalogue.items": _rate("catalogue", readings)}
+    topics |= {topic: readings.rate(name) for topic, name in _RATES.items()}
+    return Flow(stages, topics)
+
+
+def _rate(name: str, readings: Readings) -> float | None:
+    if name == TRAINER:
+        return readings.rate("veilstream_trainer_pairs_total")
+    return readings.rate("veilstream_records_total", stage=name)
+
+
+def _stage(name: str, workers: int, is_starting: bool, readings: Readings, history: FlowHistory) -> Stage:
+    behind = readings.largest("veilstream_behind_seconds", stage=name)
+    retrying = readings.largest("veilstream_retrying_seconds", stage=name)
+    if workers == 0:
+        state = "away"
+    elif retrying is not None and retrying > RETRYING_S:
+        state = "retrying"
+    elif is_starting:
+        state = "starting"
+    else:
+        state = "behind" if behind is not None and behind > BEHIND_S else "ok"
+    return Stage(
+        name=name,
+        state=state,
+        workers=workers,
+        rate=_rate(name, readings),
+        p50_ms=_latency_ms(0.5, name, readings),
+        p99_ms=_latency_ms(0.99, name, readings),
+        lag=readings.total("veilstream_lag_records", stage=name),
+        behind_s=behind,
+        retrying_s=retrying,
+        rates=history.of(name),
+    )
+
+
+def _latency_ms(q: float, stage: str, readings: Readings) -> float | None:
+    """Of a record where workers tell it. Else of a batch: the quantiles of computing and of writing, added, which is rather too much."""
+    whole = readings.quantile(q, _OF_A_RECORD, stage=stage)
+    if whole is not None:
+        return whole * 1000
+    parts = [readings.quantile(q, f"veilstream_{part}_seconds", stage=stage) for part in ("handler", "write")]
+    known = [part for part in parts if part is not None]
+    return sum(known) * 1000 if known else None
+
+
+def _trainer(workers: int, readings: Readings, history: FlowHistory) -> Stage:
+    is_training = (readings.largest("veilstream_trainer_training") or 0) > 0
+    return Stage(
+        name=TRAINER,
+        state="away" if workers == 0 else "training" if is_training else "ok",
+        workers=workers,
+        rate=_rate(TRAINER, readings),
+        p50_ms=None,
+        p99_ms=None,
+        lag=readings.total("veilstream_trainer_requests_pending"),
+        behind_s=None,
+        retrying_s=None,
+        rates=history.of(TRAINER),
+    )
