@@ -47,7 +47,7 @@ class Console:
         async with asyncio.TaskGroup() as group:
             for follower in self._topics.followers():
                 group.create_task(follower.run())
-            group.create_task(self._look())
+            group.create_task(self.look())
 
     async def first(self) -> None:
         """Returns when there is a view."""
@@ -75,7 +75,8 @@ class Console:
         """Whether as many watch as may."""
         return self._watchers >= MOST_WATCHERS
 
-    async def _look(self) -> None:
+    async def look(self) -> None:
+        """Ask the workers and make views, until cancelled."""
         while True:
             await self._scraper.ask()
             await self._read_curves()
@@ -91,19 +92,20 @@ class Console:
                     await self._someone.wait()
 
     async def _read_curves(self) -> None:
-        """Of the rounds that are shown, where the trainer's folder is on this machine. Each is read once it has ended."""
+        """Of the rounds that are shown, where the trainer's folder is on this machine. Of a round that has ended it is read once."""
         folder = self._settings.trainer_dir / "tensorboard"
-        for name in self._topics.rounds.ended():
-            if name not in self._curves:
+        shown = self._topics.rounds.shown()
+        for name, is_over in shown.items():
+            if not is_over or name not in self._curves:
                 self._curves[name] = await asyncio.to_thread(read_curves, folder / name)
-        for name in self._curves.keys() - set(self._topics.rounds.ended()):
+        for name in self._curves.keys() - shown.keys():
             del self._curves[name]
 
     def snapshot(self) -> Snapshot:
         """The view as of now."""
         topics, readings = self._topics, self._readings
         workers = workers_view(self._scraper.problems, readings)
-        flow = flow_view(readings, workers, self._history)
+        flow = flow_view(readings, workers, self._history, self._settings.k_time_s)
         letters = topics.letters.view(readings)
         training = topics.rounds.view(readings, lambda name: self._curves.get(name, {}))
         audit = topics.audit.view(topics.of_audit.behind, is_read=topics.of_audit.is_read)

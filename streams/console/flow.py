@@ -14,6 +14,8 @@ BEHIND_S = 30.0
 RETRYING_S = 10.0
 """As long as /readyz waits before it says so."""
 _POINTS = 90
+_EXACT = ("ingest", "catalogue")
+"""Stages whose sources have the times of producers."""
 _RATES: Mapping[str, str] = {
     "behaviour.clean": "veilstream_events_total",
     "recommendations": "veilstream_recommendations_total",
@@ -40,10 +42,11 @@ class FlowHistory:
         return list(self._rates.get(name, ()))
 
 
-def flow_view(readings: Readings, workers: list[Worker], history: FlowHistory) -> Flow:
+def flow_view(readings: Readings, workers: list[Worker], history: FlowHistory, rounded_s: float = 0.0) -> Flow:
+    """``rounded_s``: by how much the times of clean records may be rounded down (VEILSTREAM_K_TIME_S)."""
     counts = {name: sum(name in worker.stages for worker in workers) for name in (*STAGES, TRAINER)}
     starting = {stage for worker in workers if worker.state == "starting" for stage in worker.stages}
-    stages = [_stage(name, counts[name], name in starting, readings, history) for name in STAGES]
+    stages = [_stage(name, counts[name], name in starting, readings, history, 0.0 if name in _EXACT else rounded_s) for name in STAGES]
     stages.append(_trainer(counts[TRAINER], readings, history))
     topics: dict[str, float | None] = {"behaviour.raw": _rate("ingest", readings), "catalogue.items": _rate("catalogue", readings)}
     topics |= {topic: readings.rate(name) for topic, name in _RATES.items()}
@@ -56,8 +59,9 @@ def _rate(name: str, readings: Readings) -> float | None:
     return readings.rate("veilstream_records_total", stage=name)
 
 
-def _stage(name: str, workers: int, is_starting: bool, readings: Readings, history: FlowHistory) -> Stage:
-    behind = readings.largest("veilstream_behind_seconds", stage=name)
+def _stage(name: str, workers: int, is_starting: bool, readings: Readings, history: FlowHistory, rounded_s: float) -> Stage:
+    rate, lag = _rate(name, readings), readings.total("veilstream_lag_records", stage=name)
+    behind = behind_of(readings.largest("veilstream_behind_seconds", stage=name), lag, rate, rounded_s)
     retrying = readings.largest("veilstream_retrying_seconds", stage=name)
     if workers == 0:
         state = "away"
@@ -71,14 +75,26 @@ def _stage(name: str, workers: int, is_starting: bool, readings: Readings, histo
         name=name,
         state=state,
         workers=workers,
-        rate=_rate(name, readings),
+        rate=rate,
         p50_ms=_latency_ms(0.5, name, readings),
         p99_ms=_latency_ms(0.99, name, readings),
-        lag=readings.total("veilstream_lag_records", stage=name),
+        lag=lag,
         behind_s=behind,
         retrying_s=retrying,
         rates=history.of(name),
     )
+
+
+def behind_of(told_s: float | None, lag: float | None, rate: float | None, rounded_s: float) -> float | None:
+    """How far a stage is behind, seconds. What it tells is too large by ``rounded_s`` at most; how long its waiting records take says
+    where between.
+
+    >>> behind_of(200.0, 50.0, 100.0, 300.0), behind_of(400.0, 50.0, 100.0, 300.0), behind_of(200.0, 50.0, 100.0, 0.0)
+    (0.5, 100.0, 200.0)
+    """
+    if told_s is None or lag is None or not rate:
+        return told_s
+    return min(told_s, max(lag / rate, told_s - rounded_s))
 
 
 def _latency_ms(q: float, stage: str, readings: Readings) -> float | None:

@@ -59,10 +59,10 @@ class Rounds:
         """The round that has started and not ended."""
         return next((name for name, known in reversed(self._of.items()) if known["state"] == "started"), None)
 
-    def ended(self) -> list[str]:
-        """Of the rounds that are shown, those that are over."""
+    def shown(self) -> dict[str, bool]:
+        """The rounds that are shown and have begun, and whether each is over."""
         newest = list(reversed(self._of.items()))[:SHOWN]
-        return [name for name, known in newest if known["state"] in ("finished", "failed") and _ID.fullmatch(name)]
+        return {name: known["state"] != "started" for name, known in newest if known["state"] != "requested" and _ID.fullmatch(name)}
 
     def watch(self, readings: Readings) -> None:
         """Keep what the trainer tells of the running round."""

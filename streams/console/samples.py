@@ -59,7 +59,7 @@ class Readings:
     >>> readings.take("a", parse("# TYPE veilstream_x counter\\nveilstream_x_total 5\\n", 0.0))
     >>> readings.take("a", parse("# TYPE veilstream_x counter\\nveilstream_x_total 25\\n", 10.0))
     >>> readings.rate("veilstream_x_total"), readings.total("veilstream_x_total"), readings.total("veilstream_y_total")
-    (2.0, 25.0, None)
+    (2.0, 25, None)
     """
 
     def __init__(self, window_s: float = WINDOW_S) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import time
 from collections.abc import Sequence
@@ -94,5 +95,5 @@ def _why(error: aiohttp.ClientError) -> str:
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         return "the name is not known"
     if isinstance(error, aiohttp.ClientConnectorError):
-        return error.os_error.strerror.lower() if error.os_error.strerror else "it can't be reached"
+        return os.strerror(error.os_error.errno).lower() if error.os_error.errno else "it can't be reached"
     return "it ended the connection, or speaks no HTTP"

@@ -162,7 +162,7 @@ function round(one, now) {
       el("p", { class: "small" }, t("training.cause", { cause: word("cause", one.cause), pairs: short(one.pairs) }), one.started_at && one.ended_at ? ` · ${t("training.took", { time: seconds((one.ended_at - one.started_at) / 1000) })}` : ""),
       one.version ? el("p", { class: "verdict" }, el("span", { class: "tag" }, one.version)) : "",
       el("p", { class: "verdict small" }, one.verdict || one.reason)),
-    el("div", {}, picture ?? el("p", { class: "small" }, t("training.no_curve")),
+    el("div", {}, picture ?? el("p", { class: "small" }, t(["requested", "started"].includes(one.state) ? "training.curve_soon" : "training.no_curve")),
       picture ? el("p", { class: "key" }, el("span", {}, el("i", { class: "k-item", "aria-hidden": "true" }), t("training.loss")), one.validation.length ? el("span", {}, el("i", { class: "k-match", "aria-hidden": "true" }), t("training.validation")) : "") : ""));
 }
 
