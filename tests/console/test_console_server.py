@@ -20,6 +20,7 @@ from streams.console.server import create_app
 from streams.errors import ConfigurationError
 from streams.settings import Settings
 from tests.support.console_pages import NOBODY, ConsoleParts, letter, recommendation, serving, worker_registry
+from tests.support.waiting import until
 
 TOKEN = "a-token-of-some-length"
 
@@ -157,7 +158,7 @@ async def test_a_worker_that_is_away_or_old_or_none_is_named(tmp_path: Path) -> 
     old = CollectorRegistry()
     Counter("veilstream_records_total", "n", ["stage"], registry=old).labels("feedback").inc()
     async with serving(worker_registry("ingest"), old, CollectorRegistry()) as ports:
-        silent = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", 0)
+        silent = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
         rubbish = await asyncio.start_server(answer_rubbish, "127.0.0.1", 0)
         both = [server.sockets[0].getsockname()[1] for server in (silent, rubbish)]
         view = await view_of(tmp_path, [*ports, *both, 1])
@@ -168,6 +169,11 @@ async def test_a_worker_that_is_away_or_old_or_none_is_named(tmp_path: Path) -> 
     assert "no answer within" in states[3][1] and "Prometheus" in states[4][1] and "refused" in states[5][1]
     codes = [notice["code"] for notice in view["notices"]]
     assert codes.count("worker_away") == 3 and {"worker_old", "worker_other", "stage_away"} <= set(codes)
+
+
+async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.read()  # until the other side gives up
+    writer.close()
 
 
 async def answer_rubbish(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -201,10 +207,7 @@ async def test_a_worker_that_comes_back_is_seen(tmp_path: Path, monkeypatch: pyt
 async def test_without_a_broker_the_page_says_what_to_do(tmp_path: Path) -> None:
     async with opened(tmp_path, [], broker=True) as (parts, _session, _address):
         parts.topics.letters.take(letter())
-        problems: dict[str, str] = {}
-        for _ in range(400):
-            problems = problems or parts.topics.problems()
-            await asyncio.sleep(0.0 if problems else 0.05)
+        problems = await until(parts.topics.problems, "no topic has a problem", seconds=20)
         assert "KAFKA_BOOTSTRAP_SERVERS" in next(iter(problems.values()))
         view = parts.topics.letters.view(parts.readings)
         assert view.rows[0].reason == "bad_time"

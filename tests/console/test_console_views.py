@@ -247,12 +247,13 @@ def test_each_fault_is_told_with_the_worst_first() -> None:
     metrics.read("web", 1_000)
     for _ in range(60):
         metrics.refused("web", "bad_time", 1)
+    StageMetrics(unready := CollectorRegistry(), "catalogue")
     model = CollectorRegistry()
     ModelMetrics(model).refused("hash")
     failed = Rounds()
     failed.take(control("ab" * 16, "failed", 1, reason="the disk is full"))
-    readings = readings_of(ingest, bad, source, model, worker_registry("trainer"), CollectorRegistry())
-    asked: dict[str, str | None] = {str(place): None for place in range(6)} | {"9": "connection refused"}
+    readings = readings_of(ingest, bad, source, model, worker_registry("trainer"), CollectorRegistry(), unready)
+    asked: dict[str, str | None] = {str(place): None for place in range(7)} | {"9": "connection refused"}
     told = found(readings, asked, rounds=failed, audit=Audit("wrong", 1, 5, 2, {"removed": 1}, 0), problems={"models": "may not Read"})
     assert set(told) >= {*CODES} - {"drift", "audit_keys"}, set(CODES) - set(told)
     severities = list(told.values())

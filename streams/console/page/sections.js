@@ -108,7 +108,7 @@ function card(one, now) {
       el("span", { class: "title", title: item.item_id }, item.title ?? item.item_id),
       el("span", { class: "score", title: t("recommendations.score") }, fixed(item.score)),
       parts(item.reasons, kindOf, most),
-      el("ul", { class: "why" }, item.reasons.slice(0, 3).map((reason) => el("li", {},
+      el("ul", { class: "why" }, [...item.reasons].sort((a, b) => Math.abs(b.share) - Math.abs(a.share)).slice(0, 3).map((reason) => el("li", {},
         el("i", { class: `k-${reason.share < 0 ? "minus" : kindOf(reason.kind)}`, "aria-hidden": "true" }), el("span", { title: why(reason) }, why(reason)), el("span", {}, signed(reason.share))))),
     ))),
     one.more ? el("p", { class: "more" }, t("recommendations.more", { n: number(one.more) })) : "");
@@ -122,15 +122,23 @@ export function recommendations(view, now, most) {
   shown = new Set(list.map((one) => one.key));
 }
 
-export function models(view, now) {
-  const { channels, versions } = view.models;
-  put("channels", channels.length ? channels.map((one) => el("div", { class: "card" },
+function channel(one, now) {
+  return el("div", { class: "card" },
     el("h3", {}, word("channel", one.name)),
     el("p", { class: "big" }, one.version),
     el("div", { class: "share" }, bar(one.share, percent(one.share, 0))),
-    el("p", { class: "small" }, t("models.share", { share: percent(one.share, 0) }), " · ", t("models.announced"), " ", ago(one.announced_at, now)),
+    el("p", { class: "small" }, t("models.share", { share: percent(one.share, 0) }), one.announced_at ? [" · ", t("models.announced"), " ", ago(one.announced_at, now)] : ""),
     one.reason ? el("p", { class: "small" }, one.reason) : "",
-    el("p", { class: "small" }, t(one.is_verified ? "models.verified" : "models.unverified")))) : empty("models"));
+    el("p", { class: "small" }, rich(one.announced_at ? (one.is_verified ? "models.verified" : "models.unverified") : "models.of_settings")));
+}
+
+export function models(view, now) {
+  const { channels, versions } = view.models;
+  // Before anything is announced on stable, workers serve the model of their settings.
+  const first = channels.some((one) => one.name === "stable") ? null : versions.find((one) => one.channels.includes("stable"));
+  const canary = channels.find((one) => one.name === "canary");
+  const all = first ? [{ name: "stable", version: first.version, share: 1 - (canary?.share ?? 0) }, ...channels] : channels;
+  put("channels", all.length ? all.map((one) => channel(one, now)) : empty("models"));
   const top = Math.max(...versions.flatMap((one) => [one.click_through?.high ?? 0, one.conversion?.high ?? 0]), 0.02);
   put("versions", versions.length ? table(
     [[t("models.version"), "main"], [t("models.recommendations"), "num"], [t("models.seen"), "num"], [t("models.click_through"), ""], [t("models.conversion"), ""]],
