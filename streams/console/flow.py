@@ -22,7 +22,6 @@ _RATES: Mapping[str, str] = {
     "feedback": "veilstream_outcomes_total",
 }
 """Topics whose records are counted by a metric of their own."""
-_OF_A_RECORD = "veilstream_stage_latency_seconds"
 
 
 class FlowHistory:
@@ -98,10 +97,7 @@ def behind_of(told_s: float | None, lag: float | None, rate: float | None, round
 
 
 def _latency_ms(q: float, stage: str, readings: Readings) -> float | None:
-    """Of a record where workers tell it. Else of a batch: the quantiles of computing and of writing, added, which is rather too much."""
-    whole = readings.quantile(q, _OF_A_RECORD, stage=stage)
-    if whole is not None:
-        return whole * 1000
+    """Of a batch: the quantiles of computing and of writing, added, which is rather too much."""
     parts = [readings.quantile(q, f"veilstream_{part}_seconds", stage=stage) for part in ("handler", "write")]
     known = [part for part in parts if part is not None]
     return sum(known) * 1000 if known else None

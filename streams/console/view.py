@@ -34,7 +34,7 @@ class Stage:
     """Records per second."""
     p50_ms: float | None
     p99_ms: float | None
-    """Of one batch: computing and writing; or of a record, where the worker tells that."""
+    """Of one batch: computing and writing."""
     lag: float | None
     """Records that wait."""
     behind_s: float | None
