@@ -15,6 +15,7 @@ KEPT = 24
 _ITEMS = 3
 _MOST_TITLES = 200_000
 _TITLE = 120
+_LEAST_REST = 0.005
 
 
 class Titles:
@@ -88,4 +89,8 @@ def _item(item: Mapping[str, Any], title_of: Callable[[str | None], str | None])
         )
         for reason in item["reasons"]
     ]
+    rest = item["score"] - sum(reason["share"] for reason in item["reasons"])
+    if abs(rest) > _LEAST_REST:
+        # Only the largest parts are in the record.
+        reasons.append(Reason("rest", None, None, round(rest, 4)))
     return RecommendedItem(shown(item["item_id"], 60), title_of(item["item_id"]), round(item["score"], 4), reasons)

@@ -30,6 +30,11 @@ def test_no_file_names_an_outside_address(path: Path) -> None:
     assert not re.findall(r"(?:https?:)?//[a-z0-9]", path.read_text("utf-8").replace(NAMESPACE, ""))
 
 
+def test_pictures_of_it_are_small() -> None:
+    pictures = [path.stat().st_size for path in (ROOT / "docs" / "images").glob("console*")]
+    assert len(pictures) >= 3 and max(pictures) < 200_000
+
+
 def test_no_text_becomes_html_and_no_script_or_style_is_inline() -> None:
     assert not re.search(r"(inner|outer)HTML\s*=[^=]|insertAdjacentHTML|document\.write|\beval\(|new Function|srcdoc|DOMParser", SCRIPTS)
     assert not re.search(r"\sstyle=|\son[a-z]+=|<style|javascript:", INDEX)

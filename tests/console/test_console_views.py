@@ -90,6 +90,17 @@ def test_any_title_becomes_one_visible_line(title: str) -> None:
     assert len(shown) <= 120 and not any(letter in shown for letter in "\u202e\u2066\u200b\x1b\r\n\u2028")
 
 
+@given(st.lists(st.floats(-2, 2), max_size=4), st.floats(-3, 3))
+def test_the_parts_of_an_item_add_up_to_its_score(shares: list[float], score: float) -> None:
+    record = recommendation()
+    parts = [{"kind": "item", "item_id": "x", "event_type": "view", "share": share} for share in shares]
+    record["items"] = [{**record["items"][0], "score": score, "reasons": parts}]
+    latest = Latest(b"k")
+    latest.take("0/1", 5, record)
+    (item,) = latest.view(Titles().get)[0].items
+    assert sum(reason.share for reason in item.reasons) == pytest.approx(item.score, abs=0.006)
+
+
 # --- models
 
 

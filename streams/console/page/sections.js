@@ -82,7 +82,7 @@ export function workers(view) {
 }
 
 const KINDS = ["item", "query", "popularity", "together", "match", "other"];
-const kindOf = (kind) => ({ text: "item", history: "item", seen: "item", pairs: "together" }[kind] ?? (KINDS.includes(kind) ? kind : "other"));
+const kindOf = (kind) => ({ text: "item", history: "item", seen: "item", pairs: "together", rest: "other" }[kind] ?? (KINDS.includes(kind) ? kind : "other"));
 
 export function key() {
   put("reason-key", [...KINDS, "minus"].map((kind) => el("span", {}, el("i", { class: `k-${kind}`, "aria-hidden": "true" }), t(`kind.${kind}`))));
