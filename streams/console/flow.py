@@ -107,7 +107,7 @@ def _trainer(workers: int, readings: Readings, history: FlowHistory) -> Stage:
     is_training = (readings.largest("veilstream_trainer_training") or 0) > 0
     return Stage(
         name=TRAINER,
-        state="away" if workers == 0 else "training" if is_training else "ok",
+        state="none" if workers == 0 else "training" if is_training else "ok",
         workers=workers,
         rate=_rate(TRAINER, readings),
         p50_ms=None,

@@ -38,7 +38,8 @@ _HEADERS = {
 }
 _PLACE = re.compile(r"\{\{([a-z_.]+)\}\}")
 _LEAST_TOKEN = 16
-PING_S = 15.0
+_SLOW_S = 15.0
+"""Within which a page must take a view."""
 
 
 class Page:
@@ -110,16 +111,17 @@ def create_app(console: Console, *, host: str, token: str | None) -> web.Applica
         if console.is_full:
             raise web.HTTPServiceUnavailable(text="too many pages are open; close some\n", headers={"Retry-After": "10"})
         answer = web.StreamResponse(headers={"Content-Type": "text/event-stream; charset=utf-8", "Cache-Control": "no-store"})
+        answer.headers["X-Accel-Buffering"] = "no"  # a proxy that gathers would hold the views back
         answer.headers.update({name: value for name, value in _HEADERS.items() if name not in answer.headers})
         await answer.prepare(request)
         if request.method == "HEAD":
             return answer
-        # Whoever closes the page ends the stream: that is no error.
-        with contextlib.suppress(ConnectionError):
+        # Whoever closes the page, or takes nothing any more, ends the stream: that is no error.
+        with contextlib.suppress(ConnectionError, TimeoutError):
             await answer.write(b"retry: 3000\n\n")
             async with contextlib.aclosing(console.watch()) as views:
                 async for view in views:
-                    await asyncio.wait_for(answer.write(b"data: " + view + b"\n\n"), PING_S)
+                    await asyncio.wait_for(answer.write(b"data: " + view + b"\n\n"), _SLOW_S)
         return answer
 
     app = web.Application(middlewares=[_guard(token)], client_max_size=1)

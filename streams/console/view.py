@@ -28,7 +28,7 @@ class Stage:
 
     name: str
     state: str
-    """ok, behind, retrying, starting, away, training."""
+    """ok, behind, retrying, starting, away; of the trainer also training, and none: a shop need not have one."""
     workers: int
     rate: float | None
     """Records per second."""

@@ -141,6 +141,8 @@ class Demo:
         text = json.dumps(summary, indent=2, ensure_ascii=False) + "\n"
         replace_file(self._out / "summary.json", text.encode(), mode=0o666)
         Screen.summary(console, summary, self._out / "summary.json")
+        if not self._show:
+            console.print("`veilstream demo --keep --console` (or `make console`) shows all of it live, on a page")
         if summary["lost"] or summary["duplicated"]:
             raise FatalError(
                 f"{summary['lost']} lost and {summary['duplicated']} duplicated; see {self._out / 'summary.json'} and the logs beside it"

@@ -53,7 +53,10 @@ def test_a_stage_that_is_not_ready_is_starting() -> None:
     rows = workers_view({"a": None}, readings)
     assert rows[0].state == "starting"
     flow = flow_view(readings, rows, FlowHistory())
-    assert {stage.name: stage.state for stage in flow.stages} == dict.fromkeys([*STAGES, "trainer"], "away") | {"catalogue": "starting"}
+    assert {stage.name: stage.state for stage in flow.stages} == dict.fromkeys(STAGES, "away") | {
+        "catalogue": "starting",
+        "trainer": "none",
+    }
 
 
 def test_an_old_worker_leaves_gaps_and_breaks_nothing() -> None:

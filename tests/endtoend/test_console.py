@@ -81,13 +81,14 @@ def test_every_part_of_the_view_has_data(address: str) -> None:
     assert [worker["state"] for worker in view["workers"]] == ["ok"] * len(STAGES)
     stages = {stage["name"]: stage for stage in view["flow"]["stages"]}
     assert all(stages[name]["rate"] > 0 and stages[name]["p50_ms"] > 0 for name in ("ingest", "profile", "feedback"))
+    assert stages["trainer"]["state"] == "none", "a demo without a trainer"
     assert all(value is not None for value in view["flow"]["topics"].values())
     items = [item for one in view["recommendations"] for item in one["items"]]
     assert items and all(item["title"] for item in items), "the catalogue's titles"
     assert any(reason["kind"] == "item" for item in items for reason in item["reasons"])
     assert {consent["purpose"] for consent in view["privacy"]["consents"]} == {"personalization", "training"}
     assert view["privacy"]["widened"] and view["privacy"]["audit"]["links"] > 100
-    assert {notice["code"] for notice in view["notices"]} <= {"stage_away", "stage_behind"}, "a demo without a trainer"
+    assert {notice["code"] for notice in view["notices"]} <= {"stage_behind"}, "which a busy machine may be"
     pseudonyms = re.findall(r"k\d+\.[a-z2-7]{10,}", json.dumps(view))
     assert pseudonyms == []
 

@@ -71,10 +71,10 @@ function node(stage, [x, y], [width, height]) {
   const top = y - height / 2;
   const isTrainer = stage.name === "trainer";
   const tight = height < 130;
-  const lines = isTrainer
+  const lines = isTrainer && stage.workers
     ? [word("state", stage.state), t("flow.waiting", { n: short(stage.lag) })]
     : stage.workers === 0
-      ? [t("state.away"), t("flow.no_worker")]
+      ? [word("state", stage.state), t("flow.no_worker")]
       : [stage.p50_ms === null ? t("flow.idle") : t("flow.latency", { p50: millis(stage.p50_ms), p99: millis(stage.p99_ms) }), t("flow.lag", { n: short(stage.lag), s: seconds(stage.behind_s) })];
   return svg("g", {},
     svg("rect", { class: `n-box ${stage.state}`, x: x - width / 2, y: top, width, height, rx: 14 }),
