@@ -12,6 +12,8 @@ from streams.console.view import Flow, Notice, Privacy, SourceRow, Training, Wor
 ERASURE_OVERDUE_S = 86_400.0
 _REFUSED_SHARE = 0.05
 _FEW_EVENTS = 100
+_NAMED = 3
+"""Metrics that a notice names; the table of workers has all."""
 _DRIFT = 0.25
 """Above it, a population stability index counts as a shift of the scores."""
 
@@ -61,7 +63,8 @@ def _of_workers(workers: list[Worker]) -> list[Notice]:
         elif worker.state == "other":
             found.append(Notice("worker_other", "warn", {"address": worker.address}))
         elif worker.state == "old":
-            values: dict[str, str | float] = {"address": worker.address, "missing": ", ".join(worker.missing)}
+            more = f" (+{len(worker.missing) - _NAMED})" if len(worker.missing) > _NAMED else ""
+            values: dict[str, str | float] = {"address": worker.address, "missing": ", ".join(worker.missing[:_NAMED]) + more}
             found.append(Notice("worker_old", "warn", values))
     return found
 

@@ -101,11 +101,12 @@ class Readings:
         return found
 
     def rate(self, name: str, **labels: str) -> float | None:
-        """Increase per second of a counter, over all workers; None until one has answered twice."""
+        """Increase per second of a counter, over all workers that have it; None until one of them has answered twice."""
         rates = []
         for kept in self._of.values():
             first, last = kept[0], kept[-1]
-            if last.at_s > first.at_s and name in last.values:
+            has_it = any(True for _ in last.of(name, labels)) or (not labels and name.removesuffix("_total") in last.families)
+            if last.at_s > first.at_s and has_it:
                 rates.append(sum(_increases(first, last, name, labels).values()) / (last.at_s - first.at_s))
         return sum(rates) if rates else None
 

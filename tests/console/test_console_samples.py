@@ -39,11 +39,18 @@ def test_a_rate_is_the_sum_over_all_workers() -> None:
             worker.records.labels("ingest").inc(count)
             readings.take(name, worker.told(at_s))
     assert readings.rate("veilstream_records_total", stage="ingest") == 10.0
-    assert readings.rate("veilstream_records_total", stage="profile") == 0.0
+    assert readings.rate("veilstream_records_total", stage="profile") is None, "nobody runs it"
     assert readings.rate("veilstream_no_such_total") is None
     assert readings.by("stage", "veilstream_records_total") == {"ingest": 100.0}
     readings.lost("b")
     assert readings.rate("veilstream_records_total", stage="ingest") == 5.0
+
+
+def test_a_counter_that_has_counted_nothing_yet_stands_still() -> None:
+    readings, worker = Readings(), Worker()
+    for at_s in (0.0, 10.0):
+        readings.take("a", worker.told(at_s))
+    assert readings.rate("veilstream_records_total") == 0.0
 
 
 def test_a_restarted_worker_has_no_negative_rate() -> None:

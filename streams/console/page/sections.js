@@ -76,7 +76,7 @@ export function workers(view) {
   put("workers", table(
     [[t("workers.address"), "main"], [t("stages.state"), ""], [t("workers.runs"), ""], [t("workers.todo"), ""]],
     view.workers.map((one) => [
-      el("code", {}, one.address), status(one.state, "worker"), one.stages.map((name) => word("stage", name)).join(", ") || NONE,
+      el("code", { class: "keep" }, one.address), status(one.state, "worker"), el("span", { class: "keep" }, one.stages.map((name) => word("stage", name)).join(", ") || NONE),
       one.state === "ok" ? "" : rich(`worker.${one.state}.todo`, { problem: one.problem, missing: one.missing.join(", ") }),
     ])));
 }
