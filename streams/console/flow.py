@@ -49,7 +49,7 @@ def flow_view(readings: Readings, workers: list[Worker], history: FlowHistory, r
     stages.append(_trainer(counts[TRAINER], readings, history))
     topics: dict[str, float | None] = {"behaviour.raw": _rate("ingest", readings), "catalogue.items": _rate("catalogue", readings)}
     topics |= {topic: readings.rate(name) for topic, name in _RATES.items()}
-    return Flow(stages, topics)
+    return Flow(stages, topics, readings.by("reason", "veilstream_recommendations_suppressed_total"))
 
 
 def _rate(name: str, readings: Readings) -> float | None:
@@ -80,6 +80,7 @@ def _stage(name: str, workers: int, is_starting: bool, readings: Readings, histo
         lag=lag,
         behind_s=behind,
         retrying_s=retrying,
+        recovery_left=readings.total("veilstream_recovery_records_left", stage=name),
         rates=history.of(name),
     )
 
@@ -97,7 +98,11 @@ def behind_of(told_s: float | None, lag: float | None, rate: float | None, round
 
 
 def _latency_ms(q: float, stage: str, readings: Readings) -> float | None:
-    """Of a batch: the quantiles of computing and of writing, added, which is rather too much."""
+    """Of a record, from its arrival until all of it is written. Of an older worker that of a batch: the quantiles of computing and of
+    writing, added."""
+    whole = readings.quantile(q, "veilstream_record_seconds", stage=stage)
+    if whole is not None:
+        return whole * 1000
     parts = [readings.quantile(q, f"veilstream_{part}_seconds", stage=stage) for part in ("handler", "write")]
     known = [part for part in parts if part is not None]
     return sum(known) * 1000 if known else None
@@ -115,5 +120,6 @@ def _trainer(workers: int, readings: Readings, history: FlowHistory) -> Stage:
         lag=readings.total("veilstream_trainer_requests_pending"),
         behind_s=None,
         retrying_s=None,
+        recovery_left=None,
         rates=history.of(TRAINER),
     )

@@ -18,7 +18,18 @@ _DRIFT = 0.25
 """Above it, a population stability index counts as a shift of the scores."""
 
 CODES = (
-    *("topic", "worker_away", "worker_other", "worker_old", "stage_away", "stage_starting", "stage_retrying", "stage_behind", "not_owned"),
+    *(
+        "topic",
+        "worker_away",
+        "worker_other",
+        "worker_old",
+        "stage_away",
+        "stage_starting",
+        "stage_recovering",
+        "stage_retrying",
+        "stage_behind",
+        "not_owned",
+    ),
     *("lost", "source_refused", "model_refused", "round_failed", "drift", "erasure_overdue", "audit_wrong", "audit_keys"),
 )
 """All of them: the page's texts are checked against it."""
@@ -75,7 +86,9 @@ def _of_stages(flow: Flow) -> list[Notice]:
         if stage.state == "away":
             found.append(Notice("stage_away", "warn", {"stage": stage.name}))
         if stage.state == "starting":
-            found.append(Notice("stage_starting", "warn", {"stage": stage.name}))
+            left = stage.recovery_left or 0.0
+            code = "stage_recovering" if left > 0 else "stage_starting"
+            found.append(Notice(code, "warn", {"stage": stage.name, "left": left}))
         if stage.retrying_s is not None and stage.retrying_s > RETRYING_S:
             found.append(Notice("stage_retrying", "bad", {"stage": stage.name, "seconds": stage.retrying_s}))
         if stage.behind_s is not None and stage.behind_s > BEHIND_S:

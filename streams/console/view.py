@@ -20,6 +20,7 @@ class Worker:
     """Metrics that an older worker does not have."""
     problem: str
     """Why it does not answer."""
+    version: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +35,13 @@ class Stage:
     """Records per second."""
     p50_ms: float | None
     p99_ms: float | None
-    """Of one batch: computing and writing."""
+    """Of a record, from its arrival until all of it is written; of an older worker, of a batch."""
     lag: float | None
     """Records that wait."""
     behind_s: float | None
     retrying_s: float | None
+    recovery_left: float | None
+    """Records of its changelog that it still has to read before it processes."""
     rates: list[float]
     """The last minutes, oldest first."""
 
@@ -49,6 +52,8 @@ class Flow:
 
     stages: list[Stage]
     topics: dict[str, float | None]
+    suppressed: dict[str, float]
+    """Events that asked for a list and got none, by reason."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from streams.console.samples import Readings, Scrape
+from streams.console.texts import shown
 from streams.console.view import Worker
 
 EXPECTED: Mapping[str, tuple[str, ...]] = {
@@ -48,10 +49,14 @@ def workers_view(addresses: Mapping[str, str | None], readings: Readings) -> lis
     for address, problem in addresses.items():
         scrape = latest.get(address)
         if scrape is None:
-            found.append(Worker(address, [], "away", [], problem or ""))
+            found.append(Worker(address, [], "away", [], problem or "", ""))
             continue
         stages, missing = stages_of(scrape), missing_in(scrape)
         is_ready = all(value > 0 for _, value in scrape.of("veilstream_ready", {}))
         state = "other" if not stages else "old" if missing else "ok" if is_ready else "starting"
-        found.append(Worker(address, stages, state, missing, ""))
+        found.append(Worker(address, stages, state, missing, "", _version(scrape)))
     return found
+
+
+def _version(scrape: Scrape) -> str:
+    return next((shown(labels.get("version", ""), 20) for labels, _ in scrape.of("veilstream_build_info", {})), "")

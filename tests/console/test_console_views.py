@@ -23,7 +23,8 @@ from streams.console.rounds import Rounds
 from streams.console.samples import Readings, parse
 from streams.console.view import Audit
 from streams.console.workers import workers_view
-from streams.engine.metrics import IngestMetrics, StageMetrics
+from streams.engine.ingest_metrics import IngestMetrics
+from streams.engine.metrics import StageMetrics
 from streams.engine.records import OutputRecord
 from streams.models.hotswap.metrics import ModelMetrics
 from streams.topics import FEEDBACK
@@ -259,12 +260,13 @@ def test_each_fault_is_told_with_the_worst_first() -> None:
     for _ in range(60):
         metrics.refused("web", "bad_time", 1)
     StageMetrics(unready := CollectorRegistry(), "catalogue")
+    StageMetrics(recovering := CollectorRegistry(), "feedback").recovery_left.set(7)
     model = CollectorRegistry()
     ModelMetrics(model).refused("hash")
     failed = Rounds()
     failed.take(control("ab" * 16, "failed", 1, reason="the disk is full"))
-    readings = readings_of(ingest, bad, source, model, worker_registry("trainer"), CollectorRegistry(), unready)
-    asked: dict[str, str | None] = {str(place): None for place in range(7)} | {"9": "connection refused"}
+    readings = readings_of(ingest, bad, source, model, worker_registry("trainer"), CollectorRegistry(), unready, recovering)
+    asked: dict[str, str | None] = {str(place): None for place in range(8)} | {"9": "connection refused"}
     told = found(readings, asked, rounds=failed, audit=Audit("wrong", 1, 5, 2, {"removed": 1}, 0), problems={"models": "may not Read"})
     assert set(told) >= {*CODES} - {"drift", "audit_keys"}, set(CODES) - set(told)
     severities = list(told.values())

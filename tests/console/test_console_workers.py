@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
+from time import monotonic
+
 import pytest
 from prometheus_client import CollectorRegistry, Counter, generate_latest
 
@@ -11,6 +14,7 @@ from streams.console.flow import FlowHistory, flow_view
 from streams.console.samples import Readings, parse
 from streams.console.workers import missing_in, stages_of, workers_view
 from streams.engine.metrics import StageMetrics
+from streams.engine.records import MemoryRecord
 from streams.errors import ConfigurationError
 from tests.support.console_pages import worker_registry
 
@@ -44,6 +48,7 @@ def test_each_state_of_a_worker_is_told() -> None:
     assert {name: row.state for name, row in rows.items()} == {"new": "ok", "old": "old", "other": "other", "away": "away"}
     assert "veilstream_lag_records" in rows["old"].missing and "veilstream_records" not in rows["old"].missing
     assert rows["away"].problem == "connection refused"
+    assert (rows["new"].version, rows["old"].version) == (version("veilstream"), "")
 
 
 def test_a_stage_that_is_not_ready_is_starting() -> None:
@@ -89,3 +94,17 @@ def test_what_is_no_address_is_refused(text: str) -> None:
 
 def test_an_address_counts_once() -> None:
     assert addresses("a:1-2,a:2, b:7,") == [("a", 1), ("a", 2), ("b", 7)]
+
+
+def test_latency_is_of_records_and_of_an_older_worker_of_batches() -> None:
+    registry = CollectorRegistry()
+    metrics = StageMetrics(registry, "ingest")
+    readings = readings_of(a=registry)
+    metrics.handler_seconds.observe(0.002)
+    readings.take("a", parse(generate_latest(registry).decode(), 10.0))
+    batch = flow_view(readings, [], FlowHistory()).stages[0]
+    assert batch.p50_ms is not None and 1 <= batch.p50_ms <= 2.5
+    metrics.on_settled("behaviour.raw", [MemoryRecord("behaviour.raw", 0, n, 0, None, None) for n in range(5)], monotonic() - 0.08)
+    readings.take("a", parse(generate_latest(registry).decode(), 20.0))
+    record = flow_view(readings, [], FlowHistory()).stages[0]
+    assert record.p50_ms is not None and 50 <= record.p50_ms <= 100

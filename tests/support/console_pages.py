@@ -19,7 +19,9 @@ from streams.console.samples import Readings
 from streams.console.scraping import Scraper
 from streams.console.server import create_app
 from streams.console.topics import Topics
-from streams.engine.metrics import IngestMetrics, LearningMetrics, StageMetrics
+from streams.engine.ingest_metrics import IngestMetrics
+from streams.engine.learning_metrics import LearningMetrics
+from streams.engine.metrics import StageMetrics, tell_build
 from streams.engine.status_server import StatusServer
 from streams.models.hotswap.metrics import ModelMetrics
 from streams.serde.codec import local_codecs
@@ -33,6 +35,7 @@ NOBODY = KafkaSettings(bootstrap_servers="127.0.0.1:1")
 def worker_registry(stage: str) -> CollectorRegistry:
     """The metrics of a worker of this version, as it has them before its first record; ``trainer`` is one too."""
     registry = CollectorRegistry()
+    tell_build(registry)
     if stage == "trainer":
         TrainerMetrics(registry).watch_erasures(lambda: 2.0, lambda: 90_000.0)
         return registry

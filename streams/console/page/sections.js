@@ -44,7 +44,7 @@ export function overview(view, now) {
     const values = { ...one.values };
     if ("seconds" in values) values.seconds = seconds(values.seconds);
     if ("share" in values) values.share = percent(values.share);
-    for (const name of ["lag", "records", "partitions", "times", "open"]) if (name in values) values[name] = number(values[name]);
+    for (const name of ["lag", "left", "records", "partitions", "times", "open"]) if (name in values) values[name] = number(values[name]);
     if ("index" in values) values.index = number(values.index, 2);
     if ("stage" in values) values.stage = word("stage", values.stage);
     if (one.code === "model_refused") values.reason = word("refusal", values.reason);
@@ -74,9 +74,9 @@ export function flow(view, isNarrow) {
 
 export function workers(view) {
   put("workers", table(
-    [[t("workers.address"), "main"], [t("stages.state"), ""], [t("workers.runs"), ""], [t("workers.todo"), ""]],
+    [[t("workers.address"), "main"], [t("stages.state"), ""], [t("workers.runs"), ""], [t("workers.version"), ""], [t("workers.todo"), ""]],
     view.workers.map((one) => [
-      el("code", { class: "keep" }, one.address), status(one.state, "worker"), el("span", { class: "keep" }, one.stages.map((name) => word("stage", name)).join(", ") || NONE),
+      el("code", { class: "keep" }, one.address), status(one.state, "worker"), el("span", { class: "keep" }, one.stages.map((name) => word("stage", name)).join(", ") || NONE), one.version || NONE,
       one.state === "ok" ? "" : rich(`worker.${one.state}.todo`, { problem: one.problem, missing: one.missing.join(", ") }),
     ])));
 }
@@ -119,6 +119,8 @@ const signed = (value) => `${value < 0 ? "−" : "+"}${fixed(Math.abs(value))}`;
 export function recommendations(view, now, most) {
   const list = view.recommendations.slice(0, most);
   put("recommendation-list", list.length ? list.map((one) => card(one, now)) : empty("recommendations"));
+  const kept = Object.entries(view.flow.suppressed).filter(([, count]) => count > 0);
+  put("suppressed", kept.length ? el("p", { class: "small" }, t("recommendations.suppressed", { reasons: kept.map(([name, count]) => `${word("suppressed", name)} ${number(count)}`).join(", ") })) : "");
   shown = new Set(list.map((one) => one.key));
 }
 
