@@ -1,4 +1,4 @@
-"""In real Chromium: what hostile producers write stays text; themes, languages, a lost connection, a reader who points at the list."""
+"""In real Chromium: what hostile producers write stays text; themes, languages, a pause, a lost connection."""
 
 from __future__ import annotations
 
@@ -104,6 +104,19 @@ def test_theme_and_language_are_switched(browser: Browser, address: str) -> None
     page.locator("#language").click()
     page.wait_for_selector("html[lang=zh] body[data-ready]")
     assert page.locator("#h-flow").inner_text() == "数据流"
+    context.close()
+
+
+def test_the_list_is_held_while_paused(browser: Browser, address: str) -> None:
+    context, page, _ = opened(browser, address, locale="en-GB")
+    page.locator("#pause").click()
+    assert page.locator("#pause").get_attribute("aria-pressed") == "true" and page.locator("#pause").inner_text() == "Go on"
+    page.evaluate("document.querySelector('.rec .title').textContent = 'held'")
+    page.wait_for_timeout(6_500)
+    assert page.locator(".rec .title").first.inner_text() == "held"
+    page.locator("#pause").click()
+    page.mouse.move(0, 0)
+    page.wait_for_function("document.querySelector('.rec .title').textContent !== 'held'", timeout=20_000)
     context.close()
 
 

@@ -5,12 +5,14 @@ import { loadStrings, t, tick } from "./format.js";
 import * as sections from "./sections.js";
 
 const SILENT_MS = 12000;
+const LIST_MS = 5500;
 const narrow = matchMedia("(max-width: 860px)");
 let view = null;
 let heardAt = 0;
 let skew = 0; // Clocks of browser and console differ: ages are counted on the console's.
 let isPaused = false;
 let hasList = false;
+let listedAt = 0;
 
 const now = () => Date.now() + skew;
 
@@ -21,7 +23,12 @@ function show() {
   sections.workers(view);
   // Who reads, points or has the focus there keeps what is there.
   const isRead = byId("recommendation-list").matches(":hover, :focus-within");
-  if (!isPaused && !(isRead && hasList)) sections.recommendations(view, now(), narrow.matches ? 4 : 9);
+  // New lists come faster than they can be read: some seconds each.
+  const isSoon = Date.now() - listedAt < LIST_MS && hasList;
+  if (!isPaused && !(isRead && hasList) && !isSoon) {
+    listedAt = Date.now();
+    sections.recommendations(view, now(), narrow.matches ? 4 : 9);
+  }
   hasList = view.recommendations.length > 0;
   sections.models(view, now());
   sections.training(view, now());

@@ -95,11 +95,16 @@ function why(reason) {
   return has(`reason.${reason.kind}`) ? t(`reason.${reason.kind}`) : reason.kind;
 }
 
+// The largest parts, and what is left of the score at last.
+function largest(reasons) {
+  const named = reasons.filter((one) => one.kind !== "rest").sort((a, b) => Math.abs(b.share) - Math.abs(a.share));
+  return [...named.slice(0, 3), ...reasons.filter((one) => one.kind === "rest")];
+}
+
 let shown = new Set();
 
-function card(one, now) {
+function card(one, now, isNew) {
   const most = Math.max(...one.items.map((item) => extent(item.reasons)), 1e-9);
-  const isNew = shown.size > 0 && !shown.has(one.key);
   return el("article", { class: isNew ? "card rec new" : "card rec", "data-key": one.key },
     el("header", {},
       el("span", {}, el("b", {}, t("recommendations.shopper", { tag: one.shopper })), ` · ${t("recommendations.after", { what: word("event", one.trigger) })}`, one.is_profiled ? "" : ` · ${t("recommendations.unprofiled")}`),
@@ -108,7 +113,7 @@ function card(one, now) {
       el("span", { class: "title", title: item.item_id }, item.title ?? item.item_id),
       el("span", { class: "score", title: t("recommendations.score") }, fixed(item.score)),
       parts(item.reasons, kindOf, most),
-      el("ul", { class: "why" }, [...item.reasons].sort((a, b) => Math.abs(b.share) - Math.abs(a.share)).slice(0, 3).map((reason) => el("li", {},
+      el("ul", { class: "why" }, largest(item.reasons).map((reason) => el("li", {},
         el("i", { class: `k-${reason.share < 0 ? "minus" : kindOf(reason.kind)}`, "aria-hidden": "true" }), el("span", { title: why(reason) }, why(reason)), el("span", {}, signed(reason.share))))),
     ))),
     one.more ? el("p", { class: "more" }, t("recommendations.more", { n: number(one.more) })) : "");
@@ -118,7 +123,10 @@ const signed = (value) => `${value < 0 ? "−" : "+"}${fixed(Math.abs(value))}`;
 
 export function recommendations(view, now, most) {
   const list = view.recommendations.slice(0, most);
-  put("recommendation-list", list.length ? list.map((one) => card(one, now)) : empty("recommendations"));
+  // A few new ones may be seen to come; where all are new, nothing moves.
+  const fresh = list.filter((one) => !shown.has(one.key)).length;
+  const few = shown.size > 0 && fresh <= 3;
+  put("recommendation-list", list.length ? list.map((one) => card(one, now, few && !shown.has(one.key))) : empty("recommendations"));
   const kept = Object.entries(view.flow.suppressed).filter(([, count]) => count > 0);
   put("suppressed", kept.length ? el("p", { class: "small" }, t("recommendations.suppressed", { reasons: kept.map(([name, count]) => `${word("suppressed", name)} ${number(count)}`).join(", ") })) : "");
   shown = new Set(list.map((one) => one.key));
