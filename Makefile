@@ -8,7 +8,7 @@ DEV := $(VENV)/.dev-installed
 PEERS := $(VENV)/.bench-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint check format bench clean lock simulate fuzz audit manifests dashboards reference docs
+.PHONY: help setup demo console test lint check format bench clean lock simulate fuzz audit manifests dashboards reference docs
 
 help: ## List the targets
 	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -33,8 +33,11 @@ $(PEERS): $(DEV) requirements-bench.lock
 	$(BIN)/python -m pip install --disable-pip-version-check --require-hashes --no-deps -r requirements-bench.lock
 	@touch $@
 
-demo: $(RUN) ## Everything against a simulated shop, for three minutes at most (LEARN=1: until a model is promoted; KEEP=1: until stopped)
-	$(BIN)/veilstream demo $(if $(LEARN),--learn) $(if $(KEEP),--keep)
+demo: $(RUN) ## Everything against a simulated shop, for three minutes at most (LEARN=1: until a model is promoted; KEEP=1: until stopped; CONSOLE=1: with a page that shows it)
+	$(BIN)/veilstream demo $(if $(LEARN),--learn) $(if $(KEEP),--keep) $(if $(CONSOLE),--console)
+
+console: $(RUN) ## The demo until it is stopped, with the console: a page that shows what runs
+	$(BIN)/veilstream demo --keep --console
 
 lint: $(DEV) ## Style and types
 	$(BIN)/ruff check .

@@ -62,7 +62,7 @@ class TopicSpec:
 TOPICS: tuple[TopicSpec, ...] = (
     # Operators replay dead letters to where they came from.
     TopicSpec(BEHAVIOUR_RAW, "anything", "delete", DAY_MS, ("producers", "operators"), ("ingest",), raw_identity=True),
-    TopicSpec(CATALOGUE_ITEMS, "item_id", "compact", None, ("producers", "operators"), ("catalogue", "trainer")),
+    TopicSpec(CATALOGUE_ITEMS, "item_id", "compact", None, ("producers", "operators"), ("catalogue", "trainer", "console")),
     TopicSpec(CONSENT_UPDATES, "user_id", "delete", DAY_MS, ("producers",), ("ingest",), raw_identity=True),
     TopicSpec(PRIVACY_ERASURE, "user_id", "delete", DAY_MS, ("producers", "privacy"), ("ingest",), raw_identity=True),
     TopicSpec(CONSENT_DECISIONS, "pseudonym/purpose", "compact", None, ("ingest",), ("ingest", "trainer", "operators", "privacy")),
@@ -78,7 +78,12 @@ TOPICS: tuple[TopicSpec, ...] = (
         co_partitioned=True,
     ),
     TopicSpec(
-        DEAD_LETTER, "source position", "delete", 30 * DAY_MS, ("ingest", "catalogue", "profile", "feedback", "learning"), ("operators",)
+        DEAD_LETTER,
+        "source position",
+        "delete",
+        30 * DAY_MS,
+        ("ingest", "catalogue", "profile", "feedback", "learning"),
+        ("operators", "console"),
     ),
     TopicSpec(ITEMS_VECTORS, "model version/item_id", "compact", None, ("catalogue",), ("profile", "operators")),
     TopicSpec(ITEMS_POPULARITY, "item_id", "compact", None, ("profile",), ("profile", "operators"), co_partitioned=True),
@@ -89,7 +94,7 @@ TOPICS: tuple[TopicSpec, ...] = (
         "delete",
         7 * DAY_MS,
         ("profile",),
-        ("feedback", "learning", "subscribers", "privacy"),
+        ("feedback", "learning", "subscribers", "privacy", "console"),
         co_partitioned=True,
     ),
     TopicSpec(RANKING_FEATURES, "pseudonym", "delete", 30 * DAY_MS, ("profile",), ("trainer", "operators", "privacy"), co_partitioned=True),
@@ -115,7 +120,7 @@ TOPICS: tuple[TopicSpec, ...] = (
         "delete",
         30 * DAY_MS,
         ("learning", "trainer", "operators"),
-        ("learning", "trainer", "operators"),
+        ("learning", "trainer", "operators", "console"),
         single_partition=True,
     ),
     TopicSpec(
@@ -124,7 +129,7 @@ TOPICS: tuple[TopicSpec, ...] = (
         "compact",
         None,
         ("trainer", "operators"),
-        ("catalogue", "profile", "trainer", "operators"),
+        ("catalogue", "profile", "trainer", "operators", "console"),
         single_partition=True,
     ),
     TopicSpec(
@@ -133,7 +138,7 @@ TOPICS: tuple[TopicSpec, ...] = (
         "delete",
         -1,
         ("ingest", "catalogue", "profile", "feedback", "learning", "trainer", "operators", "privacy"),
-        ("trainer", "operators", "privacy"),
+        ("trainer", "operators", "privacy", "console"),
     ),
 )
 

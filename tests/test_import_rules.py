@@ -124,6 +124,10 @@ ROOMS: dict[str, set[str]] = {
             "encoders.folder",
         ),
     },
+    "streams.console": {
+        *(FLOW, "streams.audit", "streams.engine", "streams.kafka", "streams.models.registry", "streams.privacy", "streams.serde"),
+        "streams.sources",
+    },
     "streams.producers": {"streams.kafka", "streams.privacy", "streams.serde", "streams.sources", "streams.stages"},
 }
 """Each room, and the rooms it may use. Whoever puts rooms together (``wiring``, ``cli``, ``simulator``, ``backtest``) may use all, and is

@@ -89,15 +89,16 @@ import json, importlib.metadata as metadata
 import schemas, streams, encoders
 from streams.serde import local_codecs
 from streams.topics import TOPICS
+from streams.console.server import Page
 codecs = local_codecs()
 points = {point.group: point.load().__name__ for point in metadata.distribution("veilstream").entry_points}
 print(json.dumps({"places": [module.__file__ for module in (schemas, streams, encoders)],
-                  "topics": [codecs.for_topic(topic.name).topic for topic in TOPICS], "points": points}))
+                  "topics": [codecs.for_topic(topic.name).topic for topic in TOPICS], "points": points, "page": Page().file("app.js")[1]}))
 """,
         tmp_path,
     )
     assert all(place.startswith(str(wheel)) for place in printed["places"])
-    assert len(printed["topics"]) >= 15
+    assert len(printed["topics"]) >= 15 and printed["page"] == "text/javascript"
     assert printed["points"] == {"console_scripts": "main", "faust.transports": "Transport"}
 
 

@@ -35,7 +35,7 @@ Operation = Literal["Read", "Write", "Create", "Alter", "Describe", "DescribeCon
 
 CLUSTER = "kafka-cluster"
 """The only name that a cluster has in a right."""
-CLIENTS = ("producers", "subscribers", "analysts", "operators", "privacy")
+CLIENTS = ("producers", "subscribers", "analysts", "operators", "privacy", "console")
 """Roles of programs and people that are not the product's own processes."""
 ROLES = (*STAGES, "trainer", *CLIENTS)
 """Everyone who has rights; each has credentials of its own."""

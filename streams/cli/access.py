@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 ROLE_NAMES = (
     *("ingest", "catalogue", "profile", "feedback", "learning", "trainer"),
-    *("producers", "subscribers", "analysts", "operators", "privacy"),
+    *("producers", "subscribers", "analysts", "operators", "privacy", "console"),
 )
 _PRINCIPAL = click.option(
     "--principal",
@@ -45,9 +45,9 @@ def _stage(many: bool) -> Callable[[_Command], _Command]:
 def command() -> None:
     """Print, explain and check the rights of every stage at the broker.
 
-    Each stage has credentials of its own, and so have the trainer and the five kinds of clients: producers, subscribers, analysts,
-    operators, and privacy, who answers shoppers' requests. Each of these roles needs few rights; they follow from the table of topics and
-    from the settings that name topics and groups (VEILSTREAM_TOPIC_PREFIX, VEILSTREAM_APP_PREFIX, VEILSTREAM_SOURCE_TOPICS,
+    Each stage has credentials of its own, and so have the trainer and the six kinds of clients: producers, subscribers, analysts,
+    operators, the console, and privacy, who answers shoppers' requests. Each of these roles needs few rights; they follow from the table
+    of topics and from the settings that name topics and groups (VEILSTREAM_TOPIC_PREFIX, VEILSTREAM_APP_PREFIX, VEILSTREAM_SOURCE_TOPICS,
     VEILSTREAM_ITEMS_SOURCE_TOPICS): set them as the stages have them. docs/access.md has a worked example.
     """
 

@@ -28,6 +28,7 @@ _COMMANDS = {
     "watch": "Show a topic's records as they come.",
     "recover": "Open, repair and replay dead letters.",
     "trainer": "Train on the collected pairs, and publish a model that proves better.",
+    "console": "Show on a page what runs, as it happens.",
     "audit": "Verify, show and report what was done, by whom and when.",
     "models": "List, add, promote and roll back model versions.",
     "features": "Check the logged features of rankers.",
@@ -40,6 +41,7 @@ _ROLES = {
     **dict.fromkeys(("replay", "consent"), "producers"),
     **dict.fromkeys(("forget", "export"), "privacy"),
     "trainer": "trainer",
+    "console": "console",
 }
 """Whose credentials a command runs with, for the command that grants what they lack."""
 

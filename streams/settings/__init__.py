@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from streams.errors import ConfigurationError
+from streams.settings.console import ConsoleSettings
 from streams.settings.deployment import DeploymentSettings
 from streams.settings.ingest import IngestSettings
 from streams.settings.kafka import KafkaSettings
@@ -34,7 +35,7 @@ _OF_KUBERNETES = re.compile(r"(.+_)?(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT(_\d+_(
 
 
 # The fields of the last base come first.
-class Settings(TrainerSettings, ProfileSettings, ModelSettings, IngestSettings, DeploymentSettings):
+class Settings(ConsoleSettings, TrainerSettings, ProfileSettings, ModelSettings, IngestSettings, DeploymentSettings):
     """The product's settings (environment prefix ``VEILSTREAM_``)."""
 
     model_config = SettingsConfigDict(env_prefix=_PREFIX, extra="ignore", frozen=True, protected_namespaces=())

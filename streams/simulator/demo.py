@@ -47,13 +47,14 @@ _DRAIN_LIMIT_S = 60.0
 class Demo:
     """One run of the demo."""
 
-    def __init__(self, out: Path, items: int, shoppers: int, seed: int, *, learn: bool = False) -> None:
-        """``learn``: with a trainer, until a model is promoted or refused."""
+    def __init__(self, out: Path, items: int, shoppers: int, seed: int, *, learn: bool = False, show: bool = False) -> None:
+        """``learn``: with a trainer, until a model is promoted or refused. ``show``: with the console."""
         self._out = out
         self._items = items
         self._shoppers = shoppers
         self._seed = seed
         self._learn = learn
+        self._show = show
         self._console = Console()
 
     async def run(self, seconds: float, stop: asyncio.Event) -> None:
@@ -86,6 +87,8 @@ class Demo:
         stages.start(tuple(STAGES), trainer=self._learn)
         started = ", ".join(STAGES) + (" and the trainer" if self._learn else "")
         console.print(f"broker, keys and topics are ready; starting the stages {started} (the first start of the model takes a while)")
+        if self._show:
+            console.print(f"the console is at {stages.start_console()}")
         end_ms = time.time_ns() // 1_000_000 - 8 * 3_600_000  # so that every attribution window is over by now
         at_rest = self._learn or seconds == float("inf")
         pace = SIMULATED_MS / (_DAYS_IN_S if at_rest else seconds) / 1000
@@ -138,6 +141,8 @@ class Demo:
         text = json.dumps(summary, indent=2, ensure_ascii=False) + "\n"
         replace_file(self._out / "summary.json", text.encode(), mode=0o666)
         Screen.summary(console, summary, self._out / "summary.json")
+        if not self._show:
+            console.print("`veilstream demo --keep --console` (or `make console`) shows all of it live, on a page")
         if summary["lost"] or summary["duplicated"]:
             raise FatalError(
                 f"{summary['lost']} lost and {summary['duplicated']} duplicated; see {self._out / 'summary.json'} and the logs beside it"
@@ -207,6 +212,7 @@ class Demo:
             "VEILSTREAM_IDLE_CLOSE_S": "3",
             "VEILSTREAM_APP_PREFIX": "demo",
             "VEILSTREAM_TOPIC_PREFIX": "",
+            "VEILSTREAM_CONSOLE_HOST": "127.0.0.1",
             "VEILSTREAM_MODELS": str(self._out / "models"),
             "VEILSTREAM_MODELS_CACHE": str(self._out / "models-cache"),
             "VEILSTREAM_TRAINER_DIR": str(self._out / "trainer"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -17,6 +18,8 @@ from streams.broker.embedded import free_port
 from streams.errors import FatalError
 
 _GRACE_S = 20.0
+CONSOLE_PORT = 9480
+"""Always the same, so that the page can stay open from one demo to the next."""
 
 
 class StageProcesses:
@@ -47,9 +50,19 @@ class StageProcesses:
             sample.name: sample.value for family in text_string_to_metric_families(text) for sample in family.samples if not sample.labels
         }
 
+    def start_console(self) -> str:
+        """The console beside what was started so far; the address of its page, which is there soon."""
+        workers = ",".join(f"127.0.0.1:{port}" for port in self._ports.values())
+        port = CONSOLE_PORT if _is_free(CONSOLE_PORT) else free_port()
+        self._run("console", {"VEILSTREAM_CONSOLE_WORKERS": workers, "VEILSTREAM_CONSOLE_PORT": str(port)}, "console")
+        return f"http://127.0.0.1:{port}/"
+
     def _start(self, name: str, *command: str) -> None:
         self._ports[name] = free_port()
-        environment = {**os.environ, **self._environment, "VEILSTREAM_METRICS_PORT": str(self._ports[name])}
+        self._run(name, {"VEILSTREAM_METRICS_PORT": str(self._ports[name])}, *command)
+
+    def _run(self, name: str, more: Mapping[str, str], *command: str) -> None:
+        environment = {**os.environ, **self._environment, **more}
         with (self._logs / f"{name}.log").open("wb") as log:
             self._processes[name] = subprocess.Popen(
                 [sys.executable, "-m", "streams.cli.main", *command], env=environment, stdout=log, stderr=log
@@ -79,6 +92,16 @@ class StageProcesses:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 def _is_ready(port: int) -> bool:

@@ -78,7 +78,7 @@ def test_an_old_broker_wants_one_more_right_of_whoever_writes() -> None:
     def old(role: str, of: Settings) -> bool:
         return any(right.operation == "IdempotentWrite" for right in rights_of(role, of, idempotent_write=True))
 
-    assert {role for role in ROLES if old(role, settings())} == set(ROLES) - {"subscribers", "analysts"}
+    assert {role for role in ROLES if old(role, settings())} == set(ROLES) - {"subscribers", "analysts", "console"}
     assert not any(old(role, settings(idempotent_producer=False)) for role in ROLES)
 
 
