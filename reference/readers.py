@@ -40,7 +40,7 @@ _ROOMS: tuple[tuple[str, frozenset[str]], ...] = (
     ("streams/sources/", frozenset({"catalogue", COMMANDS})),
     ("streams/kafka/", frozenset({COMMANDS})),
     ("streams/audit/topic.py", _ALL),
-    *((f"streams/{room}/", frozenset({COMMANDS})) for room in ("audit", "backtest", "data_subjects", "producers", "simulator")),
+    *((f"streams/{room}/", frozenset({COMMANDS})) for room in ("audit", "backtest", "console", "data_subjects", "producers", "simulator")),
     *((f"streams/{room}/", _ALL) for room in ("access", "privacy", "serde")),
 )
 """Who runs the code of a file: the first line that its path begins with."""
