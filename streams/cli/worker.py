@@ -15,6 +15,7 @@ import click
 
 STAGE_NAMES = ("ingest", "catalogue", "profile", "feedback", "learning")
 _GRACE_S = 30.0
+_CONSOLE = "console"
 
 
 @click.command(name="worker")
@@ -26,17 +27,28 @@ _GRACE_S = 30.0
     type=click.Choice([*STAGE_NAMES, "all"]),
     help="Stage to run. Repeat the option, or use `all`, to run several stages, each in its own process.",
 )
-def command(stages: tuple[str, ...]) -> None:
+@click.option(
+    "--console/--no-console",
+    "with_console",
+    default=None,
+    help="Serve the console, too (docs/console.md), in a process of its own. Default: VEILSTREAM_CONSOLE.",
+)
+def command(stages: tuple[str, ...], with_console: bool | None) -> None:
     """Run stages until SIGINT or SIGTERM.
 
     Each stage is its own consumer group. The process ends by itself, with exit code 1 and one line that says why, when
     it has an error that it can't repair. Let the process manager restart it. Settings: `veilstream settings`.
     """
     names = list(STAGE_NAMES) if "all" in stages else [name for name in STAGE_NAMES if name in stages]
-    if len(names) == 1:
+    if with_console is None:
+        from streams.settings import load_settings
+
+        settings = load_settings()
+        with_console = settings.console
+    if len(names) == 1 and not with_console:
         run_stage(names[0])
     else:
-        supervise(names)
+        supervise(names, with_console=with_console)
 
 
 def run_stage(stage: str) -> None:
@@ -95,8 +107,8 @@ def hand_over_quickly() -> None:
     sys.setswitchinterval(0.0005)
 
 
-def supervise(names: list[str]) -> None:
-    """Run one child process per stage. If one ends, all are ended."""
+def supervise(names: list[str], *, with_console: bool = False) -> None:
+    """Run one child process per stage. If one ends, all are ended; the console is missed, and nothing else."""
     from streams.errors import FatalError
     from streams.settings import load_settings
 
@@ -112,10 +124,14 @@ def supervise(names: list[str]) -> None:
         signal.signal(number, stop)
     try:
         for name in names:
-            port = base_port + STAGE_NAMES.index(name) if base_port else 0
-            environment = {**os.environ, "VEILSTREAM_METRICS_PORT": str(port)}
-            children[name] = subprocess.Popen([sys.executable, "-m", "streams.cli.main", "worker", "--stage", name], env=environment)
-        while not stopping and all(child.poll() is None for child in children.values()):
+            port = base_port + STAGE_NAMES.index(name) if base_port and len(names) > 1 else base_port
+            children[name] = _started(["worker", "--stage", name, "--no-console"], VEILSTREAM_METRICS_PORT=str(port))
+        if with_console:
+            children[_CONSOLE] = _started([_CONSOLE])
+        while not stopping and all(child.poll() is None for name, child in children.items() if name != _CONSOLE):
+            if _CONSOLE in children and children[_CONSOLE].poll() is not None:
+                del children[_CONSOLE]
+                click.echo("warning: the console has ended, its message is above; the stages go on", err=True)
             time.sleep(0.2)
     finally:
         ended = {name: child.poll() for name, child in children.items()}
@@ -123,6 +139,10 @@ def supervise(names: list[str]) -> None:
     failed = [name for name, code in ended.items() if code not in (None, 0)]
     if failed:
         raise FatalError(f"stage {', '.join(failed)} ended; its message is above")
+
+
+def _started(arguments: list[str], **variables: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-m", "streams.cli.main", *arguments], env={**os.environ, **variables})
 
 
 def _end(children: dict[str, subprocess.Popen[bytes]]) -> None:

@@ -37,6 +37,7 @@ _HEADERS = {
     "Server": "veilstream",
 }
 _PLACE = re.compile(r"\{\{([a-z_.]+)\}\}")
+_HEALTH = "/healthz"
 _LEAST_TOKEN = 16
 _SLOW_S = 15.0
 """Within which a page must take a view."""
@@ -124,8 +125,12 @@ def create_app(console: Console, *, host: str, token: str | None) -> web.Applica
                     await asyncio.wait_for(answer.write(b"data: " + view + b"\n\n"), _SLOW_S)
         return answer
 
+    async def health(request: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
     app = web.Application(middlewares=[_guard(token)], client_max_size=1)
     app.router.add_get("/", index)
+    app.router.add_get(_HEALTH, health)
     app.router.add_get("/page/{name}", file)
     app.router.add_get("/snapshot.json", snapshot)
     app.router.add_get("/events", events)
@@ -136,7 +141,9 @@ def _guard(token: str | None) -> Middleware:
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
-            if token is not None:
+            if request.path == _HEALTH:
+                pass  # tells nothing, and who watches the process has no token
+            elif token is not None:
                 _need_token(request, token)
             elif not is_loopback(_name_of(request.host)):
                 # Another site's name that leads to this machine: its scripts would read along.

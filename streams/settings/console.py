@@ -9,8 +9,11 @@ from pydantic_settings import BaseSettings
 
 
 class ConsoleSettings(BaseSettings):
-    """Of `veilstream console`."""
+    """Of `veilstream console`, and of the one that a worker starts."""
 
+    console: bool = Field(
+        False, description="Whether `veilstream worker` starts the console, too, as a process of its own with the worker's rights."
+    )
     console_host: str = Field(
         "127.0.0.1", description="Address of the console's page. One that other machines reach needs VEILSTREAM_CONSOLE_TOKEN_FILE."
     )

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -50,3 +51,37 @@ def test_several_stages_have_ports_of_their_own(tmp_path: Path) -> None:
         assert "veilstream_training_running" not in shop.metrics("feedback")
         both.send_signal(signal.SIGTERM)
         assert both.wait(60) == 0
+
+
+def status_of(port: int) -> int:
+    """Of the console's /healthz; 0 where nobody answers."""
+    with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=5) as answer:
+        return int(answer.status)
+    return 0
+
+
+@pytest.mark.slow
+def test_the_console_beside_a_stage(tmp_path: Path) -> None:
+    """A stage goes on without it; it ends with the stage."""
+    with EmbeddedBroker() as broker, deployed(tmp_path, broker.bootstrap_servers, "", VEILSTREAM_IDEMPOTENT_PRODUCER="false") as shop:
+        first = free_ports(2)
+        shop.ports = {"learning": first}
+        shop.settings = {**shop.settings, "VEILSTREAM_METRICS_PORT": str(first), "VEILSTREAM_CONSOLE_PORT": str(first + 1)}
+        command = [sys.executable, "-m", "streams.cli.main", "worker", "--stage", "learning", "--console"]
+        output = tmp_path / "worker.log"
+        for is_taken in (False, True):
+            with output.open("wb") as log, socket.socket() as other:
+                if is_taken:
+                    other.bind(("127.0.0.1", first + 1))
+                    other.listen()
+                worker = subprocess.Popen(command, env=shop.environment, cwd=tmp_path, stdout=log, stderr=log)
+                wait_until(lambda worker=worker: worker.poll() is not None or shop.is_ready("learning"), output.read_text)
+                if is_taken:
+                    wait_until(lambda: "the console has ended" in output.read_text(), output.read_text)
+                    assert "VEILSTREAM_CONSOLE_PORT" in output.read_text()
+                else:
+                    wait_until(lambda: status_of(first + 1) == 200, output.read_text)
+                assert worker.poll() is None and shop.is_ready("learning")
+                worker.send_signal(signal.SIGTERM)
+                assert worker.wait(60) == 0
+            assert not shop.is_ready("learning") and status_of(first + 1) == 0

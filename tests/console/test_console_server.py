@@ -111,6 +111,8 @@ async def test_with_a_token_nothing_is_told_without_it(tmp_path: Path) -> None:
             assert (await answer(session, address, headers={"Authorization": given}))[0] == 200
         for given in wrong:
             assert (await answer(session, address, headers={"Authorization": given}))[0] == 401
+        # Who watches the process has no token, and is told nothing else.
+        assert (await answer(session, address + "healthz", headers={"Host": "10.0.0.1"}))[::2] == (200, "ok\n")
         # With a token, any name may lead here.
         assert (await answer(session, address, headers={"Authorization": right[0], "Host": "console.shop"}))[0] == 200
 

@@ -26,7 +26,7 @@ from tests.test_documents import metrics
 pytestmark = pytest.mark.slow
 
 Resource = dict[str, Any]
-PROCESSES = (*STAGES, "trainer")
+PROCESSES = (*STAGES, "trainer", "console")
 OF_LIBRARIES = {"HOME", "XDG_CACHE_HOME", "HF_HUB_OFFLINE", "OMP_NUM_THREADS"}
 """Variables that are no settings of the product."""
 FINDINGS_THAT_STAY = {
@@ -123,6 +123,7 @@ def test_the_processes_are_the_product_s(overlay: str) -> None:
     for stage, spec in STAGES.items():
         assert found[stage]["kind"] == ("Deployment" if spec.table is None else "StatefulSet")
     assert found["trainer"]["kind"] == "StatefulSet" and found["trainer"]["spec"]["replicas"] == 1
+    assert found["console"]["kind"] == "Deployment" and found["console"]["spec"]["replicas"] == 1
     assert all("replicas" not in found[stage]["spec"] for stage in STAGES), "it would undo what KEDA has set"
 
 
@@ -133,7 +134,7 @@ def test_every_command_exists(overlay: str) -> None:
         command = cli.get_command(click.Context(cli), name)
         assert program == "veilstream" and command is not None
         context = command.make_context(name, list(arguments))
-        assert component == "trainer" or context.params == {"stages": (component,)}
+        assert component not in STAGES or context.params == {"stages": (component,)}
 
 
 def test_every_variable_is_a_setting(overlay: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,13 +215,22 @@ def test_pods_are_restricted(overlay: str) -> None:
 def test_a_pod_may_take_as_long_as_an_orderly_stop(overlay: str) -> None:
     """Batches, then one after the other: the last commit, fetching, the group, each follower, the audit, the connections, the status
     server, the models."""
-    for component, workload in workloads(overlay).items():
+    pods = workloads(overlay)
+    pods.pop("console")  # it writes nothing, and is in no group
+    for component, workload in pods.items():
         steps = 7 + len(STAGES[component].follows) if component in STAGES else 7
         assert workload["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] > process._STOP_S + steps * process._CLOSE_S
 
 
 def test_probes_ask_what_is_served(overlay: str) -> None:
-    for workload in workloads(overlay).values():
+    pods = workloads(overlay)
+    (console,) = containers(pods.pop("console"))
+    assert "ports" not in console, "its page is for those who may forward a port"
+    settings = Settings()
+    for name, path in (("startup", "healthz"), ("liveness", "healthz"), ("readiness", "snapshot.json")):
+        program, option, text = console[f"{name}Probe"]["exec"]["command"]
+        assert (program, option) == ("python", "-c") and f"'http://{settings.console_host}:{settings.console_port}/{path}'" in text
+    for workload in pods.values():
         (container,) = containers(workload)
         assert container["ports"] == [{"name": "metrics", "containerPort": 9464}]
         probes = {name: container[f"{name}Probe"]["httpGet"] for name in ("startup", "liveness", "readiness")}
@@ -236,12 +246,29 @@ def test_disruptions_and_policies_meet_every_pod(overlay: str) -> None:
     policies = {one["metadata"]["name"]: one["spec"] for one in of_kind(overlay, "NetworkPolicy")}
     deny = policies.pop("veilstream-default-deny")
     assert sorted(deny["policyTypes"]) == ["Egress", "Ingress"] and not {"ingress", "egress"} & set(deny)
-    for workload in workloads(overlay).values():
+    own = policies.pop("veilstream-console")
+    for component, workload in workloads(overlay).items():
         labels = workload["spec"]["template"]["metadata"]["labels"].items()
-        assert sum(budget.items() <= labels for budget in budgets) == 1
+        # The only pod of the console may be taken away: a budget would block the node's drain.
+        assert sum(budget.items() <= labels for budget in budgets) == (component != "console")
         assert all(one["podSelector"]["matchLabels"].items() <= labels for one in (deny, *policies.values()))
+        assert (own["podSelector"]["matchLabels"].items() <= labels) == (component == "console")
     ports = {port["port"] for one in policies.values() for rule in one.get("egress", ()) for port in rule["ports"]}
     assert ports == {53, 9093}
+    assert [port["port"] for rule in own["egress"] for port in rule["ports"]] == [9464]
+
+
+def test_the_console_asks_every_worker(overlay: str) -> None:
+    asked = environment(overlay, "console")["VEILSTREAM_CONSOLE_WORKERS"].split(",")
+    services = {one["metadata"]["name"]: one["spec"] for one in of_kind(overlay, "Service")}
+    assert sorted(asked) == sorted(f"veilstream-{component}:9464" for component in (*STAGES, "trainer"))
+    for component, workload in workloads(overlay).items():
+        if component == "console":
+            continue
+        service = services[f"veilstream-{component}"]
+        labels = workload["spec"]["template"]["metadata"]["labels"]
+        assert service["clusterIP"] == "None" and service["publishNotReadyAddresses"] is True
+        assert service["selector"].items() <= labels.items() and [port["port"] for port in service["ports"]] == [9464]
 
 
 def test_workers_are_scaled_by_the_lag_of_their_topics() -> None:
