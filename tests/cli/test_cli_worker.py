@@ -72,6 +72,7 @@ def test_the_console_beside_a_stage(tmp_path: Path) -> None:
         for is_taken in (False, True):
             with output.open("wb") as log, socket.socket() as other:
                 if is_taken:
+                    other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections of the console before are not over yet
                     other.bind(("127.0.0.1", first + 1))
                     other.listen()
                 worker = subprocess.Popen(command, env=shop.environment, cwd=tmp_path, stdout=log, stderr=log)
