@@ -3,7 +3,7 @@
 #   model    catalogue, profile: with the encoder
 #   trainer  the trainer: with what fine-tuning needs
 #
-#   docker build --target worker --tag veilstream/worker:0.1.0 .
+#   docker build --target worker --tag veilstream/worker:0.2.0 .
 #
 # Not yet built by a container engine: none was there. tests/k8s/test_k8s_image.py runs the steps that install, without one.
 #

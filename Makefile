@@ -8,7 +8,7 @@ DEV := $(VENV)/.dev-installed
 PEERS := $(VENV)/.bench-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo console test lint check format bench clean lock simulate fuzz audit manifests dashboards reference docs
+.PHONY: help setup demo console test lint check format bench clean lock release simulate fuzz audit manifests dashboards reference docs
 
 help: ## List the targets
 	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -89,7 +89,7 @@ dashboards: $(DEV) ## Write the dashboards of k8s/ anew, from k8s/dashboards
 	$(BIN)/python -m k8s.dashboards
 
 reference: $(RUN) ## Write the reference pages of docs/ anew, from the code
-	$(BIN)/python -m reference
+	$(BIN)/python -m docs.generator
 	$(BIN)/veilstream metrics --markdown > docs/metrics.md
 
 DOCS := $(VENV)/docs
@@ -98,8 +98,20 @@ docs: $(RUN) requirements-docs.lock ## The documents as a site in build/docs/sit
 	$(BIN)/python -m venv $(DOCS)
 	$(DOCS)/bin/python -m pip install --disable-pip-version-check -q --require-hashes -r requirements-docs.lock
 	mkdir -p $(SITE)
-	$(BIN)/python -m reference.site $(SITE)
+	$(BIN)/python -m docs.generator.site $(SITE)
 	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict --quiet --clean --config-file $(SITE)/mkdocs.yml
+
+# The same commit gives the same bytes: build tools are pinned, and times are the commit's.
+RELEASE := $(VENV)/release
+release: $(DEV) ## A wheel, its bill of materials and their checksums, in dist/ (CONTRIBUTING.md says what comes before)
+	$(BIN)/python -m pytest -q -p no:cacheprovider tests/schemas tests/test_release.py
+	$(BIN)/python -m venv $(RELEASE)
+	$(RELEASE)/bin/python -m pip install --disable-pip-version-check -q --require-hashes -r k8s/image/build.lock
+	$(RELEASE)/bin/python -m pip install --disable-pip-version-check -q cyclonedx-bom==7.5.0
+	rm -rf dist build/lib build/bdist.*
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(RELEASE)/bin/python -m pip wheel --disable-pip-version-check -q --no-deps --no-build-isolation -w dist .
+	$(RELEASE)/bin/cyclonedx-py requirements --pyproject pyproject.toml --mc-type application --output-reproducible -o "$$(ls dist/*.whl).cdx.json" requirements.lock
+	cd dist && sha256sum * > SHA256SUMS && cat SHA256SUMS
 
 lock: ## Renew the lock files (needs uv and npm)
 	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -q -o requirements.lock

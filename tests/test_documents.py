@@ -14,7 +14,7 @@ from streams.topics import DAY_MS, TOPICS
 from tests.support import ROOT
 
 DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted(path for path in (ROOT / "docs").rglob("*.md") if "node_modules" not in path.parts)]
-TOP_FOLDERS = (".ci", "benchmarks", "docs", "encoders", "k8s", "reference", "schemas", "streams", "tests")
+TOP_FOLDERS = (".ci", "benchmarks", "docs", "encoders", "k8s", "schemas", "streams", "tests")
 OF_LIBRARIES = ("aiokafka/",)
 """Paths that begin so are files of a library."""
 WRITTEN_BY_THE_PRODUCT = {"report.md"}

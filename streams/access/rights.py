@@ -13,6 +13,7 @@ Read all changelogs and keys   who answers shoppers' requests: ``veilstream expo
 Read a group                   a stage's own consumer group; subscribers and analysts name theirs with a prefix
 Create, Describe,              operators, all topics: ``veilstream topics create`` and ``check``
 DescribeConfigs
+Describe, DescribeConfigs      operators, changelogs and topics of data keys: ``veilstream topics check``
 IdempotentWrite the cluster    brokers before Kafka 2.8 only, where the producer is idempotent
 =============================  ===========================================================================================
 
@@ -77,9 +78,9 @@ def rights_of(role: str, settings: Settings, *, idempotent_write: bool = False) 
         if data_keys is not None:
             rights |= {Right("topic", data_keys, operation) for operation in ("Read", "Write", "Create", "Alter")}
     if role == _PRIVACY:
-        changelogs = (changelog_of(stage, settings) for stage in STAGES)
-        data_keys_topics = (data_keys_of(stage, settings) for stage in STAGES)
-        rights |= {Right("topic", name, "Read") for name in (*changelogs, *data_keys_topics) if name is not None}
+        rights |= {Right("topic", name, "Read") for name in state_topics(settings)}
+    if role == _OPERATORS:
+        rights |= {Right("topic", name, operation) for name in state_topics(settings) for operation in ("Describe", "DescribeConfigs")}
     if role in _WITH_GROUPS:
         rights.add(Right("group", group_of(role, settings), "Read", is_prefix=True))
     if idempotent_write and settings.idempotent_producer and any(right.operation == "Write" for right in rights):
@@ -107,6 +108,12 @@ def data_keys_of(stage: str, settings: Settings) -> str | None:
     """The topic in which a stage keeps the data keys of shoppers (docs/at-rest.md); None for a stage without such keys."""
     spec = STAGES[stage]
     return f"{group_of(stage, settings)}-{spec.table}-keys" if spec.seals == "shoppers" else None
+
+
+def state_topics(settings: Settings) -> list[str]:
+    """Changelogs and topics of data keys of all stages: full names."""
+    names = (name for stage in STAGES for name in (changelog_of(stage, settings), data_keys_of(stage, settings)))
+    return [name for name in names if name is not None]
 
 
 def _of_topic(role: str, spec: TopicSpec, name: str) -> Iterable[Right]:

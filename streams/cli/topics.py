@@ -32,13 +32,18 @@ def create() -> None:
 
 @command.command()
 def check() -> int:
-    """Check that all topics exist, with matching partition counts and cleanup policies. The exit code is 1 if one is wrong."""
+    """Check that all topics exist, with matching partition counts, and that neither they nor changelogs keep anything for too long.
+
+    What is wrong comes with the command that mends it. The exit code is 1 if something is.
+    """
+    from streams.access.rights import state_topics
     from streams.kafka.clients import quiet_client_loggers
     from streams.kafka.topic_setup import check_topics
     from streams.settings import load_kafka_settings, load_settings
 
     quiet_client_loggers()
-    states = asyncio.run(check_topics(load_settings(), load_kafka_settings()))
+    settings = load_settings()
+    states = asyncio.run(check_topics(settings, load_kafka_settings(), state_topics(settings)))
     for state in states:
         click.echo(f"{'ok ' if state.problem is None else 'BAD'} {state.name:<28} {state.problem or _partitions(state.partitions)}")
     return 1 if any(state.problem for state in states) else 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from aiokafka.admin import NewTopic
@@ -13,6 +13,8 @@ from streams.errors import AccessDenied, ConfigurationError
 from streams.kafka.clients import connect_admin, partition_counts
 from streams.settings import KafkaSettings, Settings
 from streams.topics import COMPACTED, TOPICS, TopicSpec, item_topics, raw_topics, with_raw
+
+_OF_STATE = {"cleanup.policy": "compact", **COMPACTED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,22 +72,26 @@ async def create_topics(settings: Settings, kafka: KafkaSettings) -> tuple[list[
         await admin.close()
 
 
-async def check_topics(settings: Settings, kafka: KafkaSettings) -> list[TopicState]:
-    """Compare every topic with the table."""
+async def check_topics(settings: Settings, kafka: KafkaSettings, states: Collection[str] = ()) -> list[TopicState]:
+    """Compare every topic with the table, and each of ``states`` that is there with what stages make for what they keep."""
     admin = await connect_admin(kafka)
     try:
         names = {settings.topic_prefix + spec.name: spec for spec in _specs(settings)}
         described = await partition_counts(admin, names)
-        configs = {name: await _config(admin, name) for name in names if name in described}
+        logs = await partition_counts(admin, states)
+        configs = {name: await _config(admin, name) for name in (*names, *logs) if name in described or name in logs}
         aligned = _aligned(described, settings.topic_prefix)
         return [
             TopicState(
                 name,
                 described.get(name),
                 _problem(name, spec, described.get(name), aligned, described.get(settings.topic_prefix + (spec.like or "")))
-                or _config_problem(name, spec, configs.get(name, {})),
+                or _config_problem(name, topic_config(spec), configs.get(name, {}), kafka.bootstrap_servers),
             )
             for name, spec in names.items()
+        ] + [
+            TopicState(name, count, _config_problem(name, _OF_STATE, configs[name], kafka.bootstrap_servers))
+            for name, count in logs.items()
         ]
     finally:
         await admin.close()
@@ -135,13 +141,13 @@ def _problem(name: str, spec: TopicSpec, partitions: int | None, aligned: int | 
     return None
 
 
-def _config_problem(name: str, spec: TopicSpec, config: Mapping[str, str]) -> str | None:
-    wrong = {key: config[key] for key, wanted in topic_config(spec).items() if key in config and not _is_as_good(key, config[key], wanted)}
+def _config_problem(name: str, wanted: Mapping[str, str], config: Mapping[str, str], servers: str) -> str | None:
+    wrong = {key: config[key] for key, value in wanted.items() if key in config and not _is_as_good(key, config[key], value)}
     if wrong:
-        wanted = topic_config(spec)
         fix = ",".join(f"{key}={wanted[key]}" for key in wrong)
         said = "; ".join(f"{key} is {value} instead of {wanted[key]}" for key, value in wrong.items())
-        return f"{said}; kafka-configs.sh --alter --entity-type topics --entity-name {name} --add-config {fix}"
+        command = f"kafka-configs.sh --bootstrap-server {servers} --alter --entity-type topics --entity-name {name} --add-config {fix}"
+        return f"{said}; {command}"
     return None
 
 

@@ -43,8 +43,10 @@ def test_a_stage_reads_back_what_it_writes_and_keeps_its_state_alone() -> None:
     assert names("profile", "Create") == names("profile", "Alter") == {own, data_keys}
     for stage in STAGES:
         for mine in (changelog_of(stage, settings()), data_keys_of(stage, settings())):
-            holders = {role for role in ROLES for right in rights_of(role, settings()) if right.name == mine}
-            assert holders == ({stage, "privacy"} if mine is not None else set())
+            rights = [(role, right.operation) for role in ROLES for right in rights_of(role, settings()) if right.name == mine]
+            assert {role for role, _ in rights} == ({stage, "privacy", "operators"} if mine is not None else set())
+            # `topics check` looks at what is kept, and not into it.
+            assert {operation for role, operation in rights if role == "operators"} <= {"Describe", "DescribeConfigs"}
     assert {stage for stage in STAGES if data_keys_of(stage, settings())} == {"profile", "feedback"}
     states = [right for right in rights_of("privacy", settings()) if right.name.endswith("-changelog")]
     assert len(states) == 4 and {right.operation for right in states} == {"Read"}

@@ -191,7 +191,7 @@ def test_a_link_in_the_format_before_chains_had_names() -> None:
     """The released schema, which anybody may still write with: the link loses its chain, and so its signature."""
     writer = Writer()
     link = writer.append(*CHAINS[0])
-    (text,) = schemas.released("privacy.audit")
+    text = schemas.released("privacy.audit")[0]
     body = io.BytesIO()
     fastavro.schemaless_writer(body, fastavro.parse_schema(json.loads(text)), {n: v for n, v in link.items() if n != "chain"})
     value = b"\0" + local_id(text).to_bytes(4, "big") + body.getvalue()

@@ -4,14 +4,9 @@ key takes the place of the old one while the stages run; a wrong or missing key 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import re
 import shutil
-import sqlite3
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,9 +17,10 @@ from streams.privacy.pseudonym import Pseudonymizer
 from streams.stages.profile.profile import load_profile
 from streams.stages.profile.together_counter import is_profile
 from tests.support.apache_kafka import ApacheKafka
-from tests.support.deployment import Deployment, deployed, free_port
+from tests.support.deployment import Deployment, deployed
 from tests.support.publishing import now_ms, publish
 from tests.support.sealed_states import states_of
+from tests.support.trainer_beside import pairs, trainer
 from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(900)]
@@ -66,29 +62,6 @@ def shop_around(shop: Deployment, users: list[str]) -> None:
     ]
     asyncio.run(publish(shop, topics.BEHAVIOUR_RAW, events))
     shop.drain("ingest", "profile", "feedback")
-
-
-@contextlib.contextmanager
-def trainer(shop: Deployment) -> Iterator[None]:
-    with (shop.folder / "trainer.log").open("ab") as log:
-        own = {"VEILSTREAM_METRICS_PORT": str(free_port()), "VEILSTREAM_TRAINER_DIR": str(shop.folder / "trainer")}
-        command = [sys.executable, "-m", "streams.cli.main", "trainer"]
-        process = subprocess.Popen(command, env={**shop.environment, **own}, cwd=shop.folder, stdout=log, stderr=log)
-        try:
-            yield
-        finally:
-            process.terminate()
-            process.wait(30)
-
-
-def pairs(shop: Deployment) -> int:
-    with contextlib.suppress(sqlite3.Error):
-        db = sqlite3.connect(f"file:{shop.folder / 'trainer' / 'pairs.sqlite'}?mode=ro", uri=True)
-        try:
-            return int(db.execute("SELECT count(*) FROM pairs").fetchone()[0])
-        finally:
-            db.close()
-    return 0
 
 
 def metric(shop: Deployment, stage: str, name: str) -> float:

@@ -43,6 +43,6 @@ def test_what_is_kept_for_longer_is_named_with_its_fix(kafka: ApacheKafka) -> No
     }
     problems = asyncio.run(found(KafkaSettings(bootstrap_servers=kafka.bootstrap_servers), settings, made))
     assert set(problems) == {topics.FEEDBACK, topics.CONSENT_DECISIONS, topics.PRIVACY_AUDIT}, "shorter is the operator's choice"
-    assert problems[topics.FEEDBACK].startswith("retention.ms is -1 instead of 2592000000; kafka-configs.sh --alter")
+    assert problems[topics.FEEDBACK].startswith("retention.ms is -1 instead of 2592000000; kafka-configs.sh --bootstrap-server")
     assert problems[topics.CONSENT_DECISIONS].endswith("--add-config max.compaction.lag.ms=21600000")
     assert "retention.ms is 604800000 instead of -1" in problems[topics.PRIVACY_AUDIT]

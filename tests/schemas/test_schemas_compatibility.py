@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +13,9 @@ from avro.compatibility import ReaderWriterCompatibilityChecker, SchemaCompatibi
 from avro.schema import Schema, parse
 
 import schemas
+from schemas import freeze
 from streams.topics import BEHAVIOUR_CLEAN, BY_NAME
+from tests.support import ROOT
 
 TOPICS = schemas.topic_names()
 
@@ -96,3 +100,23 @@ def test_a_topic_without_schema_is_a_key_error() -> None:
     with pytest.raises(KeyError):
         schemas.current("no.such")
     assert schemas.released("no.such") == []
+
+
+def test_a_release_keeps_its_schemas() -> None:
+    """Without a registry, readers know the ids of released schemas only: what a worker of this release wrote would be refused later."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert ".dev" in project["version"] or freeze.unreleased() == [], "a new schema: `.dev` in the version until `python -m schemas.freeze`"
+
+
+def test_a_new_schema_is_kept_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    changed = json.loads(schemas.current("models"))
+    changed["fields"].append({"name": "more", "type": "string", "default": ""})
+    monkeypatch.setattr(schemas, "current", {"models": json.dumps(changed)}.__getitem__)
+    monkeypatch.setattr(schemas, "topic_names", lambda: ["models"])
+    monkeypatch.setattr(freeze, "_RELEASED", tmp_path)
+    assert freeze.unreleased() == ["models"]
+    kept = freeze.freeze("models")
+    assert json.loads(kept.read_text(encoding="utf-8")) == changed and kept.name == f"{len(schemas.released('models')) + 1}.avsc"
+    released = schemas.released("models")
+    monkeypatch.setattr(schemas, "released", lambda topic: [*released, kept.read_text(encoding="utf-8")])
+    assert freeze.unreleased() == []

@@ -32,7 +32,7 @@ class ApacheKafka:
         folder.mkdir(parents=True, exist_ok=True)
         self._write_config()
         # Joined by "=": an id may begin with a dash, which would be taken for an option.
-        self._run("kafka.tools.StorageTool", "format", f"--cluster-id={_uuid()}", "-c", str(self._config), *self._format_options())
+        self.run("kafka.tools.StorageTool", "format", f"--cluster-id={_uuid()}", "-c", str(self._config), *self._format_options())
 
     @property
     def bootstrap_servers(self) -> str:
@@ -95,7 +95,8 @@ log.cleaner.dedupe.buffer.size=16777216
     def _command(self, *arguments: str) -> list[str]:
         return [*java("-cp", f"{self._libraries}/*", *arguments)]
 
-    def _run(self, *arguments: str) -> None:
+    def run(self, *arguments: str) -> None:
+        """One of Kafka's own programs, to its end."""
         done = subprocess.run(self._command(*arguments), capture_output=True, text=True, timeout=60, check=False)
         if done.returncode != 0:
             raise AssertionError(f"{arguments[0]} failed:\n{done.stdout}{done.stderr}")

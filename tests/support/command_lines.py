@@ -9,7 +9,7 @@ from functools import cache
 
 import click
 
-from reference.commands import commands
+from docs.generator.commands import commands
 
 NOT_COMMANDS = {"model", "sealed", "audit link", "dead"}
 """``veilstream model manifest``, ``veilstream sealed id`` and the like are lines that signatures cover."""

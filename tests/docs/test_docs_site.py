@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from reference import site
+from docs.generator import site
 from tests.support import ROOT
 
 

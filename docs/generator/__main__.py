@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from reference import PAGES
+from docs.generator import PAGES
 
-FOLDER = Path(__file__).resolve().parents[1] / "docs" / "reference"
+FOLDER = Path(__file__).resolve().parents[1] / "reference"
 
 
 def main() -> None:

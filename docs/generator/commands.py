@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import click
 
-from reference.markdown import NOTICE, names, prose, table
+from docs.generator.markdown import NOTICE, names, prose, table
 from streams.cli.main import cli
 
 _NUMBERS = ("number", "whole number")

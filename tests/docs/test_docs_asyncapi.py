@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import yaml
 
-from reference import asyncapi
+from docs.generator import asyncapi
 from streams.topics import TOPICS
 from tests.support import ROOT
 
 DOCUMENT: dict[str, Any] = yaml.safe_load(asyncapi.document())
-SCHEMA = ROOT / "tests" / "reference" / "asyncapi-3.0.0.schema.json"
+SCHEMA = ROOT / "tests" / "docs" / "asyncapi-3.0.0.schema.json"
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import schemas
-from reference.markdown import NOTICE, prose, table
+from docs.generator.markdown import NOTICE, prose, table
 from streams.topics import TOPICS
 
 _INTRODUCTION = """# Schemas

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reference.markdown import NOTICE, anchor, names, table
+from docs.generator.markdown import NOTICE, anchor, names, table
 from streams.access.rights import changelog_of, data_keys_of, group_of
 from streams.app import STAGES
 from streams.settings import Settings

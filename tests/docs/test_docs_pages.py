@@ -13,10 +13,10 @@ from pathlib import Path
 import click
 import pytest
 
-import reference
-from reference import PAGES, readers, settings
-from reference.__main__ import FOLDER
-from reference.commands import commands
+import docs.generator
+from docs.generator import PAGES, readers, settings
+from docs.generator.__main__ import FOLDER
+from docs.generator.commands import commands
 from streams.cli.exit_codes import ExitCode
 from streams.cli.main import run
 from streams.settings import KafkaSettings, Settings
@@ -39,9 +39,9 @@ def test_what_this_machine_has_set_changes_no_page(monkeypatch: pytest.MonkeyPat
     assert (PAGES["settings.md"](), PAGES["topics.md"]()) == before
 
 
-@pytest.mark.parametrize("name", [name for _, name, _ in pkgutil.iter_modules(reference.__path__) if name != "__main__"])
+@pytest.mark.parametrize("name", [name for _, name, _ in pkgutil.iter_modules(docs.generator.__path__) if name != "__main__"])
 def test_examples(name: str) -> None:
-    assert doctest.testmod(importlib.import_module(f"reference.{name}")).failed == 0
+    assert doctest.testmod(importlib.import_module(f"docs.generator.{name}")).failed == 0
 
 
 def test_every_setting_has_a_line() -> None:
@@ -119,8 +119,8 @@ def interrupt(_rows: object) -> None:
 
 
 def test_writing_anew_touches_nothing_that_is_in_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reference.__main__.FOLDER", tmp_path / "reference")
-    write = importlib.import_module("reference.__main__").main
+    monkeypatch.setattr("docs.generator.__main__.FOLDER", tmp_path / "reference")
+    write = importlib.import_module("docs.generator.__main__").main
     write()
     assert {path.name for path in (tmp_path / "reference").iterdir()} == set(PAGES)
     stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "reference").iterdir()}

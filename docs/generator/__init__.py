@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from reference import asyncapi, commands, exit_codes, schema_pages, settings, topics
+from docs.generator import asyncapi, commands, exit_codes, schema_pages, settings, topics
 
 PAGES: Mapping[str, Callable[[], str]] = {
     "settings.md": settings.page,

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 import schemas
-from reference.markdown import NOTICE
+from docs.generator.markdown import NOTICE
 from streams.topics import TOPICS, TopicSpec
 
 OUTSIDE = {"producers": "receive", "subscribers": "send", "analysts": "send"}
@@ -96,6 +96,6 @@ def _name(spec: TopicSpec) -> str:
 
 
 def _version() -> str:
-    project = Path(__file__).resolve().parents[1] / "pyproject.toml"
+    project = Path(__file__).resolve().parents[2] / "pyproject.toml"
     version: str = tomllib.loads(project.read_text(encoding="utf-8"))["project"]["version"]
     return version

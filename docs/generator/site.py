@@ -1,4 +1,4 @@
-"""Gathers the documents for the site: ``python -m reference.site FOLDER``, which ``make docs`` calls before mkdocs.
+"""Gathers the documents for the site: ``python -m docs.generator.site FOLDER``, which ``make docs`` calls before mkdocs.
 
 The documents link to each other across folders, so the site has the repository's layout: pages, and each file that a page links to.
 The index (``docs/README.md``) gives the navigation.
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import yaml
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 SITE = ROOT / "docs" / "site"
 _LINK = re.compile(r"\]\(([^)\s#]+)")
 _SECTION = re.compile(r"^## (.+?)\n(.*?)(?=^## |\Z)", re.M | re.S)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reference.markdown import NOTICE, table
+from docs.generator.markdown import NOTICE, table
 from streams.cli.exit_codes import ExitCode
 
 _TEXT = """# Exit codes

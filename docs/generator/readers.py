@@ -15,7 +15,7 @@ from pathlib import Path
 from streams.app import STAGES
 from streams.settings import Settings
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 TRAINER, COMMANDS = "trainer", "commands"
 READERS = (*STAGES, TRAINER, COMMANDS)
 """In the order in which a page names them. ``commands``: all of ``veilstream`` but ``worker`` and ``trainer``."""
@@ -90,7 +90,7 @@ def who_runs(path: str, function: str) -> frozenset[str]:
     for room, who in _ROOMS:
         if path.startswith(room):
             return who
-    raise LookupError(f"{path} reads a setting, and reference/readers.py does not say who runs it: add its room to _ROOMS")
+    raise LookupError(f"{path} reads a setting, and docs/generator/readers.py does not say who runs it: add its room to _ROOMS")
 
 
 def uses(source: str) -> Iterator[tuple[str, str]]:

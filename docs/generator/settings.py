@@ -11,8 +11,8 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
 
-from reference.markdown import NOTICE, names, prose, table
-from reference.readers import in_words, readers
+from docs.generator.markdown import NOTICE, names, prose, table
+from docs.generator.readers import in_words, readers
 from streams.settings import KafkaSettings, Settings
 
 _UNITS = {
