@@ -2,6 +2,7 @@
 #   worker   ingest, feedback, learning, and the commands of operators
 #   model    catalogue, profile: with the encoder
 #   trainer  the trainer: with what fine-tuning needs
+#   demo     the simulated shop with a broker of its own (compose.yaml)
 #
 #   docker build --target worker --tag veilstream/worker:0.2.0 .
 #
@@ -45,6 +46,12 @@ RUN pip install --require-hashes --only-binary :all: -r trainer.lock
 COPY --from=wheel /wheel /wheel
 RUN pip install --no-deps --no-index --find-links /wheel veilstream
 
+FROM build AS build-demo
+COPY k8s/image/demo.lock ./
+RUN pip install --require-hashes --only-binary :all: -r demo.lock
+COPY --from=wheel /wheel /wheel
+RUN pip install --no-deps --no-index --find-links /wheel veilstream
+
 FROM ${PYTHON} AS run
 ENV PATH=/opt/veilstream/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 RUN groupadd --gid 10001 veilstream && useradd --uid 10001 --gid 10001 --no-create-home --shell /usr/sbin/nologin veilstream
@@ -57,6 +64,10 @@ USER 10001:10001
 
 FROM run AS model
 COPY --from=build-model /opt/veilstream /opt/veilstream
+USER 10001:10001
+
+FROM run AS demo
+COPY --from=build-demo /opt/veilstream /opt/veilstream
 USER 10001:10001
 
 FROM run AS trainer

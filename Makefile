@@ -85,8 +85,9 @@ manifests: $(RUN) ## Write the topics and users of k8s/ anew, from the tables in
 	VEILSTREAM_PARTITIONS=12 VEILSTREAM_REPLICATION=3 $(BIN)/veilstream topics strimzi --cluster veilstream > k8s/base/topics/kafkatopics.yaml
 	$(BIN)/veilstream access acls --format strimzi --cluster veilstream > k8s/base/users/kafkausers.yaml
 
-dashboards: $(DEV) ## Write the dashboards of k8s/ anew, from k8s/dashboards
+dashboards: $(DEV) ## Write dashboards anew from k8s/dashboards, and the alerts for compose.yaml
 	$(BIN)/python -m k8s.dashboards
+	$(BIN)/python -m k8s.compose
 
 reference: $(RUN) ## Write the reference pages of docs/ anew, from the code
 	$(BIN)/python -m docs.generator
@@ -122,6 +123,7 @@ lock: ## Renew the lock files (needs uv and npm)
 	echo "setuptools>=77" | uv pip compile - --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -q -c requirements.lock -o k8s/image/build.lock
 	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -q -c requirements.lock -o k8s/image/worker.lock
 	uv pip compile pyproject.toml --extra model --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -q -c requirements.lock -o k8s/image/model.lock
+	uv pip compile pyproject.toml --extra model --extra demo --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -q -c requirements.lock -o k8s/image/demo.lock
 	uv pip compile pyproject.toml --extra train --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -q -c requirements.lock -o k8s/image/trainer.lock
 	npm install --package-lock-only --no-audit --no-fund --prefix docs/clients/node
 

@@ -47,14 +47,26 @@ _DRAIN_LIMIT_S = 60.0
 class Demo:
     """One run of the demo."""
 
-    def __init__(self, out: Path, items: int, shoppers: int, seed: int, *, learn: bool = False, show: bool = False) -> None:
-        """``learn``: with a trainer, until a model is promoted or refused. ``show``: with the console."""
+    def __init__(
+        self,
+        out: Path,
+        items: int,
+        shoppers: int,
+        seed: int,
+        *,
+        learn: bool = False,
+        show: bool = False,
+        metrics: tuple[str, int] | None = None,
+    ) -> None:
+        """``learn``: with a trainer, until a model is promoted or refused. ``show``: with the console. ``metrics``: host and first port of
+        the workers' /metrics; by default this machine only, at free ports."""
         self._out = out
         self._items = items
         self._shoppers = shoppers
         self._seed = seed
         self._learn = learn
         self._show = show
+        self._metrics = metrics
         self._console = Console()
 
     async def run(self, seconds: float, stop: asyncio.Event) -> None:
@@ -76,7 +88,7 @@ class Demo:
                 await asyncio.to_thread(locate, settings.model)
             generate_keys(settings.keys_dir)
             await create_topics(settings, kafka)
-            stages = StageProcesses(environment, self._out / "logs")
+            stages = StageProcesses(environment, self._out / "logs", None if self._metrics is None else self._metrics[1])
             try:
                 await self._run(settings, kafka, stages, seconds, stop)
             finally:
@@ -202,7 +214,7 @@ class Demo:
             "VEILSTREAM_STATE_DIR": str(self._out / "state"),
             "VEILSTREAM_IDEMPOTENT_PRODUCER": "false",
             "VEILSTREAM_SESSION_TIMEOUT_S": "6",
-            "VEILSTREAM_METRICS_HOST": "127.0.0.1",
+            "VEILSTREAM_METRICS_HOST": "127.0.0.1" if self._metrics is None else self._metrics[0],
             "VEILSTREAM_PARTITIONS": "2",
             "VEILSTREAM_COMMIT_INTERVAL_S": "0.5",
             "VEILSTREAM_CONSENT_DEFAULT": "none",

@@ -15,17 +15,31 @@ from pathlib import Path
 from prometheus_client.parser import text_string_to_metric_families
 
 from streams.broker.embedded import free_port
-from streams.errors import FatalError
+from streams.errors import ConfigurationError, FatalError
 
 _GRACE_S = 20.0
 CONSOLE_PORT = 9480
 """Always the same, so that the page can stay open from one demo to the next."""
 
 
+def metrics_address(text: str) -> tuple[str, int]:
+    """Host and port. Raises ConfigurationError for another text.
+
+    >>> metrics_address("0.0.0.0:9464")
+    ('0.0.0.0', 9464)
+    """
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65_530:
+        raise ConfigurationError(f"--metrics takes HOST:PORT, such as 127.0.0.1:9464, not {text}")
+    return host.strip("[]"), int(port)
+
+
 class StageProcesses:
     """Starts stages, reports whether they are ready and alive, and ends them."""
 
-    def __init__(self, environment: Mapping[str, str], logs: Path) -> None:
+    def __init__(self, environment: Mapping[str, str], logs: Path, first_port: int | None = None) -> None:
+        """``first_port``: where the first of them serves /metrics; the others at the ports after it. By default each at a free one."""
+        self._first_port = first_port
         self._environment = dict(environment)
         self._logs = logs
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -58,7 +72,7 @@ class StageProcesses:
         return f"http://127.0.0.1:{port}/"
 
     def _start(self, name: str, *command: str) -> None:
-        self._ports[name] = free_port()
+        self._ports[name] = free_port() if self._first_port is None else self._first_port + len(self._ports)
         self._run(name, {"VEILSTREAM_METRICS_PORT": str(self._ports[name])}, *command)
 
     def _run(self, name: str, more: Mapping[str, str], *command: str) -> None:

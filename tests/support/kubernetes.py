@@ -45,6 +45,7 @@ DEFINITIONS = {
 """Files with resource definitions, in Go modules."""
 _SCHEMAS = "kubernetes-validate==1.37.0"
 """A package that carries Kubernetes' schemas as JSON. Its code is not used."""
+_COMPOSE = "github.com/compose-spec/compose-go/v2@v2.9.0"
 _OPEN = "x-kubernetes-preserve-unknown-fields"
 
 
@@ -106,6 +107,16 @@ def strimzi_schemas(folder: Path) -> None:
     """Strimzi's, into a folder."""
     for path in sorted(STRIMZI.glob("*.yaml")):
         _write_schemas(path, folder)
+
+
+def compose_schema() -> Path:
+    """The JSON schema of the Compose specification. Raises ToolMissing."""
+
+    def install(folder: Path) -> None:
+        found = json.loads(_go("mod", "download", "-json", _COMPOSE))
+        shutil.copyfile(Path(found["Dir"]) / "schema" / "compose-spec.json", folder / "compose-spec.json")
+
+    return _cached("compose-schema", _COMPOSE, install) / "compose-spec.json"
 
 
 def _unpack_kubernetes(folder: Path) -> None:
