@@ -118,6 +118,7 @@ def assemble(
         on_assigned=on_assigned,
         on_revoking=on_revoking,
         read_log=broker.read,
+        incarnation=broker.topics.incarnation,
     )
     runner = Runner(
         stage=spec.name,

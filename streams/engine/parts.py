@@ -88,6 +88,7 @@ class MakeMember(Protocol):
         on_assigned: Callable[[Set[tuple[str, int]], int], None],
         on_revoking: Callable[[], Awaitable[None]],
         read_log: Callable[[str, int, int, int], AsyncIterator[Sequence[SourceRecord]]],
+        incarnation: Callable[[str], Awaitable[int]],
     ) -> Member: ...
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any, NamedTuple, Protocol
 
 from rocksdict import WriteBatch
@@ -40,6 +41,9 @@ class Store(Protocol):
         ...
 
 
+_CHANGELOG = b"__veilstream\0changelog"
+"""A key that no table has: those of shoppers and items have no zero byte, a stage's own begin with it."""
+_AT_ONCE = 10_000
 _BYTES = ("estimate-live-data-size", "cur-size-active-mem-table")
 
 
@@ -55,13 +59,13 @@ class RocksStore:
 
     def items(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
         for key, value in self._faust._db_for_partition(partition).items():
-            if key != self._faust.offset_key:
+            if key not in (self._faust.offset_key, _CHANGELOG):
                 yield key, value
 
     def scan(self, partition: int, after: bytes | None, most: int) -> list[tuple[bytes, bytes]]:
         found: list[tuple[bytes, bytes]] = []
         for key, value in self._faust._db_for_partition(partition).items(from_key=after):
-            if key not in (after, self._faust.offset_key):
+            if key not in (after, self._faust.offset_key, _CHANGELOG):
                 found.append((key, value))
                 if len(found) == most:
                     break
@@ -71,6 +75,22 @@ class RocksStore:
         db = self._faust._db_for_partition(partition)
         numbers = [db.property_int_value(f"rocksdb.{name}") or 0 for name in ("estimate-num-keys", *_BYTES)]
         return Size(numbers[0], sum(numbers[1:]))
+
+    def changelog(self, partition: int) -> int:
+        """The incarnation of the changelog that the partition was read from; 0 where it is not known."""
+        return int(self._faust._db_for_partition(partition).get(_CHANGELOG) or 0)
+
+    def set_changelog(self, partition: int, incarnation: int) -> None:
+        self._faust._db_for_partition(partition).put(_CHANGELOG, str(incarnation).encode())
+
+    def clear(self, partition: int) -> None:
+        """Remove all of a partition, and how far its changelog was read."""
+        db = self._faust._db_for_partition(partition)
+        while keys := list(islice(db.keys(), _AT_ONCE)):
+            batch = WriteBatch(raw_mode=True)
+            for key in keys:
+                batch.delete(key)
+            db.write(batch)
 
     def put_many(self, partition: int, changes: Mapping[bytes, bytes | None], changelog_offset: int | None) -> None:
         batch = WriteBatch(raw_mode=True)

@@ -12,6 +12,7 @@ from typing import Any
 import faust
 import pytest
 import torch
+from faust.types import TP
 
 from streams.engine import faults as faults_module
 from streams.engine import state as module
@@ -227,3 +228,22 @@ def test_a_store_tells_its_size(store: Store) -> None:
         assert size == (499, 498 * 105 + 6)
         store.drop(0)
         assert store.size(0) == (0, 0)
+
+
+def test_a_partition_is_cleared_and_remembers_its_changelog(tmp_path: Path) -> None:
+    faust_store = rocks(tmp_path)
+    store = RocksStore(faust_store)
+    try:
+        for partition in (0, 1):
+            store.put_many(partition, {b"%05d" % n: b"x" for n in range(25_000)}, 24_999)
+            assert store.changelog(partition) == 0
+            store.set_changelog(partition, 7)
+        assert store.changelog(0) == 7
+        assert len(list(store.items(0))) == len(store.scan(0, None, 99_999)) == 25_000, "it is no value of the table"
+        store.clear(0)
+        assert list(store.items(0)) == [] and store.changelog(0) == 0
+        assert faust_store.persisted_offset(TP("changelog", 0)) is None
+        assert len(list(store.items(1))) == 25_000 and faust_store.persisted_offset(TP("changelog", 1)) == 24_999
+    finally:
+        for db in faust_store._dbs.values():
+            db.close()

@@ -46,6 +46,7 @@ class FaustMember:
         on_assigned: Callable[[Set[tuple[str, int]], int], None],
         on_revoking: Callable[[], Awaitable[None]],
         read_log: ReadLog,
+        incarnation: Callable[[str], Awaitable[int]],
     ) -> None:
         self._ownership = ownership
         self._on_assigned = on_assigned
@@ -54,7 +55,7 @@ class FaustMember:
         self._table = declare(self.app, spec.table) if spec.table is not None else None
         if self._table is not None:
             recovery = BulkRecovery(self.app, self.app.tables)
-            recovery.use(read_log, self.store)
+            recovery.use(read_log, incarnation, self.store)
             cast(TableManager, self.app.tables)._recovery = recovery
         source = self.app.topic(*(settings.topic_prefix + name for name in spec.sources), schema=RunSchema(), internal=False)
         self.app.agent(source, name=f"streams.{spec.name}")(functools.partial(hand_over, deliver))
