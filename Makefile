@@ -8,7 +8,7 @@ DEV := $(VENV)/.dev-installed
 PEERS := $(VENV)/.bench-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo console test lint check format bench clean lock release simulate fuzz audit manifests dashboards reference docs
+.PHONY: help setup demo console test lint check format bench clean lock release api-server simulate fuzz audit manifests dashboards reference docs
 
 help: ## List the targets
 	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -88,6 +88,9 @@ manifests: $(RUN) ## Write the topics and users of k8s/ anew, from the tables in
 dashboards: $(DEV) ## Write dashboards anew from k8s/dashboards, and the alerts for compose.yaml
 	$(BIN)/python -m k8s.dashboards
 	$(BIN)/python -m k8s.compose
+
+api-server: $(DEV) ## Build an API server of Kubernetes for the tests of k8s/, once (needs go; ten minutes, 3 GiB)
+	$(BIN)/python -m tests.support.api_server
 
 reference: $(RUN) ## Write the reference pages of docs/ anew, from the code
 	$(BIN)/python -m docs.generator

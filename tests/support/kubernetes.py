@@ -53,9 +53,9 @@ def tool(name: str) -> Path:
     """The program. Raises ToolMissing."""
 
     def install(folder: Path) -> None:
-        _go("install", TOOLS[name], GOBIN=str(folder))
+        go("install", TOOLS[name], GOBIN=str(folder))
 
-    return _cached(name, TOOLS[name], install) / name
+    return cached(name, TOOLS[name], install) / name
 
 
 @cache
@@ -79,12 +79,19 @@ def schemas() -> Path:
 
     def install(folder: Path) -> None:
         _unpack_kubernetes(folder)
-        for module, files in DEFINITIONS.items():
-            found = json.loads(_go("mod", "download", "-json", module))
-            for file in files:
-                _write_schemas(Path(found["Dir"]) / file, folder)
+        for path in definitions():
+            _write_schemas(path, folder)
 
-    return _cached("kubernetes-schemas", f"{_SCHEMAS} {KUBERNETES} {DEFINITIONS}", install)
+    return cached("kubernetes-schemas", f"{_SCHEMAS} {KUBERNETES} {DEFINITIONS}", install)
+
+
+def definitions() -> list[Path]:
+    """The files with the resource definitions of KEDA and prometheus-operator. Raises ToolMissing."""
+    found: list[Path] = []
+    for module, files in DEFINITIONS.items():
+        folder = Path(json.loads(go("mod", "download", "-json", module))["Dir"])
+        found += [folder / file for file in files]
+    return found
 
 
 def complaints(overlay: str, folder: Path) -> list[str]:
@@ -113,10 +120,10 @@ def compose_schema() -> Path:
     """The JSON schema of the Compose specification. Raises ToolMissing."""
 
     def install(folder: Path) -> None:
-        found = json.loads(_go("mod", "download", "-json", _COMPOSE))
+        found = json.loads(go("mod", "download", "-json", _COMPOSE))
         shutil.copyfile(Path(found["Dir"]) / "schema" / "compose-spec.json", folder / "compose-spec.json")
 
-    return _cached("compose-schema", _COMPOSE, install) / "compose-spec.json"
+    return cached("compose-schema", _COMPOSE, install) / "compose-spec.json"
 
 
 def _unpack_kubernetes(folder: Path) -> None:
@@ -167,17 +174,18 @@ def containers(resource: dict[str, Any]) -> Iterator[dict[str, Any]]:
     yield from (*pod.get("initContainers", ()), *pod.get("containers", ()))
 
 
-def _go(*arguments: str, **environment: str) -> str:
-    go = shutil.which("go")
-    if go is None:
+def go(*arguments: str, cwd: Path | None = None, **environment: str) -> str:
+    """What it says; by default in no module. Raises ToolMissing where there is none, or it fails."""
+    program = shutil.which("go")
+    if program is None:
         raise ToolMissing("the tests of k8s/ need go on the PATH")
     done = subprocess.run(
-        [go, *arguments],
+        [program, *arguments],
         env={**os.environ, **environment},
-        cwd=tempfile.gettempdir(),  # in no module
+        cwd=cwd or tempfile.gettempdir(),
         capture_output=True,
         text=True,
-        timeout=900,
+        timeout=1800,
         check=False,
     )
     if done.returncode != 0:
@@ -185,10 +193,16 @@ def _go(*arguments: str, **environment: str) -> str:
     return done.stdout
 
 
-def _cached(name: str, what: str, install: Callable[[Path], None]) -> Path:
-    """The folder with what ``install`` puts there; made the first time, and again where ``what`` is something else."""
+def place_of(name: str, what: str) -> Path:
+    """Where ``cached`` puts it."""
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "veilstream"
-    place = base / f"{name}-{hashlib.sha256(what.encode()).hexdigest()[:12]}"
+    return base / f"{name}-{hashlib.sha256(what.encode()).hexdigest()[:12]}"
+
+
+def cached(name: str, what: str, install: Callable[[Path], None]) -> Path:
+    """The folder with what ``install`` puts there; made the first time, and again where ``what`` is something else."""
+    place = place_of(name, what)
+    base = place.parent
     if not place.is_dir():
         base.mkdir(parents=True, exist_ok=True)
         fresh = Path(tempfile.mkdtemp(dir=base, prefix="installing-"))
