@@ -405,3 +405,15 @@ def test_a_clean_records_id_cannot_be_guessed_from_its_raw_position() -> None:
     ids = {id_under(b"a" * 32), id_under(b"b" * 32)}
     assert len(ids) == 2 and id_under(b"a" * 32) in ids
     assert hashlib.blake2b(b"behaviour.raw/0/7", digest_size=16).digest() not in ids
+
+
+def test_no_header_of_a_producer_goes_on() -> None:
+    """A trace id beside the raw event and beside the clean one would join person and pseudonym (docs/decisions/0025-no-traces.md)."""
+    trace = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    mine = [*JSON, ("traceparent", trace), ("tracestate", b"shop=1"), ("baggage", b"user=anna"), ("b3", trace)]
+    records = [from_json(0, raw()), from_json(1, raw(user_id=None))]
+    result = run(make(), [record._replace(headers=tuple(mine)) for record in records])
+    assert {output.topic for output in result.outputs} == {BEHAVIOUR_CLEAN, DEAD_LETTER}
+    for output in result.outputs:
+        told = (output.value or b"") + repr(output.headers).encode()
+        assert b"trace" not in told and trace not in told and b"0af7651916cd43dd" not in told and b"baggage" not in told
