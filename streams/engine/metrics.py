@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter as Tally
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib.metadata import version
 from platform import python_version
@@ -187,8 +187,9 @@ class StageMetrics:
     def lag(self, topic: str, partition: int, records: int) -> None:
         self._lag.labels(self._stage, topic, str(partition)).set(records)
 
-    def read_model(self, model: str, rows: int) -> None:
-        self._read_model.labels(self._stage, model).set(rows)
+    def read_model(self, model: str, rows: Callable[[], int]) -> None:
+        """``rows`` is asked whenever metrics are."""
+        self._read_model.labels(self._stage, model).set_function(rows)
 
 
 def tell_build(registry: CollectorRegistry) -> None:

@@ -101,6 +101,10 @@ class PopularityTable:
         # One per serving matrix. With a canary, every batch uses two.
         self._aligned: WeakKeyDictionary[Rows, _Aligned] = WeakKeyDictionary()
 
+    def __len__(self) -> int:
+        """Items of all partitions that something was counted of."""
+        return sum(map(len, self._parts.values()))
+
     def latest(self, partition: int, item_id: str) -> DecayedCount | None:
         """The last value that the partition published for the item."""
         return self._parts.get(partition, _NO_ITEMS).get(item_id)

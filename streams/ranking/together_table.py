@@ -92,6 +92,10 @@ class TogetherTable:
         self._rows: WeakKeyDictionary[Rows, tuple[int, int, Ints]] = WeakKeyDictionary()
         self._numbers_of: WeakKeyDictionary[Rows, tuple[Ints, Ints]] = WeakKeyDictionary()
 
+    def __len__(self) -> int:
+        """Lists of all partitions, one an item."""
+        return len(self._lists)
+
     def apply(self, records: Sequence[SourceRecord]) -> None:
         """Take in a fetch of ``items.together``. The counts are absolute: reading a record again changes nothing, and an older one
         never replaces a newer one. Never raises for a record."""

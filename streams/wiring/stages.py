@@ -197,6 +197,8 @@ class Bootstrap:
         models = ModelParts(self).profile_models(rules)
         popularity = PopularityTable(self.codecs.for_topic(topics.ITEMS_POPULARITY), rules.popularity_half_life_ms)
         together = TogetherTable(self.codecs.for_topic(topics.ITEMS_TOGETHER), rules.together.half_life_ms)
+        for name, rows in (("items", lambda: models.items), ("popularity", popularity.__len__), ("together", together.__len__)):
+            metrics.read_model(name, rows)
         handler = ProfileStage(
             codecs=self.codecs,
             models=models,

@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from math import isnan
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, generate_latest
 
 from streams.engine.learning_metrics import LearningMetrics
 from streams.engine.metrics import StageMetrics
 from streams.engine.records import MemoryRecord, OutputRecord
+from streams.errors import Reason
 from streams.topics import FEEDBACK
 
 NAMES = ("new_pairs", "score_stability", "ignored_share", "running")
@@ -66,3 +67,23 @@ def test_how_long_records_take_is_told_by_their_own_times_only_where_these_are_e
     assert registry.get_sample_value("veilstream_latency_seconds_count", latency | {"topic": "p.behaviour.clean"}) is None
     assert registry.get_sample_value("veilstream_record_seconds_count", {"stage": "feedback"}) == 6
     assert registry.get_sample_value("veilstream_record_seconds_bucket", {"stage": "feedback", "le": "0.1"}) == 0
+
+
+def test_an_answer_with_all_series_takes_little_processor_time() -> None:
+    """Of twelve partitions, with every label that is known: 99 of 100 within 50 ms."""
+    registry = CollectorRegistry()
+    metrics = StageMetrics("profile", registry)
+    for topic in ("behaviour.clean", "profile.links", "privacy.moves"):
+        for partition in range(12):
+            metrics.lag(topic, partition, 7)
+            metrics.retrying(partition, 1.0)
+            metrics.follower_age(topic, 1.0)
+    for reason in Reason:
+        metrics.on_dropped(reason.value)
+    times = []
+    for _ in range(200):
+        begun = time.thread_time()
+        text = generate_latest(registry)
+        times.append(time.thread_time() - begun)
+    assert len(text.splitlines()) > 200
+    assert sorted(times)[197] < 0.05

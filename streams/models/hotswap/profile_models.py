@@ -96,6 +96,11 @@ class ProfileModels(WatchedTogether):
         """Readiness does not wait for a model that is only being built."""
         return (*self._announced.followers, *(built.follower for built in self._serving))
 
+    @property
+    def items(self) -> int:
+        """Of the model that serves; 0 before one does."""
+        return 0 if self._routing is None else len(self._routing.stable.matrix)
+
     @contextmanager
     def use(self) -> Iterator[Routing]:
         routing = self._routing
