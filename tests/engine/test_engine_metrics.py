@@ -72,7 +72,7 @@ def test_how_long_records_take_is_told_by_their_own_times_only_where_these_are_e
 def test_an_answer_with_all_series_takes_little_processor_time() -> None:
     """Of twelve partitions, with every label that is known: 99 of 100 within 50 ms."""
     registry = CollectorRegistry()
-    metrics = StageMetrics("profile", registry)
+    metrics = StageMetrics(registry, "profile")
     for topic in ("behaviour.clean", "profile.links", "privacy.moves"):
         for partition in range(12):
             metrics.lag(topic, partition, 7)
