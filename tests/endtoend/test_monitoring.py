@@ -20,8 +20,9 @@ import yaml
 
 pytest.importorskip("grafana_foundation_sdk", reason="the dashboards are written with it (make setup for developers)")
 
-from k8s.dashboards.__main__ import BOARDS
+from k8s.dashboards.__main__ import BOARDS, FOLDER
 from streams.app import STAGES
+from tests.support.dashboard_preview import draw
 from tests.support.kubernetes import K8S
 from tests.support.prometheus import Monitoring, Webhook, program
 from tests.support.toolchains import ToolMissing
@@ -125,6 +126,15 @@ def test_every_panel_has_data_or_is_rightly_empty(watched: Watched) -> None:
     unexplained = {name: QUERIES[name] for name in empty - RIGHTLY_EMPTY.keys()}
     assert not unexplained, "\n".join(f"{name}: {query}" for name, query in unexplained.items())
     assert RIGHTLY_EMPTY.keys() - empty == set(), "these have data: take them out of the table"
+
+
+def test_a_dashboard_is_drawn(watched: Watched, tmp_path: Path) -> None:
+    """``DASHBOARD_PREVIEW=FOLDER`` keeps the pictures: docs/images/dashboard.png is one."""
+    folder = Path(os.environ.get("DASHBOARD_PREVIEW", tmp_path))
+    for board in BOARDS:
+        picture = folder / f"{board.uid}.png"
+        draw(FOLDER / f"{board.uid}.json", lambda query: watched.monitoring.ranges(asked(query), 60, 1), picture)
+        assert picture.read_bytes().startswith(b"\x89PNG") and 10_000 < picture.stat().st_size < 400_000, board.uid
 
 
 def test_no_alert_fires_without_a_cause(watched: Watched) -> None:
