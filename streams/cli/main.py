@@ -12,6 +12,7 @@ import click
 
 from streams.cli.exit_codes import ExitCode
 from streams.cli.hardening import harden
+from streams.cli.saying import is_json, say
 
 _COMMANDS = {
     "worker": "Run one or several stages.",
@@ -105,18 +106,18 @@ def run(arguments: list[str]) -> int:
         if isinstance(error, click.UsageError):
             path = error.ctx.command_path if error.ctx else _command_of(arguments)
             message = f"{message.rstrip('.')}; see `{path} --help`"
-        click.echo(f"error: {message}", err=True)
+        say("ERROR", message)
         return ExitCode.WRONG_USE if isinstance(error, click.UsageError) else ExitCode.FAILED
     except (click.Abort, KeyboardInterrupt):
         return ExitCode.INTERRUPTED
     except click.exceptions.Exit as error:
         return error.exit_code
     except Exception as error:  # noqa: BLE001 - the outermost frame; whatever it is ends as one line and an exit code
-        if debug:
+        if debug and not is_json():
             traceback.print_exc()
         else:
             command = next((word for word in arguments if not word.startswith("-")), "")
-            click.echo(f"error: {describe(error, _ROLES.get(command))}", err=True)
+            say("ERROR", describe(error, _ROLES.get(command)), error)
         return ExitCode.FAILED
 
 
