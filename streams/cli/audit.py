@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from streams.cli.completing import auditors, offering
 from streams.visible_text import visible
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def verify(anchor_file: Path | None, as_json: bool, key_folders: tuple[Path, ...
 
 
 @command.command()
-@click.option("--stage", help="Only links of this stage, of trainer, or of operators.")
+@click.option("--stage", shell_complete=offering(auditors), help="Only links of this stage, of trainer, or of operators.")
 @click.option("--action", help="Only links with this action.")
 @click.option("--subject", help="Only links about this pseudonym or model version.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per link.")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from streams.cli.completing import offering, reasons
 from streams.cli.watch import plain
 from streams.visible_text import visible
 
@@ -40,7 +41,7 @@ class _Choice:
 
 @click.command(name="recover")
 @click.option("--key", type=click.Path(path_type=Path, dir_okay=False), help="Recovery key. Default: recovery.key in VEILSTREAM_KEYS_DIR.")
-@click.option("--reason", multiple=True, help="Only dead letters with this reason (repeatable).")
+@click.option("--reason", multiple=True, shell_complete=offering(reasons), help="Only dead letters with this reason (repeatable).")
 @click.option(
     "--set", "--edit", "edits", multiple=True, metavar="FIELD=VALUE", help="Set a field of the original; JSON or text (repeatable)."
 )

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from streams.cli.completing import offering, presets
+
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 
@@ -30,7 +32,7 @@ def list_sources() -> None:
 
 
 @command.command()
-@click.argument("name")
+@click.argument("name", shell_complete=offering(presets))
 def show(name: str) -> None:
     """Print the mapping of a preset, as a beginning for a mapping of your own."""
     from streams.sources.loading import preset_text
@@ -41,7 +43,7 @@ def show(name: str) -> None:
 @command.command()
 @click.argument("file", type=_FILE)
 @click.option("--mapping", type=_FILE, help="A mapping of yours.")
-@click.option("--source", metavar="NAME", help="A preset, or a mapping in VEILSTREAM_SOURCES_DIR.")
+@click.option("--source", metavar="NAME", shell_complete=offering(presets), help="A preset, or a mapping in VEILSTREAM_SOURCES_DIR.")
 @click.option("--records", default=1000, show_default=True, type=click.IntRange(1, 10_000_000), help="Check this many records.")
 @click.option("--show", "shown", default=10, show_default=True, type=click.IntRange(0, 1000), help="Show this many of them.")
 def check(file: Path, mapping: Path | None, source: str | None, records: int, shown: int) -> int:
