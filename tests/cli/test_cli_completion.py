@@ -29,8 +29,8 @@ printf '%s\\n' "${{COMPREPLY[@]}}"
 ZSH = """
 autoload -Uz compinit; compinit -u -d {folder}/dump
 # In place of what only an open line editor has: they print what they are given.
-_describe() {{ local values; values=("${{(@P)3}}"); print -rl -- "${{values[@]%%:*}}"; }}
-compadd() {{ while [[ $1 == -* ]]; do shift $([[ $1 == -[VJXP] ]] && echo 2 || echo 1); done; print -rl -- "$@"; }}
+_describe() {{ print -rl -- "${{(@)${{(@P)3}}%%:*}}"; }}
+compadd() {{ print -rl -- "${{(@P)argv[-1]}}"; }}
 source {script}
 words=({words}); CURRENT=${{#words}}
 _veilstream_completion
