@@ -23,7 +23,6 @@ from streams.errors import PRODUCT
 
 Raised = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 
-LOG_FORMAT = "VEILSTREAM_LOG_FORMAT"
 _TEXT = "%(asctime)s %(levelname)s %(message)s"
 _UNHEARD = "an exception that nothing handles"
 
@@ -97,25 +96,18 @@ def _told(error: BaseException, seen: set[int]) -> Iterator[str]:
 
 
 class _StandardError(logging.StreamHandler[Any]):
-    """The product's own handler."""
+    """The product's own handler, of one process."""
 
-    def __init__(self) -> None:
+    def __init__(self, stage: str | None, worker: str | None) -> None:
         super().__init__(sys.stderr)
+        self._stage, self._worker = stage, worker
 
-
-def begin_logs(stage: str | None, environment: Mapping[str, str] | None = None) -> None:
-    """Set up what this process logs, before its settings are read: also what is wrong with them is a line of the log. ``set_log_level``
-    follows when they are. ``stage``: the stage, ``trainer`` or ``console``; None for a process that starts others."""
-    given = {name.upper(): value for name, value in (os.environ if environment is None else environment).items()}
-    as_json = given.get(LOG_FORMAT, "").lower() == "json"
-    root = logging.getLogger()
-    if any(not isinstance(handler, _StandardError) for handler in root.handlers):
-        return  # whoever runs the command inside of a program has set up logs of its own
-    handler = _StandardError()
-    handler.setFormatter(JsonLines(stage, given.get("VEILSTREAM_INSTANCE_ID") or None) if as_json else TextLines())
-    root.handlers[:] = [handler]
-    root.setLevel(logging.INFO)
-    if as_json:
+    def use(self, form: str) -> None:
+        """``text`` or ``json``. With the latter, what Python itself would print is logged, too."""
+        if form != "json":
+            self.setFormatter(TextLines())
+            return
+        self.setFormatter(JsonLines(self._stage, self._worker))
         logging.captureWarnings(True)
         # Of a warning the place is enough; the line of code below it would be a line of its own.
         warnings.formatwarning = _warning_line
@@ -123,11 +115,26 @@ def begin_logs(stage: str | None, environment: Mapping[str, str] | None = None) 
         sys.unraisablehook = _say_unraisable
 
 
-def set_log_level(level: str) -> None:
-    """As VEILSTREAM_LOG_LEVEL says."""
+def begin_logs(stage: str | None, environment: Mapping[str, str] | None = None) -> None:
+    """Set up what this process logs, before its settings are read: also what is wrong with them is a line of the log. ``follow_settings``
+    follows when they are. ``stage``: the stage, ``trainer`` or ``console``; None for a process that starts others."""
+    given = {name.upper(): value for name, value in (os.environ if environment is None else environment).items()}
     root = logging.getLogger()
-    if any(isinstance(handler, _StandardError) for handler in root.handlers):
-        root.setLevel(level)
+    if any(not isinstance(handler, _StandardError) for handler in root.handlers):
+        return  # whoever runs the command inside of a program has set up logs of its own
+    handler = _StandardError(stage, given.get("VEILSTREAM_INSTANCE_ID") or None)
+    handler.use(given.get("VEILSTREAM_LOG_FORMAT", "").lower())
+    root.handlers[:] = [handler]
+    root.setLevel(logging.INFO)
+
+
+def follow_settings(level: str, form: str) -> None:
+    """As VEILSTREAM_LOG_LEVEL and VEILSTREAM_LOG_FORMAT say, now that they were read and checked."""
+    root = logging.getLogger()
+    for handler in root.handlers:
+        if isinstance(handler, _StandardError):
+            root.setLevel(level)
+            handler.use(form)
 
 
 def is_json() -> bool:

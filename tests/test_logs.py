@@ -127,8 +127,8 @@ def test_what_no_code_of_ours_writes_is_json_too() -> None:
 
 
 def test_logs_of_whoever_runs_a_command_inside_of_a_program_stay() -> None:
-    code = "import logging; logging.basicConfig(format='own %(message)s')\nfrom streams.logs import begin_logs, is_json, set_log_level\n"
-    code += "begin_logs('ingest'); set_log_level('DEBUG'); logging.warning('x %s', is_json()); logging.info('no')"
+    code = "import logging; logging.basicConfig(format='own %(message)s')\nfrom streams.logs import begin_logs, is_json, follow_settings\n"
+    code += "begin_logs('ingest'); follow_settings('DEBUG', 'json'); logging.warning('x %s', is_json()); logging.info('no')"
     assert ran(code, VEILSTREAM_LOG_FORMAT="json") == "own x False\n"
 
 

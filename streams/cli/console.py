@@ -27,14 +27,14 @@ def command(host: str | None, port: int | None, workers: tuple[str, ...]) -> Non
     """
     from streams.console.running import run_console
     from streams.kafka.clients import quiet_client_loggers
-    from streams.logs import begin_logs, is_json, set_log_level
+    from streams.logs import begin_logs, follow_settings, is_json
     from streams.settings import load_kafka_settings, load_settings
 
     begin_logs("console")
     settings, kafka = load_settings(), load_kafka_settings()
     given = {name: value for name, value in (("console_host", host), ("console_port", port)) if value is not None}
     settings = settings.model_copy(update=given)
-    set_log_level(settings.log_level)
+    follow_settings(settings.log_level, settings.log_format)
     quiet_client_loggers()
 
     def tell(address: str) -> None:

@@ -35,12 +35,12 @@ def command(once: bool, request: str | None, tidy: bool, round_: bool) -> int:
         raise click.UsageError("--once, --request and --tidy exclude each other")
     from encoders.errors import require
     from streams.kafka.clients import quiet_client_loggers
-    from streams.logs import begin_logs, set_log_level
+    from streams.logs import begin_logs, follow_settings
     from streams.settings import load_kafka_settings, load_settings
 
     begin_logs("trainer")
     settings, kafka = load_settings(), load_kafka_settings()
-    set_log_level(settings.log_level)
+    follow_settings(settings.log_level, settings.log_format)
     quiet_client_loggers()
     if request is not None:
         return _request(request, settings, kafka)

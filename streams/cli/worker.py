@@ -65,12 +65,12 @@ def run_stage(stage: str) -> None:
     from streams.engine.process import leave
     from streams.errors import PRODUCT
     from streams.kafka.clients import quiet_client_loggers
-    from streams.logs import begin_logs, set_log_level
+    from streams.logs import begin_logs, follow_settings
     from streams.settings import load_kafka_settings, load_settings
 
     begin_logs(stage)
     settings, kafka = load_settings(), load_kafka_settings()
-    set_log_level(settings.log_level)
+    follow_settings(settings.log_level, settings.log_format)
     quiet_client_loggers()
     from streams.wiring.stages import Bootstrap
 
