@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from streams.cli.completing import auditors, offering
+from streams.cli.progress import Progress
 from streams.visible_text import visible
 
 if TYPE_CHECKING:
@@ -151,7 +152,8 @@ def k(as_json: bool) -> int:
     quiet_client_loggers()
     settings, kafka = load_settings(), load_kafka_settings()
     with audited("audit k", settings, kafka) as told:
-        measured = asyncio.run(measure_anonymity(settings, kafka))
+        with Progress("the topics") as progress:
+            measured = asyncio.run(measure_anonymity(settings, kafka, progress.tell_of))
         for one in measured:
             told.tell(K, details=anonymity_details(settings.k, one))
             shown = one._asdict() | {"k": settings.k}
@@ -254,10 +256,8 @@ def _opened(key_folders: Sequence[Path]) -> tuple[Settings, KafkaSettings, Mappi
 def _verified(settings: Settings, kafka: KafkaSettings, keys: Mapping[str, Sequence[VerifyKey]], **options: Any) -> Verifier:
     from streams.audit.reading import verify_topic
 
-    def progress(records: int) -> None:
-        click.echo(f"{records:,} records", err=True)
-
-    return asyncio.run(verify_topic(settings, kafka, keys, progress=progress, **options))
+    with Progress("the audit", prints=True) as progress:
+        return asyncio.run(verify_topic(settings, kafka, keys, show=progress.tell, **options))
 
 
 def _finding_object(finding: Finding) -> dict[str, Any]:

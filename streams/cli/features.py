@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from streams.cli.progress import Progress
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -37,7 +39,8 @@ def check(as_json: bool) -> int:
     from streams.wiring.feature_check import check_logs
 
     quiet_client_loggers()
-    checked, unreadable = asyncio.run(check_logs(load_settings(), load_kafka_settings()))
+    with Progress("the topics") as progress:
+        checked, unreadable = asyncio.run(check_logs(load_settings(), load_kafka_settings(), progress.tell_of))
     return tell(checked, unreadable, as_json=as_json)
 
 

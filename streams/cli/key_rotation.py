@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from streams.cli.audited import Audited, audited
+from streams.cli.progress import Progress
 
 if TYPE_CHECKING:
     from streams.privacy.keys import Purpose
@@ -184,7 +185,8 @@ def _left(key_id: str) -> dict[str, int]:
 
     async def count() -> dict[str, int]:
         await need_rights(settings, kafka)
-        return await unmoved(settings, kafka, key_id)
+        with Progress("the topics") as progress:
+            return await unmoved(settings, kafka, key_id, progress.tell_of)
 
     return asyncio.run(count())
 

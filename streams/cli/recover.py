@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from streams.cli.completing import offering, reasons
+from streams.cli.progress import Progress
 from streams.cli.watch import plain
 from streams.visible_text import visible
 
@@ -177,15 +178,16 @@ async def _recover(choice: _Choice, opener: _Opener, settings: Settings, kafka: 
         try:
             if choice.replay:
                 await producer.start()
-            async for letter in letters_so_far(consumer, opener.codecs):
-                if isinstance(letter, RecordError):
-                    click.echo(f"a record that is not a dead letter: {letter}", err=True)
-                    continue
-                if choice.reasons and letter.fields["reason"] not in choice.reasons:
-                    continue
-                await _handle(letter, opener, choice, producer, counts)
-                if counts["listed"] == choice.maximum:
-                    break
+            with Progress("dead letters", prints=True) as progress:
+                async for letter in letters_so_far(consumer, opener.codecs, progress.tell):
+                    if isinstance(letter, RecordError):
+                        click.echo(f"a record that is not a dead letter: {letter}", err=True)
+                        continue
+                    if choice.reasons and letter.fields["reason"] not in choice.reasons:
+                        continue
+                    await _handle(letter, opener, choice, producer, counts)
+                    if counts["listed"] == choice.maximum:
+                        break
         finally:
             await producer.stop()
     return counts

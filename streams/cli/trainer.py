@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -132,7 +133,7 @@ def _round_now(settings: Settings, kafka: KafkaSettings, clock: Clock, audit: Ru
                 shop.begin(asked, up_to=store.last())
                 asyncio.run(send_control(answer(asked, "started", asked["reason"], clock.now_ms()), settings, kafka))
             if shop.outcome is None:
-                with LoggedProgress() if is_json() else Shown() as shown:
+                with Shown() if sys.stderr.isatty() and not is_json() else LoggedProgress() as shown:
                     do_round(settings, kafka, shop, clock, shown.tell)
             outcome = shop.outcome or {}
             asyncio.run(conclude(settings, kafka, shop, announcer, clock, store))
