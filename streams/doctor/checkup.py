@@ -165,11 +165,19 @@ async def _of_brokers(scope: str, settings: Settings, kafka: KafkaSettings, admi
 
     async def topics() -> list[Finding]:
         specs = needs.topics_of(scope, settings)
-        seen = await see_topics(admin, [settings.topic_prefix + spec.name for spec in specs])
+        states = needs.states_of(scope, settings)
+        seen = await see_topics(admin, [*(settings.topic_prefix + spec.name for spec in specs), *states])
         hidden = hidden_topics(needed, told) if told is not None else set()
         return judge_topics(
-            specs, seen, prefix=settings.topic_prefix, replication=settings.replication, brokers=brokers, hidden=hidden
-        )  # fmt: skip
+            specs,
+            seen,
+            prefix=settings.topic_prefix,
+            replication=settings.replication,
+            brokers=brokers,
+            servers=kafka.bootstrap_servers,
+            states=states,
+            hidden=hidden,
+        )
 
     async def clock() -> list[Finding]:
         return [await compare_clocks(admin)]

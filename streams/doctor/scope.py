@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from streams.access.rights import Right, all_topics, data_keys_of, rights_of
+from streams.access.rights import Right, all_topics, changelog_of, data_keys_of, rights_of
 from streams.app import STAGES
 from streams.settings import Settings
 from streams.topics import TopicSpec
@@ -63,6 +63,12 @@ def topics_of(scope: str, settings: Settings) -> list[TopicSpec]:
     """The topics that the processes of a scope read or write, names without prefix. Raises ConfigurationError as the stages do."""
     own = set(members(scope))
     return [spec for spec in all_topics(settings) if own & {*spec.readers, *spec.writers}]
+
+
+def states_of(scope: str, settings: Settings) -> set[str]:
+    """The topics that the stages of a scope make for what they keep, full names."""
+    stages = [member for member in members(scope) if member in STAGES]
+    return {name for stage in stages for of in (changelog_of, data_keys_of) if (name := of(stage, settings)) is not None}
 
 
 def rights_needed(scope: str, settings: Settings, *, sealed: bool) -> list[Right]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from streams.doctor.findings import Finding
-from streams.kafka.topic_setup import aligned_partitions, config_problem, partitions_problem
+from streams.kafka.topic_setup import STATE_CONFIG, aligned_partitions, config_problem, partitions_problem, topic_config
 from streams.topics import TopicSpec
 
 _NAMED = 4
@@ -34,9 +34,13 @@ def judge_topics(
     prefix: str,
     replication: int,
     brokers: int,
+    servers: str,
+    states: Set[str] = frozenset(),
     hidden: Set[str] = frozenset(),
 ) -> list[Finding]:
-    """``seen``: by full name. ``hidden``: full names of topics that the credentials may not see, which is told with the rights."""
+    """``seen``: by full name. ``servers``: the brokers' address, for commands that mend something. ``states``: full names of changelogs and
+    topics of data keys, which stages make at their first start. ``hidden``: full names of topics that the credentials may not see, which is
+    told with the rights."""
     names = {prefix + spec.name: spec for spec in specs}
     missing = [name for name in names if name not in seen and name not in hidden]
     if missing and len(missing) == len(names):
@@ -49,19 +53,21 @@ def judge_topics(
     for name, spec in names.items():
         if name in seen:
             like = counts.get(prefix + (spec.like or ""), seen[name].partitions)
-            found += _of_topic(name, spec, seen[name], aligned, like)
-    found += _of_copies({name: one for name, one in seen.items() if name in names}, replication, brokers)
+            problem = partitions_problem(name, spec, seen[name].partitions, aligned, like)
+            found += _of_topic(name, seen[name], problem or config_problem(name, topic_config(spec), seen[name].config or {}, servers))
+    for name in sorted(states & seen.keys()):
+        found += _of_topic(name, seen[name], config_problem(name, STATE_CONFIG, seen[name].config or {}, servers))
+    found += _of_copies(seen, replication, brokers)
     if not found:
         several = sorted({one.partitions for name, one in seen.items() if name in names and not names[name].single_partition})
         found.append(Finding("topics", "ok", f"{len(names) - len(hidden & names.keys())} topics, {_or(several)} partitions"))
-    if any(one.config is None for name, one in seen.items() if name in names):
+    if any(one.config is None for one in seen.values()):
         why = "retention and compaction: the credentials may not see configurations (DescribeConfigs)"
         found.append(Finding("topics", "skipped", why, "run `veilstream topics check` as an operator"))
     return found
 
 
-def _of_topic(name: str, spec: TopicSpec, one: SeenTopic, aligned: int | None, like: int) -> list[Finding]:
-    problem = partitions_problem(name, spec, one.partitions, aligned, like) or config_problem(name, topic_config(spec), one.config or {}, servers)
+def _of_topic(name: str, one: SeenTopic, problem: str | None) -> list[Finding]:
     found = []
     if problem is not None:
         what, _, fix = problem.rpartition("; ")

@@ -10,7 +10,7 @@ from typing import Any
 import click
 import pytest
 
-from reference.commands import commands
+from docs.generator.commands import commands
 from streams.access.rights import rights_of
 from streams.broker.embedded import EmbeddedBroker
 from streams.cli.main import run

@@ -17,12 +17,15 @@ from streams.doctor.quorum import QuorumRequest, QuorumResponse, leaders_time
 from streams.doctor.rights import hidden_topics, judge_rights
 from streams.doctor.scope import SCOPES, folders_of, rights_needed, topics_of, uses_model
 from streams.doctor.topics import SeenTopic, judge_topics
-from streams.kafka.topic_setup import topic_config
+from streams.kafka.topic_setup import STATE_CONFIG, topic_config
 from streams.settings import Settings
 from streams.topics import BEHAVIOUR_CLEAN, BY_NAME, FEEDBACK, ITEMS_VECTORS, MODELS, TOPICS
 
 GIB = 1 << 30
 SPECS = [BY_NAME[name] for name in (BEHAVIOUR_CLEAN, FEEDBACK, ITEMS_VECTORS, MODELS)]
+
+
+STATES = {"p.veilstream-profile-profiles-changelog", "p.veilstream-profile-profiles-keys"}
 
 
 def states(found: list[Finding]) -> list[str]:
@@ -38,7 +41,7 @@ def whole() -> dict[str, SeenTopic]:
 
 
 def judged(seen: dict[str, SeenTopic], hidden: frozenset[str] = frozenset(), replication: int = 1, brokers: int = 3) -> list[Finding]:
-    return judge_topics(SPECS, seen, prefix="p.", replication=replication, brokers=brokers, hidden=hidden)
+    return judge_topics(SPECS, seen, prefix="p.", replication=replication, brokers=brokers, hidden=hidden, servers="a:9092", states=STATES)
 
 
 def test_doctests() -> None:
@@ -76,6 +79,15 @@ def test_a_topic_that_may_not_be_seen_is_not_called_missing() -> None:
 def test_what_is_wrong_with_a_topic_is_named_with_what_to_do(name: str, changed: SeenTopic, state: str, words: str) -> None:
     found = [one for one in judged(whole() | {name: changed}) if one.state != "ok"]
     assert states(found) == [state] and words in found[0].what and found[0].fix
+
+
+def test_what_a_stage_keeps_is_compacted_where_it_is_there() -> None:
+    """A stage that never ran has made none."""
+    keys = "p.veilstream-profile-profiles-keys"
+    (found,) = [one for one in judged(whole() | {keys: SeenTopic(4, 3, config={"cleanup.policy": "delete"})}) if one.state != "ok"]
+    assert found.what == f"{keys}: cleanup.policy is delete instead of compact"
+    assert found.fix.startswith("run `kafka-configs.sh --bootstrap-server a:9092 --alter") and f"--entity-name {keys} " in found.fix
+    assert states(judged(whole() | {keys: SeenTopic(4, 3, config=dict(STATE_CONFIG))})) == ["ok"]
 
 
 def test_replicas_are_wanted_as_the_setting_says_and_never_more_than_one_on_a_single_broker() -> None:
