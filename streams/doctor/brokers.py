@@ -24,7 +24,7 @@ from streams.errors import BrokerUnavailable
 from streams.kafka.clients import client_config, hushed, need_broker, no_broker
 from streams.settings import KafkaSettings
 
-_CONNECT_S, _WHY_S = 3.5, 4.0
+_CONNECT_S, _WHY_S = 3.5, 3.5
 _ANSWER_MS = 3000
 _ASKED = 5
 """So many round trips are timed."""

@@ -33,7 +33,7 @@ from streams.settings import KafkaSettings, Settings, load_kafka_settings, load_
 T = TypeVar("T")
 Found = Mapping[Check, list[Finding]]
 
-_MOST_S = 8.0
+_MOST_S = 7.0
 """Of one check that has to wait for something."""
 _CLUSTER_S = 5.0
 """Of one question to brokers that were reached."""
@@ -83,7 +83,7 @@ async def examine(scope: str, read: Read, tell: Callable[[Finding], object]) -> 
         (("model",), _in_time("model", read.settings, lambda settings: _models(scope, settings))),
         (("registry",), _in_time("registry", read.settings, lambda settings: [check_registry(settings)])),
         (("disk",), _in_time("disk", read.settings, lambda settings: _disks(scope, settings))),
-        (("memory",), _in_time("memory", read.settings, lambda _: [check_memory(needs.memory_of(scope))])),
+        (("memory",), _in_time("memory", read.settings, lambda settings: [check_memory(needs.memory_of(scope, settings))])),
         (("files",), _in_time("files", read.settings, lambda settings: [check_open_files(settings.partitions)])),
     ]  # fmt: skip
     tasks: dict[str, asyncio.Task[list[Finding] | Found]] = {}

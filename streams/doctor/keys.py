@@ -24,6 +24,7 @@ from streams.privacy.keys import (
     load_public_key,
     load_stage_signing_key,
     load_stage_verify_key,
+    load_state_key,
 )
 from streams.privacy.moves import ingest_keys, moves_reader
 from streams.privacy.state_keys import load_state_keys
@@ -74,6 +75,7 @@ def _check(folder: KeyFolder, need: KeyNeed) -> Finding | None:
         if stem == "pseudonym":
             load_pseudonym_key(path)
         elif stem == "state":
+            load_state_key(path)
             load_state_keys(folder)
         elif half == "key":
             load_model_signing_key(path) if stem == "models" else load_stage_signing_key(path, cast("Stage", stem))

@@ -52,7 +52,7 @@ def judge_memory(available: int, wanted: int, limit: int | None) -> Finding:
     """Bytes that are available now, those that the processes want, and the limit of the container, if there is one."""
     of = f" of the container's {size(limit)}" if limit is not None else ""
     if available < wanted:
-        what = f"{size(available)}{of} are available, {size(wanted)} are wanted with the bundled model and ten thousand items"
+        what = f"{size(available)}{of} are available, {size(wanted)} are wanted to begin with"
         return Finding("memory", "warning", what, "give it more memory, or run fewer stages on this machine")
     return Finding("memory", "ok", f"{size(available)}{of} available")
 

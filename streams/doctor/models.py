@@ -49,7 +49,7 @@ def _encoder(name: str) -> Finding:
         return fault("model", str(error))
     except OSError as error:
         return Finding("model", "fault", f"the model {name} can't be read ({error.strerror})", "copy it again, or set VEILSTREAM_MODEL")
-    return Finding("model", "ok", f"VEILSTREAM_MODEL={name} is whole")
+    return Finding("model", "ok", f"the files of VEILSTREAM_MODEL={name} are there")
 
 
 def _is_of_hub(name: str) -> bool:

@@ -15,11 +15,9 @@ SCOPES = (*STAGES, TRAINER, ALL)
 """Whose needs can be checked. ``all`` is what `veilstream worker --stage all` needs, by one set of credentials."""
 
 _MIB = 1 << 20
-_MEMORY = {
-    "ingest": 512 * _MIB, "catalogue": 2048 * _MIB, "profile": 2048 * _MIB, "feedback": 512 * _MIB, "learning": 512 * _MIB,
-    TRAINER: 6144 * _MIB,
-}  # fmt: skip
-"""Bytes with which a process has room for the bundled model and a shop of some ten thousand items."""
+_SMALL, _ENCODING, _TRAINING = 256 * _MIB, 2560 * _MIB, 6144 * _MIB
+"""Bytes of a process without a model (100 MiB at its start), with the multilingual one (1,780 MiB at its start), and of the trainer; with
+some room for a shop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +98,12 @@ def folders_of(scope: str, settings: Settings) -> dict[str, Path]:
     return found
 
 
-def memory_of(scope: str) -> int:
-    """Bytes that its processes want together."""
-    return sum(_MEMORY[member] for member in members(scope))
+def memory_of(scope: str, settings: Settings) -> int:
+    """Bytes that its processes want together, to begin with."""
+    return sum(_memory_of(member, settings) for member in members(scope))
+
+
+def _memory_of(member: str, settings: Settings) -> int:
+    if member == TRAINER:
+        return _TRAINING
+    return _ENCODING if STAGES[member].uses_encoder and settings.model != "hashing" else _SMALL

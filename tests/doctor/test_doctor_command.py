@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.server
 import json
 import os
@@ -20,13 +21,14 @@ import pytest
 
 from streams.broker.embedded import EmbeddedBroker
 from streams.cli.doctor import _NAMES
-from streams.doctor.findings import CHECKS
+from streams.doctor.checkup import examine, read_settings
+from streams.doctor.findings import CHECKS, Finding
 from streams.doctor.scope import SCOPES
 from tests.support.deployment import Deployment, deployed
 
 COMMAND = [sys.executable, "-m", "streams.cli.main", "doctor"]
-LIMIT_S = 14.0
-"""Ten seconds, and the start of Python on a busy machine."""
+LIMIT_S = 60.0
+"""Of a whole process: the start of Python takes its time on a busy machine."""
 
 
 def shop(folder: Path, servers: str = "127.0.0.1:1", **settings: str) -> Deployment:
@@ -152,12 +154,19 @@ def silent() -> Iterator[str]:
         yield f"127.0.0.1:{listening.getsockname()[1]}"
 
 
-def test_a_broker_that_says_nothing_takes_ten_seconds_at_most(tmp_path: Path, silent: str) -> None:
+def test_brokers_and_a_registry_that_say_nothing_take_ten_seconds_at_most(
+    tmp_path: Path, silent: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = shop(tmp_path, f"{silent},{silent}", VEILSTREAM_REGISTRY_URL=f"http://{silent}").environment
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    told: list[Finding] = []
     begin = time.monotonic()
-    found, code = examined(shop(tmp_path, f"{silent},{silent}", VEILSTREAM_REGISTRY_URL=f"http://{silent}"))
-    assert time.monotonic() - begin < LIMIT_S
-    assert code == 1 and [one["state"] for one in found["broker"]] == ["fault"]
-    assert "no answer within" in found["registry"][0]["what"] or found["registry"][0]["state"] == "fault"
+    found = asyncio.run(examine("all", read_settings(), told.append))
+    assert time.monotonic() - begin < 10
+    assert found == told and [one.state for one in found if one.check == "broker"] == ["fault"]
+    assert [one.state for one in found if one.check == "registry"] == ["skipped"]
+    assert tuple(dict.fromkeys(one.check for one in found)) == CHECKS
 
 
 def test_a_registry_that_is_none(tmp_path: Path) -> None:

@@ -9,13 +9,14 @@ from aiokafka.protocol.types import CompactString
 
 from streams.access.comparing import Granted
 from streams.access.rights import Right
+from streams.app import STAGES
 from streams.doctor import findings, limits
 from streams.doctor.brokers import SeenBroker, judge_broker
 from streams.doctor.findings import CHECKS, Finding, as_object, fault, has_fault, lines, summary
 from streams.doctor.limits import judge_clock, judge_disk, judge_memory, judge_open_files
 from streams.doctor.quorum import QuorumRequest, QuorumResponse, leaders_time
 from streams.doctor.rights import hidden_topics, judge_rights
-from streams.doctor.scope import SCOPES, folders_of, rights_needed, topics_of, uses_model
+from streams.doctor.scope import SCOPES, folders_of, memory_of, rights_needed, topics_of, uses_model
 from streams.doctor.topics import SeenTopic, judge_topics
 from streams.kafka.topic_setup import STATE_CONFIG, topic_config
 from streams.settings import Settings
@@ -207,11 +208,14 @@ def test_a_scope_needs_what_the_tables_say(scope: str) -> None:
     topics = {spec.name for spec in topics_of(scope, settings)}
     named = {right.name for right in rights_needed(scope, settings, sealed=True) if right.resource == "topic"}
     assert topics <= named and (scope != "all" or {spec.name for spec in TOPICS} <= topics)
-    plain = {right.name for right in rights_needed(scope, settings, sealed=False)}
+    unsealed = {right.name for right in rights_needed(scope, settings, sealed=False)}
     kept = {name for name in named if name.endswith("-keys")}
-    assert plain == {right.name for right in rights_needed(scope, settings, sealed=True)} - kept
+    assert unsealed == {right.name for right in rights_needed(scope, settings, sealed=True)} - kept
     assert bool(kept) == (scope in ("profile", "feedback", "all"))
     assert ("VEILSTREAM_STATE_DIR" in folders_of(scope, settings)) == (scope != "trainer")
+    plain = Settings.model_validate({"model": "hashing"})
+    assert memory_of("profile", settings) > memory_of("profile", plain) == memory_of("ingest", settings)
+    assert memory_of("all", settings) == sum(memory_of(stage, settings) for stage in STAGES)
     assert uses_model(scope) == (scope in ("catalogue", "profile", "trainer", "all"))
 
 
