@@ -19,6 +19,7 @@ from streams.errors import ConfigurationError
 from streams.logs import JsonLines, TextLines, told_traceback
 from tests.support import ROOT
 from tests.support.deployment import Deployment, deployed
+from tests.support.waiting import wait_until
 
 FIELDS = ["timestamp", "level", "logger", "message", "stage", "worker", "exception"]
 MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
@@ -184,3 +185,29 @@ def test_a_whole_worker_logs_nothing_but_json(tmp_path: Path) -> None:
         lines = parsed(shop.log(stage).read_text())
         assert {(line["stage"], line["worker"]) for line in lines} == {(stage, "w1")}
         assert f"{stage}: started" in [line["message"] for line in lines]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "stages", "awaited"),
+    [
+        (["trainer"], {"trainer"}, "following the topics"),
+        (["worker", "--stage", "learning", "--console"], {"learning", "console"}, "learning: started"),
+    ],
+    ids=["the trainer", "a worker with the console"],
+)
+def test_all_that_a_command_starts_logs_json(tmp_path: Path, words: list[str], stages: set[str], awaited: str) -> None:
+    """Standard output and error, as a container has them."""
+    settings = {"VEILSTREAM_IDEMPOTENT_PRODUCER": "false", "VEILSTREAM_LOG_FORMAT": "json", "VEILSTREAM_METRICS_PORT": "0"}
+    with EmbeddedBroker() as broker, deployed(tmp_path, broker.bootstrap_servers, "", VEILSTREAM_CONSOLE_PORT="0", **settings) as shop:
+        log = tmp_path / "all.log"
+        with log.open("wb") as file:
+            command = [sys.executable, "-m", "streams.cli.main", *words]
+            process = subprocess.Popen(command, env=shop.environment, cwd=tmp_path, stdout=file, stderr=file)
+        wanted = (awaited, "the console is at") if "console" in stages else (awaited,)
+        try:
+            wait_until(lambda: process.poll() is not None or all(text in log.read_text() for text in wanted), log.read_text)
+        finally:
+            process.terminate()
+        assert process.wait(60) == 0
+    assert {line["stage"] for line in parsed(log.read_text())} == stages
