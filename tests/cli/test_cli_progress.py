@@ -58,13 +58,18 @@ def test_what_is_quick_says_nothing() -> None:
 def test_on_a_terminal_one_line_is_written_anew_and_removed_at_the_end() -> None:
     primary, secondary = pty.openpty()
     clock = Clock()
-    with os.fdopen(secondary, "w") as stream:
-        with Progress("events", stream=stream, now=clock) as told:
-            for second in (5.0, 10.0):
-                clock.now_s = second
-                told.tell(second, 20)
-        text = os.read(primary, 4096).decode()
+    with os.fdopen(secondary, "w") as stream, Progress("events", stream=stream, now=clock) as told:
+        for second in (5.0, 10.0):
+            clock.now_s = second
+            told.tell(second, 20)
+    parts = []
+    while True:
+        try:
+            parts.append(os.read(primary, 4096))
+        except OSError:  # the other end is closed
+            break
     os.close(primary)
+    text = b"".join(parts).decode()
     assert "\n" not in text
     first, second, third, last = text.split("\r")[1:]
     assert first.rstrip() == "events  [#####...............]  25 %  15 s left"
