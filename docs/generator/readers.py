@@ -24,6 +24,7 @@ _ALL = frozenset(READERS)
 _ENCODING = frozenset(name for name, spec in STAGES.items() if spec.uses_encoder)
 _SEALING = frozenset(name for name, spec in STAGES.items() if spec.seals != "nothing")
 
+_OF_COMMANDS = ("audit", "backtest", "console", "data_subjects", "doctor", "producers", "simulator")
 _ROOMS: tuple[tuple[str, frozenset[str]], ...] = (
     *((f"streams/stages/{stage}/", frozenset({stage})) for stage in STAGES),
     ("streams/ranking/", frozenset({"profile"})),
@@ -40,7 +41,7 @@ _ROOMS: tuple[tuple[str, frozenset[str]], ...] = (
     ("streams/sources/", frozenset({"catalogue", COMMANDS})),
     ("streams/kafka/", frozenset({COMMANDS})),
     ("streams/audit/topic.py", _ALL),
-    *((f"streams/{room}/", frozenset({COMMANDS})) for room in ("audit", "backtest", "console", "data_subjects", "producers", "simulator")),
+    *((f"streams/{room}/", frozenset({COMMANDS})) for room in _OF_COMMANDS),
     *((f"streams/{room}/", _ALL) for room in ("access", "privacy", "serde")),
 )
 """Who runs the code of a file: the first line that its path begins with."""

@@ -28,8 +28,9 @@ class Granted:
 
     @property
     def is_open(self) -> bool:
-        """Whether everything is allowed on every topic: the broker has no authorizer, or these are a super user's credentials."""
-        topics = [operations for (resource, _), operations in self.operations.items() if resource == "topic"]
+        """Whether everything is allowed on every topic: the broker has no authorizer, or these are a super user's credentials. Of a topic
+        that is not there yet, only whether it may be made is known."""
+        topics = [operations for (resource, _), operations in self.operations.items() if resource == "topic" and operations != {"Create"}]
         return bool(topics) and all(operations >= _EVERYTHING for operations in topics)
 
 

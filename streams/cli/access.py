@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -112,7 +113,8 @@ def acls(
 @_stage(many=True)
 @_PRINCIPAL
 @_OLD
-def show(roles: tuple[str, ...], given: tuple[str, ...], idempotent_write: bool) -> None:
+@click.option("--json", "as_json", is_flag=True, help="As JSON, as `access acls --format json`.")
+def show(roles: tuple[str, ...], given: tuple[str, ...], idempotent_write: bool, as_json: bool) -> None:
     """Show who may do what, as a table of topics and groups by role.
 
     R: Read, W: Write, C: Create, A: Alter, D: Describe, G: DescribeConfigs, I: IdempotentWrite.
@@ -121,13 +123,20 @@ def show(roles: tuple[str, ...], given: tuple[str, ...], idempotent_write: bool)
     from streams.settings import load_settings
 
     settings = load_settings()
-    _print_table(_by_role(settings, roles, given, idempotent_write), principals(given, settings))
+    found = _by_role(settings, roles, given, idempotent_write)
+    if as_json:
+        from streams.access.acls import as_json as acls_as_json
+
+        click.echo(acls_as_json(found))
+    else:
+        _print_table(found, principals(given, settings))
 
 
 @command.command()
 @_stage(many=False)
 @_OLD
-def check(role: str, idempotent_write: bool) -> int:
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def check(role: str, idempotent_write: bool, as_json: bool) -> int:
     """Ask the broker what the credentials of the KAFKA_… settings may do, and compare.
 
     One line for each resource with a right that is missing, or too many. A right that the broker does not tell of (the ones of a topic
@@ -144,6 +153,12 @@ def check(role: str, idempotent_write: bool) -> int:
     needed = rights_of(role, load_settings(), idempotent_write=idempotent_write)
     found = asyncio.run(granted(load_kafka_settings(), needed, everything=True))
     lacking, unseen = missing(needed, found), unknown(needed, found)
+    if as_json:
+        extra = [] if found.is_open else too_many(needed, found)
+        told = {"role": role, "needed": len(needed), "everything_allowed": found.is_open}
+        lists = {"missing": lacking, "too_many": extra, "not_seen": unseen}
+        click.echo(json.dumps(told | {name: [str(right) for right in rights] for name, rights in lists.items()}, indent=2))
+        return 1 if lacking else 0
     for text in together(lacking):
         click.echo(f"MISSING   {role} may not {text}; see `veilstream access acls --stage {role}`")
     if found.is_open:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from streams.cli.completing import auditors, offering
+from streams.cli.progress import Progress
 from streams.visible_text import visible
 
 if TYPE_CHECKING:
@@ -87,7 +89,7 @@ def verify(anchor_file: Path | None, as_json: bool, key_folders: tuple[Path, ...
 
 
 @command.command()
-@click.option("--stage", help="Only links of this stage, of trainer, or of operators.")
+@click.option("--stage", shell_complete=offering(auditors), help="Only links of this stage, of trainer, or of operators.")
 @click.option("--action", help="Only links with this action.")
 @click.option("--subject", help="Only links about this pseudonym or model version.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per link.")
@@ -150,7 +152,8 @@ def k(as_json: bool) -> int:
     quiet_client_loggers()
     settings, kafka = load_settings(), load_kafka_settings()
     with audited("audit k", settings, kafka) as told:
-        measured = asyncio.run(measure_anonymity(settings, kafka))
+        with Progress("the topics") as progress:
+            measured = asyncio.run(measure_anonymity(settings, kafka, progress.tell_of))
         for one in measured:
             told.tell(K, details=anonymity_details(settings.k, one))
             shown = one._asdict() | {"k": settings.k}
@@ -253,10 +256,8 @@ def _opened(key_folders: Sequence[Path]) -> tuple[Settings, KafkaSettings, Mappi
 def _verified(settings: Settings, kafka: KafkaSettings, keys: Mapping[str, Sequence[VerifyKey]], **options: Any) -> Verifier:
     from streams.audit.reading import verify_topic
 
-    def progress(records: int) -> None:
-        click.echo(f"{records:,} records", err=True)
-
-    return asyncio.run(verify_topic(settings, kafka, keys, progress=progress, **options))
+    with Progress("the audit", prints=True) as progress:
+        return asyncio.run(verify_topic(settings, kafka, keys, show=progress.tell, **options))
 
 
 def _finding_object(finding: Finding) -> dict[str, Any]:

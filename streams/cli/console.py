@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-import sys
 
 import click
 
@@ -28,18 +27,27 @@ def command(host: str | None, port: int | None, workers: tuple[str, ...]) -> Non
     """
     from streams.console.running import run_console
     from streams.kafka.clients import quiet_client_loggers
+    from streams.logs import begin_logs, follow_settings, is_json
     from streams.settings import load_kafka_settings, load_settings
 
+    begin_logs("console")
     settings, kafka = load_settings(), load_kafka_settings()
     given = {name: value for name, value in (("console_host", host), ("console_port", port)) if value is not None}
     settings = settings.model_copy(update=given)
-    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    follow_settings(settings.log_level, settings.log_format)
     quiet_client_loggers()
+
+    def tell(address: str) -> None:
+        text = f"the console is at {address}"
+        if is_json():
+            logging.getLogger(__name__).info(text)
+        else:
+            click.echo(text)
 
     async def main() -> None:
         stop = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        await run_console(settings, kafka, stop, workers=workers, ready=lambda address: click.echo(f"the console is at {address}"))
+        await run_console(settings, kafka, stop, workers=workers, ready=tell)
 
     asyncio.run(main())

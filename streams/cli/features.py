@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import Counter
 from typing import TYPE_CHECKING
 
 import click
+
+from streams.cli.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +23,8 @@ def command() -> None:
 
 
 @command.command()
-def check() -> int:
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def check(as_json: bool) -> int:
     """Rebuild every logged feature from the topics, and compare.
 
     A log says how far the worker had read the topics that its features were made of. This reads them exactly as far, computes the
@@ -35,13 +39,21 @@ def check() -> int:
     from streams.wiring.feature_check import check_logs
 
     quiet_client_loggers()
-    checked, unreadable = asyncio.run(check_logs(load_settings(), load_kafka_settings()))
-    return tell(checked, unreadable)
+    with Progress("the topics") as progress:
+        checked, unreadable = asyncio.run(check_logs(load_settings(), load_kafka_settings(), progress.tell_of))
+    return tell(checked, unreadable, as_json=as_json)
 
 
-def tell(checked: Sequence[Checked], unreadable: int = 0) -> int:
+def tell(checked: Sequence[Checked], unreadable: int = 0, *, as_json: bool = False) -> int:
     """Print the result; the exit code."""
     counts = Counter(one.outcome for one in checked)
+    code = 1 if counts["differs"] or unreadable or not counts["agrees"] else 0
+    if as_json:
+        others = [one for one in checked if one.outcome != "agrees"]
+        wrong = [{"log": one.log_id, "outcome": one.outcome, "different": list(one.different)} for one in others]
+        outcomes = {name: counts[name] for name in ("agrees", "differs", "untold")}
+        click.echo(json.dumps({"logs": len(checked), **outcomes, "unreadable": unreadable, "not_agreeing": wrong}, indent=2))
+        return code
     equal = sum(one.equal for one in checked if one.outcome == "agrees") / max(1, counts["agrees"])
     click.echo(f"{len(checked)} logs: {counts['agrees']} agree, {counts['differs']} differ, {counts['untold']} can't be told")
     if counts["agrees"]:
@@ -54,4 +66,4 @@ def tell(checked: Sequence[Checked], unreadable: int = 0) -> int:
             click.echo(f"  {outcome}: {reason} ({count} logs)")
     for one in [one for one in checked if one.outcome == "differs"][:10]:
         click.echo(f"  log {one.log_id}: {', '.join(one.different)}")
-    return 1 if counts["differs"] or unreadable or not counts["agrees"] else 0
+    return code

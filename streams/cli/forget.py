@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from streams.cli.audited import audited
+from streams.cli.progress import in_time
 from streams.cli.shopper import need_rights, read_user
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from streams.settings import KafkaSettings, Settings
 
 _LOOK_EVERY_S = 1.0
+_SAY_EVERY_S = 10.0
 _ID_LETTERS = 24
 """Of a request's random id; digits could pass for a telephone number."""
 
@@ -91,7 +93,8 @@ async def _wait(settings: Settings, kafka: KafkaSettings, user: str, is_anonymou
 
     await need_rights(settings, kafka)
     pseudonyms = pseudonyms_of(settings, user, is_anonymous=is_anonymous)
-    end = time.monotonic() + seconds
+    begin = said = time.monotonic()
+    end = begin + seconds
     while True:
         for pseudonym in pseudonyms:  # while the key is rotated there are two
             held = await holdings(settings, kafka, pseudonym)
@@ -102,6 +105,10 @@ async def _wait(settings: Settings, kafka: KafkaSettings, user: str, is_anonymou
         if time.monotonic() > end:
             click.echo(f"still held after {seconds:g} s: {', '.join(f'{name} ({n})' for name, n in held.counts.items())}", err=True)
             return 1
+        if time.monotonic() - said >= _SAY_EVERY_S:
+            said = time.monotonic()
+            holders = ", ".join(sorted({*held.states, *(["consents"] if held.consents else [])}))
+            click.echo(f"still held ({holders}); waiting for at most {in_time(end - said)} more", err=True)
         await asyncio.sleep(_LOOK_EVERY_S)
     click.echo("no stage holds the shopper any more")
     for stage in held.marks:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from streams.cli.report_lines import refused_lines, share
+from streams.cli.report_lines import refused_lines, refused_objects, share
 from streams.clock import SystemClock
 from streams.errors import RecordError
 from streams.producers.csv_rows import ReadReport
@@ -40,6 +41,12 @@ class ItemReport:
     def mostly_good(self) -> bool:
         """Whether at least half of the items would be taken, and there is one."""
         return 0 < self.items <= 2 * self.taken
+
+    def as_object(self) -> dict[str, Any]:
+        """For machines."""
+        counts = {"records": self.records, "items": self.items, "taken": self.taken, "not_recommended": self.not_recommended}
+        refused = refused_objects(self.refused, self.first, self.read)
+        return {"source": self.mapping, **counts, "groups": len(self.groups), "refused": refused, "shown": self.shown}
 
     def lines(self) -> list[str]:
         found = [

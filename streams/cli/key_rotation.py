@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from streams.cli.audited import Audited, audited
+from streams.cli.progress import Progress
 
 if TYPE_CHECKING:
     from streams.privacy.keys import Purpose
@@ -55,12 +57,18 @@ def rotate(folder: Path | None, purpose: str, key_id: str | None, offline: bool)
 
 @click.command(name="list")
 @_folder
-def list_(folder: Path | None) -> None:
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def list_(folder: Path | None, as_json: bool) -> None:
     """List the key files: id, whether it is an old one, and who makes or opens what with it. Ids are those of the audit."""
     from streams.privacy.key_list import list_keys
     from streams.settings import load_settings
 
-    for one in list_keys(folder or load_settings().keys_dir):
+    keys = list(list_keys(folder or load_settings().keys_dir))
+    if as_json:
+        found = [{"file": k.name, "id": k.key_id or None, "old": k.is_old, "use": k.use, "problem": k.problem or None} for k in keys]
+        click.echo(json.dumps(found, indent=2))
+        return
+    for one in keys:
         state = "old" if one.is_old else "now"
         click.echo(f"{one.name:<24} {one.key_id or '?':<17} {state:<4} {one.use}" + (f"  UNUSABLE: {one.problem}" if one.problem else ""))
 
@@ -177,7 +185,8 @@ def _left(key_id: str) -> dict[str, int]:
 
     async def count() -> dict[str, int]:
         await need_rights(settings, kafka)
-        return await unmoved(settings, kafka, key_id)
+        with Progress("the topics") as progress:
+            return await unmoved(settings, kafka, key_id, progress.tell_of)
 
     return asyncio.run(count())
 

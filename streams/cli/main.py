@@ -6,18 +6,23 @@ import importlib
 import sys
 import traceback
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
 from streams.cli.exit_codes import ExitCode
 from streams.cli.hardening import harden
+from streams.cli.saying import is_json, say
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 _COMMANDS = {
     "worker": "Run one or several stages.",
     "demo": "Run everything against a simulated shop and show what happens.",
     "topics": "Create, check or print the topics.",
     "keys": "Generate, rotate, list and retire key files.",
+    "doctor": "Check settings, keys, broker, topics, rights, models and machine; say what to do.",
     "settings": "List all settings with their values.",
     "metrics": "List all metrics, and who serves them.",
     "replay": "Publish items, decisions on consent, and events from files.",
@@ -35,7 +40,9 @@ _COMMANDS = {
     "backtest": "Recommend from files, without a broker, and write the result.",
     "broker": "Run the embedded broker.",
     "access": "Print, explain and check the rights of every stage at the broker.",
+    "completion": "Print the script with which a shell completes the command line.",
 }
+PROGRAM = "veilstream"
 _ROLES = {
     **dict.fromkeys(("topics", "recover", "models", "features", "keys"), "operators"),
     **dict.fromkeys(("replay", "consent"), "producers"),
@@ -57,6 +64,14 @@ class _LazyGroup(click.Group):
             return None
         command: click.Command = importlib.import_module(f"streams.cli.{cmd_name}").command
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Without importing them all. The group's own options are completed as usual."""
+        from click.shell_completion import CompletionItem
+
+        if incomplete[:1] == "-":
+            return super().shell_complete(ctx, incomplete)
+        return [CompletionItem(name, help=_COMMANDS[name]) for name in self.list_commands(ctx) if name.startswith(incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -95,7 +110,7 @@ def run(arguments: list[str]) -> int:
     """The exit code of a command line."""
     debug = "--debug" in arguments[:1]
     try:
-        answer: Any = cli.main(arguments, prog_name="veilstream", standalone_mode=False)
+        answer: Any = cli.main(arguments, prog_name=PROGRAM, standalone_mode=False)
         return answer if isinstance(answer, int) else ExitCode.DONE
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
@@ -105,18 +120,18 @@ def run(arguments: list[str]) -> int:
         if isinstance(error, click.UsageError):
             path = error.ctx.command_path if error.ctx else _command_of(arguments)
             message = f"{message.rstrip('.')}; see `{path} --help`"
-        click.echo(f"error: {message}", err=True)
+        say("ERROR", message)
         return ExitCode.WRONG_USE if isinstance(error, click.UsageError) else ExitCode.FAILED
     except (click.Abort, KeyboardInterrupt):
         return ExitCode.INTERRUPTED
     except click.exceptions.Exit as error:
         return error.exit_code
     except Exception as error:  # noqa: BLE001 - the outermost frame; whatever it is ends as one line and an exit code
-        if debug:
+        if debug and not is_json():
             traceback.print_exc()
         else:
             command = next((word for word in arguments if not word.startswith("-")), "")
-            click.echo(f"error: {describe(error, _ROLES.get(command))}", err=True)
+            say("ERROR", describe(error, _ROLES.get(command)), error)
         return ExitCode.FAILED
 
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from streams.cli.completing import offering, reasons
+from streams.cli.progress import Progress
 from streams.cli.watch import plain
 from streams.visible_text import visible
 
@@ -25,6 +27,11 @@ if TYPE_CHECKING:
     from streams.settings import KafkaSettings, Settings
 
 
+_COUNTED = ("listed", "replayed", "replayed unsigned", "not replayed")
+_TOLD = ("source_topic", "source_partition", "source_offset", "stage", "reason", "detail", "redacted_fields")
+"""Of a letter; nothing of the original is in them."""
+
+
 @dataclass(frozen=True)
 class _Choice:
     """The options of the command."""
@@ -36,11 +43,12 @@ class _Choice:
     show: bool
     accept_unsigned: bool
     maximum: int | None
+    as_json: bool
 
 
 @click.command(name="recover")
 @click.option("--key", type=click.Path(path_type=Path, dir_okay=False), help="Recovery key. Default: recovery.key in VEILSTREAM_KEYS_DIR.")
-@click.option("--reason", multiple=True, help="Only dead letters with this reason (repeatable).")
+@click.option("--reason", multiple=True, shell_complete=offering(reasons), help="Only dead letters with this reason (repeatable).")
 @click.option(
     "--set", "--edit", "edits", multiple=True, metavar="FIELD=VALUE", help="Set a field of the original; JSON or text (repeatable)."
 )
@@ -52,6 +60,7 @@ class _Choice:
     help="Replay letters without a signature too: those from before letters were signed, or what somebody has forged.",
 )
 @click.option("--max", "maximum", type=click.IntRange(1), help="Stop after this many.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per letter, and one at the end.")
 def command(**options: Any) -> int:
     """List the dead letters so far and, with --replay, publish their repaired originals again.
 
@@ -79,6 +88,7 @@ def command(**options: Any) -> int:
         show=options["show"],
         accept_unsigned=options["accept_unsigned"],
         maximum=options["maximum"],
+        as_json=options["as_json"],
     )
     if choice.replay and choice.accept_unsigned:
         click.echo(
@@ -87,8 +97,10 @@ def command(**options: Any) -> int:
             err=True,
         )
     counts = _told(choice)
-    told = ("listed", "replayed", "replayed unsigned", "not replayed")
-    click.echo(", ".join(f"{counts[name]} {name}" for name in told if counts[name] or name == "listed"))
+    if choice.as_json:
+        click.echo(json.dumps({name.replace(" ", "_"): counts[name] for name in _COUNTED}))
+        return 1 if counts["not replayed"] else 0
+    click.echo(", ".join(f"{counts[name]} {name}" for name in _COUNTED if counts[name] or name == "listed"))
     return 1 if counts["not replayed"] else 0
 
 
@@ -166,15 +178,16 @@ async def _recover(choice: _Choice, opener: _Opener, settings: Settings, kafka: 
         try:
             if choice.replay:
                 await producer.start()
-            async for letter in letters_so_far(consumer, opener.codecs):
-                if isinstance(letter, RecordError):
-                    click.echo(f"a record that is not a dead letter: {letter}", err=True)
-                    continue
-                if choice.reasons and letter.fields["reason"] not in choice.reasons:
-                    continue
-                await _handle(letter, opener, choice, producer, counts)
-                if counts["listed"] == choice.maximum:
-                    break
+            with Progress("dead letters", prints=True) as progress:
+                async for letter in letters_so_far(consumer, opener.codecs, progress.tell):
+                    if isinstance(letter, RecordError):
+                        click.echo(f"a record that is not a dead letter: {letter}", err=True)
+                        continue
+                    if choice.reasons and letter.fields["reason"] not in choice.reasons:
+                        continue
+                    await _handle(letter, opener, choice, producer, counts)
+                    if counts["listed"] == choice.maximum:
+                        break
         finally:
             await producer.stop()
     return counts
@@ -183,33 +196,52 @@ async def _recover(choice: _Choice, opener: _Opener, settings: Settings, kafka: 
 async def _handle(letter: Letter, opener: _Opener, choice: _Choice, producer: AIOKafkaProducer, counts: Counter[str]) -> None:
     """Lists one letter, shows it and replays it, as was chosen."""
     from streams.dead_letters.signatures import Origin
-    from streams.errors import RecordError
-    from streams.kafka.clients import naming_rights
 
     origin = opener.origin(letter)
     counts["listed"] += 1
-    click.echo(describe(letter.fields) + ("" if origin is Origin.SIGNED else f" ({origin})"))
+    if not choice.as_json:
+        click.echo(describe(letter.fields) + ("" if origin is Origin.SIGNED else f" ({origin})"))
+    original, why = await _done_with(letter, origin, opener, choice, producer, counts)
+    if choice.as_json:
+        told = {name: letter.fields[name] for name in _TOLD}
+        found = {**told, "origin": str(origin), "replayed": choice.replay and why is None, "problem": why}
+        click.echo(json.dumps(found | ({"original": original} if choice.show else {})))
+
+
+async def _done_with(
+    letter: Letter, origin: Origin, opener: _Opener, choice: _Choice, producer: AIOKafkaProducer, counts: Counter[str]
+) -> tuple[Any, str | None]:
+    """The original, where it was to be shown, and why it could not be repaired or replayed."""
+    from streams.dead_letters.signatures import Origin
+    from streams.errors import RecordError
+    from streams.kafka.clients import naming_rights
+
+    def tell(text: str, *, err: bool = True) -> None:
+        if not choice.as_json:
+            click.echo(f"  {text}", err=err)
+
     try:
         record = await asyncio.to_thread(opener.mended, letter)
     except RecordError as error:
         counts["not replayed"] += choice.replay
-        click.echo(f"  can't be repaired: {error}", err=True)
-        return
+        tell(f"can't be repaired: {error}")
+        return None, f"can't be repaired: {error}"
     if record is None:
-        return
+        return None, None
+    original = (plain("", record.fields) if record.fields else record.value.decode("utf-8", "replace")) if choice.show else None
     if choice.show:
-        shown = json.dumps(plain("", record.fields), ensure_ascii=False) if record.fields else record.value.decode("utf-8", "replace")
-        click.echo(f"  {visible(shown)}")
+        tell(visible(json.dumps(original, ensure_ascii=False) if record.fields else str(original)), err=False)
     if not choice.replay:
-        return
+        return original, None
     refusal = opener.refusal(letter, origin)
     if refusal is not None:
         counts["not replayed"] += 1
-        click.echo(f"  not replayed: {refusal}", err=True)
-        return
+        tell(f"not replayed: {refusal}")
+        return original, refusal
     with naming_rights("Write", record.topic):
         await producer.send_and_wait(record.topic, value=record.value, key=record.key, headers=list(record.headers) or None)
     counts["replayed" if origin is Origin.SIGNED else "replayed unsigned"] += 1
+    return original, None
 
 
 def _verify_keys(folder: KeyFolder) -> dict[str, VerifyKey]:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from streams.cli.progress import Progress
+
 if TYPE_CHECKING:
     from streams.producers.publisher import Kind, Published
 
@@ -48,9 +50,6 @@ def command(
 
 
 async def _replay(files: dict[Kind, Path | None], source: str | None, items_source: str | None, rate: float | None) -> None:
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
     from streams.kafka.clients import quiet_client_loggers
     from streams.producers.csv_files import ReadReport
     from streams.producers.publisher import Published, publish
@@ -62,21 +61,15 @@ async def _replay(files: dict[Kind, Path | None], source: str | None, items_sour
     mapping = find_mapping(source, settings.sources_dir) if source is not None else None
     items_mapping = find_item_mapping(items_source, settings.sources_dir) if items_source is not None else None
     report, published = ReadReport(), Published()
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f} % {task.fields[count]}"),
-        TimeElapsedColumn(),
-    )
     try:
-        with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-            for kind, path in files.items():
-                if path is None:
-                    continue
-                task = progress.add_task(kind, total=path.stat().st_size, count="")
+        for kind, path in files.items():
+            if path is None:
+                continue
+            size = path.stat().st_size
+            with Progress(kind) as progress:
 
-                def show(kind: str = kind, task: object = task) -> None:
-                    progress.update(task, completed=report.bytes_read, count=f"{getattr(published, kind):,}")  # type: ignore[arg-type]
+                def show(kind: str = kind, progress: Progress = progress, size: int = size) -> None:
+                    progress.tell(report.bytes_read, size, f"{getattr(published, kind):,} published")
 
                 await publish(
                     kind,

@@ -7,11 +7,12 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from nacl.public import PrivateKey
 from nacl.signing import SigningKey
 
-from streams.cli.report_lines import refused_lines, share
+from streams.cli.report_lines import refused_lines, refused_objects, share
 from streams.clock import SystemClock
 from streams.engine.records import MemoryRecord
 from streams.errors import RecordError
@@ -51,6 +52,11 @@ class SourceReport:
     def mostly_good(self) -> bool:
         """Whether at least half of the events would be taken, and there is one."""
         return 0 < self.events <= 2 * self.types.total()
+
+    def as_object(self) -> dict[str, Any]:
+        """For machines."""
+        counts = {"records": self.records, "skipped": self.skipped, "events": self.events, "taken": dict(self.types.most_common())}
+        return {"source": self.mapping, **counts, "refused": refused_objects(self.refused, self.first, self.read), "shown": self.shown}
 
     def lines(self) -> list[str]:
         taken = ", ".join(f"{count:,} {kind}" for kind, count in self.types.most_common())

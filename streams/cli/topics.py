@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import click
 
@@ -31,7 +32,8 @@ def create() -> None:
 
 
 @command.command()
-def check() -> int:
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def check(as_json: bool) -> int:
     """Check that all topics exist, with matching partition counts, and that neither they nor changelogs keep anything for too long.
 
     What is wrong comes with the command that mends it. The exit code is 1 if something is.
@@ -44,7 +46,9 @@ def check() -> int:
     quiet_client_loggers()
     settings = load_settings()
     states = asyncio.run(check_topics(settings, load_kafka_settings(), state_topics(settings)))
-    for state in states:
+    if as_json:
+        click.echo(json.dumps([{"topic": one.name, "partitions": one.partitions, "problem": one.problem} for one in states], indent=2))
+    for state in () if as_json else states:
         click.echo(f"{'ok ' if state.problem is None else 'BAD'} {state.name:<28} {state.problem or _partitions(state.partitions)}")
     return 1 if any(state.problem for state in states) else 0
 

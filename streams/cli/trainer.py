@@ -6,15 +6,20 @@ import asyncio
 import logging
 import signal
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import click
+
+from streams.cli.saying import is_json, say
 
 if TYPE_CHECKING:
     from encoders.finetune.progress import Progress
     from streams.audit.run_log import RunLog
     from streams.clock import Clock
     from streams.settings import KafkaSettings, Settings
+
+_LOGGED_EACH_S = 10.0
 
 
 @click.command(name="trainer")
@@ -31,10 +36,12 @@ def command(once: bool, request: str | None, tidy: bool, round_: bool) -> int:
         raise click.UsageError("--once, --request and --tidy exclude each other")
     from encoders.errors import require
     from streams.kafka.clients import quiet_client_loggers
+    from streams.logs import begin_logs, follow_settings
     from streams.settings import load_kafka_settings, load_settings
 
+    begin_logs("trainer")
     settings, kafka = load_settings(), load_kafka_settings()
-    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    follow_settings(settings.log_level, settings.log_format)
     quiet_client_loggers()
     if request is not None:
         return _request(request, settings, kafka)
@@ -81,7 +88,7 @@ def _round(settings: Settings, kafka: KafkaSettings) -> int:
     try:
         do_round(settings, kafka, RoundDirectory(settings.trainer_dir), SystemClock())
     except TransientError as error:
-        click.echo(f"error: {error}", err=True)
+        say("ERROR", str(error), error)
         return TRY_AGAIN
     return 0
 
@@ -126,7 +133,7 @@ def _round_now(settings: Settings, kafka: KafkaSettings, clock: Clock, audit: Ru
                 shop.begin(asked, up_to=store.last())
                 asyncio.run(send_control(answer(asked, "started", asked["reason"], clock.now_ms()), settings, kafka))
             if shop.outcome is None:
-                with Shown() as shown:
+                with Shown() if sys.stderr.isatty() and not is_json() else LoggedProgress() as shown:
                     do_round(settings, kafka, shop, clock, shown.tell)
             outcome = shop.outcome or {}
             asyncio.run(conclude(settings, kafka, shop, announcer, clock, store))
@@ -191,6 +198,34 @@ async def _stopped(audit: RunLog, failure: BaseException | None) -> None:
         logging.getLogger(__name__).warning("that the trainer stopped is not in the audit: %s", error)
 
 
+class LoggedProgress:
+    """A training's progress as lines of the log, one each ten seconds."""
+
+    def __init__(self) -> None:
+        self._next = 0.0
+
+    def tell(self, progress: Progress) -> None:
+        """Log one more step, if the last was long enough ago."""
+        now = time.monotonic()
+        if now >= self._next or progress.step == progress.steps:
+            self._next = now + _LOGGED_EACH_S
+            logging.getLogger(__name__).info("fine-tuning: step %d of %d, %s", progress.step, progress.steps, status_of(progress))
+
+    def __enter__(self) -> LoggedProgress:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        return None
+
+
+def status_of(progress: Progress, validation: str = "") -> str:
+    """Loss, learning rate, pairs per second, the newest validation, time left."""
+    return (
+        f"loss {progress.loss:.3f} · rate {progress.learning_rate:.1e} · {progress.pairs_per_second:,.0f} pairs/s"
+        f"{validation} · {progress.seconds_left:.0f} s left"
+    )
+
+
 class Shown:
     """A training's progress on the terminal: loss, learning rate, pairs per second, validation, time left."""
 
@@ -208,10 +243,7 @@ class Shown:
         """Show one more step."""
         if progress.validation is not None:
             self._validation = f" · validation {progress.validation:.4f}"
-        status = (
-            f"loss {progress.loss:.3f} · rate {progress.learning_rate:.1e} · {progress.pairs_per_second:,.0f} pairs/s"
-            f"{self._validation} · {progress.seconds_left:.0f} s left"
-        )
+        status = status_of(progress, self._validation)
         self._bars.update(self._task, completed=progress.step, total=progress.steps, status=status)
 
     def __enter__(self) -> Shown:

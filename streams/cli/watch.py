@@ -10,11 +10,12 @@ from typing import Any
 
 import click
 
+from streams.cli.completing import offering, topics
 from streams.visible_text import visible
 
 
 @click.command(name="watch")
-@click.argument("topic")
+@click.argument("topic", shell_complete=offering(topics))
 @click.option("--from-beginning", is_flag=True, help="Start with the oldest record. Default: only new records.")
 @click.option("--max", "maximum", type=click.IntRange(1), help="Stop after this many records.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")

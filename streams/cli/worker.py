@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import logging
 import os
 import signal
 import subprocess
@@ -12,6 +11,8 @@ import sys
 import time
 
 import click
+
+from streams.cli.saying import say
 
 STAGE_NAMES = ("ingest", "catalogue", "profile", "feedback", "learning")
 _GRACE_S = 30.0
@@ -39,7 +40,10 @@ def command(stages: tuple[str, ...], with_console: bool | None) -> None:
     Each stage is its own consumer group. The process ends by itself, with exit code 1 and one line that says why, when
     it has an error that it can't repair. Let the process manager restart it. Settings: `veilstream settings`.
     """
+    from streams.logs import begin_logs
+
     names = list(STAGE_NAMES) if "all" in stages else [name for name in STAGE_NAMES if name in stages]
+    begin_logs(names[0] if len(names) == 1 else None)
     if with_console is None:
         from streams.settings import load_settings
 
@@ -61,12 +65,14 @@ def run_stage(stage: str) -> None:
     from streams.engine.process import leave
     from streams.errors import PRODUCT
     from streams.kafka.clients import quiet_client_loggers
+    from streams.logs import begin_logs, follow_settings
     from streams.settings import load_kafka_settings, load_settings
-    from streams.wiring.stages import Bootstrap
 
+    begin_logs(stage)
     settings, kafka = load_settings(), load_kafka_settings()
-    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    follow_settings(settings.log_level, settings.log_format)
     quiet_client_loggers()
+    from streams.wiring.stages import Bootstrap
 
     bootstrap = Bootstrap(settings, kafka)
     bootstrap.ask_ids(stage)  # here, where no event loop has to wait for a registry
@@ -83,7 +89,7 @@ def run_stage(stage: str) -> None:
         except PRODUCT as error:
             if not process.left_behind:
                 raise
-            click.echo(f"error: {error}", err=True)
+            say("ERROR", str(error))
             leave(1)
         if process.left_behind:
             leave(0)
@@ -131,7 +137,7 @@ def supervise(names: list[str], *, with_console: bool = False) -> None:
         while not stopping and all(child.poll() is None for name, child in children.items() if name != _CONSOLE):
             if _CONSOLE in children and children[_CONSOLE].poll() is not None:
                 del children[_CONSOLE]
-                click.echo("warning: the console has ended, its message is above; the stages go on", err=True)
+                say("WARNING", "the console has ended, its message is above; the stages go on")
             time.sleep(0.2)
     finally:
         ended = {name: child.poll() for name, child in children.items()}

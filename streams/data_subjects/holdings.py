@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -152,9 +153,10 @@ def _plain(value: Any) -> Any:
 class _Topics:
     """Reads topics that exist; one that does not is empty: a stage that never ran has no changelog."""
 
-    def __init__(self, kafka: KafkaSettings, counts: Mapping[str, int]) -> None:
+    def __init__(self, kafka: KafkaSettings, counts: Mapping[str, int], show: Callable[[str, int, int], object]) -> None:
         self._kafka = kafka
         self._counts = counts
+        self._show = show
 
     async def of_key(self, name: str, key: bytes) -> AsyncIterator[Any]:
         """Records with the key, of the one partition that may hold it."""
@@ -169,17 +171,19 @@ class _Topics:
         if not parts:
             return
         async with partition_reader(self._kafka, name, parts) as consumer:
-            async for record in records_so_far(consumer, name):
+            async for record in records_so_far(consumer, name, show=partial(self._show, name)):
                 yield record
 
 
-async def open_topics(settings: Settings, kafka: KafkaSettings) -> _Topics:
-    """Readers of all that may hold something of a shopper. Raises BrokerUnavailable."""
+async def open_topics(
+    settings: Settings, kafka: KafkaSettings, show: Callable[[str, int, int], object] = lambda topic, done, total: None
+) -> _Topics:
+    """Readers of all that may hold something of a shopper. ``show`` is told of each topic how far it is read. Raises BrokerUnavailable."""
     admin = await connect_admin(kafka)
     try:
         names = [settings.topic_prefix + spec.name for spec in TOPICS]
         names += [of(settings, stage) for stage in _STATES for of in (changelog, _data_keys)]
-        return _Topics(kafka, await partition_counts(admin, names))
+        return _Topics(kafka, await partition_counts(admin, names), show)
     finally:
         await admin.close()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from streams.app import FEEDBACK, PROFILE
 from streams.data_subjects.holdings import open_topics, states
 from streams.settings import KafkaSettings, Settings
@@ -10,11 +12,15 @@ from streams.stages.profile.profile import Profile, load_profile
 from streams.topics import CONSENT_DECISIONS
 
 
-async def unmoved(settings: Settings, kafka: KafkaSettings, key_id: str) -> dict[str, int]:
+async def unmoved(
+    settings: Settings, kafka: KafkaSettings, key_id: str, show: Callable[[str, int, int], object] = lambda topic, done, total: None
+) -> dict[str, int]:
     """Shoppers by stage, and decisions on consent, that are under this key only: who is not moved loses them. A shopper who was moved and
-    whose lists are not settled yet does not count. Raises BrokerUnavailable, StateDamaged for one that
+    whose lists are not settled yet does not count. ``show`` is told of each topic how far it is read.
+
+    Raises BrokerUnavailable, StateDamaged for one that
     was altered, and ConfigurationError for a state of another version or without the state key."""
-    topics, prefix = await open_topics(settings, kafka), f"{key_id}.".encode()
+    topics, prefix = await open_topics(settings, kafka, show), f"{key_id}.".encode()
     found: dict[str, int] = {}
     for stage, is_left in ((PROFILE.name, _profile_is_left), (FEEDBACK.name, _shopper_is_left)):
         found[f"state of {stage}"] = sum(is_left(value) for value in (await states(topics, settings, stage, prefix)).values())

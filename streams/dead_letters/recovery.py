@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaConsumer
 
 from streams.dead_letters.letters import Original, open_original
 from streams.errors import ConfigurationError, Reason, RecordError
-from streams.kafka.topic_records import records_so_far
+from streams.kafka.topic_records import Shows, records_so_far
 from streams.privacy.seal import PrivateKeys
 from streams.serde.codec import Codec, Codecs, json_object
 from streams.serde.json_values import accepts
@@ -39,12 +39,12 @@ class Mended(NamedTuple):
     headers: tuple[tuple[str, bytes | None], ...] = ()
 
 
-async def letters_so_far(consumer: AIOKafkaConsumer, codecs: Codecs) -> AsyncIterator[Letter | RecordError]:
+async def letters_so_far(consumer: AIOKafkaConsumer, codecs: Codecs, show: Shows) -> AsyncIterator[Letter | RecordError]:
     """Every dead letter up to the current end, of all assigned partitions of the consumer. A record that is not a dead letter is given
-    as a RecordError. Raises BrokerUnavailable if the broker stops answering.
+    as a RecordError. ``show``: see ``records_so_far``. Raises BrokerUnavailable if the broker stops answering.
     """
     codec = await asyncio.to_thread(codecs.for_topic, DEAD_LETTER)
-    async for record in records_so_far(consumer, DEAD_LETTER, exactly=True):
+    async for record in records_so_far(consumer, DEAD_LETTER, exactly=True, show=show):
         await codec.prepare(record.value)
         try:
             letter = Letter(codec.decode(record.value), record.value or b"", tuple(record.headers))

@@ -33,6 +33,8 @@ _API_VERSIONS = struct.pack(">ihhih", 10, 18, 0, 1, 0)
 """A request that every broker answers: version 0 of ApiVersions, with an empty name of the client."""
 _ALERT = 0x15
 """The first byte of what a TLS server says to who does not speak it."""
+_FIRST = 5
+"""Bytes of an answer that tell what has answered."""
 
 
 Address = tuple[str, int]
@@ -89,7 +91,7 @@ async def _of_transport(kafka: KafkaSettings, host: str, port: int, context: ssl
         # In TLS 1.3 a refused client certificate shows when something is read.
         writer.write(_API_VERSIONS)
         await writer.drain()
-        first = await reader.read(1)
+        first = await reader.read(_FIRST)
     except ssl.SSLError as error:
         return _of_tls(at, host, error)
     except ConnectionError:
@@ -101,6 +103,9 @@ async def _of_transport(kafka: KafkaSettings, host: str, port: int, context: ssl
     if context is None and first and first[0] == _ALERT:
         tls = "SASL_SSL" if kafka.security_protocol.startswith("SASL") else "SSL"
         return f"{at} speaks TLS; set KAFKA_SECURITY_PROTOCOL={tls} and KAFKA_SSL_CAFILE, or use the port of its other listener"
+    if first and first[0] != 0:  # the answer of a broker begins with its length, which is less than 16 MiB
+        what = "speaks HTTP" if first.startswith((b"HTTP/", b"<")) else "does not speak Kafka's protocol"
+        return f"what answers at {host}:{port} {what} and is no broker; set KAFKA_BOOTSTRAP_SERVERS to the port of a listener of Kafka"
     return None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer
@@ -17,17 +17,27 @@ _IDLE_MS = 300
 _SILENCE_S = 30.0
 
 
-async def records_so_far(consumer: AIOKafkaConsumer, name: str, *, exactly: bool = False) -> AsyncIterator[Any]:
+Shows = Callable[[int, int], object]
+"""Is called with the number of records that are read, and with that of all."""
+
+
+def _not_shown(done: int, total: int) -> None:
+    """Nobody waits for it."""
+
+
+async def records_so_far(consumer: AIOKafkaConsumer, name: str, *, exactly: bool = False, show: Shows = _not_shown) -> AsyncIterator[Any]:
     """Every record up to the current end, of all assigned partitions of the consumer; each partition's in order.
 
     With ``exactly``, newer records from the same fetch are left out. (The embedded broker reports ends that are behind its
-    content.)
+    content.) ``show`` is told of each fetch how far it is, by offsets: those that compaction has removed count.
 
     Raises BrokerUnavailable, which names the topic ``name``, if the broker stops answering.
     """
     partitions = list(consumer.assignment())
     await consumer.seek_to_beginning(*partitions)
     ends = await consumer.end_offsets(partitions)
+    begins = await consumer.beginning_offsets(partitions)
+    total = sum(max(0, ends[tp] - begins[tp]) for tp in partitions)
     clock = asyncio.get_running_loop().time
     silent_since = clock()
     while any([await consumer.position(tp) < ends[tp] for tp in partitions]):
@@ -38,6 +48,7 @@ async def records_so_far(consumer: AIOKafkaConsumer, name: str, *, exactly: bool
             for record in records:
                 if not exactly or record.offset < ends[tp]:
                     yield record
+        show(sum([max(0, await consumer.position(tp) - begins[tp]) for tp in partitions]), total)
         if fetched:
             silent_since = clock()  # whoever reads may have taken its time over these
 

@@ -14,7 +14,8 @@ from streams.kafka.clients import connect_admin, partition_counts
 from streams.settings import KafkaSettings, Settings
 from streams.topics import COMPACTED, TOPICS, TopicSpec, item_topics, raw_topics, with_raw
 
-_OF_STATE = {"cleanup.policy": "compact", **COMPACTED}
+STATE_CONFIG: Mapping[str, str] = {"cleanup.policy": "compact", **COMPACTED}
+"""Of changelogs and of topics of data keys, which stages make themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ async def create_topics(settings: Settings, kafka: KafkaSettings) -> tuple[list[
     try:
         existing = await partition_counts(admin, [settings.topic_prefix + spec.name for spec in specs])
         missing = [spec for spec in specs if settings.topic_prefix + spec.name not in existing]
-        aligned = _aligned(existing, settings.topic_prefix)
+        aligned = aligned_partitions(existing, settings.topic_prefix)
         if missing:
             response = await admin.create_topics(
                 [
@@ -80,24 +81,24 @@ async def check_topics(settings: Settings, kafka: KafkaSettings, states: Collect
         described = await partition_counts(admin, names)
         logs = await partition_counts(admin, states)
         configs = {name: await _config(admin, name) for name in (*names, *logs) if name in described or name in logs}
-        aligned = _aligned(described, settings.topic_prefix)
+        aligned = aligned_partitions(described, settings.topic_prefix)
         return [
             TopicState(
                 name,
                 described.get(name),
-                _problem(name, spec, described.get(name), aligned, described.get(settings.topic_prefix + (spec.like or "")))
-                or _config_problem(name, topic_config(spec), configs.get(name, {}), kafka.bootstrap_servers),
+                partitions_problem(name, spec, described.get(name), aligned, described.get(settings.topic_prefix + (spec.like or "")))
+                or config_problem(name, topic_config(spec), configs.get(name, {}), kafka.bootstrap_servers),
             )
             for name, spec in names.items()
         ] + [
-            TopicState(name, count, _config_problem(name, _OF_STATE, configs[name], kafka.bootstrap_servers))
+            TopicState(name, count, config_problem(name, STATE_CONFIG, configs[name], kafka.bootstrap_servers))
             for name, count in logs.items()
         ]
     finally:
         await admin.close()
 
 
-def _aligned(counts: Mapping[str, int], prefix: str) -> int | None:
+def aligned_partitions(counts: Mapping[str, int], prefix: str) -> int | None:
     """Partitions that all co-partitioned topics must have, by the first of them that exists."""
     return next((counts[prefix + spec.name] for spec in TOPICS if spec.co_partitioned and prefix + spec.name in counts), None)
 
@@ -129,7 +130,9 @@ def _partitions(spec: TopicSpec, aligned: int | None, like: int | None, usual: i
     return (spec.co_partitioned and aligned) or usual
 
 
-def _problem(name: str, spec: TopicSpec, partitions: int | None, aligned: int | None, like: int | None) -> str | None:
+def partitions_problem(name: str, spec: TopicSpec, partitions: int | None, aligned: int | None, like: int | None) -> str | None:
+    """What is wrong with a topic's number of partitions, and what to do. ``aligned``: what all co-partitioned topics have; ``like``: what
+    the topic has that this one must equal."""
     if partitions is None:
         return "missing; run `veilstream topics create`"
     if spec.like is not None and partitions != like:
@@ -141,7 +144,8 @@ def _problem(name: str, spec: TopicSpec, partitions: int | None, aligned: int | 
     return None
 
 
-def _config_problem(name: str, wanted: Mapping[str, str], config: Mapping[str, str], servers: str) -> str | None:
+def config_problem(name: str, wanted: Mapping[str, str], config: Mapping[str, str], servers: str) -> str | None:
+    """What is wrong with a topic's configuration, as far as it is known, and the command that mends it at the brokers ``servers``."""
     wrong = {key: config[key] for key, value in wanted.items() if key in config and not _is_as_good(key, config[key], value)}
     if wrong:
         fix = ",".join(f"{key}={wanted[key]}" for key in wrong)

@@ -111,3 +111,7 @@ class DeploymentSettings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="Log level. Client libraries stay at WARNING or above."
     )
+    log_format: Literal["text", "json"] = Field(
+        "text",
+        description="What workers, the trainer and the console log: lines of text, or a JSON object a line, always with the same fields.",
+    )

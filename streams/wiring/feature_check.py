@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -96,8 +97,11 @@ class LoggedModels:
         return self._rules if serving is None else replace(self._rules, half_life_ms=serving.half_life_days * DAY_MS)
 
 
-async def check_logs(settings: Settings, kafka: KafkaSettings) -> tuple[list[Checked], int]:
-    """All logs of ``ranking.features``, rebuilt, and how many of its records can't be read. Raises as ``LoggedModels.load`` and
+async def check_logs(
+    settings: Settings, kafka: KafkaSettings, show: Callable[[str, int, int], object] = lambda topic, done, total: None
+) -> tuple[list[Checked], int]:
+    """All logs of ``ranking.features``, rebuilt, and how many of its records can't be read. ``show`` is told of each
+    topic how far it is read. Raises as ``LoggedModels.load`` and
     ``reader``."""
     codecs = open_codecs(settings, max_bytes=settings.max_record_bytes)
     models = LoggedModels(settings)
@@ -107,7 +111,7 @@ async def check_logs(settings: Settings, kafka: KafkaSettings) -> tuple[list[Che
     by_version: dict[str, list[Any]] = defaultdict(list)
     unreadable = 0
     # The logs first: what they were made of is older than they are.
-    for records in (await _read(settings, kafka, codecs, RANKING_FEATURES)).values():
+    for records in (await _read(settings, kafka, codecs, RANKING_FEATURES, show)).values():
         for record in records:
             try:
                 log = decode(record.value, record.headers)
@@ -117,7 +121,7 @@ async def check_logs(settings: Settings, kafka: KafkaSettings) -> tuple[list[Che
                 by_version[log["model_version"]].append(log)
     if not by_version:
         return [], unreadable
-    topics = Topics(*[await _read(settings, kafka, codecs, name) for name in sources])
+    topics = Topics(*[await _read(settings, kafka, codecs, name, show) for name in sources])
     checked: list[Checked] = []
     for version, own in by_version.items():
         wanted = requests_of(own, topics.clean, codecs, models.rules)
@@ -126,11 +130,11 @@ async def check_logs(settings: Settings, kafka: KafkaSettings) -> tuple[list[Che
     return checked, unreadable
 
 
-async def _read(settings: Settings, kafka: KafkaSettings, codecs: Codecs, topic: str) -> Records:
+async def _read(settings: Settings, kafka: KafkaSettings, codecs: Codecs, topic: str, show: Callable[[str, int, int], object]) -> Records:
     codec = codecs.for_topic(topic)
     async with reader(kafka, settings.topic_prefix + topic) as consumer:
         found: dict[int, list[Any]] = {tp.partition: [] for tp in consumer.assignment()}
-        async for record in records_so_far(consumer, topic):
+        async for record in records_so_far(consumer, topic, show=partial(show, topic)):
             await codec.prepare(record.value)
             found[record.partition].append(record)
     return found

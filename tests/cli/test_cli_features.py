@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from streams.cli.features import tell
@@ -26,3 +28,14 @@ def test_what_differs_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert lines[0] == "3 logs: 1 agree, 1 differ, 1 can't be told"
     assert "  differs: trend (1 logs)" in lines and "  untold: another table of features (1 logs)" in lines
     assert lines[-1] == f"  log {'b' * 32}: trend, seen"
+
+
+def test_as_json_it_is_one_document(capsys: pytest.CaptureFixture[str]) -> None:
+    assert tell([AGREES, DIFFERS, UNTOLD], 2, as_json=True) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert {name: found[name] for name in ("logs", "agrees", "differs", "untold", "unreadable")} == {
+        **dict.fromkeys(("agrees", "differs", "untold"), 1),
+        "logs": 3,
+        "unreadable": 2,
+    }
+    assert found["not_agreeing"][0] == {"log": "b" * 32, "outcome": "differs", "different": ["trend", "seen"]}
