@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import random
 import signal
 import socket
 import subprocess
@@ -16,22 +15,12 @@ import pytest
 from streams.app import STAGES
 from streams.broker.embedded import EmbeddedBroker
 from streams.cli.worker import STAGE_NAMES
-from tests.support.deployment import deployed
+from tests.support.deployment import deployed, free_ports
 from tests.support.waiting import wait_until
 
 
 def test_every_stage_can_be_run() -> None:
     assert tuple(STAGES) == STAGE_NAMES
-
-
-def free_ports(count: int) -> int:
-    """The first of so many free ports in a row, below those that the system gives to whoever asks for any."""
-    while True:
-        first = random.randrange(20_000, 30_000)
-        with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
-            for port in range(first, first + count):
-                stack.enter_context(socket.socket()).bind(("127.0.0.1", port))
-            return first
 
 
 @pytest.mark.slow

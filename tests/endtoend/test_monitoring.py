@@ -23,6 +23,7 @@ pytest.importorskip("grafana_foundation_sdk", reason="the dashboards are written
 from k8s.dashboards.__main__ import BOARDS, FOLDER
 from streams.app import STAGES
 from tests.support.dashboard_preview import draw
+from tests.support.deployment import free_ports
 from tests.support.kubernetes import K8S
 from tests.support.prometheus import Monitoring, Webhook, program
 from tests.support.toolchains import ToolMissing
@@ -68,13 +69,6 @@ class Watched(NamedTuple):
     webhook: Webhook
 
 
-def ports(count: int) -> int:
-    """The first of so many free ports in a row."""
-    from tests.cli.test_cli_worker import free_ports
-
-    return free_ports(count)
-
-
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     try:
@@ -84,7 +78,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
         assert not os.environ.get("CI"), f"{missing}; .ci/run installs it"
         pytest.skip(str(missing))
     folder = tmp_path_factory.mktemp("monitored")
-    first = ports(len(WORKERS))
+    first = free_ports(len(WORKERS))
     found = {name: first + place for place, name in enumerate(WORKERS)}
     command = ["demo", "--learn", "--keep", "--metrics", f"127.0.0.1:{first}", "--shoppers", "200", "--items", "400", "--out", str(folder)]
     with (folder / "printed").open("wb") as printed:

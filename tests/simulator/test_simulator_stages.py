@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from streams.broker.embedded import free_port
 from streams.errors import ConfigurationError
 from streams.simulator.stages import StageProcesses, metrics_address
+from tests.support.deployment import free_ports
 from tests.support.waiting import wait_until
 
 
@@ -36,7 +36,7 @@ def test_one_port_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     python.write_text(f"#!/bin/sh\nexec {sys.executable} {server}\n")
     python.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(python))
-    first = free_port()
+    first = free_ports(2)
     stages = StageProcesses({}, tmp_path / "logs", first)
     try:
         stages.start(("ingest", "catalogue"))
