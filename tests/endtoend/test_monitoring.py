@@ -178,7 +178,7 @@ def test_an_alert_reaches_the_webhook_and_is_resolved(watched: Watched) -> None:
     assert told("firing") == []
     os.kill(pid, signal.SIGSTOP)
     try:
-        (alert,) = wait_until(lambda: told("firing"), "the alert reaches the webhook", seconds=60)
+        alert = wait_until(lambda: told("firing"), "the alert reaches the webhook", seconds=60)[0]
     finally:
         os.kill(pid, signal.SIGCONT)
     assert alert["annotations"]["summary"] and alert["labels"]["severity"] == "critical"
