@@ -25,6 +25,9 @@ class Consumer:
 
     async def seek_to_beginning(self, *tps: str) -> None: ...
 
+    async def beginning_offsets(self, tps: list[str]) -> dict[str, int]:
+        return dict.fromkeys(tps, 0)
+
     async def end_offsets(self, tps: list[str]) -> dict[str, int]:
         return self.ends
 
